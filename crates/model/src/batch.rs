@@ -1,0 +1,179 @@
+//! The unit of transfer: a run of trades and the table changes among them.
+
+use std::sync::Arc;
+
+use arrow_array::{Array as _, RecordBatch, UInt32Array};
+
+use crate::column::Column;
+use crate::error::BatchError;
+use crate::ids::{BatchIndex, Key, Position};
+
+/// What a change does to the row of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Adds the row, or replaces it whole.
+    #[default]
+    Upsert,
+    /// Removes the row, if there is one.
+    Delete,
+}
+
+/// The changes of one table that fall into a batch, in their order.
+///
+/// All vectors and all `fields` have one value for each change.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeLane {
+    /// The row of the batch before which the change takes effect: 0 to the
+    /// number of trades, never falling.
+    pub at_rows: Vec<u32>,
+    /// The key of the row that changes.
+    pub keys: Vec<Key>,
+    /// What happens to it.
+    pub kinds: Vec<ChangeKind>,
+    /// The new values. What each column is, source and
+    /// [`TableSpec`](crate::TableSpec) agree on.
+    pub fields: Vec<Column>,
+}
+
+impl ChangeLane {
+    /// How many changes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.at_rows.len()
+    }
+
+    /// Whether there are no changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.at_rows.is_empty()
+    }
+
+    fn check(&self, rows: usize) -> Result<(), BatchError> {
+        let lengths = [self.keys.len(), self.kinds.len()];
+        if !lengths.into_iter().chain(self.fields.iter().map(Column::len)).all(|len| len == self.len()) {
+            return Err(BatchError::UnequalLengths);
+        }
+        let within = self.at_rows.last().is_none_or(|&last| last as usize <= rows);
+        if !(within && self.at_rows.is_sorted()) {
+            return Err(BatchError::ChangeOutOfPlace { rows });
+        }
+        Ok(())
+    }
+}
+
+/// Trades and the changes among them, before they have a place in the
+/// sequence: what a source makes.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    /// The trades, with all columns that the output has of them.
+    pub trades: RecordBatch,
+    /// The key of each trade in each table, by table; null matches nothing.
+    pub keys: Vec<UInt32Array>,
+    /// The changes of each table, by table.
+    pub lanes: Vec<ChangeLane>,
+    /// Records that were refused while these were read.
+    pub rejected: u64,
+}
+
+impl Messages {
+    /// Messages whose parts fit together.
+    ///
+    /// # Errors
+    /// If a key column does not have one key for each trade, there are more
+    /// than `u32::MAX` trades, tables differ in number between `keys` and
+    /// `lanes`, or a lane is not in order.
+    pub fn new(
+        trades: RecordBatch,
+        keys: Vec<UInt32Array>,
+        lanes: Vec<ChangeLane>,
+    ) -> Result<Self, BatchError> {
+        let rows = trades.num_rows();
+        let equal = keys.iter().all(|keys| keys.len() == rows) && keys.len() == lanes.len();
+        if !equal || u32::try_from(rows).is_err() {
+            return Err(BatchError::UnequalLengths);
+        }
+        lanes.iter().try_for_each(|lane| lane.check(rows))?;
+        Ok(Self { trades, keys, lanes, rejected: 0 })
+    }
+
+    /// How many messages there are: trades, changes and refused records.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let changes: usize = self.lanes.iter().map(ChangeLane::len).sum();
+        (self.trades.num_rows() + changes) as u64 + self.rejected
+    }
+
+    /// Whether there is no message at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Messages at their place in the sequence. Immutable, and shared by reference
+/// count: rows do not travel, selections do.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The batch's place among the batches.
+    pub index: BatchIndex,
+    /// The place of its first message. Within a batch a change stands before
+    /// the row that it precedes, tables in their order.
+    pub first_position: Position,
+    /// What it holds.
+    pub messages: Arc<Messages>,
+}
+
+/// Gives messages their places: the only serial step of a run.
+#[derive(Debug, Default)]
+pub struct Sequencer {
+    next_index: BatchIndex,
+    next_position: Position,
+}
+
+impl Sequencer {
+    /// The batch of `messages`, next in the sequence.
+    pub fn number(&mut self, messages: Arc<Messages>) -> Batch {
+        let batch = Batch { index: self.next_index, first_position: self.next_position, messages };
+        self.next_index = self.next_index.next();
+        self.next_position.0 += batch.messages.len();
+        batch
+    }
+
+    /// The position that the next message will have.
+    #[must_use]
+    pub fn next_position(&self) -> Position {
+        self.next_position
+    }
+}
+
+/// Trades with the columns that the tables add: what a sink takes.
+#[derive(Clone, Debug)]
+pub struct Enriched {
+    /// The batch's place among the batches.
+    pub index: BatchIndex,
+    /// The place of its first message.
+    pub first_position: Position,
+    /// The trades as they came in: every row, also those that are not kept.
+    pub messages: Arc<Messages>,
+    /// The added columns, table by table, each with a value for every row.
+    pub columns: Vec<Column>,
+    /// The rows that go on; `None` if all do. Rows that were dropped by policy
+    /// are marked, not removed: one miss does not copy every column.
+    pub kept: Option<Vec<bool>>,
+    /// How many rows go on.
+    pub rows_kept: usize,
+}
+
+impl Enriched {
+    /// The trades' own columns.
+    #[must_use]
+    pub fn trades(&self) -> &RecordBatch {
+        &self.messages.trades
+    }
+
+    /// The rows that go on, in order.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        let kept = self.kept.as_deref();
+        (0..self.messages.trades.num_rows()).filter(move |&row| kept.is_none_or(|kept| kept[row]))
+    }
+}

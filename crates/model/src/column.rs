@@ -1,0 +1,203 @@
+//! Columns of reference data: what a change carries and what an answer holds.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampNanosecondArray,
+    builder::StringBuilder,
+};
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::decimal::Strike;
+use crate::occ::OccSymbol;
+use crate::schema::UTC;
+use crate::text::{TextColumn, TextView};
+
+/// The type of a reference column, as users see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// UTF-8 text.
+    Text,
+    /// A signed integer of 64 bits, but for the smallest.
+    Integer,
+    /// A decimal with three digits after the point.
+    Strike,
+    /// A day.
+    Date,
+    /// A point in time in nanoseconds, UTC.
+    Timestamp,
+    /// True or false.
+    Boolean,
+}
+
+impl ColumnType {
+    /// The Arrow type of the column in an output.
+    #[must_use]
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Integer => DataType::Int64,
+            Self::Strike => DataType::Decimal128(Strike::PRECISION, Strike::SCALE as i8),
+            Self::Date => DataType::Date32,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
+            Self::Boolean => DataType::Boolean,
+        }
+    }
+}
+
+/// The integer that stands for null in [`Column::Integers`]; it is outside the
+/// range of every [`ColumnType`].
+pub const INTEGER_NULL: i64 = i64::MIN;
+
+/// Values of one column, one for each row.
+#[derive(Clone, Debug)]
+pub enum Column {
+    /// Nullable texts.
+    Text(TextColumn),
+    /// Everything that fits 64 bits: integers, days since 1970-01-01,
+    /// nanoseconds since then, thousandths, 0 or 1. [`INTEGER_NULL`] is null.
+    Integers(Vec<i64>),
+    /// The terms of options: in changes alone, never in an answer.
+    Options(Vec<OccSymbol>),
+}
+
+impl Column {
+    /// An empty column that can hold answers of type `ty`.
+    #[must_use]
+    pub fn new(ty: ColumnType) -> Self {
+        match ty {
+            ColumnType::Text => Self::Text(TextColumn::default()),
+            _ => Self::Integers(Vec::new()),
+        }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(texts) => texts.len(),
+            Self::Integers(values) => values.len(),
+            Self::Options(symbols) => symbols.len(),
+        }
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all values and keeps the memory.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Text(texts) => texts.clear(),
+            Self::Integers(values) => values.clear(),
+            Self::Options(symbols) => symbols.clear(),
+        }
+    }
+
+    /// Grows by nulls, or shrinks, to `len` values.
+    ///
+    /// # Panics
+    /// If it is a column of options, which have no null.
+    pub fn resize(&mut self, len: usize) {
+        match self {
+            Self::Text(texts) => texts.resize(len),
+            Self::Integers(values) => values.resize(len, INTEGER_NULL),
+            Self::Options(_) => unreachable!("options are never an answer"),
+        }
+    }
+
+    /// Appends a null.
+    ///
+    /// # Panics
+    /// If it is a column of options, which have no null.
+    #[inline]
+    pub fn push_null(&mut self) {
+        match self {
+            Self::Text(texts) => texts.push_view(TextView::NULL),
+            Self::Integers(values) => values.push(INTEGER_NULL),
+            Self::Options(_) => unreachable!("options are never an answer"),
+        }
+    }
+
+    /// Appends the value at `row` of `other`, a column of the same kind.
+    ///
+    /// # Panics
+    /// If the kinds differ or `row` is out of bounds.
+    #[inline]
+    pub fn push_from(&mut self, other: &Self, row: usize) {
+        match (self, other) {
+            (Self::Text(texts), Self::Text(other)) => texts.push_from(other, row),
+            (Self::Integers(values), Self::Integers(other)) => values.push(other[row]),
+            (Self::Options(symbols), Self::Options(other)) => symbols.push(other[row]),
+            _ => unreachable!("columns of one output have one kind"),
+        }
+    }
+
+    /// Scatters all values of `other`, a column of the same kind: value `i`
+    /// goes to `rows[i]`.
+    ///
+    /// # Panics
+    /// If the kinds differ, a row is out of bounds, or `rows` is shorter than
+    /// `other`.
+    pub fn scatter(&mut self, rows: &[u32], other: &Self) {
+        match (self, other) {
+            (Self::Text(texts), Self::Text(other)) => texts.scatter(rows, other),
+            (Self::Integers(values), Self::Integers(other)) => {
+                for (&row, &value) in rows[..other.len()].iter().zip(other) {
+                    values[row as usize] = value;
+                }
+            }
+            _ => unreachable!("columns of one output have one kind"),
+        }
+    }
+
+    /// The values as an Arrow array of the type [`ColumnType::arrow`].
+    ///
+    /// # Panics
+    /// If the column does not hold values of type `ty`: a bug of the caller.
+    #[must_use]
+    pub fn to_arrow(&self, ty: ColumnType) -> ArrayRef {
+        let integers = || match self {
+            Self::Integers(values) => values.iter().map(|&v| (v != INTEGER_NULL).then_some(v)),
+            _ => unreachable!("a column of type {ty:?} holds integers"),
+        };
+        let narrow = |v: i64| v as i32;
+        match (ty, self) {
+            (ColumnType::Text, Self::Text(texts)) => Arc::new(to_strings(texts)),
+            (ColumnType::Text, _) => unreachable!("a column of texts holds texts"),
+            (ColumnType::Integer, _) => Arc::new(Int64Array::from_iter(integers())),
+            (ColumnType::Strike, _) => Arc::new(
+                Decimal128Array::from_iter(integers().map(|v| v.map(i128::from))).with_data_type(ty.arrow()),
+            ),
+            // Days of the years that are read fit 32 bits.
+            (ColumnType::Date, _) => Arc::new(Date32Array::from_iter(integers().map(|v| v.map(narrow)))),
+            (ColumnType::Timestamp, _) => {
+                Arc::new(TimestampNanosecondArray::from_iter(integers()).with_timezone(UTC))
+            }
+            (ColumnType::Boolean, _) => {
+                Arc::new(BooleanArray::from_iter(integers().map(|v| v.map(|v| v != 0))))
+            }
+        }
+    }
+
+    /// Bytes of memory in use.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Text(texts) => texts.memory_bytes(),
+            Self::Integers(values) => values.capacity() * size_of::<i64>(),
+            Self::Options(symbols) => symbols.capacity() * size_of::<OccSymbol>(),
+        }
+    }
+}
+
+fn to_strings(texts: &TextColumn) -> StringArray {
+    let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 20);
+    for row in 0..texts.len() {
+        // Texts enter a column as `&str`: nothing is ever replaced here.
+        builder.append_option(texts.get(row).map(String::from_utf8_lossy));
+    }
+    builder.finish()
+}

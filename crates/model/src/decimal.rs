@@ -1,0 +1,185 @@
+//! Exact decimals: prices, quantities and strikes, never a float.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+
+use crate::error::ParseFieldError;
+
+/// Digits after the point in a [`Price`], and the scale of its Arrow type.
+pub const PRICE_SCALE: u32 = 9;
+/// Digits before and after the point in the Arrow type of a [`Price`].
+pub const PRICE_PRECISION: u8 = 38;
+
+/// An exact decimal in units of 10⁻⁹: a price, or a quantity.
+///
+/// The range is that of [`rust_decimal::Decimal`] at that scale, about
+/// ±7.9 × 10¹⁹.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Price(i128);
+
+impl Price {
+    /// The price of `units` × 10⁻⁹.
+    #[must_use]
+    pub const fn from_units(units: i128) -> Self {
+        Self(units)
+    }
+
+    /// The price as a number of 10⁻⁹.
+    #[must_use]
+    pub const fn units(self) -> i128 {
+        self.0
+    }
+}
+
+impl FromStr for Price {
+    type Err = ParseFieldError;
+
+    /// Reads plain (`1.70`) and scientific (`17e-1`) notation.
+    ///
+    /// # Errors
+    /// If `text` is no decimal, or has digits past the ninth after the point:
+    /// nothing is rounded.
+    fn from_str(text: &str) -> Result<Self, ParseFieldError> {
+        scaled(text, PRICE_SCALE).map(Self)
+    }
+}
+
+impl fmt::Display for Price {
+    /// The shortest exact form: no zeros at the end, no point without digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, self.0, PRICE_SCALE)
+    }
+}
+
+/// An option's strike in thousandths: 0 to 99,999.999, the range of an OCC
+/// symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Strike(u32);
+
+impl Strike {
+    /// The largest strike: 99,999.999.
+    pub const MAX: Self = Self(99_999_999);
+    /// Digits after the point.
+    pub const SCALE: u32 = 3;
+    /// Digits in all, in the Arrow type of a strike.
+    pub const PRECISION: u8 = 8;
+
+    /// The strike of `thousandths`, or `None` above [`Strike::MAX`].
+    #[must_use]
+    pub const fn from_thousandths(thousandths: u32) -> Option<Self> {
+        if thousandths <= Self::MAX.0 { Some(Self(thousandths)) } else { None }
+    }
+
+    /// The strike in thousandths.
+    #[must_use]
+    pub const fn thousandths(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for Strike {
+    type Err = ParseFieldError;
+
+    /// # Errors
+    /// If `text` is no decimal, is negative, is 100,000 or more, or is not a
+    /// whole number of thousandths.
+    fn from_str(text: &str) -> Result<Self, ParseFieldError> {
+        let units = scaled(text, Self::SCALE)?;
+        if units < 0 {
+            return Err(ParseFieldError::NegativeStrike);
+        }
+        u32::try_from(units).ok().and_then(Self::from_thousandths).ok_or(ParseFieldError::StrikeTooLarge)
+    }
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, i128::from(self.0), Self::SCALE)
+    }
+}
+
+/// `text` as an integer number of 10^-`scale`.
+///
+/// # Errors
+/// If `text` is no decimal number, or is not a whole number of that unit.
+pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, ParseFieldError> {
+    // The library takes separators that no data file should carry.
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
+        return Err(ParseFieldError::NotADecimal);
+    }
+    let value = if text.contains(['e', 'E']) {
+        Decimal::from_scientific(text).map_err(|_| ParseFieldError::NotADecimal)?
+    } else {
+        Decimal::from_str_exact(text).map_err(|error| match error {
+            rust_decimal::Error::Underflow => ParseFieldError::TooManyDecimals { scale },
+            _ => ParseFieldError::NotADecimal,
+        })?
+    };
+    let value = value.normalize();
+    let Some(missing) = scale.checked_sub(value.scale()) else {
+        return Err(ParseFieldError::TooManyDecimals { scale });
+    };
+    // A mantissa has 96 bits and `missing` is at most 9: no overflow.
+    Ok(value.mantissa() * 10_i128.pow(missing))
+}
+
+/// Writes `units` × 10^-`scale` exactly, in the fewest characters.
+pub(crate) fn write_scaled(out: &mut impl fmt::Write, units: i128, scale: u32) -> fmt::Result {
+    let one = 10_u128.pow(scale);
+    let (whole, mut rest) = (units.unsigned_abs() / one, units.unsigned_abs() % one);
+    if units < 0 {
+        out.write_char('-')?;
+    }
+    write!(out, "{whole}")?;
+    if rest == 0 {
+        return Ok(());
+    }
+    let mut width = scale as usize;
+    while rest % 10 == 0 {
+        rest /= 10;
+        width -= 1;
+    }
+    write!(out, ".{rest:0width$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_exact_and_print_shortest() {
+        for (text, units, shown) in [
+            ("1.7", 1_700_000_000, "1.7"),
+            ("1.70", 1_700_000_000, "1.7"),
+            ("-0.000000001", -1, "-0.000000001"),
+            ("250", 250_000_000_000, "250"),
+            ("17e-1", 1_700_000_000, "1.7"),
+            (".5", 500_000_000, "0.5"),
+            ("0.1000000000", 100_000_000, "0.1"),
+        ] {
+            let price: Price = text.parse().expect(text);
+            assert_eq!(price.units(), units, "{text}");
+            assert_eq!(price.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_price_is_refused_rather_than_rounded() {
+        for text in ["", "abc", "1.0000000001", "1,5", "1_000", "--1", "1e-10", "NaN", "1e999", " 1"] {
+            assert!(text.parse::<Price>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_strike_is_whole_thousandths_in_range() {
+        assert_eq!("200".parse::<Strike>().map(Strike::thousandths), Ok(200_000));
+        assert_eq!("0.125".parse::<Strike>().map(Strike::thousandths), Ok(125));
+        assert_eq!("99999.999".parse(), Ok(Strike::MAX));
+        assert_eq!("200.1250".parse::<Strike>().map(|s| s.to_string()), Ok("200.125".to_owned()));
+        assert_eq!("-1".parse::<Strike>(), Err(ParseFieldError::NegativeStrike));
+        assert_eq!("100000".parse::<Strike>(), Err(ParseFieldError::StrikeTooLarge));
+        assert_eq!("1.0005".parse::<Strike>(), Err(ParseFieldError::TooManyDecimals { scale: 3 }));
+    }
+}

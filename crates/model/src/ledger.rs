@@ -1,0 +1,91 @@
+//! The account of a run: every trade that was read has exactly one outcome.
+
+use crate::error::LedgerError;
+
+/// What became of the trades that were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Trades read, refused ones included.
+    pub rows_read: u64,
+    /// Trades that found a row in every table.
+    pub enriched: u64,
+    /// Trades that missed in at least one table and were passed on all the
+    /// same.
+    pub unmatched_kept: u64,
+    /// Trades that missed in at least one table and were dropped for it.
+    pub unmatched_dropped: u64,
+    /// Records that were refused as bad.
+    pub rejected: u64,
+    /// The account of each table.
+    pub tables: Vec<TableLedger>,
+}
+
+/// What became of the look-ups in one table, and of its changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableLedger {
+    /// Look-ups that found a row.
+    pub matched: u64,
+    /// Look-ups that found none, a trade without a key included.
+    pub missed: u64,
+    /// Changes applied, each counted once however many shards it went to.
+    pub changes: u64,
+}
+
+impl Ledger {
+    /// The ledger of a run with so many tables, at its start.
+    #[must_use]
+    pub fn new(tables: usize) -> Self {
+        Self { tables: vec![TableLedger::default(); tables], ..Self::default() }
+    }
+
+    /// Trades that missed in at least one table.
+    #[must_use]
+    pub fn unmatched(&self) -> u64 {
+        self.unmatched_kept + self.unmatched_dropped
+    }
+
+    /// Trades passed on to the sink.
+    #[must_use]
+    pub fn rows_written(&self) -> u64 {
+        self.enriched + self.unmatched_kept
+    }
+
+    /// Checks that what was read is the sum of the outcomes, in total and for
+    /// each table.
+    ///
+    /// # Errors
+    /// If it is not, which is a bug of the engine, naming both sides.
+    pub fn check(&self) -> Result<(), LedgerError> {
+        let outcomes = self.enriched + self.unmatched() + self.rejected;
+        if self.rows_read != outcomes {
+            return Err(LedgerError::Total { rows_read: self.rows_read, outcomes });
+        }
+        for (table, ledger) in self.tables.iter().enumerate() {
+            let (joined, looked_up) = (self.rows_read - self.rejected, ledger.matched + ledger.missed);
+            if joined != looked_up {
+                return Err(LedgerError::Table { table, joined, looked_up });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_does_not_add_up_says_which_side() {
+        let mut ledger = Ledger::new(1);
+        ledger.rows_read = 10;
+        ledger.enriched = 7;
+        ledger.unmatched_dropped = 2;
+        ledger.rejected = 1;
+        ledger.tables[0] = TableLedger { matched: 7, missed: 2, changes: 0 };
+        assert_eq!(ledger.check(), Ok(()));
+        ledger.tables[0].missed = 1;
+        assert_eq!(ledger.check(), Err(LedgerError::Table { table: 0, joined: 9, looked_up: 8 }));
+        ledger.enriched = 6;
+        assert_eq!(ledger.check(), Err(LedgerError::Total { rows_read: 10, outcomes: 9 }));
+    }
+}

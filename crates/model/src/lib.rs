@@ -1,0 +1,58 @@
+//! The words of the domain: ids, units, option symbols, reference columns,
+//! batches and the ledger.
+//!
+//! The lowest floor: it calls nothing of this workspace, and every other crate
+//! speaks in its types.
+//!
+//! Guaranteed: a value that exists is valid (an [`Expiry`] lies in 2000 to 2099,
+//! a [`Strike`] fits its symbol); no price passes through a float; nothing is
+//! rounded. An answer's text is 24 bytes that are moved, never allocated.
+//!
+//! Not here: files, threads, hashing, and any knowledge of how keys are spread
+//! over shards.
+//!
+//! ```
+//! use tradejoin_model::{Expiry, OccSymbol, OptionType, Strike, Ticker};
+//!
+//! let symbol = OccSymbol {
+//!     ticker: "SPY".parse::<Ticker>()?,
+//!     expiry: "2024-11-03".parse::<Expiry>()?,
+//!     option_type: OptionType::Call,
+//!     strike: "200".parse::<Strike>()?,
+//! };
+//! assert_eq!(symbol.to_string(), "SPY241103C00200000");
+//! # Ok::<(), tradejoin_model::ParseFieldError>(())
+//! ```
+
+mod error;
+mod ids;
+
+mod decimal;
+mod option;
+mod text;
+
+mod occ;
+
+mod column;
+mod schema;
+mod table;
+
+mod batch;
+mod ledger;
+mod message;
+
+pub use batch::{Batch, ChangeKind, ChangeLane, Enriched, Messages, Sequencer};
+pub use column::{Column, ColumnType, INTEGER_NULL};
+pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
+pub use error::{BatchError, LedgerError, ParseFieldError};
+pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
+pub use ledger::{Ledger, TableLedger};
+pub use message::{Instrument, Message, Side, Trade, User};
+pub use occ::OccSymbol;
+pub use option::{Expiry, OptionType, Ticker};
+pub use schema::{
+    INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TRADE_COLUMNS, USER_COLUMNS, USER_ID, UTC,
+    trade_schema,
+};
+pub use table::{Distribution, OptionPart, OutputColumn, OutputSource, TableSpec};
+pub use text::{TextColumn, TextView};

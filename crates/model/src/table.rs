@@ -1,0 +1,145 @@
+//! What a run knows of a reference table before it has a row of it.
+
+use crate::column::{Column, ColumnType, INTEGER_NULL};
+use crate::occ::OccSymbol;
+use crate::option::OptionType;
+use crate::text::TextView;
+
+/// How a table is spread over the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Distribution {
+    /// Each shard owns the rows whose keys hash to it, and no other. For a
+    /// table of any size.
+    Partitioned,
+    /// Each shard sees the whole table. For a small one.
+    Broadcast,
+}
+
+impl Distribution {
+    /// The name of the distribution on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Partitioned => "partitioned",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
+/// A part of an [`OccSymbol`], or the symbol in one of its forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionPart {
+    /// `SPY241103C00200000`.
+    Compact,
+    /// `SPY   241103C00200000`.
+    Padded,
+    /// The root.
+    Ticker,
+    /// The strike.
+    Strike,
+    /// The day of expiry.
+    Expiry,
+    /// `call` or `put`.
+    OptionType,
+}
+
+/// Where an output column takes its values from: a field of the changes, by
+/// its index in [`ChangeLane::fields`](crate::ChangeLane::fields).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputSource {
+    /// The field as it is.
+    Field(usize),
+    /// A part of a field of options.
+    Option(usize, OptionPart),
+}
+
+/// A column that a table adds to each trade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// The column's name in the output.
+    pub name: String,
+    /// Where its values come from.
+    pub source: OutputSource,
+    /// Its type.
+    pub column_type: ColumnType,
+}
+
+/// A keyed reference table: what joins it to a trade, and what it adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The table's name: `instruments`, `users` or another.
+    pub name: String,
+    /// The column, in the table and in the trades, that holds the key.
+    pub key_column: String,
+    /// What the table adds to a trade, in order.
+    pub outputs: Vec<OutputColumn>,
+    /// How it is spread over the shards.
+    pub distribution: Distribution,
+}
+
+impl OutputColumn {
+    /// Writes the value of this column, for the change at `index` of a lane
+    /// with the columns `fields`, to `slot` of `column`.
+    ///
+    /// # Panics
+    /// If `fields` are not those that the column was made for, or `slot` or
+    /// `index` is out of bounds: a bug of the source.
+    pub fn write(&self, fields: &[Column], index: usize, column: &mut Column, slot: usize) {
+        match (self.source, column) {
+            (OutputSource::Field(field), Column::Text(texts)) => match &fields[field] {
+                Column::Text(source) => texts.set_from(slot, source, index),
+                _ => unreachable!("a field of texts"),
+            },
+            (OutputSource::Field(field), Column::Integers(values)) => match &fields[field] {
+                Column::Integers(source) => values[slot] = source[index],
+                _ => unreachable!("a field of integers"),
+            },
+            (OutputSource::Option(field, part), column) => match &fields[field] {
+                Column::Options(symbols) => part.write(&symbols[index], column, slot),
+                _ => unreachable!("a field of options"),
+            },
+            (_, Column::Options(_)) => unreachable!("options are never an answer"),
+        }
+    }
+}
+
+impl OptionPart {
+    /// The type of a column of such parts.
+    #[must_use]
+    pub const fn column_type(self) -> ColumnType {
+        match self {
+            Self::Compact | Self::Padded | Self::Ticker | Self::OptionType => ColumnType::Text,
+            Self::Strike => ColumnType::Strike,
+            Self::Expiry => ColumnType::Date,
+        }
+    }
+
+    fn write(self, symbol: &OccSymbol, column: &mut Column, slot: usize) {
+        match column {
+            Column::Text(texts) => texts.set_view(slot, self.text(symbol)),
+            Column::Integers(values) => values[slot] = self.integer(symbol),
+            Column::Options(_) => unreachable!("options are never an answer"),
+        }
+    }
+
+    fn text(self, symbol: &OccSymbol) -> TextView {
+        match self {
+            Self::Compact => symbol.compact(),
+            Self::Padded => symbol.padded(),
+            Self::Ticker => TextView::inline_ascii(symbol.ticker.padded(), symbol.ticker.as_bytes().len()),
+            Self::OptionType => match symbol.option_type {
+                OptionType::Call => TextView::inline_ascii(b"call", 4),
+                OptionType::Put => TextView::inline_ascii(b"put", 3),
+            },
+            Self::Strike | Self::Expiry => TextView::NULL,
+        }
+    }
+
+    fn integer(self, symbol: &OccSymbol) -> i64 {
+        match self {
+            Self::Strike => i64::from(symbol.strike.thousandths()),
+            Self::Expiry => i64::from(symbol.expiry.epoch_days()),
+            _ => INTEGER_NULL,
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Text values of a fixed size, so that an answer is moved and never allocated.
+
+/// One text value in 24 bytes: up to 23 bytes are inline, a longer text is a
+/// reference into the heap of the [`TextColumn`] that holds the view.
+///
+/// It is the layout of Arrow's `Utf8View` with more room inline: an OCC symbol
+/// (at most 21 bytes) needs no heap, no reference count and no second cache
+/// line. Unused inline bytes are zero, so that equal inline texts are equal
+/// bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, align(8))]
+pub struct TextView {
+    /// Inline: the text, then zeros, then its length in the last byte.
+    /// On the heap: offset (8 bytes) and length (4 bytes), little-endian, zeros,
+    /// then [`LONG`]. Null: zeros, then [`NULL`].
+    bytes: [u8; 24],
+}
+
+const _: () = assert!(size_of::<TextView>() == 24 && align_of::<TextView>() == 8);
+
+const TAG: usize = 23;
+const LONG: u8 = 0xFF;
+const NULL: u8 = 0xFE;
+
+impl TextView {
+    /// The longest text that is held inline, in bytes.
+    pub const INLINE_MAX: usize = TAG;
+    /// The absent value.
+    pub const NULL: Self = Self::tagged(NULL);
+    /// The empty text.
+    pub const EMPTY: Self = Self::tagged(0);
+
+    const fn tagged(tag: u8) -> Self {
+        let mut bytes = [0; 24];
+        bytes[TAG] = tag;
+        Self { bytes }
+    }
+
+    /// A text of at most [`Self::INLINE_MAX`] bytes, or `None` if it is longer.
+    #[must_use]
+    pub fn inline(text: &str) -> Option<Self> {
+        if text.len() > Self::INLINE_MAX {
+            return None;
+        }
+        let mut bytes = [0; 24];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        // At most 23.
+        bytes[TAG] = text.len() as u8;
+        Some(Self { bytes })
+    }
+
+    /// The first `len` of `text`, which the caller knows to be ASCII.
+    pub(crate) fn inline_ascii<const N: usize>(text: &[u8; N], len: usize) -> Self {
+        const { assert!(N <= TAG) };
+        debug_assert!(text[..len].is_ascii());
+        let mut bytes = [0; 24];
+        bytes[..len].copy_from_slice(&text[..len]);
+        bytes[TAG] = len as u8;
+        Self { bytes }
+    }
+
+    fn long(offset: usize, len: usize) -> Self {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&(offset as u64).to_le_bytes());
+        // `TextColumn::push` splits off what is longer: see its panic.
+        bytes[8..12].copy_from_slice(&(len as u32).to_le_bytes());
+        bytes[TAG] = LONG;
+        Self { bytes }
+    }
+
+    /// Whether the value is absent.
+    #[must_use]
+    pub const fn is_null(&self) -> bool {
+        self.bytes[TAG] == NULL
+    }
+
+    const fn is_long(&self) -> bool {
+        self.bytes[TAG] == LONG
+    }
+
+    /// Where a long text stands in its heap.
+    fn range(&self) -> std::ops::Range<usize> {
+        let [offset, len, _] = self.words();
+        offset as usize..offset as usize + (len as u32) as usize
+    }
+
+    /// The inline bytes; empty for null and for a text on the heap.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self.bytes[TAG] {
+            NULL | LONG => &[],
+            len => &self.bytes[..usize::from(len)],
+        }
+    }
+
+    /// The whole view as three little-endian words, for hashing and checksums
+    /// of inline texts.
+    #[must_use]
+    pub fn words(&self) -> [u64; 3] {
+        let mut words = [0; 3];
+        for (word, chunk) in words.iter_mut().zip(self.bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes([
+                chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
+            ]);
+        }
+        words
+    }
+}
+
+impl std::fmt::Debug for TextView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.bytes[TAG] {
+            NULL => f.write_str("null"),
+            LONG => write!(f, "heap[{:?}]", self.range()),
+            _ => write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes())),
+        }
+    }
+}
+
+/// A column of nullable texts: views of 24 bytes, and a heap for long ones.
+#[derive(Clone, Debug, Default)]
+pub struct TextColumn {
+    views: Vec<TextView>,
+    heap: Vec<u8>,
+    /// Bytes of `heap` that no view refers to any more.
+    garbage: usize,
+}
+
+impl TextColumn {
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// Forgets all values and keeps the memory.
+    pub fn clear(&mut self) {
+        self.views.clear();
+        self.heap.clear();
+        self.garbage = 0;
+    }
+
+    /// Grows by null values, or shrinks, to `len` values.
+    pub fn resize(&mut self, len: usize) {
+        self.views.resize(len, TextView::NULL);
+    }
+
+    /// The views, in order.
+    #[must_use]
+    pub fn views(&self) -> &[TextView] {
+        &self.views
+    }
+
+    /// The bytes of a value, or `None` for null.
+    ///
+    /// # Panics
+    /// If `row` is not below [`Self::len`].
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        let view = &self.views[row];
+        match view.bytes[TAG] {
+            NULL => None,
+            LONG => Some(&self.heap[view.range()]),
+            len => Some(&view.bytes[..usize::from(len)]),
+        }
+    }
+
+    /// Appends a value.
+    ///
+    /// # Panics
+    /// If `text` is of 4 GiB or more.
+    pub fn push(&mut self, text: Option<&str>) {
+        let view = match text {
+            Some(text) => self.store(text.as_bytes(), TextView::inline(text)),
+            None => TextView::NULL,
+        };
+        self.views.push(view);
+    }
+
+    /// Appends an inline or null view.
+    ///
+    /// # Panics
+    /// In a debug build, if the view belongs to the heap of another column.
+    pub fn push_view(&mut self, view: TextView) {
+        debug_assert!(!view.is_long(), "a view on a heap is copied with `push_from`");
+        self.views.push(view);
+    }
+
+    /// Appends the value at `row` of `other`.
+    ///
+    /// # Panics
+    /// If `row` is out of bounds.
+    #[inline]
+    pub fn push_from(&mut self, other: &Self, row: usize) {
+        let view = self.adopt(other, row);
+        self.views.push(view);
+    }
+
+    /// Overwrites the value at `row` with an inline or null view. Memory of a
+    /// long value that it replaces is reclaimed once half of the heap is
+    /// unused.
+    ///
+    /// # Panics
+    /// If `row` is out of bounds.
+    pub fn set_view(&mut self, row: usize, view: TextView) {
+        debug_assert!(!view.is_long(), "a view on a heap is copied with `set_from`");
+        self.replace(row, view);
+    }
+
+    /// Overwrites the value at `row` with that at `other_row` of `other`.
+    ///
+    /// # Panics
+    /// If a row is out of bounds.
+    #[inline]
+    pub fn set_from(&mut self, row: usize, other: &Self, other_row: usize) {
+        let view = self.adopt(other, other_row);
+        self.replace(row, view);
+    }
+
+    fn replace(&mut self, row: usize, view: TextView) {
+        let old = std::mem::replace(&mut self.views[row], view);
+        if old.is_long() {
+            self.garbage += old.range().len();
+            if self.garbage > self.heap.len() / 2 {
+                self.compact();
+            }
+        }
+    }
+
+    /// Scatters all values of `other`: value `i` goes to `rows[i]`.
+    ///
+    /// # Panics
+    /// If a row is out of bounds, or `rows` is shorter than `other`.
+    pub fn scatter(&mut self, rows: &[u32], other: &Self) {
+        let rows = &rows[..other.len()];
+        if other.heap.is_empty() {
+            for (&row, &view) in rows.iter().zip(&other.views) {
+                self.views[row as usize] = view;
+            }
+        } else {
+            for (i, &row) in rows.iter().enumerate() {
+                self.views[row as usize] = self.adopt(other, i);
+            }
+        }
+    }
+
+    /// The view for a value of another column, its long text copied over.
+    #[inline]
+    fn adopt(&mut self, other: &Self, row: usize) -> TextView {
+        let view = other.views[row];
+        if view.is_long() { self.store(&other.heap[view.range()], None) } else { view }
+    }
+
+    fn store(&mut self, text: &[u8], inline: Option<TextView>) -> TextView {
+        inline.unwrap_or_else(|| {
+            assert!(u32::try_from(text.len()).is_ok(), "a text of 4 GiB or more");
+            let view = TextView::long(self.heap.len(), text.len());
+            self.heap.extend_from_slice(text);
+            view
+        })
+    }
+
+    /// Copies the live part of the heap to a new one.
+    fn compact(&mut self) {
+        let mut heap = Vec::with_capacity(self.heap.len() - self.garbage);
+        for view in self.views.iter_mut().filter(|view| view.is_long()) {
+            let range = view.range();
+            *view = TextView::long(heap.len(), range.len());
+            heap.extend_from_slice(&self.heap[range]);
+        }
+        self.heap = heap;
+        self.garbage = 0;
+    }
+
+    /// Bytes of memory in use.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.views.capacity() * size_of::<TextView>() + self.heap.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG_TEXT: &str = "a text that does not fit in twenty-three bytes";
+
+    fn column(texts: &[Option<&str>]) -> TextColumn {
+        let mut column = TextColumn::default();
+        texts.iter().for_each(|text| column.push(*text));
+        column
+    }
+
+    fn texts(column: &TextColumn) -> Vec<Option<String>> {
+        (0..column.len())
+            .map(|row| column.get(row).map(|b| String::from_utf8_lossy(b).into_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn values_of_every_length_come_back() {
+        for len in 0..64 {
+            let text = "x".repeat(len);
+            assert_eq!(column(&[Some(&text)]).get(0), Some(text.as_bytes()));
+        }
+        assert_eq!(column(&[None]).get(0), None);
+        assert_ne!(TextView::NULL, TextView::EMPTY);
+    }
+
+    #[test]
+    fn scatter_puts_long_and_short_values_at_their_rows() {
+        let mut out = TextColumn::default();
+        out.resize(5);
+        out.scatter(&[3, 0], &column(&[Some(LONG_TEXT), Some("a")]));
+        out.scatter(&[1, 4], &column(&[Some("é"), None]));
+        let expected = [Some("a"), Some("é"), None, Some(LONG_TEXT), None].map(|t| t.map(str::to_owned));
+        assert_eq!(texts(&out), expected);
+    }
+
+    #[test]
+    fn overwriting_long_values_for_ever_takes_bounded_memory() {
+        let source = column(&[Some(LONG_TEXT)]);
+        let mut table = column(&[Some("keep me, I am a long text as well"), Some("x")]);
+        for _ in 0..10_000 {
+            table.set_from(1, &source, 0);
+        }
+        assert_eq!(table.get(0), Some(&b"keep me, I am a long text as well"[..]));
+        assert_eq!(table.get(1), Some(LONG_TEXT.as_bytes()));
+        assert!(table.memory_bytes() < 1_000, "{}", table.memory_bytes());
+    }
+}
