@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tradejoin_model::{Enriched, Messages};
+use tradejoin_model::{ChangeLane, Enriched, Messages};
 
 /// An error of a source or a sink, of whatever kind; the command that chose
 /// the source knows how to explain it.
@@ -19,6 +19,17 @@ pub trait Source: Send {
     /// If reading fails, or a record is bad and the source does not skip such.
     /// After an error the source is not asked again.
     fn next(&mut self) -> Result<Option<Messages>, BoxError>;
+}
+
+/// Where the rows of a table come from that are there before the first trade.
+pub trait TableSource: Send {
+    /// The next rows, as changes; their `at_rows` are all 0. `None` when the
+    /// table is complete.
+    ///
+    /// # Errors
+    /// If reading fails, or a row is bad and the source does not skip such.
+    /// After an error the source is not asked again.
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError>;
 }
 
 /// Where enriched trades go.
@@ -51,5 +62,11 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
 
     fn finish(&mut self) -> Result<(), BoxError> {
         (**self).finish()
+    }
+}
+
+impl<S: TableSource + ?Sized> TableSource for Box<S> {
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        (**self).next()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, RecordBatch, UInt32Array};
+use arrow_array::{RecordBatch, UInt32Array};
 
 use crate::column::Column;
 use crate::error::BatchError;
@@ -73,6 +73,9 @@ pub struct Messages {
     pub lanes: Vec<ChangeLane>,
     /// Records that were refused while these were read.
     pub rejected: u64,
+    /// Whether these are the rows of tables that are there before the first
+    /// trade: the same key twice is then a duplicate, not a new version.
+    pub loading: bool,
 }
 
 impl Messages {
@@ -93,7 +96,7 @@ impl Messages {
             return Err(BatchError::UnequalLengths);
         }
         lanes.iter().try_for_each(|lane| lane.check(rows))?;
-        Ok(Self { trades, keys, lanes, rejected: 0 })
+        Ok(Self { trades, keys, lanes, rejected: 0, loading: false })
     }
 
     /// How many messages there are: trades, changes and refused records.

@@ -27,7 +27,11 @@ pub struct TableLedger {
     pub matched: u64,
     /// Look-ups that found none, a trade without a key included.
     pub missed: u64,
-    /// Changes applied, each counted once however many shards it went to.
+    /// Rows that were there before the first trade.
+    pub rows_loaded: u64,
+    /// Rows among them whose key an earlier row had; the later one is in force.
+    pub duplicates: u64,
+    /// Changes in the stream, each counted once however many shards it went to.
     pub changes: u64,
 }
 
@@ -81,7 +85,7 @@ mod tests {
         ledger.enriched = 7;
         ledger.unmatched_dropped = 2;
         ledger.rejected = 1;
-        ledger.tables[0] = TableLedger { matched: 7, missed: 2, changes: 0 };
+        ledger.tables[0] = TableLedger { matched: 7, missed: 2, ..TableLedger::default() };
         assert_eq!(ledger.check(), Ok(()));
         ledger.tables[0].missed = 1;
         assert_eq!(ledger.check(), Err(LedgerError::Table { table: 0, joined: 9, looked_up: 8 }));

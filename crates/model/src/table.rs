@@ -3,6 +3,7 @@
 use crate::column::{Column, ColumnType, INTEGER_NULL};
 use crate::occ::OccSymbol;
 use crate::option::OptionType;
+use crate::schema::{INSTRUMENT_ID, USER_ID};
 use crate::text::TextView;
 
 /// How a table is spread over the shards.
@@ -77,7 +78,45 @@ pub struct TableSpec {
     pub distribution: Distribution,
 }
 
+impl TableSpec {
+    /// The instruments table with its compact symbol as `instrument`,
+    /// partitioned. Field 0 of its changes is [`Column::Options`].
+    #[must_use]
+    pub fn instruments() -> Self {
+        Self {
+            name: "instruments".to_owned(),
+            key_column: INSTRUMENT_ID.to_owned(),
+            outputs: vec![OutputColumn::option("instrument", OptionPart::Compact)],
+            distribution: Distribution::Partitioned,
+        }
+    }
+
+    /// The users table with `username` as `user`, broadcast. Field 0 of its
+    /// changes is the username, a [`Column::Text`].
+    #[must_use]
+    pub fn users() -> Self {
+        Self {
+            name: "users".to_owned(),
+            key_column: USER_ID.to_owned(),
+            outputs: vec![OutputColumn::field("user", 0, ColumnType::Text)],
+            distribution: Distribution::Broadcast,
+        }
+    }
+}
+
 impl OutputColumn {
+    /// A column with a part of the options in field 0.
+    #[must_use]
+    pub fn option(name: &str, part: OptionPart) -> Self {
+        Self { name: name.to_owned(), source: OutputSource::Option(0, part), column_type: part.column_type() }
+    }
+
+    /// A column with the values of a field.
+    #[must_use]
+    pub fn field(name: &str, field: usize, column_type: ColumnType) -> Self {
+        Self { name: name.to_owned(), source: OutputSource::Field(field), column_type }
+    }
+
     /// Writes the value of this column, for the change at `index` of a lane
     /// with the columns `fields`, to `slot` of `column`.
     ///
