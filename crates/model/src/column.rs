@@ -121,17 +121,32 @@ impl Column {
         }
     }
 
-    /// Appends the value at `row` of `other`, a column of the same kind.
+    /// Appends, for each of `slots`, the value at the place that `place` gives
+    /// for it, or null. All columns are of the same kind.
     ///
     /// # Panics
-    /// If the kinds differ or `row` is out of bounds.
+    /// If the kinds differ or a place is out of bounds.
     #[inline]
-    pub fn push_from(&mut self, other: &Self, row: usize) {
-        match (self, other) {
-            (Self::Text(texts), Self::Text(other)) => texts.push_from(other, row),
-            (Self::Integers(values), Self::Integers(other)) => values.push(other[row]),
-            (Self::Options(symbols), Self::Options(other)) => symbols.push(other[row]),
-            _ => unreachable!("columns of one output have one kind"),
+    pub fn gather<'a>(&mut self, slots: &[u32], place: impl Fn(u32) -> Option<(&'a Self, usize)>) {
+        match self {
+            Self::Text(texts) => {
+                texts.reserve(slots.len());
+                for &slot in slots {
+                    match place(slot) {
+                        Some((Self::Text(other), row)) => texts.push_from(other, row),
+                        Some(_) => unreachable!("columns of one output have one kind"),
+                        None => texts.push_view(TextView::NULL),
+                    }
+                }
+            }
+            Self::Integers(values) => {
+                values.extend(slots.iter().map(|&slot| match place(slot) {
+                    Some((Self::Integers(other), row)) => other[row],
+                    Some(_) => unreachable!("columns of one output have one kind"),
+                    None => INTEGER_NULL,
+                }));
+            }
+            Self::Options(_) => unreachable!("options are never an answer"),
         }
     }
 

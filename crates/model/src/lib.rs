@@ -38,18 +38,22 @@ mod schema;
 mod table;
 
 mod batch;
+mod keyed;
 mod ledger;
 mod message;
+mod routed;
 
 pub use batch::{Batch, ChangeKind, ChangeLane, Enriched, Messages, Sequencer};
 pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
+pub use keyed::{Applied, KeyedTable, Slot};
 pub use ledger::{Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
+pub use routed::{Answer, Partition, Routed, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TRADE_COLUMNS, USER_COLUMNS, USER_ID, UTC,
     trade_schema,

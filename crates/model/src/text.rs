@@ -151,6 +151,11 @@ impl TextColumn {
         self.views.resize(len, TextView::NULL);
     }
 
+    /// Makes room for `additional` values more.
+    pub fn reserve(&mut self, additional: usize) {
+        self.views.reserve(additional);
+    }
+
     /// The views, in order.
     #[must_use]
     pub fn views(&self) -> &[TextView] {
