@@ -1,0 +1,162 @@
+//! Starts the threads of a run, and sees to it that all of them end.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+use std::time::Instant;
+
+use tradejoin_flow::{Depth, Receiver, Sink, Source, TableSource, link};
+use tradejoin_merger::Merger;
+use tradejoin_model::{Ledger, ShardIndex};
+
+use crate::config::{EngineConfig, Stop};
+use crate::error::{EngineError, Stage};
+use crate::report::{Monitor, Publisher, Report, ShardReport, process_cpu};
+use crate::stages::{Answered, Inbox, Ingested, Outbox, ingest, work, write};
+
+/// A join, ready to run.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    stop: Stop,
+    monitor: Monitor,
+}
+
+/// The threads of a run, and the link that their answers come through.
+struct Threads<'scope> {
+    ingest: ScopedJoinHandle<'scope, Result<Ingested, EngineError>>,
+    workers: Vec<ScopedJoinHandle<'scope, ShardReport>>,
+    answers: Receiver<Answered>,
+}
+
+impl Engine {
+    /// An engine with these settings.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self { config, stop: Stop::default(), monitor: Monitor::default() }
+    }
+
+    /// The request that ends a run of this engine early.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Where the progress of a run of this engine can be seen.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Loads the tables that have a source, one entry for each table; then
+    /// joins the trades of `source` and writes them to `sink`. Takes
+    /// one thread for reading, one for each shard, and the calling one for
+    /// writing.
+    ///
+    /// # Errors
+    /// If a source or the sink fails, a stage panics or the ledger does not add
+    /// up. The sink has not been finished then.
+    ///
+    /// # Panics
+    /// If `tables` does not have one entry for each table.
+    pub fn run<'env>(
+        &self,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+        mut sink: impl Sink,
+    ) -> Result<Report, EngineError> {
+        assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
+        let (start, cpu) = (Instant::now(), process_cpu());
+        let mut publisher = Publisher::new(self.monitor.clone());
+        let mut merger = Merger::new(&self.config.tables, self.config.order, self.config.unmatched);
+
+        let (written, ingested, shards) = scope(|scope| {
+            let Threads { ingest, workers, answers } = self.start(scope, tables, source)?;
+            let writing = || write(&mut merger, answers, &mut sink, &mut publisher);
+            let written = catch_unwind(AssertUnwindSafe(writing));
+            if !matches!(written, Ok(Ok(()))) {
+                // A source that waits for input would not notice otherwise.
+                self.stop.request();
+            }
+            let shards: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
+            if shards.iter().any(Result::is_err) {
+                self.stop.request();
+            }
+            Ok::<_, EngineError>((written, ingest.join(), shards))
+        })?;
+
+        // A stage that fails makes its neighbours end early: look at the causes
+        // before the consequences.
+        let shards = shards.into_iter().zip(self.config.shards.shards());
+        let shards: Vec<_> =
+            shards.map(|(r, shard)| joined(r, Stage::Worker(shard))).collect::<Result<_, _>>()?;
+        joined(written, Stage::Merger)??;
+        let ingested = joined(ingested, Stage::Ingest)??;
+
+        let mut ledger = merger.ledger().clone();
+        add_loaded(&mut ledger, &ingested);
+        ledger.check()?;
+        publisher.publish(&ledger);
+        let finished = catch_unwind(AssertUnwindSafe(|| sink.finish()));
+        joined(finished, Stage::Merger)?.map_err(EngineError::Sink)?;
+        Ok(Report {
+            ledger,
+            shards,
+            elapsed: start.elapsed(),
+            cpu: process_cpu().saturating_sub(cpu),
+            interrupted: ingested.interrupted,
+        })
+    }
+
+    fn start<'scope, 'env: 'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, 'env>,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+    ) -> Result<Threads<'scope>, EngineError> {
+        let (config, stop) = (&self.config, &self.stop);
+        let (answer_sender, answers) = link(config.queue_depth);
+        let (inboxes, outboxes) = links(config.shards.as_usize(), config.queue_depth);
+        let spawn_worker = |(shard, inbox): (ShardIndex, Inbox)| {
+            let outbox = answer_sender.clone();
+            Builder::new()
+                .name(format!("shard-{shard}"))
+                .spawn_scoped(scope, move || work(shard, config, inbox, outbox))
+                .map_err(EngineError::Thread)
+        };
+        let workers = config.shards.shards().zip(inboxes).map(spawn_worker).collect::<Result<_, _>>()?;
+        let ingest = Builder::new()
+            .name("ingest".to_owned())
+            .spawn_scoped(scope, move || ingest(config, tables, source, outboxes, stop))
+            .map_err(EngineError::Thread)?;
+        Ok(Threads { ingest, workers, answers })
+    }
+}
+
+/// A link to each shard.
+fn links(shards: usize, depth: Depth) -> (Vec<Inbox>, Vec<Outbox>) {
+    (0..shards).map(|_| link(depth)).map(|(sender, receiver)| (receiver, sender)).unzip()
+}
+
+/// What a stage came to, or the error that its panic is.
+fn joined<T>(result: Result<T, Box<dyn Any + Send>>, stage: Stage) -> Result<T, EngineError> {
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
+    })
+}
+
+/// Adds what was loaded past the merger.
+fn add_loaded(ledger: &mut Ledger, ingested: &Ingested) {
+    for (table, loaded) in ledger.tables.iter_mut().zip(&ingested.loaded) {
+        table.rows_loaded += loaded.rows;
+        table.duplicates += loaded.duplicates;
+    }
+}

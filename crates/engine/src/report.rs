@@ -1,0 +1,94 @@
+//! What a run says of itself, while it runs and at its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tradejoin_model::{Ledger, ShardIndex};
+
+/// The account of a run at its end.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What became of every trade. It adds up.
+    pub ledger: Ledger,
+    /// What each shard did, in their order.
+    pub shards: Vec<ShardReport>,
+    /// From the first read to the end of the output.
+    pub elapsed: Duration,
+    /// Processor time of the whole process in that time.
+    pub cpu: Duration,
+    /// Whether the run was asked to stop before the end of its source.
+    pub interrupted: bool,
+}
+
+/// What one shard did.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardReport {
+    /// The shard.
+    pub shard: ShardIndex,
+    /// Look-ups, in all tables.
+    pub looked_up: u64,
+    /// Changes applied, in all tables.
+    pub changes: u64,
+    /// Processor time of its thread.
+    pub cpu: Duration,
+    /// Bytes of its tables at the end, those shared by all shards not counted.
+    pub table_bytes: u64,
+}
+
+/// How far a run has come, for anyone to look at while it goes on: looking
+/// never touches a thread of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Monitor(Arc<ArcSwap<Ledger>>);
+
+impl Monitor {
+    /// The ledger as it stood a moment ago: at most about 50 ms while trades
+    /// flow.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.0.load_full()
+    }
+}
+
+/// The writing end of a [`Monitor`].
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    monitor: Monitor,
+    last: Instant,
+}
+
+impl Publisher {
+    const EVERY: Duration = Duration::from_millis(50);
+
+    pub(crate) fn new(monitor: Monitor) -> Self {
+        Self { monitor, last: Instant::now() }
+    }
+
+    /// Publishes the ledger, unless one was published a moment ago.
+    pub(crate) fn offer(&mut self, ledger: &Ledger) {
+        if self.last.elapsed() >= Self::EVERY {
+            self.publish(ledger);
+        }
+    }
+
+    pub(crate) fn publish(&mut self, ledger: &Ledger) {
+        self.monitor.0.store(Arc::new(ledger.clone()));
+        self.last = Instant::now();
+    }
+}
+
+/// Processor time of the process so far.
+pub(crate) fn process_cpu() -> Duration {
+    clock(rustix::time::ClockId::ProcessCPUTime)
+}
+
+/// Processor time of the calling thread so far.
+pub(crate) fn thread_cpu() -> Duration {
+    clock(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn clock(id: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(id);
+    // These clocks start at zero and never go back.
+    Duration::try_from(time).unwrap_or_default()
+}

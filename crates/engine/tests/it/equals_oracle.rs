@@ -1,0 +1,85 @@
+//! The property that everything hangs on.
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use tradejoin_engine::{Order, Unmatched};
+use tradejoin_model::Distribution;
+
+use crate::streams::{Case, Step, case};
+
+/// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
+/// 10,000.
+pub(crate) fn config() -> Config {
+    let cases =
+        std::env::var("TRADEJOIN_CASES").ok().map(|n| n.parse().expect("TRADEJOIN_CASES is a number"));
+    Config { cases: cases.unwrap_or(500), ..Config::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_engine_equals_the_oracle(case in case()) {
+        let (mut rows, report) = case.run();
+        let (expected, ledger) = case.expected();
+        if case.order == Order::Arrival {
+            rows.sort();
+        }
+        prop_assert_eq!(rows, expected);
+        prop_assert_eq!(report.ledger, ledger);
+        prop_assert!(!report.interrupted);
+    }
+}
+
+/// A stream in which all trades have one key and every table is partitioned.
+fn hot_key(trades: usize) -> Case {
+    let change = |table| Step::Change { table, key: 5, delete: false, value: 4 };
+    let mut steps: Vec<Step> = (0..3).map(change).collect();
+    steps.extend((0..trades).map(|_| Step::Trade([Some(5); 3])));
+    Case {
+        loaded: vec![],
+        steps,
+        cuts: vec![10],
+        distributions: [Distribution::Partitioned; 3],
+        shards: 4,
+        queue_depth: 1,
+        order: Order::Input,
+        unmatched: Unmatched::Drop,
+    }
+}
+
+#[test]
+fn a_queue_of_one_with_all_trades_on_one_key_finishes() {
+    let case = hot_key(20_000);
+    let (rows, report) = case.run();
+    assert_eq!(rows.len(), 20_000);
+    assert!(rows.is_sorted());
+    let busy = report.shards.iter().filter(|shard| shard.looked_up > 0).count();
+    assert_eq!(busy, 1, "one key has one owner");
+}
+
+#[test]
+fn more_workers_than_rows_is_the_same_result() {
+    let mut case = hot_key(3);
+    let (expected, _) = case.expected();
+    for shards in [1, 2, 64] {
+        case.shards = shards;
+        assert_eq!(case.run().0, expected, "{shards} shards");
+    }
+}
+
+#[test]
+fn loaded_duplicates_are_counted_and_the_later_row_wins() {
+    let mut case = hot_key(2);
+    case.steps.drain(..3);
+    let change = |value| Step::Change { table: 1, key: 5, delete: false, value };
+    case.loaded = vec![change(1), change(4)];
+    case.unmatched = Unmatched::Keep;
+    for distribution in [Distribution::Partitioned, Distribution::Broadcast] {
+        case.distributions = [distribution; 3];
+        let (rows, report) = case.run();
+        assert!(rows.iter().all(|(_, columns)| columns[6].as_deref() == Some("user 4")), "{rows:?}");
+        let table = &report.ledger.tables[1];
+        assert_eq!((table.rows_loaded, table.duplicates, table.changes), (2, 1, 0));
+    }
+}

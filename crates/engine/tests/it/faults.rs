@@ -1,0 +1,145 @@
+//! What a run does when a stage fails: it ends, and says which.
+
+use std::sync::{Arc, Mutex};
+
+use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
+use tradejoin_flow::{BoxError, Sink, Source};
+use tradejoin_model::{Column, Distribution, Enriched, Messages, TextColumn};
+
+use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
+
+fn case(trades: usize) -> Case {
+    let mut steps: Vec<Step> =
+        (0..3).map(|table| Step::Change { table, key: 1, delete: false, value: 1 }).collect();
+    steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES])));
+    Case {
+        loaded: vec![],
+        steps,
+        cuts: vec![10],
+        distributions: [Distribution::Partitioned, Distribution::Broadcast, Distribution::Partitioned],
+        shards: 3,
+        queue_depth: 1,
+        order: Order::Input,
+        unmatched: Unmatched::Drop,
+    }
+}
+
+fn run(case: &Case, source: impl Source, sink: impl Sink) -> Result<tradejoin_engine::Report, EngineError> {
+    case.engine().run((0..TABLES).map(|_| None).collect(), source, sink)
+}
+
+/// A source that does `then` once the blocks that it has are out.
+struct Then<F>(Rest<Messages>, F);
+
+impl<F: FnMut() -> Result<Option<Messages>, BoxError> + Send> Source for Then<F> {
+    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+        match self.0.next()? {
+            Some(messages) => Ok(Some(messages)),
+            None => (self.1)(),
+        }
+    }
+}
+
+/// A sink that does `then` at its third batch.
+struct Third<F>(u32, F);
+
+impl<F: FnMut() -> Result<(), BoxError> + Send> Sink for Third<F> {
+    fn write(&mut self, _: &Enriched) -> Result<(), BoxError> {
+        self.0 += 1;
+        if self.0 == 3 { (self.1)() } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        panic!("a failed run is not finished");
+    }
+}
+
+#[test]
+fn a_source_that_fails_ends_the_run() {
+    let case = case(500);
+    let source = Then(Rest::new(case.blocks()), || Err("broken pipe of bits".into()));
+    let rows = Arc::new(Mutex::new(Rows::new()));
+    let error = run(&case, source, Collect(Arc::clone(&rows))).expect_err("the source failed");
+    assert!(matches!(error, EngineError::Source(_)), "{error:?}");
+    assert_eq!(rows.lock().expect("not poisoned").len(), 500, "what was read before is written");
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_run_while_others_wait_on_full_links() {
+    let case = case(5_000);
+    let error = run(&case, Rest::new(case.blocks()), Third(0, || Err("disk full".into())));
+    assert!(matches!(error, Err(EngineError::Sink(_))), "{error:?}");
+}
+
+#[test]
+fn a_sink_that_fails_stops_a_source_that_waits() {
+    let case = case(50);
+    let engine = case.engine();
+    let stop = engine.stop();
+    // Like a pipe without data: it returns when the run is asked to stop.
+    let source = Then(Rest::new(case.blocks()), move || {
+        while !stop.is_requested() {
+            std::thread::yield_now();
+        }
+        Ok(None)
+    });
+    let loads = (0..TABLES).map(|_| None).collect();
+    let error = engine.run(loads, source, Third(0, || Err("disk full".into())));
+    assert!(matches!(error, Err(EngineError::Sink(_))), "{error:?}");
+}
+
+#[test]
+fn a_worker_that_panics_is_named() {
+    let case = case(5_000);
+    let mut blocks = case.blocks();
+    // A source that breaks its word: texts where the table has options.
+    let mut names = TextColumn::default();
+    names.push(Some("not an option"));
+    blocks[200].lanes[0] = blocks[0].lanes[0].clone();
+    blocks[200].lanes[0].fields = vec![Column::Text(names)];
+    let error = run(&case, Rest::new(blocks), Collect(Arc::default())).expect_err("a worker panicked");
+    let owner = tradejoin_router::Router::new(case.engine().config().shards, vec![]);
+    let owner = owner.shard_of(tradejoin_model::Key(1));
+    let EngineError::Panicked { stage, .. } = error else { panic!("{error:?}") };
+    assert_eq!(stage, Stage::Worker(owner));
+}
+
+#[test]
+fn a_panic_at_either_end_is_named() {
+    let case = case(500);
+    let source = Then(Rest::new(case.blocks()), || panic!("at the source"));
+    let error = run(&case, source, Collect(Arc::default()));
+    assert!(
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Ingest, message }) if message == "at the source")
+    );
+    let error = run(&case, Rest::new(case.blocks()), Third(0, || panic!("at the sink")));
+    assert!(
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Merger, message }) if message == "at the sink")
+    );
+}
+
+/// A source without an end that asks for the stop itself.
+fn endless(case: &Case, stop: Stop, after: usize) -> impl Source {
+    let blocks = case.blocks();
+    let mut given = 0;
+    Then(Rest::new(vec![]), move || {
+        given += 1;
+        if given == after {
+            stop.request();
+        }
+        Ok(Some(blocks[given % blocks.len()].clone()))
+    })
+}
+
+#[test]
+fn a_stopped_run_completes_what_it_has_read_and_adds_up() {
+    let case = case(100);
+    let engine: Engine = case.engine();
+    let rows = Arc::new(Mutex::new(Rows::new()));
+    let loads = (0..TABLES).map(|_| None).collect();
+    let source = endless(&case, engine.stop(), 300);
+    let report = engine.run(loads, source, Collect(Arc::clone(&rows))).expect("a clean stop");
+    assert!(report.interrupted);
+    assert_eq!(report.ledger.rows_written(), rows.lock().expect("not poisoned").len() as u64);
+    assert_eq!(*engine.monitor().ledger(), report.ledger, "the last state is published");
+}

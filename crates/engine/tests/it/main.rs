@@ -1,0 +1,12 @@
+//! The contract, tested on whole runs.
+//!
+//! - `streams`: random streams for the others, and what both sides give for one
+//! - `equals_oracle`: for every worker count, batch length, queue depth, order,
+//!   distribution and policy, the engine equals the oracle
+//! - `schedules`: router, workers and merger stepped in one thread in any order
+//! - `faults`: a stage that fails or panics, and a run that is stopped
+
+mod equals_oracle;
+mod faults;
+mod schedules;
+mod streams;

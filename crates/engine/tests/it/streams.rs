@@ -1,0 +1,249 @@
+//! Random streams over three tables of different kinds, and their outcomes.
+
+use std::sync::{Arc, Mutex};
+
+use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
+use arrow_schema::{DataType, Field, Schema};
+use proptest::prelude::*;
+use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
+use tradejoin_flow::{BoxError, Depth, Sink, Source, TableSource};
+use tradejoin_model::{
+    ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
+    Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
+};
+use tradejoin_oracle::{Oracle, text};
+
+/// How many tables a stream has: options, names and numbers.
+pub(crate) const TABLES: usize = 3;
+/// Keys are below this: few, so that they meet.
+const KEYS: u32 = 12;
+
+/// One message of a test stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Trade([Option<u32>; TABLES]),
+    Change { table: usize, key: u32, delete: bool, value: u8 },
+}
+
+/// Everything that a run may vary.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) loaded: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) cuts: Vec<usize>,
+    pub(crate) distributions: [Distribution; TABLES],
+    pub(crate) shards: u32,
+    pub(crate) queue_depth: usize,
+    pub(crate) order: Order,
+    pub(crate) unmatched: Unmatched,
+}
+
+/// What went to the sink: the number of each trade and its added columns.
+pub(crate) type Rows = Vec<(u64, Vec<Option<String>>)>;
+
+fn change() -> impl Strategy<Value = Step> {
+    (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), any::<u8>())
+        .prop_map(|(table, key, delete, value)| Step::Change { table, key, delete, value })
+}
+
+fn trade() -> impl Strategy<Value = Step> {
+    let key = || prop::option::weighted(0.9, 0..KEYS);
+    [key(), key(), key()].prop_map(Step::Trade)
+}
+
+prop_compose! {
+    pub(crate) fn case()(
+        loaded in prop::collection::vec(change(), 0..30),
+        share in 1..10_u32,
+        len in 0..400_usize,
+    )(
+        loaded in Just(loaded),
+        steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
+        cuts in prop::collection::vec(1..60_usize, 1..8),
+        distributions in prop::array::uniform3(prop_oneof![
+            Just(Distribution::Partitioned),
+            Just(Distribution::Broadcast),
+        ]),
+        shards in 1..=9_u32,
+        queue_depth in 1..=4_usize,
+        order in prop_oneof![Just(Order::Input), Just(Order::Arrival)],
+        unmatched in prop_oneof![Just(Unmatched::Drop), Just(Unmatched::Keep)],
+    ) -> Case {
+        Case { loaded, steps, cuts, distributions, shards, queue_depth, order, unmatched }
+    }
+}
+
+impl Case {
+    pub(crate) fn tables(&self) -> Vec<TableSpec> {
+        let mut instruments = TableSpec::instruments();
+        instruments.outputs.extend([
+            OutputColumn::option("padded", OptionPart::Padded),
+            OutputColumn::option("ticker", OptionPart::Ticker),
+            OutputColumn::option("strike", OptionPart::Strike),
+            OutputColumn::option("expiry", OptionPart::Expiry),
+            OutputColumn::option("option_type", OptionPart::OptionType),
+        ]);
+        let mut numbers = TableSpec::users();
+        numbers.name = "numbers".to_owned();
+        numbers.outputs = vec![OutputColumn::field("number", 0, ColumnType::Integer)];
+        let mut tables = vec![instruments, TableSpec::users(), numbers];
+        for (table, distribution) in tables.iter_mut().zip(self.distributions) {
+            table.distribution = distribution;
+        }
+        tables
+    }
+
+    /// The stream cut into blocks of the lengths that `cuts` repeats.
+    pub(crate) fn blocks(&self) -> Vec<Messages> {
+        let mut rest = self.steps.as_slice();
+        let mut trades = 0;
+        let mut blocks = Vec::new();
+        for cut in self.cuts.iter().cycle() {
+            let (steps, after) = rest.split_at(rest.len().min(*cut));
+            blocks.push(block(steps, &mut trades));
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        blocks
+    }
+
+    /// The rows that each table has before the first trade, in lanes of 7.
+    fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
+        let of_table = |step: &&Step| matches!(step, Step::Change { table: t, .. } if *t == table);
+        let steps: Vec<Step> = self.loaded.iter().filter(of_table).cloned().collect();
+        steps.chunks(7).map(|steps| block(steps, &mut 0).lanes.swap_remove(table)).collect()
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        let mut config = EngineConfig::new(self.tables());
+        config.shards = ShardCount::new(self.shards).expect("in range");
+        config.queue_depth = Depth::new(self.queue_depth).expect("in range");
+        config.order = self.order;
+        config.unmatched = self.unmatched;
+        Engine::new(config)
+    }
+
+    pub(crate) fn run(&self) -> (Rows, Report) {
+        let rows = Arc::new(Mutex::new(Rows::new()));
+        let loads: Vec<Option<Box<dyn TableSource>>> =
+            (0..TABLES).map(|t| Some(Box::new(Rest::new(self.loaded_lanes(t))) as _)).collect();
+        let report = self.engine().run(loads, Rest::new(self.blocks()), Collect(Arc::clone(&rows)));
+        let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
+        (rows, report.expect("a run without faults"))
+    }
+
+    /// The oracle's rows and ledger for the same stream.
+    pub(crate) fn expected(&self) -> (Rows, Ledger) {
+        let mut oracle = Oracle::new(&self.tables(), self.unmatched == Unmatched::Keep);
+        let mut loads = block(&self.loaded, &mut 0);
+        loads.loading = true;
+        oracle.push(&loads);
+        let mut rows = Rows::new();
+        for block in self.blocks() {
+            let ids = trade_ids(&block.trades).values().to_vec();
+            rows.extend(oracle.push(&block).into_iter().map(|joined| (ids[joined.row], joined.columns)));
+        }
+        (rows, oracle.ledger().clone())
+    }
+}
+
+/// The messages of `steps`; `trades` counts on over all blocks.
+fn block(steps: &[Step], trades: &mut u64) -> Messages {
+    let mut ids = Vec::new();
+    let mut keys: [Vec<Option<u32>>; TABLES] = Default::default();
+    let mut lanes: Vec<ChangeLane> = empty_lanes();
+    for step in steps {
+        match step {
+            Step::Trade(of_tables) => {
+                ids.push(*trades);
+                *trades += 1;
+                keys.iter_mut().zip(of_tables).for_each(|(keys, key)| keys.push(*key));
+            }
+            Step::Change { table, key, delete, value } => {
+                let lane = &mut lanes[*table];
+                lane.at_rows.push(ids.len() as u32);
+                lane.keys.push(Key(*key));
+                lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
+                push_value(&mut lane.fields[0], *value);
+            }
+        }
+    }
+    let schema = Schema::new(vec![Field::new("trade_id", DataType::UInt64, false)]);
+    let trades = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(ids))]);
+    let keys = keys.into_iter().map(UInt32Array::from).collect();
+    Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block")
+}
+
+fn empty_lanes() -> Vec<ChangeLane> {
+    let fields = [Column::Options(vec![]), Column::Text(TextColumn::default()), Column::Integers(vec![])];
+    fields.into_iter().map(|field| ChangeLane { fields: vec![field], ..ChangeLane::default() }).collect()
+}
+
+fn push_value(field: &mut Column, value: u8) {
+    match field {
+        Column::Options(options) => options.push(OccSymbol {
+            ticker: format!("T{value}").parse().expect("a ticker"),
+            expiry: Expiry::from_epoch_days(15_000 + i32::from(value)).expect("in range"),
+            option_type: if value % 2 == 0 { OptionType::Call } else { OptionType::Put },
+            strike: Strike::from_thousandths(u32::from(value) * 500).expect("in range"),
+        }),
+        // Null, inline, and too long to be inline.
+        Column::Text(texts) => match value % 3 {
+            0 => texts.push(None),
+            1 => texts.push(Some(&format!("user {value}"))),
+            _ => texts.push(Some(&format!("a user with a name that takes the heap: {value}"))),
+        },
+        Column::Integers(numbers) => numbers.push(if value == 0 { INTEGER_NULL } else { i64::from(value) }),
+    }
+}
+
+fn trade_ids(trades: &RecordBatch) -> &UInt64Array {
+    trades.column(0).as_primitive::<UInt64Type>()
+}
+
+/// Yields what it was given.
+pub(crate) struct Rest<T>(std::vec::IntoIter<T>);
+
+impl<T> Rest<T> {
+    pub(crate) fn new(items: Vec<T>) -> Self {
+        Self(items.into_iter())
+    }
+}
+
+impl Source for Rest<Messages> {
+    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+        Ok(self.0.next())
+    }
+}
+
+impl TableSource for Rest<ChangeLane> {
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        Ok(self.0.next())
+    }
+}
+
+/// Keeps all rows as text.
+#[derive(Clone)]
+pub(crate) struct Collect(pub(crate) Arc<Mutex<Rows>>);
+
+/// The rows of an enriched batch as text.
+pub(crate) fn rows_of(enriched: &Enriched) -> Rows {
+    let ids = trade_ids(enriched.trades());
+    let columns = |row| enriched.columns.iter().map(|column| text(column, row)).collect();
+    let rows: Rows = enriched.rows().map(|row| (ids.value(row), columns(row))).collect();
+    assert_eq!(rows.len(), enriched.rows_kept);
+    rows
+}
+
+impl Sink for Collect {
+    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
+        self.0.lock().expect("not poisoned").extend(rows_of(enriched));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
