@@ -89,7 +89,7 @@ fn rows_alone(tables: usize, table: usize, lane: ChangeLane) -> Messages {
     Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keys: vec![UInt32Array::from(Vec::<u32>::new()); tables],
-        lanes,
+        lanes: lanes.into(),
         rejected: 0,
         loading: true,
     }

@@ -62,7 +62,7 @@ impl ChangeLane {
 }
 
 /// Trades and the changes among them, before they have a place in the
-/// sequence: what a source makes.
+/// sequence: what a source makes. A clone shares all of it.
 #[derive(Clone, Debug)]
 pub struct Messages {
     /// The trades, with all columns that the output has of them.
@@ -70,7 +70,7 @@ pub struct Messages {
     /// The key of each trade in each table, by table; null matches nothing.
     pub keys: Vec<UInt32Array>,
     /// The changes of each table, by table.
-    pub lanes: Vec<ChangeLane>,
+    pub lanes: Arc<[ChangeLane]>,
     /// Records that were refused while these were read.
     pub rejected: u64,
     /// Whether these are the rows of tables that are there before the first
@@ -96,7 +96,7 @@ impl Messages {
             return Err(BatchError::UnequalLengths);
         }
         lanes.iter().try_for_each(|lane| lane.check(rows))?;
-        Ok(Self { trades, keys, lanes, rejected: 0, loading: false })
+        Ok(Self { trades, keys, lanes: lanes.into(), rejected: 0, loading: false })
     }
 
     /// How many messages there are: trades, changes and refused records.

@@ -95,8 +95,9 @@ fn a_worker_that_panics_is_named() {
     // A source that breaks its word: texts where the table has options.
     let mut names = TextColumn::default();
     names.push(Some("not an option"));
-    blocks[200].lanes[0] = blocks[0].lanes[0].clone();
-    blocks[200].lanes[0].fields = vec![Column::Text(names)];
+    let mut lanes = blocks[0].lanes.to_vec();
+    lanes[0].fields = vec![Column::Text(names)];
+    blocks[200].lanes = lanes.into();
     let error = run(&case, Rest::new(blocks), Collect(Arc::default())).expect_err("a worker panicked");
     let owner = tradejoin_router::Router::new(case.engine().config().shards, vec![]);
     let owner = owner.shard_of(tradejoin_model::Key(1));

@@ -113,7 +113,7 @@ impl Case {
     fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
         let of_table = |step: &&Step| matches!(step, Step::Change { table: t, .. } if *t == table);
         let steps: Vec<Step> = self.loaded.iter().filter(of_table).cloned().collect();
-        steps.chunks(7).map(|steps| block(steps, &mut 0).lanes.swap_remove(table)).collect()
+        steps.chunks(7).map(|steps| block(steps, &mut 0).lanes[table].clone()).collect()
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -186,7 +186,7 @@ fn push_value(field: &mut Column, value: u8) {
         Column::Options(options) => options.push(OccSymbol {
             ticker: format!("T{value}").parse().expect("a ticker"),
             expiry: Expiry::from_epoch_days(15_000 + i32::from(value)).expect("in range"),
-            option_type: if value % 2 == 0 { OptionType::Call } else { OptionType::Put },
+            option_type: if value.is_multiple_of(2) { OptionType::Call } else { OptionType::Put },
             strike: Strike::from_thousandths(u32::from(value) * 500).expect("in range"),
         }),
         // Null, inline, and too long to be inline.
