@@ -2,17 +2,18 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 use std::time::Instant;
 
-use tradejoin_flow::{Depth, Receiver, Sink, Source, TableSource, link};
+use tradejoin_flow::{Receiver, Sender, Sink, Source, TableSource, link};
 use tradejoin_merger::Merger;
-use tradejoin_model::{Ledger, ShardIndex};
+use tradejoin_model::{Answer, Ledger, Routed, ShardIndex};
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
 use crate::report::{Monitor, Publisher, Report, ShardReport, process_cpu};
-use crate::stages::{Answered, Inbox, Ingested, Outbox, ingest, work, write};
+use crate::stages::{Answered, Inbox, Ingested, ingest, work, write};
 
 /// A join, ready to run.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ struct Threads<'scope> {
     ingest: ScopedJoinHandle<'scope, Result<Ingested, EngineError>>,
     workers: Vec<ScopedJoinHandle<'scope, ShardReport>>,
     answers: Receiver<Answered>,
+    /// Where answers that are used up go, by shard.
+    returns: Vec<Sender<Answer>>,
 }
 
 impl Engine {
@@ -77,8 +80,8 @@ impl Engine {
         let mut merger = Merger::new(&self.config.tables, self.config.order, self.config.unmatched);
 
         let (written, ingested, shards) = scope(|scope| {
-            let Threads { ingest, workers, answers } = self.start(scope, tables, source)?;
-            let writing = || write(&mut merger, answers, &mut sink, &mut publisher);
+            let Threads { ingest, workers, answers, returns } = self.start(scope, tables, source)?;
+            let writing = || write(&mut merger, answers, &returns, &mut sink, &mut publisher);
             let written = catch_unwind(AssertUnwindSafe(writing));
             if !matches!(written, Ok(Ok(()))) {
                 // A source that waits for input would not notice otherwise.
@@ -122,26 +125,32 @@ impl Engine {
     ) -> Result<Threads<'scope>, EngineError> {
         let (config, stop) = (&self.config, &self.stop);
         let (answer_sender, answers) = link(config.queue_depth);
-        let (inboxes, outboxes) = links(config.shards.as_usize(), config.queue_depth);
-        let spawn_worker = |(shard, inbox): (ShardIndex, Inbox)| {
+        let (outboxes, inboxes) = links::<Arc<Routed>>(config);
+        let (returns, spent) = links(config);
+        let spawn_worker = |(shard, (inbox, spent)): (ShardIndex, (Inbox, Receiver<Answer>))| {
             let outbox = answer_sender.clone();
             Builder::new()
                 .name(format!("shard-{shard}"))
-                .spawn_scoped(scope, move || work(shard, config, inbox, outbox))
+                .spawn_scoped(scope, move || work(shard, config, inbox, outbox, spent))
                 .map_err(EngineError::Thread)
         };
-        let workers = config.shards.shards().zip(inboxes).map(spawn_worker).collect::<Result<_, _>>()?;
+        let workers = config
+            .shards
+            .shards()
+            .zip(inboxes.into_iter().zip(spent))
+            .map(spawn_worker)
+            .collect::<Result<_, _>>()?;
         let ingest = Builder::new()
             .name("ingest".to_owned())
             .spawn_scoped(scope, move || ingest(config, tables, source, outboxes, stop))
             .map_err(EngineError::Thread)?;
-        Ok(Threads { ingest, workers, answers })
+        Ok(Threads { ingest, workers, answers, returns })
     }
 }
 
-/// A link to each shard.
-fn links(shards: usize, depth: Depth) -> (Vec<Inbox>, Vec<Outbox>) {
-    (0..shards).map(|_| link(depth)).map(|(sender, receiver)| (receiver, sender)).unzip()
+/// A link for each shard.
+fn links<T>(config: &EngineConfig) -> (Vec<Sender<T>>, Vec<Receiver<T>>) {
+    config.shards.shards().map(|_| link(config.queue_depth)).unzip()
 }
 
 /// What a stage came to, or the error that its panic is.

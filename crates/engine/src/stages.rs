@@ -80,11 +80,16 @@ pub(crate) fn work(
     config: &EngineConfig,
     inbox: Inbox,
     outbox: Sender<Answered>,
+    returns: Receiver<Answer>,
 ) -> ShardReport {
     let mut worker = Worker::new(shard, &config.tables);
+    let mut spent = None;
     while let Some(routed) = inbox.recv() {
-        let answer = worker.step(&routed);
-        if routed.is_answered_by(shard) && outbox.send((routed, answer)).is_err() {
+        let buffers = spent.take().or_else(|| returns.take()).unwrap_or_default();
+        let answer = worker.step(&routed, buffers);
+        if !routed.is_answered_by(shard) {
+            spent = Some(answer);
+        } else if outbox.send((routed, answer)).is_err() {
             break;
         }
     }
@@ -102,6 +107,7 @@ pub(crate) fn work(
 pub(crate) fn write(
     merger: &mut Merger,
     answers: Receiver<Answered>,
+    returns: &[Sender<Answer>],
     sink: &mut impl Sink,
     publisher: &mut Publisher,
 ) -> Result<(), EngineError> {
@@ -112,6 +118,11 @@ pub(crate) fn write(
                 sink.write(&enriched).map_err(EngineError::Sink)?;
             }
             publisher.offer(merger.ledger());
+            merger.recycle(enriched.columns);
+            while let Some(spent) = merger.pop_spent() {
+                // Dropped if the shard has enough or is gone.
+                let _ = returns[spent.shard.as_usize()].offer(spent);
+            }
         }
     }
     Ok(())

@@ -1,10 +1,17 @@
 //! One batch and all its answers, made into enriched trades.
 
-use tradejoin_model::{
-    Answer, Column, Enriched, Ledger, Partition, Routed, TableAnswer, TableRoute, TableSpec,
-};
+use tradejoin_model::{Answer, Column, Enriched, Ledger, Partition, Routed, TableRoute, TableSpec};
 
 use crate::merger::Unmatched;
+
+/// Memory to use again.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// The columns of an enriched batch that is done with.
+    pub(crate) columns: Vec<Column>,
+    /// Answers that have been merged.
+    pub(crate) spent: Vec<Answer>,
+}
 
 /// Puts the answers at their rows and accounts for every trade.
 ///
@@ -15,10 +22,12 @@ pub(crate) fn merge(
     mut answers: Vec<Answer>,
     unmatched: Unmatched,
     ledger: &mut Ledger,
+    buffers: &mut Buffers,
 ) -> Enriched {
     let messages = &routed.batch.messages;
     let rows = messages.trades.num_rows();
-    let mut columns = Vec::new();
+    let mut old_columns = std::mem::take(&mut buffers.columns).into_iter();
+    let mut columns = Vec::with_capacity(old_columns.len());
     let mut matched = Matched { rows, marks: None };
     for (index, table) in tables.iter().enumerate() {
         let misses_before = matched.lookups_missed(index, routed, &answers);
@@ -32,19 +41,23 @@ pub(crate) fn merge(
         } else {
             account.changes += changes;
         }
+        // The columns of the last batch, which had the same tables.
+        let mut old: Vec<Column> = old_columns.by_ref().take(table.outputs.len()).collect();
+        old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));
         match &routed.routes[index] {
-            TableRoute::Partitioned(partition) => {
-                columns.extend(scatter(table, partition, &answers, index, rows));
-            }
+            TableRoute::Partitioned(partition) => scatter(table, partition, &answers, index, rows, &mut old),
             TableRoute::Whole { .. } => {
-                // The shard whose turn it was is the only one with columns.
+                // The shard whose turn it was is the only one with columns; it
+                // gets the old ones in exchange.
                 let whole = routed.whole_shard();
-                let answer = answers.iter_mut().find(|answer| answer.shard == whole);
-                let answer = answer.map(|answer| std::mem::take(&mut answer.tables[index]));
-                columns.extend(answer.unwrap_or_default().columns);
+                if let Some(answer) = answers.iter_mut().find(|answer| answer.shard == whole) {
+                    std::mem::swap(&mut old, &mut answer.tables[index].columns);
+                }
             }
         }
+        columns.append(&mut old);
     }
+    buffers.spent.append(&mut answers);
     let missed = matched.missed_rows();
     ledger.rows_read += rows as u64 + messages.rejected;
     ledger.rejected += messages.rejected;
@@ -104,22 +117,20 @@ fn replaced(answers: &[Answer], table: usize) -> u64 {
     answers.iter().map(|answer: &Answer| answer.tables[table].replaced).sum()
 }
 
-/// The columns of a partitioned table: the shards' dense values at their rows.
+/// Fills the columns of a partitioned table: the shards' dense values at their
+/// rows.
 fn scatter(
     table: &TableSpec,
     partition: &Partition,
     answers: &[Answer],
     index: usize,
     rows: usize,
-) -> Vec<Column> {
-    let scatter_column = |(column, output): (usize, &tradejoin_model::OutputColumn)| {
-        let mut out = Column::new(output.column_type);
-        out.resize(rows);
+    columns: &mut [Column],
+) {
+    for (number, (output, column)) in table.outputs.iter().zip(columns).enumerate() {
+        column.reset(output.column_type, rows);
         for answer in answers {
-            let TableAnswer { columns, .. } = &answer.tables[index];
-            out.scatter(&partition.rows[answer.shard.as_usize()], &columns[column]);
+            column.scatter(&partition.rows[answer.shard.as_usize()], &answer.tables[index].columns[number]);
         }
-        out
-    };
-    table.outputs.iter().enumerate().map(scatter_column).collect()
+    }
 }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tradejoin_model::{Answer, BatchIndex, Enriched, Ledger, Routed, TableSpec};
+use tradejoin_model::{Answer, BatchIndex, Column, Enriched, Ledger, Routed, TableSpec};
 
-use crate::merge::merge;
+use crate::merge::{Buffers, merge};
 
 /// In which order enriched trades come out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub struct Merger {
     first: BatchIndex,
     waiting: VecDeque<Waiting>,
     ledger: Ledger,
+    buffers: Buffers,
 }
 
 /// A batch of which not all answers have come, or which is not yet its turn.
@@ -62,6 +63,7 @@ impl Merger {
             first: BatchIndex(0),
             waiting: VecDeque::new(),
             ledger: Ledger::new(tables.len()),
+            buffers: Buffers::default(),
         }
     }
 
@@ -101,7 +103,18 @@ impl Merger {
             self.waiting.pop_front();
             self.first = self.first.next();
         }
-        Some(merge(&self.tables, &routed, answers, self.unmatched, &mut self.ledger))
+        Some(merge(&self.tables, &routed, answers, self.unmatched, &mut self.ledger, &mut self.buffers))
+    }
+
+    /// Takes back the columns of a batch that has been written, to use their
+    /// memory again.
+    pub fn recycle(&mut self, columns: Vec<Column>) {
+        self.buffers.columns = columns;
+    }
+
+    /// An answer that has been used up, to go back to its shard.
+    pub fn pop_spent(&mut self) -> Option<Answer> {
+        self.buffers.spent.pop()
     }
 
     /// What became of the trades that have come out so far.

@@ -9,6 +9,7 @@ use arrow_array::{
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::decimal::Strike;
+use crate::keyed::{IN_GENERATION, Slot};
 use crate::occ::OccSymbol;
 use crate::schema::UTC;
 use crate::text::{TextColumn, TextView};
@@ -96,15 +97,22 @@ impl Column {
         }
     }
 
-    /// Grows by nulls, or shrinks, to `len` values.
-    ///
-    /// # Panics
-    /// If it is a column of options, which have no null.
-    pub fn resize(&mut self, len: usize) {
-        match self {
-            Self::Text(texts) => texts.resize(len),
-            Self::Integers(values) => values.resize(len, INTEGER_NULL),
-            Self::Options(_) => unreachable!("options are never an answer"),
+    /// Becomes `len` nulls of type `ty`, in the memory that it has if the kind
+    /// is the same.
+    pub fn reset(&mut self, ty: ColumnType, len: usize) {
+        match (&mut *self, ty) {
+            (Self::Text(texts), ColumnType::Text) => {
+                texts.clear();
+                texts.resize(len);
+            }
+            (Self::Integers(values), ty) if ty != ColumnType::Text => {
+                values.clear();
+                values.resize(len, INTEGER_NULL);
+            }
+            _ => {
+                *self = Self::new(ty);
+                self.reset(ty, len);
+            }
         }
     }
 
@@ -121,32 +129,28 @@ impl Column {
         }
     }
 
-    /// Appends, for each of `slots`, the value at the place that `place` gives
-    /// for it, or null. All columns are of the same kind.
+    /// Appends the value of each slot: of `generation` if it has the mark
+    /// [`IN_GENERATION`], otherwise of `own`; null for
+    /// [`MISS`](crate::MISS). All columns are of the same kind.
     ///
     /// # Panics
-    /// If the kinds differ or a place is out of bounds.
-    #[inline]
-    pub fn gather<'a>(&mut self, slots: &[u32], place: impl Fn(u32) -> Option<(&'a Self, usize)>) {
-        match self {
-            Self::Text(texts) => {
-                texts.reserve(slots.len());
-                for &slot in slots {
-                    match place(slot) {
-                        Some((Self::Text(other), row)) => texts.push_from(other, row),
-                        Some(_) => unreachable!("columns of one output have one kind"),
-                        None => texts.push_view(TextView::NULL),
-                    }
-                }
+    /// If the kinds differ.
+    pub fn gather(&mut self, own: &Self, generation: Option<&Self>, slots: &[Slot]) {
+        match (self, own, generation) {
+            (Self::Text(texts), Self::Text(own), None) => texts.gather(own, None, slots),
+            (Self::Text(texts), Self::Text(own), Some(Self::Text(generation))) => {
+                texts.gather(own, Some(generation), slots);
             }
-            Self::Integers(values) => {
-                values.extend(slots.iter().map(|&slot| match place(slot) {
-                    Some((Self::Integers(other), row)) => other[row],
-                    Some(_) => unreachable!("columns of one output have one kind"),
-                    None => INTEGER_NULL,
+            (Self::Integers(values), Self::Integers(own), None) => {
+                values.extend(slots.iter().map(|&slot| value_at(own, slot)));
+            }
+            (Self::Integers(values), Self::Integers(own), Some(Self::Integers(generation))) => {
+                values.extend(slots.iter().map(|&slot| match slot & IN_GENERATION {
+                    0 => value_at(own, slot),
+                    _ => value_at(generation, slot ^ IN_GENERATION),
                 }));
             }
-            Self::Options(_) => unreachable!("options are never an answer"),
+            _ => unreachable!("columns of one output have one kind"),
         }
     }
 
@@ -206,6 +210,12 @@ impl Column {
             Self::Options(symbols) => symbols.capacity() * size_of::<OccSymbol>(),
         }
     }
+}
+
+/// The value of a slot, or null: no table has the slot of a miss.
+#[inline]
+fn value_at(values: &[i64], slot: Slot) -> i64 {
+    values.get(slot as usize).copied().unwrap_or(INTEGER_NULL)
 }
 
 fn to_strings(texts: &TextColumn) -> StringArray {

@@ -17,6 +17,7 @@ pub const PRICE_PRECISION: u8 = 38;
 /// The range is that of [`rust_decimal::Decimal`] at that scale, about
 /// ±7.9 × 10¹⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(8))] // the alignment of an i128 would cost a row of the stream 16 bytes
 pub struct Price(i128);
 
 impl Price {

@@ -14,8 +14,15 @@ use crate::table::OutputColumn;
 const SEEDS: [u64; 4] =
     [0x324e_7738_926c_fbe5, 0xf4bf_8d8d_8c31_d763, 0xda06_c80a_bb11_85eb, 0x4f7c_7b57_57f5_9584];
 
-/// Where the values of a row stand in the columns of a [`KeyedTable`].
+/// Where the values of a row stand in the columns of a [`KeyedTable`]: below
+/// [`IN_GENERATION`].
 pub type Slot = u32;
+
+/// Added to a slot of a generation, to tell it from one of a shard's own rows.
+pub const IN_GENERATION: Slot = 1 << 31;
+
+/// Stands for a look-up without a match: it is no slot of any table.
+pub const MISS: Slot = Slot::MAX;
 
 /// What a change did to a [`KeyedTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +128,7 @@ impl KeyedTable {
         }
         // Every slot is in the map, free or retired.
         let used = self.slots.len() + self.retired.len();
-        let slot = Slot::try_from(used).ok().filter(|&slot| slot < Slot::MAX / 2);
+        let slot = Slot::try_from(used).ok().filter(|&slot| slot < IN_GENERATION - 1);
         let slot = slot.expect("a table has fewer than 2^31 rows");
         self.columns.iter_mut().for_each(Column::push_null);
         slot

@@ -1,5 +1,7 @@
 //! Text values of a fixed size, so that an answer is moved and never allocated.
 
+use crate::keyed::{IN_GENERATION, Slot};
+
 /// One text value in 24 bytes: up to 23 bytes are inline, a longer text is a
 /// reference into the heap of the [`TextColumn`] that holds the view.
 ///
@@ -151,11 +153,6 @@ impl TextColumn {
         self.views.resize(len, TextView::NULL);
     }
 
-    /// Makes room for `additional` values more.
-    pub fn reserve(&mut self, additional: usize) {
-        self.views.reserve(additional);
-    }
-
     /// The views, in order.
     #[must_use]
     pub fn views(&self) -> &[TextView] {
@@ -193,18 +190,41 @@ impl TextColumn {
     /// # Panics
     /// In a debug build, if the view belongs to the heap of another column.
     pub fn push_view(&mut self, view: TextView) {
-        debug_assert!(!view.is_long(), "a view on a heap is copied with `push_from`");
+        debug_assert!(!view.is_long(), "a view on a heap is copied with `gather`");
         self.views.push(view);
     }
 
-    /// Appends the value at `row` of `other`.
-    ///
-    /// # Panics
-    /// If `row` is out of bounds.
+    /// Appends the value of each slot: of `generation` if it has the mark
+    /// [`IN_GENERATION`], otherwise of `own`; null for [`MISS`](crate::MISS).
+    pub(crate) fn gather(&mut self, own: &Self, generation: Option<&Self>, slots: &[Slot]) {
+        let all_inline =
+            own.heap.is_empty() && generation.is_none_or(|generation| generation.heap.is_empty());
+        match generation {
+            None if all_inline => self.views.extend(slots.iter().map(|&slot| own.view_at(slot))),
+            Some(generation) if all_inline => {
+                self.views.extend(slots.iter().map(|&slot| match slot & IN_GENERATION {
+                    0 => own.view_at(slot),
+                    _ => generation.view_at(slot ^ IN_GENERATION),
+                }));
+            }
+            _ => {
+                for &slot in slots {
+                    let view = match generation {
+                        Some(generation) if slot & IN_GENERATION != 0 => {
+                            self.adopt(generation.view_at(slot ^ IN_GENERATION), generation)
+                        }
+                        _ => self.adopt(own.view_at(slot), own),
+                    };
+                    self.views.push(view);
+                }
+            }
+        }
+    }
+
+    /// The view of a slot, or null: no table has the slot of a miss.
     #[inline]
-    pub fn push_from(&mut self, other: &Self, row: usize) {
-        let view = self.adopt(other, row);
-        self.views.push(view);
+    fn view_at(&self, slot: Slot) -> TextView {
+        self.views.get(slot as usize).copied().unwrap_or(TextView::NULL)
     }
 
     /// Overwrites the value at `row` with an inline or null view. Memory of a
@@ -224,7 +244,7 @@ impl TextColumn {
     /// If a row is out of bounds.
     #[inline]
     pub fn set_from(&mut self, row: usize, other: &Self, other_row: usize) {
-        let view = self.adopt(other, other_row);
+        let view = self.adopt(other.views[other_row], other);
         self.replace(row, view);
     }
 
@@ -250,15 +270,14 @@ impl TextColumn {
             }
         } else {
             for (i, &row) in rows.iter().enumerate() {
-                self.views[row as usize] = self.adopt(other, i);
+                self.views[row as usize] = self.adopt(other.views[i], other);
             }
         }
     }
 
     /// The view for a value of another column, its long text copied over.
     #[inline]
-    fn adopt(&mut self, other: &Self, row: usize) -> TextView {
-        let view = other.views[row];
+    fn adopt(&mut self, view: TextView, other: &Self) -> TextView {
         if view.is_long() { self.store(&other.heap[view.range()], None) } else { view }
     }
 

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Applied, ChangeKind, ChangeLane, Column, Key, KeyedTable, OutputColumn, Slot, TableAnswer,
+    Applied, ChangeKind, ChangeLane, Column, IN_GENERATION, Key, KeyedTable, MISS, OutputColumn, Slot,
+    TableAnswer,
 };
-
-/// Marks a look-up without a match.
-const MISS: Slot = Slot::MAX;
-/// Marks a slot of the generation; those of the own table are below.
-const IN_GENERATION: Slot = 1 << 31;
 
 /// The rows that a shard owns of a table, on top of a generation that all
 /// shards share.
@@ -27,10 +23,40 @@ pub(crate) struct ShardTable {
     found: Vec<Slot>,
 }
 
-/// Which rows of a batch to look up, and which changes to apply among them.
-pub(crate) struct Task<'a> {
-    pub(crate) keys: &'a UInt32Array,
-    pub(crate) lane: &'a ChangeLane,
+/// The rows of a batch that a shard looks up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rows<'a> {
+    /// The first so many: all of them, or none.
+    First(usize),
+    /// These, rising.
+    Selected(&'a [u32]),
+}
+
+impl Rows<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::First(len) => *len,
+            Self::Selected(rows) => rows.len(),
+        }
+    }
+
+    /// The row number at `index`.
+    fn row(&self, index: usize) -> u32 {
+        match self {
+            // Batches have fewer than 2^32 rows: `Messages::new` checks it.
+            Self::First(_) => index as u32,
+            Self::Selected(rows) => rows[index],
+        }
+    }
+
+    /// How many rows from `start` on come before `at_row`, counted from 0.
+    fn end_before(&self, at_row: u32, start: usize) -> usize {
+        match self {
+            Self::First(len) => (*len).min(at_row as usize).max(start),
+            // A change comes after a few rows: a walk beats a search.
+            Self::Selected(rows) => start + rows[start..].iter().take_while(|&&row| row < at_row).count(),
+        }
+    }
 }
 
 impl ShardTable {
@@ -53,40 +79,50 @@ impl ShardTable {
         }
     }
 
-    /// Looks up `rows` and applies the changes `changes`, each in rising order,
-    /// interleaved as the sequence has them.
+    /// Looks up the keys of `rows` and applies the changes `changes` of `lane`,
+    /// both in rising order, interleaved as the sequence has them.
     pub(crate) fn step(
         &mut self,
-        task: &Task<'_>,
-        rows: impl ExactSizeIterator<Item = u32> + Clone,
+        keys: &UInt32Array,
+        rows: Rows<'_>,
+        lane: &ChangeLane,
         changes: impl Iterator<Item = u32>,
-    ) -> TableAnswer {
-        let mut answer = TableAnswer::default();
-        let mut rows = rows.peekable();
+        answer: &mut TableAnswer,
+    ) {
         self.found.clear();
-        self.found.reserve(rows.len());
+        let mut start = 0;
+        answer.replaced = 0;
         for change in changes {
-            let at_row = task.lane.at_rows[change as usize];
-            while let Some(row) = rows.next_if(|&row| row < at_row) {
-                self.look_up(task.keys, row, &mut answer.missed);
-            }
-            answer.replaced += u64::from(self.apply(task.lane, change as usize));
+            let end = rows.end_before(lane.at_rows[change as usize], start);
+            self.look_up(keys, rows, start, end);
+            start = end;
+            answer.replaced += u64::from(self.apply(lane, change as usize));
         }
-        for row in rows {
-            self.look_up(task.keys, row, &mut answer.missed);
-        }
-        answer.columns = self.gather();
+        self.look_up(keys, rows, start, rows.len());
+        answer.missed.clear();
+        let missed = self.found.iter().enumerate().filter(|&(_, &slot)| slot == MISS);
+        answer.missed.extend(missed.map(|(index, _)| rows.row(index)));
+        self.gather(&mut answer.columns);
         self.own.reclaim();
-        answer
     }
 
+    /// Finds the slots of the rows from `start` to before `end`.
     #[inline]
-    fn look_up(&mut self, keys: &UInt32Array, row: u32, missed: &mut Vec<u32>) {
-        let slot = if keys.is_null(row as usize) { MISS } else { self.slot(Key(keys.value(row as usize))) };
-        if slot == MISS {
-            missed.push(row);
+    fn look_up(&mut self, keys: &UInt32Array, rows: Rows<'_>, start: usize, end: usize) {
+        let mut found = std::mem::take(&mut self.found);
+        let (values, nulls) = (keys.values(), keys.nulls());
+        match (rows, nulls) {
+            (Rows::First(_), None) => found.extend(values[start..end].iter().map(|&key| self.slot(Key(key)))),
+            (Rows::First(_), Some(nulls)) => {
+                let slot = |row| if nulls.is_null(row) { MISS } else { self.slot(Key(values[row])) };
+                found.extend((start..end).map(slot));
+            }
+            // The router selects no row without a key.
+            (Rows::Selected(rows), _) => {
+                found.extend(rows[start..end].iter().map(|&row| self.slot(Key(values[row as usize]))));
+            }
         }
-        self.found.push(slot);
+        self.found = found;
     }
 
     #[inline]
@@ -123,18 +159,13 @@ impl ShardTable {
     }
 
     /// The values of all slots found, column by column.
-    fn gather(&self) -> Vec<Column> {
+    fn gather(&self, columns: &mut Vec<Column>) {
         let generation = self.generation.as_ref().map(|generation| generation.columns());
-        let gather = |(index, own): (usize, &Column)| {
-            let mut out = Column::new(self.outputs[index].column_type);
-            out.gather(&self.found, |slot| match slot {
-                MISS => None,
-                slot if slot & IN_GENERATION == 0 => Some((own, slot as usize)),
-                slot => generation.map(|columns| (&columns[index], (slot ^ IN_GENERATION) as usize)),
-            });
-            out
-        };
-        self.own.columns().iter().enumerate().map(gather).collect()
+        columns.resize_with(self.outputs.len(), || Column::Integers(Vec::new()));
+        for (index, (output, own)) in self.outputs.iter().zip(self.own.columns()).enumerate() {
+            columns[index].reset(output.column_type, 0);
+            columns[index].gather(own, generation.map(|columns| &columns[index]), &self.found);
+        }
     }
 
     /// Bytes of memory in use; the shared generation is not counted.

@@ -2,7 +2,7 @@
 
 use tradejoin_model::{Answer, Routed, ShardIndex, TableAnswer, TableRoute, TableSpec};
 
-use crate::shard_table::{ShardTable, Task};
+use crate::shard_table::{Rows, ShardTable};
 
 /// What a worker has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,21 +32,46 @@ impl Worker {
     }
 
     /// Applies the shard's changes of a batch and looks up its rows. The answer
-    /// matters to the merger only if [`Routed::is_answered_by`] this shard.
+    /// matters to the merger only if [`Routed::is_answered_by`] this shard; its
+    /// buffers are those of `spent`, an earlier answer of the same run or an
+    /// empty one.
     ///
     /// # Panics
     /// If the batch was routed for other tables or fewer shards, or a change's
     /// fields are not those of its table.
-    pub fn step(&mut self, routed: &Routed) -> Answer {
-        let answers_whole = routed.whole_shard() == self.shard;
-        let messages = &routed.batch.messages;
-        let tables = self.tables.iter_mut().zip(&routed.routes).enumerate().map(|(index, (table, route))| {
-            let task = Task { keys: &messages.keys[index], lane: &messages.lanes[index] };
-            step_table(table, route, &task, self.shard, answers_whole, &mut self.counts)
-        });
-        let answer = Answer { shard: self.shard, tables: tables.collect() };
+    pub fn step(&mut self, routed: &Routed, spent: Answer) -> Answer {
+        let mut answer = Answer { shard: self.shard, ..spent };
+        answer.tables.resize_with(self.tables.len(), TableAnswer::default);
+        for (index, answer) in answer.tables.iter_mut().enumerate() {
+            self.step_table(index, routed, answer);
+        }
         self.counts.batches += 1;
         answer
+    }
+
+    fn step_table(&mut self, index: usize, routed: &Routed, answer: &mut TableAnswer) {
+        let (shard, table) = (self.shard.as_usize(), &mut self.tables[index]);
+        let (keys, lane) = (&routed.batch.messages.keys[index], &routed.batch.messages.lanes[index]);
+        match &routed.routes[index] {
+            TableRoute::Partitioned(partition) => {
+                let (rows, changes) = (Rows::Selected(&partition.rows[shard]), &partition.changes[shard]);
+                table.step(keys, rows, lane, changes.iter().copied(), answer);
+                self.counts.looked_up += rows.len() as u64;
+                self.counts.changes += changes.len() as u64;
+            }
+            TableRoute::Whole { generation } => {
+                let answers = routed.whole_shard() == self.shard;
+                let rows = Rows::First(if answers { keys.len() } else { 0 });
+                table.pin(generation.as_ref());
+                table.step(keys, rows, lane, 0..lane.len() as u32, answer);
+                self.counts.looked_up += rows.len() as u64;
+                self.counts.changes += lane.len() as u64;
+                if !answers {
+                    // Every shard applies every change, and one reports on them.
+                    answer.replaced = 0;
+                }
+            }
+        }
     }
 
     /// What the worker has done so far.
@@ -60,34 +85,5 @@ impl Worker {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.tables.iter().map(ShardTable::memory_bytes).sum()
-    }
-}
-
-fn step_table(
-    table: &mut ShardTable,
-    route: &TableRoute,
-    task: &Task<'_>,
-    shard: ShardIndex,
-    answers_whole: bool,
-    counts: &mut WorkerCounts,
-) -> TableAnswer {
-    let shard = shard.as_usize();
-    let (rows, changes) = match route {
-        TableRoute::Partitioned(partition) => (partition.rows[shard].len(), partition.changes[shard].len()),
-        TableRoute::Whole { .. } => (if answers_whole { task.keys.len() } else { 0 }, task.lane.len()),
-    };
-    counts.looked_up += rows as u64;
-    counts.changes += changes as u64;
-    match route {
-        TableRoute::Partitioned(partition) => {
-            table.step(task, partition.rows[shard].iter().copied(), partition.changes[shard].iter().copied())
-        }
-        TableRoute::Whole { generation } => {
-            table.pin(generation.as_ref());
-            // Row and change numbers are below 2^32: `Messages::new` checks it.
-            let answer = table.step(task, 0..rows as u32, 0..changes as u32);
-            // Every shard applies every change, and one reports on them.
-            if answers_whole { answer } else { TableAnswer { replaced: 0, ..answer } }
-        }
     }
 }

@@ -80,7 +80,7 @@ impl Stages {
             return true;
         }
         let Some(routed) = self.inboxes[shard].pop_front() else { return false };
-        let answer = self.workers[shard].step(&routed);
+        let answer = self.workers[shard].step(&routed, Answer::default());
         if routed.is_answered_by(answer.shard) {
             self.stuck[shard] = Some((routed, answer));
         }
