@@ -62,22 +62,33 @@ impl OccSymbol {
     }
 
     fn tail(&self) -> [u8; TAIL_LEN] {
-        let (year, month, day) = self.expiry.yymmdd();
+        let [year, month, day] = self.expiry.yymmdd();
+        let strike = self.strike.thousandths();
+        // Below 10,000 each: a strike has eight digits.
+        let (high, low) = (strike / 10_000, strike % 10_000);
         let mut tail = [0; TAIL_LEN];
-        write_digits(&mut tail[..6], year * 10_000 + month * 100 + day);
+        let [y, m, d] = [year, month, day].map(|part| pair(u32::from(part)));
+        tail[..6].copy_from_slice(&[y[0], y[1], m[0], m[1], d[0], d[1]]);
         tail[6] = self.option_type.letter();
-        write_digits(&mut tail[7..], self.strike.thousandths());
+        for (place, part) in [high / 100, high % 100, low / 100, low % 100].into_iter().enumerate() {
+            tail[7 + 2 * place..9 + 2 * place].copy_from_slice(&pair(part));
+        }
         tail
     }
 }
 
-/// Fills `out` with the decimal digits of `value`, zeros in front.
-fn write_digits(out: &mut [u8], mut value: u32) {
-    for digit in out.iter_mut().rev() {
-        // A remainder by 10 fits a byte.
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
+/// The two decimal digits of a number below 100.
+fn pair(number: u32) -> [u8; 2] {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[0; 2]; 100];
+        let mut n = 0;
+        while n < 100 {
+            pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+            n += 1;
+        }
+        pairs
+    };
+    PAIRS[number as usize]
 }
 
 impl FromStr for OccSymbol {

@@ -65,8 +65,18 @@ impl fmt::Debug for Ticker {
 }
 
 /// The day on which an option expires: in 2000 to 2099, weekends included.
+///
+/// It is kept as the parts that a symbol shows: symbols are rendered more often
+/// than days are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Expiry(NaiveDate);
+pub struct Expiry {
+    /// Years since 2000: 0 to 99.
+    year: u8,
+    /// 1 to 12.
+    month: u8,
+    /// 1 to 31, a day that the month has.
+    day: u8,
+}
 
 impl Expiry {
     /// The expiry on `date`.
@@ -74,11 +84,10 @@ impl Expiry {
     /// # Errors
     /// If its year is outside 2000 to 2099.
     pub fn new(date: NaiveDate) -> Result<Self, ParseFieldError> {
-        if (2000..=2099).contains(&date.year()) {
-            Ok(Self(date))
-        } else {
-            Err(ParseFieldError::ExpiryOutOfRange)
-        }
+        let year = u8::try_from(date.year() - 2000).ok().filter(|&year| year < 100);
+        let year = year.ok_or(ParseFieldError::ExpiryOutOfRange)?;
+        // Months and days fit a byte.
+        Ok(Self { year, month: date.month() as u8, day: date.day() as u8 })
     }
 
     /// The expiry `days` after 1970-01-01, Arrow's `Date32`.
@@ -92,14 +101,15 @@ impl Expiry {
     /// Days since 1970-01-01, Arrow's `Date32`.
     #[must_use]
     pub fn epoch_days(self) -> i32 {
-        self.0.to_epoch_days()
+        let year = 2000 + i32::from(self.year);
+        let date = NaiveDate::from_ymd_opt(year, u32::from(self.month), u32::from(self.day));
+        date.unwrap_or_default().to_epoch_days()
     }
 
     /// The last two digits of the year, the month, the day: each below 100.
     #[must_use]
-    pub fn yymmdd(self) -> (u32, u32, u32) {
-        // The year is in 2000..=2099, so the remainder is the distance to 2000.
-        (self.0.year().unsigned_abs() % 100, self.0.month(), self.0.day())
+    pub const fn yymmdd(self) -> [u8; 3] {
+        [self.year, self.month, self.day]
     }
 }
 
@@ -125,7 +135,7 @@ impl FromStr for Expiry {
 
 impl fmt::Display for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.yymmdd();
+        let [year, month, day] = self.yymmdd();
         write!(f, "20{year:02}-{month:02}-{day:02}")
     }
 }
