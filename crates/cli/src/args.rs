@@ -1,0 +1,334 @@
+//! What the user typed: the flags and their help.
+
+use std::path::PathBuf;
+
+use clap::builder::{RangedU64ValueParser, Styles, styling::AnsiColor};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use clap_complete::Shell;
+use tradejoin_flow::Depth;
+use tradejoin_generator::{Keys, Mix};
+use tradejoin_model::{Distribution, ShardCount};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Most rows that a batch may have.
+const BATCH_LEN_MAX: u64 = 1 << 20;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "tradejoin",
+    version = env!("TRADEJOIN_VERSION"),
+    styles = STYLES,
+    about = "Joins a stream of trades with reference tables, on many cores",
+    after_help = "Examples:
+  tradejoin run
+      enrich ten million generated trades and show what happened
+  tradejoin run --trades trades.csv --instruments instruments.csv --output enriched.csv
+      enrich a file
+  tradejoin bench
+      measure it against programs with one and two threads
+
+Exit codes: 0 done, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
+73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Enrich trades from files, standard input or a generator
+    Run(Box<RunArgs>),
+    /// Write a generated stream, or generated trades and tables, to files
+    Generate(Box<GenerateArgs>),
+    /// Measure the engine against simpler programs on the same stream
+    Bench(Box<BenchArgs>),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tradejoin run --limit 1000000 --workers 4
+      enrich a million generated messages on four workers
+  tradejoin run --trades trades.csv --instruments instruments.csv
+      enriched trades to standard output
+  zcat trades.csv.gz | tradejoin run --trades - --format csv --instruments instruments.parquet \\
+      --users users.csv --output enriched.parquet
+      formats may differ; the ending of a name decides
+  tradejoin run --trades t.csv --instruments i.csv --columns 'instrument,strike,expiry as matures'
+      choose what the tables add
+  tradejoin run --messages stream.jsonl --unmatched keep
+      trades and table changes in one stream; keep trades that find nothing")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+
+    /// Where the enriched trades go: a file, or - for standard output
+    /// [default: standard output for trades that are read, nowhere for generated ones]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The output's format, whatever the ending of its name says
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) output_format: Option<String>,
+
+    /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
+    /// [default: instrument, and user with a users table]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
+    pub(crate) columns: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// Trades: a file, or - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "messages")]
+    pub(crate) trades: Option<PathBuf>,
+
+    /// The instruments table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "messages")]
+    pub(crate) instruments: Option<PathBuf>,
+
+    /// The users table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "messages")]
+    pub(crate) users: Option<PathBuf>,
+
+    /// Trades and table changes in one stream of JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) messages: Option<PathBuf>,
+
+    /// The format of the trades, whatever the ending says, and of files whose ending says nothing:
+    /// csv, jsonl, parquet, arrow; csv and jsonl also with .gz or .zst
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    /// What to do with a record that cannot be read
+    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    pub(crate) on_bad_record: OnBadRecord,
+
+    /// Refuse a table in which a key stands twice (otherwise the later row wins)
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBadRecord {
+    /// Stop with an error that names file, line, column and value
+    Fail,
+    /// Leave it out, count it and go on
+    Skip,
+}
+
+/// What is generated when nothing is read.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Generated stream")]
+pub(crate) struct StreamArgs {
+    /// Stop after so many messages [default: 10000000 if generated, otherwise all]
+    #[arg(long, short = 'n', value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) limit: Option<u64>,
+
+    /// The seed: one seed, one stream
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// The mix of trades and changes: article, article-users, slow, trades, or custom:KEY=VALUE,...
+    #[arg(long, value_name = "MIX", default_value = "article")]
+    pub(crate) mix: Mix,
+
+    /// How many instruments there are
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 30))]
+    pub(crate) ids: u32,
+
+    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments
+    #[arg(long, value_name = "KEYS", default_value = "uniform")]
+    pub(crate) keys: Keys,
+
+    /// The share of trades whose instrument no table has, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) unknown_share: f64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct EngineArgs {
+    /// How many workers share the work; the result does not depend on it [default: the cores]
+    #[arg(long, short, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(ShardCount::MAX)))]
+    pub(crate) workers: Option<u32>,
+
+    /// Most trades in a batch [default: 2048 for each worker, at least 4096, at most 16384]
+    #[arg(long, value_name = "ROWS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=BATCH_LEN_MAX))]
+    pub(crate) batch_len: Option<u64>,
+
+    /// Most batches that wait between two threads
+    #[arg(long, value_name = "BATCHES", default_value_t = 8, value_parser = RangedU64ValueParser::<u64>::new().range(1..=Depth::MAX as u64))]
+    pub(crate) queue_depth: u64,
+
+    /// The order of the enriched trades
+    #[arg(long, default_value = "input")]
+    pub(crate) order: OrderArg,
+
+    /// What becomes of a trade that finds nothing in a table
+    #[arg(long, default_value = "drop")]
+    pub(crate) unmatched: UnmatchedArg,
+
+    /// How a table is spread: TABLE=partitioned or TABLE=broadcast; may be given for each table
+    /// [default: instruments=partitioned, users=broadcast]
+    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
+    pub(crate) distribution: Vec<(String, Distribution)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OrderArg {
+    /// As they were read
+    Input,
+    /// A batch as soon as it is complete
+    Arrival,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnmatchedArg {
+    /// It is dropped and counted
+    Drop,
+    /// It is passed on with empty columns and counted
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Report")]
+pub(crate) struct ReportArgs {
+    /// Print the summary as one line of JSON, the last line of standard output (of standard error if
+    /// the trades go to standard output)
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No progress and no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tradejoin generate --limit 1000000 --output stream.jsonl.zst
+      one stream of trades and table changes, for `tradejoin run --messages`
+  tradejoin generate --trades trades.parquet --instruments instruments.csv --users users.csv
+      trades and tables apart")]
+pub(crate) struct GenerateArgs {
+    /// Write one interleaved stream of JSON Lines: a file, or - for standard output
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["trades", "instruments", "users"], required_unless_present_any = ["trades", "instruments", "users"])]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Write the trades to a file of their own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trades: Option<PathBuf>,
+
+    /// Write every instrument, once, to a file of its own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) instruments: Option<PathBuf>,
+
+    /// Write every user, once, to a file of its own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) users: Option<PathBuf>,
+
+    /// The format of a file whose ending says nothing, or of standard output
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+
+    /// No progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tradejoin bench
+      the article's table, and ours
+  tradejoin bench --messages 1000000 --workers 1,2,4 --rounds 5 --distribution instruments=broadcast
+  tradejoin bench --generate-inside
+      with the generator in the timed part, as the article has it
+
+Rows whose order is fixed by one sequence must give the same result as the naive program, or the
+command fails.")]
+pub(crate) struct BenchArgs {
+    /// How many messages each program reads
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) messages: u64,
+
+    /// Worker counts of the engine
+    #[arg(long, short, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(ShardCount::MAX)))]
+    pub(crate) workers: Vec<u32>,
+
+    /// Rounds that count; in each, every program runs once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// The mix of trades and changes
+    #[arg(long, value_name = "MIX", default_value = "article")]
+    pub(crate) mix: Mix,
+
+    /// The seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// How many instruments there are
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 30))]
+    pub(crate) ids: u32,
+
+    /// How a table is spread: TABLE=partitioned or TABLE=broadcast
+    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
+    pub(crate) distribution: Vec<(String, Distribution)>,
+
+    /// Most messages in a batch of the engine
+    #[arg(long, value_name = "ROWS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=BATCH_LEN_MAX))]
+    pub(crate) batch_len: Option<u64>,
+
+    /// Time the generator with each program, instead of reading from memory
+    #[arg(long)]
+    pub(crate) generate_inside: bool,
+
+    /// Run only these rows
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) only: Vec<crate::bench::RowName>,
+
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+fn distribution(text: &str) -> Result<(String, Distribution), String> {
+    let (table, how) = text.split_once('=').ok_or("write TABLE=partitioned or TABLE=broadcast")?;
+    if !["instruments", "users"].contains(&table) {
+        return Err(format!("no table is called {table:?}; there are instruments and users"));
+    }
+    let how = match how {
+        "partitioned" => Distribution::Partitioned,
+        "broadcast" => Distribution::Broadcast,
+        _ => return Err(format!("{how:?} is neither partitioned nor broadcast")),
+    };
+    Ok((table.to_owned(), how))
+}

@@ -1,0 +1,81 @@
+//! What a failed command says, and the code that it exits with.
+
+use std::process::ExitCode;
+
+use tradejoin_connectors::Category;
+use tradejoin_engine::EngineError;
+
+/// Done.
+pub(crate) const OK: u8 = 0;
+/// The command line cannot be carried out as it stands.
+pub(crate) const USAGE: u8 = 2;
+/// The data of an input are bad.
+pub(crate) const BAD_DATA: u8 = 65;
+/// An input is missing or unreadable.
+pub(crate) const NO_INPUT: u8 = 66;
+/// A bug of ours.
+pub(crate) const BUG: u8 = 70;
+/// The output cannot be made.
+pub(crate) const CANNOT_CREATE: u8 = 73;
+/// Reading or writing failed.
+pub(crate) const IO: u8 = 74;
+/// Stopped by Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// A command line that each flag allows and their combination does not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Results that differ where they must not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongResult(pub(crate) String);
+
+/// The exit code for an error: that of the first of its causes that has one.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(IO)
+}
+
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if cause.is::<UsageError>() || cause.is::<tradejoin_generator::GeneratorError>() {
+        return Some(USAGE);
+    }
+    if cause.is::<WrongResult>() {
+        return Some(BUG);
+    }
+    match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::Panicked { .. } | EngineError::Ledger(_)) => return Some(BUG),
+        Some(EngineError::Thread(_)) => return Some(IO),
+        _ => {}
+    }
+    let category = tradejoin_connectors::category_of(cause)?;
+    Some(match category {
+        Category::Usage => USAGE,
+        Category::Data => BAD_DATA,
+        Category::MissingInput => NO_INPUT,
+        Category::CannotCreate => CANNOT_CREATE,
+        Category::Io => IO,
+    })
+}
+
+/// Prints an error with its causes on one line, and gives its exit code. A
+/// reader of the output that has gone away is no error to speak of: the command
+/// ends as the signal would have ended it.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if error.chain().any(|cause| is_broken_pipe(cause)) {
+        // Does not return where the signal exists.
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+        return ExitCode::from(IO);
+    }
+    let code = exit_code(error);
+    anstream::eprintln!("{}error{}: {error:#}", crate::style::ERROR.render(), crate::style::ERROR.render_reset());
+    if code == BUG {
+        eprintln!("this is a bug of tradejoin; please report it with the command that showed it");
+    }
+    ExitCode::from(code)
+}
+
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,166 @@
+//! Blocks of the stream as columns.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::types::UInt8Type;
+use arrow_array::{
+    ArrayRef, Decimal128Array, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt8Array, UInt32Array, UInt64Array,
+};
+use rayon::prelude::*;
+use tradejoin_model::{
+    ChangeKind, ChangeLane, Column, Instrument, Key, Message, Messages, OccSymbol, PRICE_PRECISION,
+    PRICE_SCALE, Price, Side, TextColumn, Trade, UTC, User, trade_schema,
+};
+
+use crate::stream::Stream;
+
+impl Stream {
+    /// The block at `index`, if the stream is cut into blocks of `block_len`
+    /// messages: its trades with the columns of
+    /// [`trade_schema`], and its changes. The first table is the instruments,
+    /// the second, if the mix has users, the users.
+    #[must_use]
+    pub fn block(&self, index: u64, block_len: usize) -> Messages {
+        let first = index * block_len as u64;
+        self.messages(first..first + block_len as u64)
+    }
+
+    /// Blocks made by all threads of rayon's pool at once.
+    #[must_use]
+    pub fn blocks(&self, indices: Range<u64>, block_len: usize) -> Vec<Messages> {
+        indices.into_par_iter().map(|index| self.block(index, block_len)).collect()
+    }
+
+    /// The messages at `positions` as one block.
+    ///
+    /// # Panics
+    /// If there are more than 2³² of them.
+    #[must_use]
+    pub fn messages(&self, positions: Range<u64>) -> Messages {
+        let len = usize::try_from(positions.end.saturating_sub(positions.start)).unwrap_or(usize::MAX);
+        let mut trades = Trades::with_capacity(len);
+        let mut instruments = Lane::new();
+        let mut users = Lane::new();
+        for position in positions {
+            match self.message(position) {
+                Message::Trade(trade) => trades.push(&trade),
+                Message::Instrument(Instrument { instrument_id, terms }) => {
+                    instruments.push(trades.len(), instrument_id.into(), terms);
+                }
+                Message::User(User { user_id, username }) => {
+                    users.push(trades.len(), user_id.into(), username)
+                }
+            }
+        }
+        let (trades, instrument_keys, user_keys) = trades.finish();
+        let mut keys = vec![instrument_keys];
+        let mut lanes = vec![instruments.finish(options)];
+        if self.config().mix.has_users() {
+            keys.push(user_keys);
+            lanes.push(users.finish(names));
+        }
+        Messages::new(trades, keys, lanes).expect("a key and a place for each message")
+    }
+}
+
+/// A lane of options.
+pub(crate) fn options(values: Vec<OccSymbol>) -> Column {
+    Column::Options(values)
+}
+
+/// A lane of names.
+pub(crate) fn names(values: Vec<tradejoin_model::TextView>) -> Column {
+    let mut names = TextColumn::default();
+    values.into_iter().for_each(|name| names.push_view(name));
+    Column::Text(names)
+}
+
+/// Changes of one table, row by row.
+pub(crate) struct Lane<T> {
+    at_rows: Vec<u32>,
+    keys: Vec<Key>,
+    values: Vec<T>,
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn new() -> Self {
+        Self { at_rows: Vec::new(), keys: Vec::new(), values: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, at_row: usize, key: Key, value: T) {
+        // A block of more rows is refused at its end.
+        self.at_rows.push(at_row as u32);
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    pub(crate) fn finish(self, column: fn(Vec<T>) -> Column) -> ChangeLane {
+        let kinds = vec![ChangeKind::Upsert; self.keys.len()];
+        ChangeLane { at_rows: self.at_rows, keys: self.keys, kinds, fields: vec![column(self.values)] }
+    }
+}
+
+/// Columns of trades, row by row.
+struct Trades {
+    trade_ids: Vec<u64>,
+    timestamps: Vec<i64>,
+    instrument_ids: Vec<u32>,
+    user_ids: Vec<u32>,
+    prices: Vec<i128>,
+    quantities: Vec<i128>,
+    sides: Vec<u8>,
+}
+
+impl Trades {
+    fn with_capacity(len: usize) -> Self {
+        Self {
+            trade_ids: Vec::with_capacity(len),
+            timestamps: Vec::with_capacity(len),
+            instrument_ids: Vec::with_capacity(len),
+            user_ids: Vec::with_capacity(len),
+            prices: Vec::with_capacity(len),
+            quantities: Vec::with_capacity(len),
+            sides: Vec::with_capacity(len),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.trade_ids.len()
+    }
+
+    fn push(&mut self, trade: &Trade) {
+        self.trade_ids.push(trade.trade_id);
+        self.timestamps.push(trade.timestamp_ns);
+        self.instrument_ids.push(trade.instrument_id.0);
+        self.user_ids.push(trade.user_id.0);
+        self.prices.push(trade.price.units());
+        self.quantities.push(Price::from_whole(trade.quantity).units());
+        self.sides.push(trade.side as u8);
+    }
+
+    /// The columns, and those that are keys.
+    fn finish(self) -> (RecordBatch, UInt32Array, UInt32Array) {
+        let decimals = |values: Vec<i128>| {
+            Decimal128Array::from(values)
+                .with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8)
+                .expect("the type of a price")
+        };
+        let instrument_ids = UInt32Array::from(self.instrument_ids);
+        let user_ids = UInt32Array::from(self.user_ids);
+        let sides = StringArray::from_iter_values(Side::ALL.map(Side::as_str));
+        let sides = DictionaryArray::<UInt8Type>::new(UInt8Array::from(self.sides), Arc::new(sides));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(self.trade_ids)),
+            Arc::new(TimestampNanosecondArray::from(self.timestamps).with_timezone(UTC)),
+            Arc::new(instrument_ids.clone()),
+            Arc::new(user_ids.clone()),
+            Arc::new(decimals(self.prices)),
+            Arc::new(decimals(self.quantities)),
+            Arc::new(sides),
+        ];
+        let trades = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");
+        (trades, instrument_ids, user_ids)
+    }
+}

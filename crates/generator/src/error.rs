@@ -1,0 +1,44 @@
+//! What cannot be generated.
+
+use thiserror::Error;
+
+/// Why a stream cannot be made.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum GeneratorError {
+    /// A mix that is neither known by name nor spelled out.
+    #[error(
+        "no mix is called {0:?}; there are article, article-users, slow, trades, and custom:KEY=VALUE,..."
+    )]
+    UnknownMix(String),
+    /// A custom mix with a part that cannot be read.
+    #[error(
+        "{part:?} in a custom mix; write instruments=SHARE, users=SHARE, first-instruments=COUNT or first-users=COUNT, \
+         a count also as every"
+    )]
+    MixPart {
+        /// The part.
+        part: String,
+    },
+    /// A share outside 0 to 1, or shares that exceed 1 together.
+    #[error("the share of {what} is {share}, but shares are 0 to 1, and 1 together at most")]
+    Share {
+        /// What it is the share of.
+        what: &'static str,
+        /// The share.
+        share: f64,
+    },
+    /// A distribution of keys that cannot be read.
+    #[error("{0:?} is no distribution of keys; write uniform or zipf:EXPONENT with an exponent above 0")]
+    Keys(String),
+    /// No instruments or no users, or too many.
+    #[error("there are {count} {what}, but there must be 1 to {max}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many were asked for.
+        count: u32,
+        /// The most that there can be.
+        max: u32,
+    },
+}
