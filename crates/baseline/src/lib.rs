@@ -1,1 +1,40 @@
-//! .
+//! Simple programs that do the same join, to measure the engine against.
+//!
+//! They are those that the project began from, written anew: one thread with a
+//! map; two threads over a channel; two threads over a ring buffer; and a join
+//! with two tables fed over two rings. Each reads a message at a time and clones
+//! the symbol as a `String` for each trade. The command's `bench` and the
+//! benches call them; they call nothing but the model.
+//!
+//! Guaranteed: all but [`two_tables_ring`] see the messages in their order, so
+//! that their [`Outcome`] is that of the engine on the same stream, digest
+//! included. Symbols are rendered by the same code as the engine's.
+//!
+//! Not here: anything to run in earnest.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use tradejoin_baseline::{Tables, naive};
+//!
+//! let outcome = naive::<BTreeMap<u32, String>>([].into_iter(), Tables::Instruments);
+//! assert_eq!((outcome.enriched, outcome.unmatched), (0, 0));
+//! ```
+
+mod digest;
+mod naive;
+mod threads;
+
+pub use digest::{Digest, digest_enriched};
+pub use naive::{Outcome, StringMap, Tables, naive};
+pub use threads::{threads_channel, threads_ring, two_tables_ring};
+
+/// The maps that the naive program is measured with.
+pub mod maps {
+    /// The map of the standard library, with its own hash.
+    #[expect(clippy::disallowed_types, reason = "the yardstick is what it is")]
+    pub type Std = std::collections::HashMap<u32, String>;
+    /// The same map with a faster hash.
+    pub type Hashbrown = hashbrown::HashMap<u32, String>;
+    /// A map that threads may share.
+    pub type Dash = dashmap::DashMap<u32, String>;
+}

@@ -1,0 +1,153 @@
+//! The programs agree with each other and with a result worked out by hand.
+
+use std::sync::Arc;
+
+use arrow_array::types::UInt8Type;
+use arrow_array::{
+    ArrayRef, Decimal128Array, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt8Array, UInt32Array, UInt64Array,
+};
+use tradejoin_baseline::{
+    Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
+};
+use tradejoin_model::{
+    BatchIndex, Column, Enriched, Instrument, InstrumentId, Message, Messages, OccSymbol, PRICE_PRECISION,
+    PRICE_SCALE, Position, Price, Side, TextColumn, TextView, Trade, UTC, User, UserId, trade_schema,
+};
+
+const FIRST: &str = "SPY241103C00200000";
+const SECOND: &str = "AAPL250117P00150000";
+
+fn trade(trade_id: u64, instrument_id: u32, user_id: u32) -> Trade {
+    Trade {
+        trade_id,
+        timestamp_ns: 1_000 * trade_id as i64,
+        instrument_id: InstrumentId(instrument_id),
+        user_id: UserId(user_id),
+        price: Price::from_units(1_700_000_000),
+        quantity: 3,
+        side: Side::Sell,
+    }
+}
+
+fn instrument(id: u32, symbol: &str) -> Message {
+    let terms: OccSymbol = symbol.parse().expect("a symbol");
+    Message::Instrument(Instrument { instrument_id: InstrumentId(id), terms })
+}
+
+fn user(id: u32, name: &str) -> Message {
+    Message::User(User { user_id: UserId(id), username: TextView::inline(name).expect("a short name") })
+}
+
+/// A miss, a hit, a hit on a new version, and a trade whose user is unknown.
+fn messages() -> Vec<Message> {
+    vec![
+        user(7, "kim"),
+        Message::Trade(trade(1, 1, 7)),
+        instrument(1, FIRST),
+        Message::Trade(trade(2, 1, 7)),
+        instrument(1, SECOND),
+        Message::Trade(trade(3, 1, 7)),
+        Message::Trade(trade(4, 1, 8)),
+    ]
+}
+
+fn expected(rows: &[(Trade, &str, Option<&str>)], unmatched: u64) -> Outcome {
+    let mut digest = Digest::default();
+    rows.iter().for_each(|(trade, symbol, user)| digest.add(trade, symbol, *user));
+    Outcome { enriched: rows.len() as u64, unmatched, digest }
+}
+
+#[test]
+fn programs_that_keep_the_order_give_the_result_worked_out_by_hand() {
+    let one = expected(
+        &[(trade(2, 1, 7), FIRST, None), (trade(3, 1, 7), SECOND, None), (trade(4, 1, 8), SECOND, None)],
+        1,
+    );
+    let two = expected(&[(trade(2, 1, 7), FIRST, Some("kim")), (trade(3, 1, 7), SECOND, Some("kim"))], 2);
+    for (tables, expected) in [(Tables::Instruments, one), (Tables::InstrumentsAndUsers, two)] {
+        let feed = || messages().into_iter();
+        assert_eq!(naive::<maps::Std>(feed(), tables), expected);
+        assert_eq!(naive::<maps::Hashbrown>(feed(), tables), expected);
+        assert_eq!(naive::<maps::Dash>(feed(), tables), expected);
+        assert_eq!(threads_channel(feed(), tables), expected);
+        assert_eq!(threads_ring(feed(), tables), expected);
+    }
+}
+
+#[test]
+fn more_messages_than_a_ring_holds_all_arrive() {
+    let many = || messages().into_iter().cycle().take(70_000);
+    let outcome = naive::<maps::Std>(many(), Tables::Instruments);
+    assert_eq!(outcome.enriched + outcome.unmatched, 40_000);
+    assert_eq!(threads_channel(many(), Tables::Instruments), outcome);
+    assert_eq!(threads_ring(many(), Tables::Instruments), outcome);
+    let racing = two_tables_ring(many());
+    assert_eq!(racing.enriched + racing.unmatched, 40_000);
+}
+
+#[test]
+fn the_digest_tells_orders_and_texts_apart() {
+    let (a, b) = ((trade(1, 1, 1), FIRST, None), (trade(2, 1, 1), FIRST, None));
+    let digest = |rows: &[(Trade, &str, Option<&str>)]| expected(rows, 0).digest;
+    assert_ne!(digest(&[a, b]), digest(&[b, a]));
+    assert_ne!(digest(&[a]), digest(&[(a.0, SECOND, None)]));
+    assert_ne!(digest(&[a]), digest(&[(a.0, FIRST, Some("kim"))]));
+}
+
+/// The trades as an enriched batch, in which `kept` go on.
+fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> Enriched {
+    let decimals = |values: Vec<i128>| {
+        let array =
+            Decimal128Array::from(values).with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8);
+        Arc::new(array.expect("the type of a price"))
+    };
+    let sides = UInt8Array::from_iter_values(trades.iter().map(|t| t.side as u8));
+    let names = StringArray::from_iter_values(Side::ALL.map(Side::as_str));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from_iter_values(trades.iter().map(|t| t.trade_id))),
+        Arc::new(
+            TimestampNanosecondArray::from_iter_values(trades.iter().map(|t| t.timestamp_ns))
+                .with_timezone(UTC),
+        ),
+        Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.instrument_id.0))),
+        Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.user_id.0))),
+        decimals(trades.iter().map(|t| t.price.units()).collect()),
+        decimals(trades.iter().map(|t| Price::from_whole(t.quantity).units()).collect()),
+        Arc::new(DictionaryArray::<UInt8Type>::new(sides, Arc::new(names))),
+    ];
+    let batch = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");
+    let column = |texts: &[&str]| {
+        let mut column = TextColumn::default();
+        texts.iter().for_each(|text| column.push(Some(text)));
+        Column::Text(column)
+    };
+    let rows_kept = kept.as_ref().map_or(trades.len(), |kept| kept.iter().filter(|&&kept| kept).count());
+    Enriched {
+        index: BatchIndex(0),
+        first_position: Position(0),
+        messages: Arc::new(Messages::new(batch, vec![], vec![]).expect("valid")),
+        columns: texts.into_iter().filter(|texts| !texts.is_empty()).map(column).collect(),
+        kept,
+        rows_kept,
+    }
+}
+
+#[test]
+fn rows_and_columns_have_one_digest() {
+    let trades = [trade(1, 1, 7), trade(2, 2, 8), trade(3, 3, 9)];
+    let symbols = [FIRST, "a symbol of more than twenty-three bytes", SECOND];
+    let users = ["kim", "", "a user with a name of more than twenty-three bytes"];
+    for kept in [None, Some(vec![true, false, true])] {
+        for with_users in [false, true] {
+            let rows: Vec<_> = (0..3)
+                .filter(|&row| kept.as_ref().is_none_or(|kept| kept[row]))
+                .map(|row| (trades[row], symbols[row], with_users.then_some(users[row])))
+                .collect();
+            let mut digest = Digest::default();
+            let users: &[&str] = if with_users { &users } else { &[] };
+            digest_enriched(&enriched(&trades, [&symbols, users], kept.clone()), &mut digest);
+            assert_eq!(digest, expected(&rows, 0).digest);
+        }
+    }
+}
