@@ -39,6 +39,12 @@ impl Engine {
         Self { config, stop: Stop::default(), monitor: Monitor::default() }
     }
 
+    /// The same engine, ended early by a request that others know already.
+    #[must_use]
+    pub fn stopped_by(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
     /// The request that ends a run of this engine early.
     #[must_use]
     pub fn stop(&self) -> Stop {

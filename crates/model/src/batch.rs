@@ -48,6 +48,16 @@ impl ChangeLane {
         self.at_rows.is_empty()
     }
 
+    /// The first `len` changes.
+    fn prefix(&self, len: usize) -> Self {
+        let mut prefix = self.clone();
+        prefix.at_rows.truncate(len);
+        prefix.keys.truncate(len);
+        prefix.kinds.truncate(len);
+        prefix.fields.iter_mut().for_each(|field| field.truncate(len));
+        prefix
+    }
+
     fn check(&self, rows: usize) -> Result<(), BatchError> {
         let lengths = [self.keys.len(), self.kinds.len()];
         if !lengths.into_iter().chain(self.fields.iter().map(Column::len)).all(|len| len == self.len()) {
@@ -104,6 +114,34 @@ impl Messages {
     pub fn len(&self) -> u64 {
         let changes: usize = self.lanes.iter().map(ChangeLane::len).sum();
         (self.trades.num_rows() + changes) as u64 + self.rejected
+    }
+
+    /// The first `len` of these messages, or all if there are fewer. Refused
+    /// records count first, then trades and changes in the order of their
+    /// positions.
+    #[must_use]
+    pub fn prefix(&self, len: u64) -> Self {
+        let rejected = self.rejected.min(len);
+        // Each row with the changes before it, until they would be too many.
+        let mut left = len - rejected;
+        let mut taken = vec![0; self.lanes.len()];
+        let mut rows = 0;
+        loop {
+            for (taken, lane) in taken.iter_mut().zip(self.lanes.iter()) {
+                while left > 0 && lane.at_rows.get(*taken).is_some_and(|&at| at as usize <= rows) {
+                    *taken += 1;
+                    left -= 1;
+                }
+            }
+            if left == 0 || rows == self.trades.num_rows() {
+                break;
+            }
+            rows += 1;
+            left -= 1;
+        }
+        let lanes = self.lanes.iter().zip(taken).map(|(lane, len)| lane.prefix(len)).collect();
+        let keys = self.keys.iter().map(|keys| keys.slice(0, rows)).collect();
+        Self { trades: self.trades.slice(0, rows), keys, lanes, rejected, loading: self.loading }
     }
 
     /// Whether there is no message at all.
@@ -178,5 +216,74 @@ impl Enriched {
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         let kept = self.kept.as_deref();
         (0..self.messages.trades.num_rows()).filter(move |&row| kept.is_none_or(|kept| kept[row]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, RecordBatch};
+
+    use super::*;
+    use crate::error::BatchError;
+
+    fn lane(at_rows: &[u32]) -> ChangeLane {
+        let keys = (0..).map(Key).take(at_rows.len()).collect();
+        let kinds = vec![ChangeKind::Upsert; at_rows.len()];
+        ChangeLane {
+            at_rows: at_rows.to_vec(),
+            keys,
+            kinds,
+            fields: vec![Column::Integers(vec![1; at_rows.len()])],
+        }
+    }
+
+    fn messages(rows: u32, lanes: &[&[u32]]) -> Result<Messages, BatchError> {
+        let ids = UInt32Array::from_iter_values(0..rows);
+        let trades = RecordBatch::try_from_iter([("instrument_id", Arc::new(ids.clone()) as ArrayRef)]);
+        let keys = vec![ids; lanes.len()];
+        Messages::new(trades.expect("one column"), keys, lanes.iter().map(|at_rows| lane(at_rows)).collect())
+    }
+
+    #[test]
+    fn a_prefix_ends_at_any_message() {
+        // In order: a0 T0 a1 b1 T1 T2 b3.
+        let messages = messages(3, &[&[0, 1], &[1, 3]]).expect("valid");
+        let shape = |len| {
+            let prefix = messages.prefix(len);
+            assert_eq!(prefix.len(), len.min(7));
+            (prefix.trades.num_rows(), prefix.lanes[0].len(), prefix.lanes[1].len())
+        };
+        let shapes: Vec<_> = (0..9).map(shape).collect();
+        let expected = [
+            (0, 0, 0),
+            (0, 1, 0),
+            (1, 1, 0),
+            (1, 2, 0),
+            (1, 2, 1),
+            (2, 2, 1),
+            (3, 2, 1),
+            (3, 2, 2),
+            (3, 2, 2),
+        ];
+        assert_eq!(shapes, expected);
+    }
+
+    #[test]
+    fn positions_count_trades_changes_and_refused_records() {
+        let mut sequencer = Sequencer::default();
+        let mut first = messages(3, &[&[0, 1]]).expect("valid");
+        first.rejected = 2;
+        let first = sequencer.number(Arc::new(first));
+        let second = sequencer.number(Arc::new(messages(1, &[&[]]).expect("valid")));
+        assert_eq!((first.index, first.first_position), (BatchIndex(0), Position(0)));
+        assert_eq!((second.index, second.first_position), (BatchIndex(1), Position(7)));
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        assert_eq!(messages(2, &[&[3]]).err(), Some(BatchError::ChangeOutOfPlace { rows: 2 }));
+        assert_eq!(messages(2, &[&[1, 0]]).err(), Some(BatchError::ChangeOutOfPlace { rows: 2 }));
+        let trades = RecordBatch::new_empty(Arc::new(arrow_schema::Schema::empty()));
+        assert_eq!(Messages::new(trades, vec![], vec![lane(&[])]).err(), Some(BatchError::UnequalLengths));
     }
 }

@@ -97,6 +97,15 @@ impl Column {
         }
     }
 
+    /// Forgets the values from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Text(texts) => texts.resize(len.min(texts.len())),
+            Self::Integers(values) => values.truncate(len),
+            Self::Options(symbols) => symbols.truncate(len),
+        }
+    }
+
     /// Becomes `len` nulls of type `ty`, in the memory that it has if the kind
     /// is the same.
     pub fn reset(&mut self, ty: ColumnType, len: usize) {
