@@ -1,1 +1,98 @@
-//! .
+//! Reads trades, tables and messages from files and pipes, and writes what
+//! became of them: CSV, JSON Lines, Parquet and Arrow IPC, the text formats also
+//! packed with gzip or Zstandard.
+//!
+//! The two ends of a run. [`TradeReader`] and [`MessageReader`] are sources,
+//! [`TableReader`] is the source of a table, [`Output`] is a sink; the command
+//! opens them and hands them to the engine.
+//!
+//! Guaranteed: nothing is held whole in memory, only a block and, for Parquet, a
+//! row group. From text to text a field comes out with the content that it came
+//! in with. A bad record is an error or counted, with file, line, column and
+//! value, and never a null or a zero. An output file appears under its name when
+//! it is whole.
+//!
+//! Not here: the join, threads, printing. JSON Lines have their columns from the
+//! first 1,024 lines; a member that shows up later makes its line a bad record.
+//! Formats with their index at the end are copied to a temporary file if they
+//! come from a pipe.
+//!
+//! ```
+//! use tradejoin_connectors::{
+//!     Fields, InputOptions, Location, Output, OutputOptions, TradesOptions, open_trades,
+//! };
+//!
+//! let dir = tempfile::tempdir()?;
+//! let (from, to) = (dir.path().join("trades.csv"), dir.path().join("trades.jsonl"));
+//! std::fs::write(&from, "instrument_id,price,note\n7,1.70,\"a, b\"\n")?;
+//!
+//! let mut trades = open_trades(TradesOptions {
+//!     input: InputOptions::new(Location::Path(from))?,
+//!     key_columns: vec!["instrument_id".to_owned()],
+//!     fields: Fields::AsText,
+//! })?;
+//! let mut output = Output::create(OutputOptions {
+//!     encoding: tradejoin_connectors::Encoding::of_path(&to)?,
+//!     location: Location::Path(to.clone()),
+//!     schema: trades.schema(),
+//!     added: Vec::new(),
+//! })?;
+//! while let Some(messages) = trades.read()? {
+//!     output.write_batch(&messages.trades)?;
+//! }
+//! output.complete()?;
+//! assert_eq!(std::fs::read_to_string(to)?, "{\"instrument_id\":7,\"price\":1.70,\"note\":\"a, b\"}\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod encoding;
+mod error;
+
+mod bad;
+mod input;
+
+mod csv_rows;
+mod header;
+mod json_rows;
+mod parse;
+mod text_rows;
+
+mod arrow_blocks;
+mod arrow_keys;
+
+mod lane_builder;
+mod messages;
+mod tables;
+mod trade_builder;
+mod trades;
+
+mod select;
+
+mod columnar_encoder;
+mod render;
+mod target;
+mod text_encoder;
+
+mod output;
+mod writers;
+
+pub use bad::{BadRecords, OnBadRecord};
+pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
+pub use error::{
+    BadRecord, Category, CreateError, EncodingError, OpenError, Place, ReadError, Reason, SelectError,
+    WriteError,
+};
+pub use input::{InputOptions, Progress};
+pub use lane_builder::{TableColumn, TableKind};
+pub use messages::{MessageReader, MessagesOptions, open_messages};
+pub use output::{AddedColumn, Output, OutputOptions};
+pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use tables::{TableOptions, TableReader, open_table};
+pub use target::{OutputHandle, partial_path};
+pub use trade_builder::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
+pub use trades::{TradeReader, TradesOptions, open_trades};
+pub use writers::{MessageWriter, TableWriter};
+
+/// Bytes of a line or record at most: a file that is not what its name says
+/// must not fill the memory.
+const LINE_BYTES_MAX: usize = 16 << 20;

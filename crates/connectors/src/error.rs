@@ -1,0 +1,491 @@
+//! What can go wrong at the two ends of a run, one type per operation.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tradejoin_model::ParseFieldError;
+
+use crate::encoding::KNOWN_ENDINGS;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Which kind of failure an error is: what a command chooses its exit code by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// What was asked for makes no sense (2).
+    Usage,
+    /// The data is bad (65).
+    Data,
+    /// An input is missing or unreadable (66).
+    MissingInput,
+    /// The output cannot be made (73).
+    CannotCreate,
+    /// Reading or writing failed (74).
+    Io,
+}
+
+/// Why no encoding follows from a name.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EncodingError {
+    /// The ending is not known.
+    #[error("{}: unknown ending; known are {KNOWN_ENDINGS}", path.display())]
+    UnknownEnding {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The name of a format is not known.
+    #[error("unknown format {text:?}; known are csv, jsonl (each also with .gz or .zst), parquet, arrow")]
+    UnknownFormat {
+        /// What was given.
+        text: String,
+    },
+    /// Standard input and output have no ending.
+    #[error("standard input and output have no ending that tells the format: name the format")]
+    NoEnding,
+}
+
+impl EncodingError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        Category::Usage
+    }
+}
+
+/// Where in a file a record stands, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The physical line of a text file on which the record starts.
+    Line(u64),
+    /// The row of a file without lines.
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The value is not one of its column.
+    #[error(transparent)]
+    Field(#[from] ParseFieldError),
+    /// No value where there must be one.
+    #[error("no value, but the column needs one")]
+    Empty,
+    /// An integer outside the 64 bits of its column.
+    #[error("an integer that does not fit 64 bits")]
+    IntegerTooLarge,
+    /// Not an integer.
+    #[error("not an integer")]
+    NotAnInteger,
+    /// Bytes that are not UTF-8.
+    #[error("not valid UTF-8")]
+    NotUtf8,
+    /// A CSV record with too few or too many fields.
+    #[error("{found} fields, but the header has {expected}")]
+    FieldCount {
+        /// Fields of the record.
+        found: usize,
+        /// Fields of the header.
+        expected: usize,
+    },
+    /// A line that is not JSON, with what the parser says.
+    #[error("broken JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// A member that no earlier line has, when the columns are settled.
+    #[error("no object at the start of the file has this member, so the output has no column for it")]
+    UnknownMember,
+    /// A member that stands twice in its object.
+    #[error("the member stands twice in its object")]
+    DuplicateMember,
+    /// A line beyond the limit.
+    #[error("longer than {} MiB", crate::LINE_BYTES_MAX >> 20)]
+    TooLong,
+    /// A tagged line whose `type` is missing or not known.
+    #[error("the type of a message must be one of {0}")]
+    MessageType(String),
+}
+
+/// A record that was refused: where, what, and why.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub struct BadRecord {
+    /// The file, or `standard input`.
+    pub source_name: Arc<str>,
+    /// The line or row.
+    pub place: Place,
+    /// The column, if it is about one.
+    pub column: Option<String>,
+    /// The value, cut if it is long.
+    pub value: Option<String>,
+    /// What is wrong.
+    #[source]
+    pub reason: Reason,
+}
+
+/// Characters of a value that an error shows.
+const VALUE_CHARS_MAX: usize = 80;
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.source_name, self.place)?;
+        if let Some(column) = &self.column {
+            write!(f, ", column {}", column.escape_debug())?;
+        }
+        match &self.value {
+            Some(value) if value.chars().count() > VALUE_CHARS_MAX => {
+                let cut: String = value.chars().take(VALUE_CHARS_MAX).collect();
+                write!(f, ": {cut:?}…")?;
+            }
+            Some(value) => write!(f, ": {value:?}")?,
+            None => {}
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// A record that is bad, before the file's name is known.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    pub(crate) column: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) reason: Reason,
+}
+
+impl Flaw {
+    /// A flaw of the whole record.
+    pub(crate) fn record(reason: Reason) -> Self {
+        Self { column: None, value: None, reason }
+    }
+
+    /// A flaw of one value. Keeps no more of it than is shown.
+    pub(crate) fn cell(column: &str, value: &str, reason: impl Into<Reason>) -> Self {
+        let value = value.chars().take(VALUE_CHARS_MAX + 1).collect();
+        Self { column: Some(column.to_owned()), value: Some(value), reason: reason.into() }
+    }
+
+    /// An empty cell where there must be a value.
+    pub(crate) fn empty(column: &str) -> Self {
+        Self { column: Some(column.to_owned()), value: None, reason: Reason::Empty }
+    }
+}
+
+/// Why reading stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The system could not read.
+    #[error("{source_name}: cannot read")]
+    Io {
+        /// The file.
+        source_name: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what it should be, or is cut off.
+    #[error("{source_name}: corrupt or cut off")]
+    Corrupt {
+        /// The file.
+        source_name: Arc<str>,
+        /// What the decoder says.
+        source: BoxError,
+    },
+    /// A bad record, where such are not skipped.
+    #[error(transparent)]
+    Bad(#[from] BadRecord),
+    /// The same key twice in a table, where that is refused.
+    #[error("{source_name}: {column} {key} stands twice, in {first} and in {second}")]
+    DuplicateKey {
+        /// The file.
+        source_name: Arc<str>,
+        /// The key column.
+        column: String,
+        /// The key.
+        key: u32,
+        /// Where it stands first.
+        first: Place,
+        /// Where it stands again.
+        second: Place,
+    },
+}
+
+impl ReadError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Io { .. } => Category::Io,
+            Self::Corrupt { .. } | Self::Bad(_) | Self::DuplicateKey { .. } => Category::Data,
+        }
+    }
+
+    /// An error of a reader: the system's own errors have a code, those of
+    /// decoders have none.
+    pub(crate) fn of_io(source_name: &Arc<str>, source: io::Error) -> Self {
+        let source_name = Arc::clone(source_name);
+        if source.raw_os_error().is_some() {
+            Self::Io { source_name, source }
+        } else {
+            Self::Corrupt { source_name, source: source.into() }
+        }
+    }
+
+    pub(crate) fn corrupt(source_name: &Arc<str>, source: impl Into<BoxError>) -> Self {
+        Self::Corrupt { source_name: Arc::clone(source_name), source: source.into() }
+    }
+}
+
+/// Why an input could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file is missing or may not be read.
+    #[error("cannot open {source_name}")]
+    Missing {
+        /// The file.
+        source_name: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A directory where a file is needed.
+    #[error("cannot open {source_name}: it is a directory")]
+    IsDirectory {
+        /// The directory.
+        source_name: Arc<str>,
+    },
+    /// Standard input could not be copied to a temporary file, which formats
+    /// with their index at the end need.
+    #[error("cannot copy {source_name} to a temporary file")]
+    Spool {
+        /// The input.
+        source_name: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A column that must be there is not.
+    #[error("{source_name}: no column {column}{}; the columns are: {}", alias_note(aliases), list(found))]
+    MissingColumn {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column that is missing.
+        column: String,
+        /// Other names that it would be read under.
+        aliases: Vec<String>,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
+    /// Two columns of the same name, or of two names for the same thing.
+    #[error("{source_name}: columns {first} and {second} are the same column twice")]
+    DuplicateColumn {
+        /// The file.
+        source_name: Arc<str>,
+        /// The name of the first.
+        first: String,
+        /// The name of the second.
+        second: String,
+    },
+    /// A key column whose type is neither an integer nor text.
+    #[error("{source_name}: column {column} has the type {found}, but ids are integers")]
+    KeyType {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
+    /// Reading failed right at the start.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl OpenError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Missing { .. } | Self::IsDirectory { .. } => Category::MissingInput,
+            Self::Spool { .. } => Category::Io,
+            Self::MissingColumn { .. } | Self::DuplicateColumn { .. } | Self::KeyType { .. } => {
+                Category::Data
+            }
+            Self::Read(error) => error.category(),
+        }
+    }
+}
+
+fn alias_note(aliases: &[String]) -> String {
+    if aliases.is_empty() { String::new() } else { format!(" (also read as {})", aliases.join(", ")) }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Why the columns that were asked for cannot be added.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// No table has such a column.
+    #[error("no column {name:?} to add; there are: {}", list(known))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What can be asked for, as TABLE.NAME.
+        known: Vec<String>,
+    },
+    /// More than one table has such a column.
+    #[error("more than one table has a column {name:?}: write one of {}", list(choices))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The columns of that name, as TABLE.NAME.
+        choices: Vec<String>,
+    },
+    /// The output has such a column already.
+    #[error(
+        "the output has a column {name:?} already: give the added one another name, as in \"{request} as NAME\""
+    )]
+    Collision {
+        /// The name.
+        name: String,
+        /// The column that was asked for.
+        request: String,
+    },
+}
+
+impl SelectError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        Category::Usage
+    }
+}
+
+/// Why an output could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The system does not let it be made.
+    #[error("cannot create {target_name}")]
+    Io {
+        /// The file.
+        target_name: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A column that the format cannot hold.
+    #[error("cannot write these columns to {target_name}")]
+    Schema {
+        /// The file.
+        target_name: Arc<str>,
+        /// What the encoder says.
+        source: BoxError,
+    },
+}
+
+impl CreateError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Io { .. } => Category::CannotCreate,
+            Self::Schema { .. } => Category::Data,
+        }
+    }
+
+    /// Whether the reader of the output has gone away.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        is_broken_pipe(self)
+    }
+}
+
+/// Why writing failed.
+#[derive(Debug, Error)]
+#[error("cannot write {target_name}")]
+pub struct WriteError {
+    /// The file, or `standard output`.
+    pub target_name: Arc<str>,
+    /// What the system or the encoder says.
+    pub source: BoxError,
+}
+
+impl WriteError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        Category::Io
+    }
+
+    /// Whether the reader of the output has gone away: the quiet end of a
+    /// command in a pipe.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        is_broken_pipe(self)
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            // What is wrapped in an `io::Error` is not among its sources.
+            let inner = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
+            return io.kind() == io::ErrorKind::BrokenPipe || inner.is_some_and(is_broken_pipe);
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_record_says_where_what_and_why() {
+        let flaw = Flaw::cell("instrument_id", "abc", ParseFieldError::NotAnId);
+        let mut bad = BadRecord {
+            source_name: "trades.csv".into(),
+            place: Place::Line(4),
+            column: flaw.column,
+            value: flaw.value,
+            reason: flaw.reason,
+        };
+        assert_eq!(
+            bad.to_string(),
+            "trades.csv, line 4, column instrument_id: \"abc\": not an unsigned integer"
+        );
+        bad.value = Some("\u{1b}é".repeat(100));
+        assert!(bad.to_string().contains("\\u{1b}é") && bad.to_string().contains("\"…: not"), "{bad}");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_seen_through_wrappers() {
+        let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let parquet = parquet::errors::ParquetError::from(pipe());
+        let arrow = arrow_schema::ArrowError::from(pipe());
+        for source in [BoxError::from(pipe()), parquet.into(), arrow.into(), io::Error::other(pipe()).into()]
+        {
+            assert!(WriteError { target_name: "x".into(), source }.is_broken_pipe());
+        }
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(!WriteError { target_name: "x".into(), source: full.into() }.is_broken_pipe());
+    }
+}

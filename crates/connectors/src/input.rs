@@ -1,0 +1,283 @@
+//! Opening inputs: files, pipes and standard input as streams of bytes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::bad::{BadRecords, OnBadRecord, Refusals};
+use crate::encoding::{Compression, Encoding, Location};
+use crate::error::{EncodingError, OpenError, ReadError};
+
+/// Where and how to read.
+#[derive(Clone, Debug)]
+pub struct InputOptions {
+    /// Where.
+    pub location: Location,
+    /// In what encoding.
+    pub encoding: Encoding,
+    /// Rows of a block at most; at least 1. A block of very long rows ends
+    /// earlier.
+    pub batch_len: usize,
+    /// What to do with bad records.
+    pub on_bad_record: OnBadRecord,
+    /// Where those that are skipped show up. One handle may serve many inputs.
+    pub bad_records: BadRecords,
+    /// Where the bytes that were read show up.
+    pub progress: Progress,
+    /// Ends a pipe or a terminal quietly, as if its writer had left, once it is
+    /// set. Noticed within a tenth of a second.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl InputOptions {
+    /// Rows of a block unless something else is asked for.
+    pub const BATCH_LEN: usize = 8_192;
+
+    /// Options for a location whose ending tells the encoding.
+    ///
+    /// # Errors
+    /// If there is no ending or it is not known.
+    pub fn new(location: Location) -> Result<Self, EncodingError> {
+        let encoding = Encoding::of_location(&location)?;
+        Ok(Self::with_encoding(location, encoding))
+    }
+
+    /// Options for a location in a given encoding.
+    #[must_use]
+    pub fn with_encoding(location: Location, encoding: Encoding) -> Self {
+        Self {
+            location,
+            encoding,
+            batch_len: Self::BATCH_LEN,
+            on_bad_record: OnBadRecord::default(),
+            bad_records: BadRecords::default(),
+            progress: Progress::default(),
+            stop: None,
+        }
+    }
+}
+
+/// How far reading has come: a handle, whose clones show the same.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<(AtomicU64, AtomicU64)>);
+
+impl Progress {
+    /// Bytes of the inputs read so far, as they are stored. May be behind by
+    /// what another thread is reading at this moment.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the inputs in all, as far as they are regular files; `None` if
+    /// none is.
+    #[must_use]
+    pub fn bytes_total(&self) -> Option<u64> {
+        Some(self.0.1.load(Ordering::Relaxed)).filter(|&total| total > 0)
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// An input that is open, before anything of it is decoded.
+pub(crate) struct Input {
+    pub(crate) name: Arc<str>,
+    pub(crate) raw: RawInput,
+    pub(crate) options: InputOptions,
+    /// The size of a regular file.
+    pub(crate) file_bytes: Option<u64>,
+}
+
+impl Input {
+    pub(crate) fn open(options: InputOptions) -> Result<Self, OpenError> {
+        let (name, opened): (Arc<str>, _) = match &options.location {
+            Location::Path(path) => (path.display().to_string().into(), open_path(path)),
+            Location::Standard => {
+                ("standard input".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
+            }
+        };
+        let missing = |source| OpenError::Missing { source_name: Arc::clone(&name), source };
+        let file = opened.map_err(missing)?;
+        let metadata = file.metadata().map_err(missing)?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            return Err(OpenError::IsDirectory { source_name: name });
+        }
+        let file_bytes = kind.is_file().then_some(metadata.len());
+        options.progress.0.1.fetch_add(file_bytes.unwrap_or(0), Ordering::Relaxed);
+        let raw = RawInput {
+            file,
+            waits: kind.is_fifo() || kind.is_char_device() || kind.is_socket(),
+            stop: options.stop.clone(),
+            cut: Arc::default(),
+            progress: options.progress.clone(),
+        };
+        Ok(Self { name, raw, options, file_bytes })
+    }
+
+    pub(crate) fn refusals(&self) -> Refusals {
+        Refusals::new(Arc::clone(&self.name), self.options.on_bad_record, self.options.bad_records.clone())
+    }
+
+    /// The unpacked bytes of a text format, without a byte order mark.
+    pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
+        let cut = Arc::clone(&self.raw.cut);
+        let bytes: Box<dyn Read + Send> = match self.options.encoding.compression {
+            Compression::None => Box::new(self.raw),
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(self.raw)),
+            Compression::Zstd => {
+                Box::new(zstd::Decoder::new(self.raw).map_err(|error| ReadError::of_io(&self.name, error))?)
+            }
+        };
+        let bytes = SkipMark { bytes, held: Vec::new(), started: false };
+        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut: Cut(cut) })
+    }
+}
+
+fn open_path(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    if path.metadata()?.file_type().is_fifo() {
+        // Otherwise opening waits for a writer, deaf to the stop flag.
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.read(true).open(path)
+}
+
+/// The bytes of a text file, and whether they ended before their time.
+pub(crate) struct TextInput {
+    pub(crate) name: Arc<str>,
+    pub(crate) bytes: Box<dyn Read + Send>,
+    pub(crate) cut: Cut,
+}
+
+/// Whether an input was ended by the stop flag: what follows from that, such as
+/// half a record or half a frame, is then no error.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A file, pipe or device that counts what is read and can be ended.
+pub(crate) struct RawInput {
+    pub(crate) file: File,
+    /// Whether a read may wait for a writer.
+    pub(crate) waits: bool,
+    stop: Option<Arc<AtomicBool>>,
+    cut: Arc<AtomicBool>,
+    progress: Progress,
+}
+
+impl RawInput {
+    pub(crate) fn cut(&self) -> Cut {
+        Cut(Arc::clone(&self.cut))
+    }
+
+    /// Waits for something to read; `false` if the input is to end instead.
+    fn wait(&self) -> io::Result<bool> {
+        const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Ok(false);
+            }
+            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut fds, Some(&INTERVAL)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Read for RawInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.waits && !self.wait()? {
+                self.cut.store(true, Ordering::Relaxed);
+                return Ok(0);
+            }
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.waits && error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok(len) => {
+                    self.progress.add(len as u64);
+                    return Ok(len);
+                }
+            }
+        }
+    }
+}
+
+impl Seek for RawInput {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Leaves out a UTF-8 byte order mark in front.
+struct SkipMark<R> {
+    bytes: R,
+    /// What was read in search of the mark and is none.
+    held: Vec<u8>,
+    started: bool,
+}
+
+impl<R: Read> Read for SkipMark<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const MARK: &[u8] = b"\xEF\xBB\xBF";
+        if !self.started {
+            self.bytes.by_ref().take(MARK.len() as u64).read_to_end(&mut self.held)?;
+            self.started = true;
+            if self.held == MARK {
+                self.held.clear();
+            }
+        }
+        if self.held.is_empty() {
+            return self.bytes.read(buffer);
+        }
+        let len = self.held.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&self.held[..len]);
+        self.held.drain(..len);
+        Ok(len)
+    }
+}
+
+/// A text input from memory, of which at most 64 MiB are taken.
+#[cfg(test)]
+pub(crate) fn memory(bytes: impl Read) -> TextInput {
+    let mut owned = Vec::new();
+    bytes.take(64 << 20).read_to_end(&mut owned).expect("from memory");
+    TextInput { name: "memory".into(), bytes: Box::new(io::Cursor::new(owned)), cut: Cut(Arc::default()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skip_mark(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        SkipMark { bytes, held: Vec::new(), started: false }.read_to_end(&mut out).expect("from memory");
+        out
+    }
+
+    #[test]
+    fn only_a_whole_mark_in_front_is_skipped() {
+        assert_eq!(skip_mark(b"\xEF\xBB\xBFa\xEF\xBB\xBF"), b"a\xEF\xBB\xBF");
+        assert_eq!(skip_mark(b"\xEF\xBB"), b"\xEF\xBB");
+        assert_eq!(skip_mark(b""), b"");
+        assert_eq!(skip_mark(b"abcdef"), b"abcdef");
+    }
+}

@@ -1,0 +1,193 @@
+//! One interleaved stream of trades and table rows, as tagged JSON Lines.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use tradejoin_flow::{BoxError, Source};
+use tradejoin_model::{Messages, TRADE_COLUMNS};
+
+use crate::bad::Refusals;
+use crate::error::{Flaw, OpenError, Place, ReadError, Reason};
+use crate::header::Header;
+use crate::input::{Input, InputOptions};
+use crate::json_rows::{Lines, Members, Union, UnknownMembers};
+use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
+use crate::parse::{Dialect, is_sound_token, json_text};
+use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
+use crate::trades::known_columns;
+
+/// The member that says what a line is.
+pub(crate) const TYPE: &str = "type";
+/// The `type` of a trade.
+pub(crate) const TRADE: &str = "trade";
+
+/// Which messages to read, and how.
+#[derive(Clone, Debug)]
+pub struct MessagesOptions {
+    /// Where from. The format is JSON Lines; of the encoding, the compression
+    /// counts.
+    pub input: InputOptions,
+    /// The tables of the run, in order. Rows of others are passed over.
+    pub tables: Vec<TableKind>,
+    /// What to make of the fields of trades.
+    pub fields: Fields,
+}
+
+/// Opens a stream of lines with a member `type`: `trade`, or `instrument` or
+/// `user` for an upsert of that row, or its removal with `"deleted":true`.
+///
+/// The columns of trades are the members of the first 1,024 trades (of fewer if
+/// they stand behind 64 MiB of other lines), without `type`.
+///
+/// # Errors
+/// If the input cannot be opened, or its trades lack a key column.
+pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenError> {
+    let MessagesOptions { input, tables, fields } = options;
+    let batch_len = input.batch_len.max(1);
+    let input = Input::open(input)?;
+    let refusals = input.refusals();
+    let name = Arc::clone(&input.name);
+    let mut lines = Lines::new(input.into_text()?);
+    let header = Header::new(&name, trade_columns(&mut lines)?, TRADE_COLUMNS)?;
+    let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().to_owned()).collect();
+    let keys = KeyColumn::find(&name, &header, &key_columns)?;
+    let lane = |&kind: &TableKind| {
+        let names = kind.known_columns().iter().map(|column| column.name.to_owned()).collect();
+        let header = Header::new(&name, names, kind.known_columns())?;
+        Ok(Lane { kind, builder: LaneBuilder::new(&name, kind, header)? })
+    };
+    Ok(MessageReader {
+        refusals,
+        lines,
+        members: Members::default(),
+        buffer: Vec::new(),
+        trades: TradeBuilder::new(header, Dialect::Json, fields, keys),
+        lanes: tables.iter().map(lane).collect::<Result<_, OpenError>>()?,
+        batch_len,
+    })
+}
+
+fn trade_columns(lines: &mut Lines) -> Result<Vec<String>, ReadError> {
+    let (mut members, mut union, mut trades) = (Members::default(), Union::default(), 0);
+    lines.look_ahead(|line| {
+        if let Ok(text) = members.scan(line)
+            && members.get(text, TYPE).and_then(json_text).is_some_and(|ty| ty == TRADE)
+        {
+            members.iter(text).filter(|(name, _)| *name != TYPE).for_each(|(name, _)| union.add(name));
+            trades += 1;
+        }
+        trades < Union::LINES
+    })?;
+    Ok(if union.columns.is_empty() { known_columns() } else { union.columns })
+}
+
+/// Messages of one input, in its order: a [`Source`] whose errors are
+/// [`ReadError`]s.
+pub struct MessageReader {
+    refusals: Refusals,
+    lines: Lines,
+    members: Members,
+    buffer: Vec<u8>,
+    trades: TradeBuilder,
+    lanes: Vec<Lane>,
+    batch_len: usize,
+}
+
+struct Lane {
+    kind: TableKind,
+    builder: LaneBuilder,
+}
+
+impl MessageReader {
+    /// The trades' own columns.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(self.trades.schema())
+    }
+
+    /// Adds fields 1, 2, … to the changes of a table, by its place among the
+    /// tables; to be called before the first block is read.
+    ///
+    /// # Panics
+    /// If there are not so many tables.
+    pub fn load(&mut self, table: usize, fields: &[TableColumn]) {
+        self.lanes[table].builder.set_extra(fields);
+    }
+
+    /// The next messages, as [`Source::next`] gives them.
+    ///
+    /// # Errors
+    /// If reading fails, or a record is bad and such are not skipped.
+    pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
+        let mut len = 0;
+        while len < self.batch_len && !self.trades.is_full(self.batch_len) {
+            let Some(line) = self.lines.next(&mut self.buffer)? else { break };
+            match self.take_line() {
+                Ok(taken) => len += usize::from(taken),
+                Err(flaw) => self.refusals.refuse(Place::Line(line), flaw)?,
+            }
+        }
+        let rejected = self.refusals.take();
+        if len == 0 && rejected == 0 {
+            return Ok(None);
+        }
+        let corrupt = |error| ReadError::corrupt(&self.refusals.source_name, error);
+        let (trades, keys) = self.trades.finish().map_err(corrupt)?;
+        let lanes = self.lanes.iter_mut().map(|lane| lane.builder.take()).collect();
+        Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
+    }
+
+    /// Takes the line in the buffer, unless it is of a table that the run has
+    /// not; tells which.
+    fn take_line(&mut self) -> Result<bool, Flaw> {
+        let Self { members, trades, lanes, .. } = self;
+        let text = members.scan(&self.buffer).map_err(Flaw::record)?;
+        let ty = members.get(text, TYPE);
+        let kind = ty.and_then(json_text).unwrap_or_default();
+        if kind == TRADE {
+            let mut cells = Vec::with_capacity(trades.columns().len());
+            members.place(text, trades.columns(), Some(TYPE), UnknownMembers::Refuse, &mut cells)?;
+            trades.push(|i| cells[i])?;
+            return Ok(true);
+        }
+        if let Some(lane) = lanes.iter_mut().find(|lane| lane.kind.message_type() == kind) {
+            let cells = lane.cells(members, text)?;
+            // A block has no more rows than an index can count.
+            let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
+            lane.builder.push(at_row, &|i| json_text(cells[i]))?;
+            return Ok(true);
+        }
+        let types = [TableKind::Instruments, TableKind::Users].map(TableKind::message_type);
+        if types.contains(&&*kind) {
+            return Ok(false);
+        }
+        let reason = Reason::MessageType([&[TRADE], &types[..]].concat().join(", "));
+        Err(Flaw::cell(TYPE, ty.unwrap_or_default(), reason))
+    }
+}
+
+impl Lane {
+    /// The tokens of a row, by column; members that the table does not know are
+    /// not asked for.
+    fn cells<'a>(&self, members: &'a Members, text: &'a str) -> Result<Vec<&'a str>, Flaw> {
+        let known = self.kind.known_columns();
+        let mut cells = vec![""; known.len()];
+        for (name, token) in members.iter(text).filter(|(name, _)| *name != TYPE) {
+            let Some(column) = known.iter().position(|column| column.is_named(name)) else { continue };
+            if !cells[column].is_empty() {
+                return Err(Flaw::cell(name, token, Reason::DuplicateMember));
+            }
+            if !is_sound_token(token) {
+                return Err(Flaw::cell(name, token, Reason::NotUtf8));
+            }
+            cells[column] = token;
+        }
+        Ok(cells)
+    }
+}
+
+impl Source for MessageReader {
+    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+        Ok(self.read()?)
+    }
+}

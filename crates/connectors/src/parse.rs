@@ -1,0 +1,171 @@
+//! Single values out of text.
+
+use std::borrow::Cow;
+
+use chrono::DateTime;
+use tradejoin_model::{Expiry, ParseFieldError};
+
+use crate::error::Reason;
+
+/// How the cells of a text row are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// The text itself; empty if there is none.
+    Csv,
+    /// A JSON token; empty if the object has no such member.
+    Json,
+}
+
+impl Dialect {
+    /// The text of a cell, or `None` if it has no value. An empty CSV field is
+    /// an empty text: whether that is a value depends on the column.
+    pub(crate) fn text(self, raw: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Csv => Some(Cow::Borrowed(raw)),
+            Self::Json => json_text(raw),
+        }
+    }
+}
+
+/// The text of a JSON token: a string unescaped, anything else as it is, `None`
+/// for null and for no token.
+pub(crate) fn json_text(token: &str) -> Option<Cow<'_, str>> {
+    match token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        // Tokens are checked when they are read.
+        Some(_) => Some(serde_json::from_str(token).map_or(Cow::Borrowed(token), Cow::Owned)),
+        None if token.is_empty() || token == "null" => None,
+        None => Some(Cow::Borrowed(token)),
+    }
+}
+
+/// Whether a JSON token, whose syntax is right, stands for a text: `"\ud800"`
+/// does not.
+pub(crate) fn is_sound_token(token: &str) -> bool {
+    !(token.starts_with('"') && token.contains('\\')) || serde_json::from_str::<String>(token).is_ok()
+}
+
+/// An id: digits, and at most 32 bits.
+pub(crate) fn id(text: &str) -> Result<u32, Reason> {
+    digits(text)?;
+    text.parse().map_err(|_| ParseFieldError::IdTooLarge.into())
+}
+
+/// The number of a trade: digits, and at most 64 bits.
+pub(crate) fn trade_number(text: &str) -> Result<u64, Reason> {
+    digits(text)?;
+    text.parse().map_err(|_| Reason::IntegerTooLarge)
+}
+
+fn digits(text: &str) -> Result<(), ParseFieldError> {
+    let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if valid { Ok(()) } else { Err(ParseFieldError::NotAnId) }
+}
+
+/// An integer of 64 bits, but for the smallest, which stands for null.
+pub(crate) fn integer(text: &str) -> Result<i64, Reason> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    digits(unsigned).map_err(|_| Reason::NotAnInteger)?;
+    text.parse().ok().filter(|&v| v != i64::MIN).ok_or(Reason::IntegerTooLarge)
+}
+
+/// A point in time in nanoseconds: RFC 3339, or the integer.
+pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
+    if let Ok(ns) = integer(text) {
+        return Ok(ns);
+    }
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| ParseFieldError::NotATime)?;
+    // Digits past the ninth would be dropped without a word.
+    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+    if fraction.bytes().take_while(u8::is_ascii_digit).skip(9).any(|digit| digit != b'0') {
+        return Err(ParseFieldError::TooManyDecimals { scale: 9 }.into());
+    }
+    let ns = time.timestamp_nanos_opt().filter(|&ns| ns != i64::MIN);
+    ns.ok_or_else(|| ParseFieldError::NotATime.into())
+}
+
+/// `true` or `false` in any case of letters.
+pub(crate) fn boolean(text: &str) -> Result<bool, Reason> {
+    if text.eq_ignore_ascii_case("true") {
+        Ok(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Ok(false)
+    } else {
+        Err(ParseFieldError::NotABoolean.into())
+    }
+}
+
+/// An expiry: a date, also one written as the time at which it starts.
+pub(crate) fn expiry(text: &str) -> Result<Expiry, Reason> {
+    Ok(text.strip_suffix("T00:00:00Z").unwrap_or(text).parse()?)
+}
+
+/// A day as Arrow's `Date32`, in any year.
+pub(crate) fn day(text: &str) -> Result<i64, Reason> {
+    let date: chrono::NaiveDate = text.parse().map_err(|_| ParseFieldError::NotADate)?;
+    Ok(i64::from(date.to_epoch_days()))
+}
+
+/// Whether a text is a number as JSON writes it.
+pub(crate) fn is_json_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let run = |text: &str| digits(text).is_ok();
+    run(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(run)
+        && exponent.is_none_or(|e| run(e.strip_prefix(['+', '-']).unwrap_or(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_digits_in_range() {
+        assert_eq!(id("4294967295"), Ok(u32::MAX));
+        assert_eq!(id("007"), Ok(7));
+        assert_eq!(id("4294967296"), Err(ParseFieldError::IdTooLarge.into()));
+        for bad in ["", "-1", "+1", "1e3", "1.0", " 1", "abc", "true", "٣"] {
+            assert_eq!(id(bad), Err(ParseFieldError::NotAnId.into()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_or_nanoseconds() {
+        assert_eq!(timestamp("2014-06-06T13:30:00Z"), Ok(1_402_061_400_000_000_000));
+        assert_eq!(timestamp("2014-06-06T15:30:00.5+02:00"), Ok(1_402_061_400_500_000_000));
+        assert_eq!(timestamp("-5"), Ok(-5));
+        assert_eq!(timestamp("1970-01-01T00:00:00.0000000010Z"), Ok(1));
+        for bad in ["", "yesterday", "2014-06-06", "2014-02-30T00:00:00Z", "9999-01-01T00:00:00Z", "1.5"] {
+            assert!(timestamp(bad).is_err(), "{bad}");
+        }
+        assert!(timestamp("1970-01-01T00:00:00.0000000011Z").is_err());
+    }
+
+    #[test]
+    fn json_numbers_are_told_from_what_looks_like_them() {
+        for good in ["0", "-0", "1.70", "1e5", "12E-3", "-0.5e+1"] {
+            assert!(is_json_number(good), "{good}");
+        }
+        for bad in ["", "-", "01", ".5", "1.", "+1", "1e", "NaN", "1.e5", "1e5e5", "0x1"] {
+            assert!(!is_json_number(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens_become_texts() {
+        assert_eq!(json_text(r#""a\n\"b""#).as_deref(), Some("a\n\"b"));
+        assert_eq!(json_text("1.70").as_deref(), Some("1.70"));
+        assert_eq!(json_text(r#"{"a":null}"#).as_deref(), Some(r#"{"a":null}"#));
+        assert_eq!(json_text("null"), None);
+        assert!(!is_sound_token(r#""\ud800""#));
+    }
+}

@@ -1,0 +1,288 @@
+//! Which columns of the tables the output gets.
+
+use tradejoin_model::{ColumnType, OptionPart, OutputColumn, OutputSource, TableSpec};
+
+use crate::error::SelectError;
+use crate::lane_builder::{TableColumn, TableKind};
+use crate::output::AddedColumn;
+
+/// What one table of a run has to offer.
+#[derive(Clone, Debug)]
+pub struct TableColumns {
+    /// What the table holds.
+    pub kind: TableKind,
+    /// Columns beyond those that the table always offers: those of
+    /// [`TableReader::columns`](crate::TableReader::columns).
+    pub columns: Vec<TableColumn>,
+}
+
+impl TableColumns {
+    /// What a table offers that comes with the messages, and not from a file.
+    #[must_use]
+    pub fn of_messages(kind: TableKind) -> Self {
+        let other = kind.known_columns().iter().skip(kind.required_columns().len());
+        let column = |column: &tradejoin_model::KnownColumn| TableColumn {
+            name: column.name.to_owned(),
+            column_type: TableColumn::type_of_text(column.kind),
+        };
+        Self { kind, columns: other.map(column).collect() }
+    }
+
+    /// What `name` stands for.
+    fn offer(&self, name: &str) -> Option<Offer<'_>> {
+        let required = self.kind.required_columns();
+        // A required column may be asked for by any of its names.
+        let canonical = required.iter().find(|c| c.is_named(name)).map_or(name, |c| c.name);
+        let base = self.base().iter().find(|(offered, ..)| *offered == canonical);
+        base.map(|&(_, source, ty)| Offer::Base(source, ty))
+            .or_else(|| self.columns.iter().find(|column| column.name == name).map(Offer::Extra))
+    }
+
+    /// What field 0 offers.
+    fn base(&self) -> &'static [(&'static str, OutputSource, ColumnType)] {
+        macro_rules! part {
+            ($name:literal, $part:ident) => {{
+                const PART: OptionPart = OptionPart::$part;
+                ($name, OutputSource::Option(0, PART), PART.column_type())
+            }};
+        }
+        match self.kind {
+            TableKind::Instruments => {
+                const {
+                    &[
+                        part!("instrument", Compact),
+                        part!("instrument_padded", Padded),
+                        part!("ticker", Ticker),
+                        part!("strike", Strike),
+                        part!("expiry", Expiry),
+                        part!("option_type", OptionType),
+                    ]
+                }
+            }
+            TableKind::Users => {
+                const {
+                    &[
+                        ("user", OutputSource::Field(0), ColumnType::Text),
+                        ("username", OutputSource::Field(0), ColumnType::Text),
+                    ]
+                }
+            }
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        let base = self.base().iter().map(|(name, ..)| *name);
+        let extra = self.columns.iter().map(|column| column.name.as_str());
+        base.chain(extra).map(|name| format!("{}.{name}", self.kind.name()))
+    }
+}
+
+enum Offer<'a> {
+    Base(OutputSource, ColumnType),
+    Extra(&'a TableColumn),
+}
+
+/// What was selected.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Each table with its outputs, in the order of the tables.
+    pub tables: Vec<SelectedTable>,
+    /// All outputs in the order asked for: what
+    /// [`OutputOptions::added`](crate::OutputOptions) takes.
+    pub added: Vec<AddedColumn>,
+}
+
+/// One table of a [`Selection`].
+#[derive(Clone, Debug)]
+pub struct SelectedTable {
+    /// The table with its outputs and its default distribution.
+    pub spec: TableSpec,
+    /// The fields that [`TableReader::load`](crate::TableReader::load) takes.
+    pub fields: Vec<TableColumn>,
+}
+
+/// Selects outputs among what the tables offer, by requests of the form
+/// `NAME`, `TABLE.NAME` or either with ` as ALIAS`. Without requests, each
+/// table has its default output: `instrument` or `user`.
+///
+/// The instruments table always offers `instrument` (the compact symbol),
+/// `instrument_padded`, `ticker`, `strike`, `expiry` and `option_type`, the
+/// users table `username`, also as `user`.
+///
+/// # Errors
+/// If no table has the column, more than one has, or the output has one of that
+/// name already.
+pub fn select_outputs<'a>(
+    tables: &[TableColumns],
+    trade_columns: impl IntoIterator<Item = &'a str>,
+    requested: &[String],
+) -> Result<Selection, SelectError> {
+    let mut taken: Vec<String> = trade_columns.into_iter().map(str::to_owned).collect();
+    let mut selected: Vec<_> = tables.iter().map(|table| Selected::new(table.kind)).collect();
+    let mut order = Vec::new();
+    let requests = match requested {
+        [] => tables.iter().map(|table| Request::default_of(table.kind)).collect(),
+        requested => requested.iter().map(|text| Request::parse(text)).collect::<Vec<_>>(),
+    };
+    for request in requests {
+        let Found { table, name, offer } = request.find(tables)?;
+        let name = request.alias.unwrap_or(name);
+        if taken.iter().any(|taken| taken == name) {
+            let (name, request) = (name.to_owned(), request.column.to_owned());
+            return Err(SelectError::Collision { name, request });
+        }
+        taken.push(name.to_owned());
+        order.push((table, selected[table].add(name, &offer)));
+    }
+    let mut first = Vec::new();
+    let mut columns = 0;
+    for table in &selected {
+        first.push(columns);
+        columns += table.table.spec.outputs.len();
+    }
+    let added = order.into_iter().map(|(table, output)| {
+        let OutputColumn { name, column_type, .. } = &selected[table].table.spec.outputs[output];
+        AddedColumn { name: name.clone(), column_type: *column_type, index: first[table] + output }
+    });
+    let added = added.collect();
+    Ok(Selection { tables: selected.into_iter().map(|selected| selected.table).collect(), added })
+}
+
+struct Selected {
+    table: SelectedTable,
+}
+
+impl Selected {
+    fn new(kind: TableKind) -> Self {
+        let spec = TableSpec { outputs: Vec::new(), ..kind.spec() };
+        Self { table: SelectedTable { spec, fields: Vec::new() } }
+    }
+
+    /// Adds an output, and its field if there is none yet; tells its place.
+    fn add(&mut self, name: &str, offer: &Offer<'_>) -> usize {
+        let SelectedTable { spec, fields } = &mut self.table;
+        let (source, column_type) = match offer {
+            Offer::Base(source, ty) => (*source, *ty),
+            Offer::Extra(column) => {
+                let at = fields.iter().position(|field| field == *column).unwrap_or_else(|| {
+                    fields.push((*column).clone());
+                    fields.len() - 1
+                });
+                (OutputSource::Field(at + 1), column.column_type)
+            }
+        };
+        spec.outputs.push(OutputColumn { name: name.to_owned(), source, column_type });
+        spec.outputs.len() - 1
+    }
+}
+
+struct Request<'a> {
+    /// `NAME` or `TABLE.NAME`.
+    column: &'a str,
+    alias: Option<&'a str>,
+}
+
+/// What a request means.
+struct Found<'a, 't> {
+    table: usize,
+    /// Without the table.
+    name: &'a str,
+    offer: Offer<'t>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(text: &'a str) -> Self {
+        // The last ` as ` in any case of letters.
+        let at = text.to_ascii_lowercase().rfind(" as ");
+        let (column, alias) = match at {
+            Some(at) => (text[..at].trim(), Some(text[at + 4..].trim())),
+            None => (text.trim(), None),
+        };
+        Self { column, alias }
+    }
+
+    fn default_of(kind: TableKind) -> Self {
+        let name = match kind {
+            TableKind::Instruments => "instrument",
+            TableKind::Users => "user",
+        };
+        Self { column: name, alias: None }
+    }
+
+    /// The column that is meant. One of the whole name goes before one whose
+    /// name starts behind the point.
+    fn find<'t>(&self, tables: &'t [TableColumns]) -> Result<Found<'a, 't>, SelectError> {
+        let matches = |(i, table): (usize, &'t TableColumns)| {
+            let own = self.column.strip_prefix(table.kind.name()).and_then(|rest| rest.strip_prefix('.'));
+            let found = |name: &'a str| Some(Found { table: i, name, offer: table.offer(name)? });
+            found(self.column).or_else(|| found(own?))
+        };
+        let mut found: Vec<_> = tables.iter().enumerate().filter_map(matches).collect();
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(SelectError::Unknown {
+                name: self.column.to_owned(),
+                known: tables.iter().flat_map(TableColumns::names).collect(),
+            }),
+            _ => Err(SelectError::Ambiguous {
+                name: self.column.to_owned(),
+                choices: found
+                    .iter()
+                    .map(|found| format!("{}.{}", tables[found.table].kind.name(), found.name))
+                    .collect(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> Vec<TableColumns> {
+        let column = |name: &str, column_type| TableColumn { name: name.to_owned(), column_type };
+        vec![
+            TableColumns {
+                kind: TableKind::Instruments,
+                columns: vec![column("desk", ColumnType::Text), column("lot", ColumnType::Integer)],
+            },
+            TableColumns { kind: TableKind::Users, columns: vec![column("desk", ColumnType::Text)] },
+        ]
+    }
+
+    fn select(requested: &[&str]) -> Result<Selection, SelectError> {
+        let requested: Vec<_> = requested.iter().map(|&text| text.to_owned()).collect();
+        select_outputs(&tables(), ["instrument_id", "price"], &requested)
+    }
+
+    fn added(selection: &Selection) -> Vec<(&str, usize)> {
+        selection.added.iter().map(|added| (added.name.as_str(), added.index)).collect()
+    }
+
+    #[test]
+    fn by_default_there_are_a_symbol_and_a_user() {
+        assert_eq!(added(&select(&[]).expect("defaults")), [("instrument", 0), ("user", 1)]);
+    }
+
+    #[test]
+    fn the_order_asked_for_is_that_of_the_output() {
+        let requested = ["users.desk as user_desk", "lot", "username", "instruments.desk", "right AS kind"];
+        let selection = select(&requested).expect("known columns");
+        let expected = [("user_desk", 3), ("lot", 0), ("username", 4), ("desk", 1), ("kind", 2)];
+        assert_eq!(added(&selection), expected);
+        assert_eq!(selection.tables[0].fields.len(), 2);
+        assert_eq!(selection.tables[0].spec.outputs[0].source, OutputSource::Field(1));
+        assert_eq!(selection.tables[1].spec.outputs[1].source, OutputSource::Field(0));
+    }
+
+    #[test]
+    fn what_cannot_be_selected_is_explained() {
+        let error = select(&["colour"]).expect_err("unknown").to_string();
+        assert!(error.contains("instruments.instrument_padded") && error.contains("users.desk"), "{error}");
+        let error = select(&["desk"]).expect_err("in both tables").to_string();
+        assert!(error.contains("instruments.desk, users.desk"), "{error}");
+        let error = select(&["lot as price"]).expect_err("taken").to_string();
+        assert!(error.contains("\"lot as NAME\""), "{error}");
+        assert!(select(&["lot", "lot"]).is_err());
+    }
+}

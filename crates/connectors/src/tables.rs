@@ -1,0 +1,219 @@
+//! The rows of a reference table that are there before the first trade.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::DataType;
+use tradejoin_flow::{BoxError, TableSource};
+use tradejoin_model::{ChangeLane, ColumnType, Key};
+
+use crate::arrow_blocks::ArrowBlocks;
+use crate::bad::Refusals;
+use crate::error::{OpenError, Place, ReadError};
+use crate::header::Header;
+use crate::input::{Input, InputOptions};
+use crate::json_rows::UnknownMembers;
+use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
+use crate::render::Cells;
+use crate::text_rows::{Next, Row, TextRows};
+
+/// Which table to read, and how.
+#[derive(Clone, Debug)]
+pub struct TableOptions {
+    /// Where from.
+    pub input: InputOptions,
+    /// What it holds.
+    pub kind: TableKind,
+    /// Whether the same key twice is an error. Costs memory for each key.
+    /// Otherwise the later row wins.
+    pub strict: bool,
+}
+
+/// Opens a table. Its columns are known at once, so that outputs can be
+/// selected among them before it is read.
+///
+/// # Errors
+/// If the input cannot be opened, is no such file, has a column twice, or lacks
+/// a required one. A bad row is left to [`TableSource::next`].
+pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
+    let TableOptions { input, kind, strict } = options;
+    let batch_len = input.batch_len.max(1);
+    let format = input.encoding.format;
+    let input = Input::open(input)?;
+    let refusals = input.refusals();
+    let name = Arc::clone(&input.name);
+    let (rows, builder, columns) = if format.is_text() {
+        open_text(&name, TextRows::open(input.into_text()?, format, UnknownMembers::Ignore)?, kind)?
+    } else {
+        open_arrow(&name, ArrowBlocks::open(input)?, kind)?
+    };
+    let lines = strict.then(BTreeMap::new);
+    Ok(TableReader { refusals, kind, rows, builder, columns, batch_len, lines })
+}
+
+type Opened = (Rows, LaneBuilder, Vec<TableColumn>);
+
+fn open_text(name: &Arc<str>, mut rows: TextRows, kind: TableKind) -> Result<Opened, OpenError> {
+    if let TextRows::Json(rows) = &mut rows {
+        // A member such as `deleted` may well show up late. Of the required
+        // ones, the first lines must have all, unless there are no lines.
+        let skip = if rows.columns.is_empty() { 0 } else { kind.required_columns().len() };
+        let seen = |name: &str| rows.columns.iter().any(|column| column == name);
+        let late = kind.known_columns().iter().skip(skip).map(|column| column.name);
+        let late: Vec<_> = late.filter(|name| !seen(name)).collect();
+        rows.add_columns(late);
+    }
+    let header = Header::new(name, rows.columns().to_vec(), kind.known_columns())?;
+    let builder = LaneBuilder::new(name, kind, header)?;
+    let columns = other_columns(&builder, |i| TableColumn::type_of_text(builder.header().kind(i)));
+    Ok((Rows::Text { rows, row: Row::default() }, builder, columns))
+}
+
+fn open_arrow(name: &Arc<str>, blocks: ArrowBlocks, kind: TableKind) -> Result<Opened, OpenError> {
+    let fields = blocks.schema.fields().clone();
+    let names = fields.iter().map(|field| field.name().clone()).collect();
+    let header = Header::new(name, names, kind.known_columns())?;
+    let builder = LaneBuilder::new(name, kind, header)?;
+    let columns = other_columns(&builder, |i| output_type(fields[i].data_type()));
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, builder, columns))
+}
+
+fn other_columns(builder: &LaneBuilder, ty: impl Fn(usize) -> ColumnType) -> Vec<TableColumn> {
+    let names = &builder.header().names;
+    builder.other_columns().map(|i| TableColumn { name: names[i].clone(), column_type: ty(i) }).collect()
+}
+
+fn output_type(ty: &DataType) -> ColumnType {
+    match ty {
+        ty if ty.is_integer() => ColumnType::Integer,
+        DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Timestamp(..) => ColumnType::Timestamp,
+        DataType::Boolean => ColumnType::Boolean,
+        DataType::Dictionary(_, values) => output_type(values),
+        _ => ColumnType::Text,
+    }
+}
+
+/// The rows of one table, in its order: a [`TableSource`] whose errors are
+/// [`ReadError`]s.
+pub struct TableReader {
+    refusals: Refusals,
+    kind: TableKind,
+    rows: Rows,
+    builder: LaneBuilder,
+    columns: Vec<TableColumn>,
+    batch_len: usize,
+    /// Where each key stands, if it may stand once alone.
+    lines: Option<BTreeMap<Key, Place>>,
+}
+
+enum Rows {
+    Text { rows: TextRows, row: Row },
+    Arrow { blocks: ArrowBlocks, rows_read: u64 },
+}
+
+impl TableReader {
+    /// What the table holds.
+    #[must_use]
+    pub fn kind(&self) -> TableKind {
+        self.kind
+    }
+
+    /// The columns that may be selected as outputs besides those that the
+    /// table always offers.
+    #[must_use]
+    pub fn columns(&self) -> &[TableColumn] {
+        &self.columns
+    }
+
+    /// Adds fields 1, 2, … to the changes; to be called before the first is
+    /// read. They come from [`select_outputs`](crate::select_outputs).
+    pub fn load(&mut self, fields: &[TableColumn]) {
+        self.builder.set_extra(fields);
+    }
+
+    /// The next rows, as [`TableSource::next`] gives them.
+    ///
+    /// # Errors
+    /// If reading fails, a row is bad and such are not skipped, or a key stands
+    /// twice and may not.
+    pub fn read(&mut self) -> Result<Option<ChangeLane>, ReadError> {
+        while self.builder.len() < self.batch_len {
+            if !self.read_some()? {
+                break;
+            }
+        }
+        self.refusals.take();
+        Ok(Some(self.builder.take()).filter(|lane| !lane.is_empty()))
+    }
+
+    /// Reads a record or a block of rows; `false` at the end.
+    fn read_some(&mut self) -> Result<bool, ReadError> {
+        let Self { rows, builder, refusals, lines, kind, .. } = self;
+        let mut adder = Adder { builder, refusals, lines, kind: *kind };
+        match rows {
+            Rows::Text { rows, row } => match rows.next(row)? {
+                Next::End => return Ok(false),
+                Next::Bad(place, flaw) => adder.refusals.refuse(place, flaw)?,
+                Next::Row => {
+                    let dialect = rows.dialect();
+                    adder.add(row.place(), &|i| dialect.text(row.cells.get(i).unwrap_or_default()))?;
+                }
+            },
+            Rows::Arrow { blocks, rows_read } => {
+                let Some(batch) = blocks.next()? else { return Ok(false) };
+                adder.add_block(&batch, *rows_read)?;
+                *rows_read += batch.num_rows() as u64;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Takes rows into a table's lane, or refuses them.
+struct Adder<'t> {
+    builder: &'t mut LaneBuilder,
+    refusals: &'t mut Refusals,
+    lines: &'t mut Option<BTreeMap<Key, Place>>,
+    kind: TableKind,
+}
+
+impl Adder<'_> {
+    fn add<'c>(&mut self, place: Place, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
+        let key = match self.builder.push(0, cell) {
+            Ok(key) => key,
+            Err(flaw) => return self.refusals.refuse(place, flaw),
+        };
+        match self.lines.as_mut().and_then(|lines| lines.insert(key, place)) {
+            None => Ok(()),
+            Some(first) => Err(ReadError::DuplicateKey {
+                source_name: Arc::clone(&self.refusals.source_name),
+                column: self.kind.key_column().to_owned(),
+                key: key.0,
+                first,
+                second: place,
+            }),
+        }
+    }
+
+    /// Takes each row by the text of its cells, so that a value means the same
+    /// in every format.
+    fn add_block(&mut self, batch: &RecordBatch, rows_read: u64) -> Result<(), ReadError> {
+        let read = |i: usize| self.builder.is_read(i).then(|| Cells::of_table(batch.column(i))).transpose();
+        let cells = (0..batch.num_columns()).map(read).collect::<Result<Vec<_>, _>>();
+        let cells = cells.map_err(|error| ReadError::corrupt(&self.refusals.source_name, error))?;
+        for row in 0..batch.num_rows() {
+            let cell = |i: usize| cells[i].as_ref().and_then(|cells| cells.to_text(row)).map(Cow::Owned);
+            self.add(Place::Row(rows_read + row as u64 + 1), &cell)?;
+        }
+        Ok(())
+    }
+}
+
+impl TableSource for TableReader {
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        Ok(self.read()?)
+    }
+}

@@ -1,0 +1,221 @@
+//! Trades of a file as messages.
+
+use std::sync::Arc;
+
+use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::filter::{filter, filter_record_batch};
+use tradejoin_flow::{BoxError, Source};
+use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+
+use crate::arrow_blocks::ArrowBlocks;
+use crate::arrow_keys;
+use crate::bad::Refusals;
+use crate::error::{Flaw, OpenError, Place, ReadError};
+use crate::header::Header;
+use crate::input::{Input, InputOptions};
+use crate::json_rows::UnknownMembers;
+use crate::parse::Dialect;
+use crate::text_rows::{Next, Row, TextRows};
+use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
+
+/// Which trades to read, and how.
+#[derive(Clone, Debug)]
+pub struct TradesOptions {
+    /// Where from.
+    pub input: InputOptions,
+    /// The key column of each table, in the order of the tables. All of them
+    /// must be there.
+    pub key_columns: Vec<String>,
+    /// What to make of fields that come as text.
+    pub fields: Fields,
+}
+
+/// Opens trades. The columns are known at once, also of a file without rows.
+///
+/// # Errors
+/// If the input cannot be opened, is no such file, has a column twice, or lacks
+/// a key column. A bad record is left to [`Source::next`].
+pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
+    let TradesOptions { input, key_columns, fields } = options;
+    let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
+    let input = Input::open(input)?;
+    let refusals = input.refusals();
+    let name = Arc::clone(&input.name);
+    if !format.is_text() {
+        return Ok(TradeReader {
+            refusals,
+            kind: Kind::Arrow(ArrowTrades::open(&name, input, &key_columns)?),
+        });
+    }
+    let rows = TextRows::open(input.into_text()?, format, UnknownMembers::Refuse)?;
+    let names = match rows.columns() {
+        // No object was found: the output has the columns that trades have.
+        [] if rows.dialect() == Dialect::Json => known_columns(),
+        names => names.to_vec(),
+    };
+    let header = Header::new(&name, names, TRADE_COLUMNS)?;
+    let keys = KeyColumn::find(&name, &header, &key_columns)?;
+    let builder = TradeBuilder::new(header, rows.dialect(), fields, keys);
+    let kind = Kind::Text(Box::new(TextTrades { rows, row: Row::default(), builder, batch_len }));
+    Ok(TradeReader { refusals, kind })
+}
+
+/// The names of all columns that trades are known to have.
+pub(crate) fn known_columns() -> Vec<String> {
+    TRADE_COLUMNS.iter().map(|column| column.name.to_owned()).collect()
+}
+
+/// Trades of one input, in its order: a [`Source`] whose errors are
+/// [`ReadError`]s.
+pub struct TradeReader {
+    refusals: Refusals,
+    kind: Kind,
+}
+
+enum Kind {
+    Text(Box<TextTrades>),
+    Arrow(ArrowTrades),
+}
+
+impl TradeReader {
+    /// The trades' own columns, in the order of the file, under its names.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        match &self.kind {
+            Kind::Text(trades) => Arc::clone(trades.builder.schema()),
+            Kind::Arrow(trades) => Arc::clone(&trades.blocks.schema),
+        }
+    }
+
+    /// The next trades, as [`Source::next`] gives them.
+    ///
+    /// # Errors
+    /// If reading fails, or a record is bad and such are not skipped.
+    pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
+        let next = match &mut self.kind {
+            Kind::Text(trades) => trades.next(&mut self.refusals)?,
+            Kind::Arrow(trades) => trades.next(&mut self.refusals)?,
+        };
+        let rejected = self.refusals.take();
+        let (trades, keys) = match next {
+            Some(block) => block,
+            // The last records were all bad: they still have to be told.
+            None if rejected > 0 => self.empty_block()?,
+            None => return Ok(None),
+        };
+        let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
+        Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
+    }
+
+    fn empty_block(&self) -> Result<Block, ReadError> {
+        let keys = match &self.kind {
+            Kind::Text(trades) => trades.builder.key_count(),
+            Kind::Arrow(trades) => trades.keys.len(),
+        };
+        Ok((RecordBatch::new_empty(self.schema()), vec![UInt32Array::from(Vec::<u32>::new()); keys]))
+    }
+}
+
+impl Source for TradeReader {
+    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+        Ok(self.read()?)
+    }
+}
+
+type Block = (RecordBatch, Vec<UInt32Array>);
+
+struct TextTrades {
+    rows: TextRows,
+    row: Row,
+    builder: TradeBuilder,
+    batch_len: usize,
+}
+
+impl TextTrades {
+    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<Block>, ReadError> {
+        while !self.builder.is_full(self.batch_len) {
+            match self.rows.next(&mut self.row)? {
+                Next::Row => {
+                    let cells = &self.row.cells;
+                    if let Err(flaw) = self.builder.push(|i| cells.get(i).unwrap_or_default()) {
+                        refusals.refuse(self.row.place(), flaw)?;
+                    }
+                }
+                Next::Bad(place, flaw) => refusals.refuse(place, flaw)?,
+                Next::End if self.builder.len() == 0 => return Ok(None),
+                Next::End => break,
+            }
+        }
+        let block =
+            self.builder.finish().map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        Ok(Some(block))
+    }
+}
+
+struct ArrowTrades {
+    blocks: ArrowBlocks,
+    keys: Vec<KeyColumn>,
+    rows_read: u64,
+}
+
+impl ArrowTrades {
+    fn open(name: &Arc<str>, input: Input, key_columns: &[String]) -> Result<Self, OpenError> {
+        let blocks = ArrowBlocks::open(input)?;
+        let fields = blocks.schema.fields();
+        let names = fields.iter().map(|field| field.name().clone()).collect();
+        let header = Header::new(name, names, TRADE_COLUMNS)?;
+        let keys = KeyColumn::find(name, &header, key_columns)?;
+        for key in &keys {
+            let field = &fields[key.column];
+            arrow_keys::check_key_type(name, field.name(), field.data_type())?;
+        }
+        Ok(Self { blocks, keys, rows_read: 0 })
+    }
+
+    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<Block>, ReadError> {
+        while let Some(batch) = self.blocks.next()? {
+            let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
+            let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
+            let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+            let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+            let good = self.refuse(flaws.into_iter().flatten().collect(), batch.num_rows(), refusals)?;
+            self.rows_read += batch.num_rows() as u64;
+            let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
+            let block = match good {
+                None => (batch, keys),
+                Some(good) => keep_good(&batch, &keys, &good).map_err(corrupt)?,
+            };
+            if block.0.num_rows() > 0 {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses bad rows, each once. Tells which rows are good, if not all are.
+    fn refuse(
+        &self,
+        mut flaws: Vec<(usize, Flaw)>,
+        rows: usize,
+        refusals: &mut Refusals,
+    ) -> Result<Option<BooleanArray>, ReadError> {
+        if flaws.is_empty() {
+            return Ok(None);
+        }
+        flaws.sort_by_key(|(row, _)| *row);
+        flaws.dedup_by_key(|(row, _)| *row);
+        let mut good = vec![true; rows];
+        for (row, flaw) in flaws {
+            good[row] = false;
+            refusals.refuse(Place::Row(self.rows_read + row as u64 + 1), flaw)?;
+        }
+        Ok(Some(good.into()))
+    }
+}
+
+fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Block, ArrowError> {
+    let trades = filter_record_batch(batch, good)?;
+    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
+    Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
+}

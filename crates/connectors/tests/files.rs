@@ -1,0 +1,120 @@
+//! An output file appears when it is whole.
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use support::{Files, content, create, input, trades};
+use tradejoin_connectors::{
+    Category, Encoding, Fields, Location, Output, OutputOptions, TradeReader, partial_path,
+};
+
+fn reader(files: &Files) -> TradeReader {
+    trades(input(&files.put("in.csv", "instrument_id\n1\n")), Fields::AsText).expect("opens")
+}
+
+#[test]
+fn it_has_a_partial_name_until_it_is_finished() {
+    let files = Files::new();
+    let mut reader = reader(&files);
+    let path = files.put("out.csv", "old");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
+    let mut output = create(&path, &reader, Vec::new());
+    let handle = output.handle();
+    output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("written");
+    assert_eq!((content(&path).as_str(), handle.written_path()), ("old", None));
+    assert!(partial_path(&path).exists());
+    output.complete().expect("complete");
+    drop(output);
+    assert_eq!(content(&path), "instrument_id\n1\n");
+    assert_eq!((handle.written_path(), handle.bytes_written()), (Some(path.clone()), 16));
+    assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o640);
+    assert_eq!(files.names(), ["in.csv", "out.csv"]);
+}
+
+#[test]
+fn dropped_before_that_it_leaves_nothing() {
+    let files = Files::new();
+    let reader = reader(&files);
+    for ending in ["csv", "jsonl.gz", "csv.zst", "parquet", "arrow"] {
+        drop(create(&files.path(&format!("out.{ending}")), &reader, Vec::new()));
+        assert_eq!(files.names(), ["in.csv"], "{ending}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_readable_partial_file() {
+    let files = Files::new();
+    for ending in ["csv", "parquet", "arrow", "jsonl.gz"] {
+        let mut reader = reader(&files);
+        let path = files.path(&format!("out.{ending}"));
+        let mut output = create(&path, &reader, Vec::new());
+        output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("written");
+        output.handle().keep_partial();
+        output.complete().expect("complete");
+        let partial = partial_path(&path);
+        assert_eq!(output.handle().written_path().as_deref(), Some(partial.as_path()));
+        assert!(!path.exists());
+        std::fs::rename(&partial, &path).expect("renamed");
+        let rows = trades(input(&path), Fields::AsText).expect("opens").read().expect("good").expect("rows");
+        assert_eq!(rows.trades.num_rows(), 1, "{ending}");
+    }
+}
+
+#[test]
+fn a_link_stays_a_link_and_a_device_a_device() {
+    let files = Files::new();
+    let reader = reader(&files);
+    let target = files.put("target.csv", "old");
+    symlink("target.csv", files.path("link.csv")).expect("linked");
+    create(&files.path("link.csv"), &reader, Vec::new()).complete().expect("complete");
+    assert!(files.path("link.csv").is_symlink());
+    assert_eq!(content(&target), "instrument_id\n");
+    for ending in ["csv", "arrow", "parquet"] {
+        let mut output = Output::create(OutputOptions {
+            location: Location::Path("/dev/null".into()),
+            encoding: ending.parse().expect("known"),
+            schema: reader.schema(),
+            added: Vec::new(),
+        })
+        .expect("created");
+        output.complete().expect("complete");
+    }
+    assert!(!std::path::Path::new("/dev/null.partial").exists());
+}
+
+#[test]
+fn what_cannot_be_created_is_told() {
+    let files = Files::new();
+    let reader = reader(&files);
+    std::fs::create_dir(files.path("dir.csv")).expect("made");
+    for name in ["none/out.csv", "dir.csv", "in.csv/out.csv"] {
+        let path = files.path(name);
+        let error = Output::create(OutputOptions {
+            encoding: Encoding::of_path(&path).expect("known"),
+            location: Location::Path(path),
+            schema: reader.schema(),
+            added: Vec::new(),
+        })
+        .err()
+        .expect(name);
+        assert_eq!(error.category(), Category::CannotCreate, "{error}");
+    }
+    assert_eq!(files.names(), ["dir.csv", "in.csv"]);
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_writing() {
+    let files = Files::new();
+    let mut reader = reader(&files);
+    let mut output = Output::create(OutputOptions {
+        location: Location::Path("/dev/full".into()),
+        encoding: "csv".parse().expect("known"),
+        schema: reader.schema(),
+        added: Vec::new(),
+    })
+    .expect("created");
+    output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("buffered");
+    let error = output.complete().expect_err("full");
+    assert_eq!((error.category(), error.is_broken_pipe()), (Category::Io, false));
+}

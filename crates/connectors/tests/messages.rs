@@ -1,0 +1,111 @@
+//! One stream of tagged messages.
+
+mod support;
+
+use support::{Files, content, input, skipping, text};
+use tradejoin_connectors::{
+    Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
+    TableKind, open_messages,
+};
+use tradejoin_model::{ChangeKind, Messages};
+
+const BOTH: [TableKind; 2] = [TableKind::Instruments, TableKind::Users];
+
+const STREAM: &str = "\
+{\"type\":\"user\",\"user_id\":3,\"username\":\"ann\"}
+{\"type\":\"instrument\",\"instrument_id\":1,\"ticker\":\"SPY\",\"strike\":200,\"expiry\":\"2024-11-03\",\"option_type\":\"call\"}
+{\"type\":\"trade\",\"instrument_id\":1,\"user_id\":3,\"price\":1.70}
+{\"type\":\"trade\",\"instrument_id\":2,\"price\":2}
+{\"type\":\"instrument\",\"instrument_id\":1,\"deleted\":true}
+{\"type\":\"trade\",\"instrument_id\":1,\"user_id\":3,\"price\":\"3\"}
+{\"type\":\"user\",\"user_id\":3,\"username\":null}
+";
+
+fn open(input: InputOptions, tables: &[TableKind]) -> MessageReader {
+    open_messages(MessagesOptions { input, tables: tables.to_vec(), fields: Fields::AsText }).expect("opens")
+}
+
+fn blocks(reader: &mut MessageReader) -> Vec<Messages> {
+    std::iter::from_fn(|| reader.read().expect("good")).collect()
+}
+
+#[test]
+fn changes_stand_before_the_trade_that_follows() {
+    let files = Files::new();
+    let blocks = blocks(&mut open(input(&files.put("m.jsonl", STREAM)), &BOTH));
+    let [block] = blocks.as_slice() else { panic!("one block") };
+    let names: Vec<_> = block.trades.schema_ref().fields().iter().map(|f| f.name().clone()).collect();
+    assert_eq!(names, ["instrument_id", "user_id", "price"]);
+    assert_eq!(block.lanes[0].at_rows, [0, 2]);
+    assert_eq!(block.lanes[0].kinds, [ChangeKind::Upsert, ChangeKind::Delete]);
+    assert_eq!(block.lanes[1].at_rows, [0, 3]);
+    assert_eq!(text(&block.lanes[1].fields[0], 0).as_deref(), Some("ann"));
+    assert_eq!(text(&block.lanes[1].fields[0], 1), None);
+    assert_eq!(block.keys[1].iter().collect::<Vec<_>>(), [Some(3), None, Some(3)]);
+    Messages::new(block.trades.clone(), block.keys.clone(), block.lanes.to_vec()).expect("fits together");
+}
+
+#[test]
+fn a_stream_that_is_written_reads_back_at_any_block_length() {
+    let files = Files::new();
+    let source = files.put("m.jsonl", STREAM);
+    for batch_len in 1..9 {
+        let path = files.path("copy.jsonl");
+        let mut reader = open(InputOptions { batch_len, ..input(&source) }, &BOTH);
+        let encoding = Encoding::of_path(&path).expect("known");
+        let location = Location::Path(path.clone());
+        let mut writer = MessageWriter::create(&location, encoding, &reader.schema(), &BOTH).expect("made");
+        while let Some(messages) = reader.read().expect("good") {
+            assert!(messages.len() <= batch_len as u64);
+            writer.write(&messages).expect("written");
+        }
+        writer.finish().expect("complete");
+        // Between two trades the lanes have an order of their own: that of the
+        // tables.
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines[..2].sort();
+            lines
+        };
+        assert_eq!(sorted(&content(&path)), sorted(STREAM), "{batch_len}");
+    }
+}
+
+#[test]
+fn a_bad_message_is_one_that_is_neither() {
+    let files = Files::new();
+    let lines = [
+        "{\"type\":\"order\",\"instrument_id\":1}",
+        "{\"instrument_id\":1}",
+        "{\"type\":\"instrument\",\"instrument_id\":1,\"ticker\":\"SPY\"}",
+        "{\"type\":\"user\",\"user_id\":1,\"user_id\":2}",
+        "{\"type\":\"trade\",\"instrument_id\":\"x\"}",
+    ];
+    let path = files.put("m.jsonl", STREAM.to_owned() + &lines.join("\n"));
+    let (options, bad) = skipping(&path);
+    let blocks = blocks(&mut open(options, &BOTH));
+    assert_eq!((bad.count(), blocks[0].rejected, blocks[0].trades.num_rows()), (5, 5, 3));
+    let first = bad.first()[0].to_string();
+    assert!(
+        first.ends_with("\"\\\"order\\\"\": the type of a message must be one of trade, instrument, user"),
+        "{first}"
+    );
+}
+
+#[test]
+fn tables_that_the_run_has_not_are_passed_over() {
+    let files = Files::new();
+    let blocks = blocks(&mut open(input(&files.put("m.jsonl", STREAM)), &[TableKind::Instruments]));
+    assert_eq!((blocks[0].lanes.len(), blocks[0].len()), (1, 5));
+}
+
+#[test]
+fn further_columns_of_a_table_are_those_that_are_known() {
+    let files = Files::new();
+    let mut reader = open(input(&files.put("m.jsonl", STREAM)), &BOTH);
+    let columns = TableColumns::of_messages(TableKind::Instruments).columns;
+    reader.load(0, &columns);
+    let block = reader.read().expect("good").expect("messages");
+    assert_eq!(block.lanes[0].fields.len(), 1 + columns.len());
+    assert!(block.lanes[0].fields.iter().all(|field| field.len() == 2));
+}

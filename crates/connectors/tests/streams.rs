@@ -1,0 +1,138 @@
+//! Packed, broken and endless inputs.
+
+mod support;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use support::{Files, convert, input, keys, read_all, trades};
+use tradejoin_connectors::{Category, Fields, InputOptions, Progress};
+
+const CSV: &str = "instrument_id,note\n1,a\n2,b\n";
+
+#[test]
+fn members_and_frames_are_read_to_the_last() {
+    let files = Files::new();
+    let (one, two) = (files.put("one.csv", CSV), files.put("two.csv", "instrument_id,note\n"));
+    for ending in ["csv.gz", "csv.zst"] {
+        let path = files.path(&format!("out.{ending}"));
+        convert(&one, &path);
+        let first = std::fs::read(&path).expect("there");
+        convert(&two, &path);
+        // The second member holds a header alone: a bad record with a key.
+        let second = std::fs::read(&path).expect("there");
+        let path = files.put(&format!("both.{ending}"), [second, first].concat());
+        let error = read_all(&mut trades(input(&path), Fields::AsText).expect("opens")).expect_err("header");
+        assert!(error.to_string().contains("line 2, column instrument_id: \"instrument_id\""), "{error}");
+    }
+}
+
+#[test]
+fn broken_files_are_errors_of_data() {
+    let files = Files::new();
+    let rows: String = (0..5_000).map(|i| format!("{i},{}\n", i * 7_919 % 1_000)).collect();
+    let source = files.put("in.csv", format!("instrument_id,note\n{rows}"));
+    for ending in ["csv.gz", "csv.zst", "parquet", "arrow"] {
+        let whole = files.path(&format!("whole.{ending}"));
+        convert(&source, &whole);
+        let bytes = std::fs::read(&whole).expect("there");
+        let cut = files.put(&format!("cut.{ending}"), &bytes[..bytes.len() / 2]);
+        let error = match trades(input(&cut), Fields::AsText) {
+            Ok(mut reader) => read_all(&mut reader).expect_err(ending).category(),
+            Err(error) => error.category(),
+        };
+        assert_eq!(error, Category::Data, "{ending}");
+        // Any one byte may be wrong: an error or other rows, but no panic.
+        for at in (0..bytes.len()).step_by(bytes.len() / 60 + 1) {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 0x55;
+            let path = files.put(&format!("wrong.{ending}"), wrong);
+            if let Ok(mut reader) = trades(input(&path), Fields::AsText) {
+                while let Ok(Some(_)) = reader.read() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn progress_ends_at_the_size_of_the_file() {
+    let files = Files::new();
+    let source = files.put("in.csv", CSV);
+    for ending in ["csv", "jsonl.zst", "parquet"] {
+        let path = files.path(&format!("out.{ending}"));
+        convert(&source, &path);
+        let progress = Progress::default();
+        let options = InputOptions { progress: progress.clone(), ..input(&path) };
+        read_all(&mut trades(options, Fields::AsText).expect("opens")).expect("good");
+        let size = path.metadata().expect("there").len();
+        assert_eq!((progress.bytes_read(), progress.bytes_total()), (size, Some(size)), "{ending}");
+    }
+}
+
+#[test]
+fn a_pipe_ends_when_it_is_told_and_half_a_record_is_no_record() {
+    let files = Files::new();
+    for (ending, whole, half) in
+        [("csv", CSV, "3,c"), ("jsonl", "{\"instrument_id\":1}\n{\"instrument_id\":2}\n", "{\"instr")]
+    {
+        let path = files.path(&format!("pipe.{ending}"));
+        assert!(Command::new("mkfifo").arg(&path).status().expect("runs").success());
+        // Reading and writing, so that there is always a writer.
+        let mut writer = OpenOptions::new().read(true).write(true).open(&path).expect("opens");
+        writer.write_all(whole.as_bytes()).expect("fits the pipe");
+        writer.write_all(half.as_bytes()).expect("fits the pipe");
+        let stop = Arc::new(AtomicBool::new(false));
+        let options = InputOptions { stop: Some(Arc::clone(&stop)), ..input(&path) };
+        let messages = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut reader = trades(options, Fields::AsText).expect("opens");
+                read_all(&mut reader).expect("a quiet end")
+            });
+            // The pipe is empty once all of it was read.
+            while rustix::io::ioctl_fionread(&writer).expect("a pipe") > 0 {
+                std::thread::yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+            reading.join().expect("no panic")
+        });
+        assert_eq!(keys(&messages), [Some(1), Some(2)], "{ending}");
+    }
+}
+
+#[test]
+fn typed_formats_are_read_from_a_pipe() {
+    let files = Files::new();
+    let source = files.put("in.csv", CSV);
+    for ending in ["parquet", "arrow"] {
+        let (file, pipe) = (files.path(&format!("file.{ending}")), files.path(&format!("pipe.{ending}")));
+        convert(&source, &file);
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("runs").success());
+        let bytes = std::fs::read(&file).expect("there");
+        let messages = std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&pipe, &bytes).expect("written"));
+            let mut reader = trades(input(&pipe), Fields::AsText).expect("opens");
+            read_all(&mut reader).expect("good")
+        });
+        assert_eq!(keys(&messages), [Some(1), Some(2)], "{ending}");
+    }
+}
+
+#[test]
+fn the_stream_format_is_told_by_its_start() {
+    let files = Files::new();
+    let pipe = files.path("out.arrow");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("runs").success());
+    let source = files.put("in.csv", CSV);
+    let bytes = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| std::fs::read(&pipe).expect("read"));
+        convert(&source, &pipe);
+        reading.join().expect("no panic")
+    });
+    assert!(!bytes.starts_with(b"ARROW1"));
+    let path = files.put("stream.arrow", bytes);
+    let messages = read_all(&mut trades(input(&path), Fields::AsText).expect("opens")).expect("good");
+    assert_eq!(keys(&messages), [Some(1), Some(2)]);
+}
