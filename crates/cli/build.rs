@@ -11,7 +11,9 @@ fn main() {
     };
     println!("cargo:rustc-env=TRADEJOIN_VERSION={version}");
     for file in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| std::fs::exists(path).unwrap_or(false)) {
+        if let Some(path) =
+            git(&["rev-parse", "--git-path", file]).filter(|path| std::fs::exists(path).unwrap_or(false))
+        {
             println!("cargo:rerun-if-changed={path}");
         }
     }

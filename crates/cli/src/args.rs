@@ -49,7 +49,9 @@ pub(crate) enum Command {
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin")]
+    #[command(
+        after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -151,8 +153,9 @@ pub(crate) struct StreamArgs {
     pub(crate) seed: u64,
 
     /// The mix of trades and changes: article, article-users, slow, trades, or custom:KEY=VALUE,...
-    #[arg(long, value_name = "MIX", default_value = "article")]
-    pub(crate) mix: Mix,
+    /// [default: article]
+    #[arg(long, value_name = "MIX")]
+    pub(crate) mix: Option<Mix>,
 
     /// How many instruments there are
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 30))]
@@ -174,7 +177,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, short, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(ShardCount::MAX)))]
     pub(crate) workers: Option<u32>,
 
-    /// Most trades in a batch [default: 2048 for each worker, at least 4096, at most 16384]
+    /// Most trades in a batch [default: 4096 for each worker, at least 8192, at most 65536]
     #[arg(long, value_name = "ROWS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=BATCH_LEN_MAX))]
     pub(crate) batch_len: Option<u64>,
 

@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
-use tradejoin_connectors::Category;
+use tradejoin_connectors::{
+    Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError,
+};
 use tradejoin_engine::EngineError;
+
+use crate::style::ERROR;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
@@ -49,8 +53,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(EngineError::Thread(_)) => return Some(IO),
         _ => {}
     }
-    let category = tradejoin_connectors::category_of(cause)?;
-    Some(match category {
+    Some(match category_of(cause)? {
         Category::Usage => USAGE,
         Category::Data => BAD_DATA,
         Category::MissingInput => NO_INPUT,
@@ -59,17 +62,29 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     })
 }
 
+/// The category of an error of the connectors.
+fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
+    cause
+        .downcast_ref::<OpenError>()
+        .map(OpenError::category)
+        .or_else(|| cause.downcast_ref::<ReadError>().map(ReadError::category))
+        .or_else(|| cause.downcast_ref::<EncodingError>().map(EncodingError::category))
+        .or_else(|| cause.downcast_ref::<SelectError>().map(SelectError::category))
+        .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
+        .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
+}
+
 /// Prints an error with its causes on one line, and gives its exit code. A
 /// reader of the output that has gone away is no error to speak of: the command
 /// ends as the signal would have ended it.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(|cause| is_broken_pipe(cause)) {
+    if error.chain().any(is_broken_pipe) {
         // Does not return where the signal exists.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
         return ExitCode::from(IO);
     }
     let code = exit_code(error);
-    anstream::eprintln!("{}error{}: {error:#}", crate::style::ERROR.render(), crate::style::ERROR.render_reset());
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {error:#}");
     if code == BUG {
         eprintln!("this is a bug of tradejoin; please report it with the command that showed it");
     }
@@ -77,5 +92,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    cause.downcast_ref::<WriteError>().is_some_and(WriteError::is_broken_pipe)
+        || cause.downcast_ref::<CreateError>().is_some_and(CreateError::is_broken_pipe)
+        || cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

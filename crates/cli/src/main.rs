@@ -1,2 +1,43 @@
-//! .
-fn main() {}
+//! The command: turns what the user typed into runs of the engine, and prints
+//! what came of them. The only place for printing and exit codes.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command prints")]
+
+mod args;
+
+mod failure;
+mod memory;
+mod signals;
+mod style;
+
+mod plan;
+mod sample;
+mod summary;
+mod watch;
+
+mod bench;
+mod generate;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let done = match command {
+        Command::Run(args) => run::run(&args),
+        Command::Generate(args) => generate::generate(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tradejoin", &mut std::io::stdout());
+            Ok(failure::OK)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failure::report(&error),
+    }
+}

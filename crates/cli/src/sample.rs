@@ -7,7 +7,6 @@ use comfy_table::Table;
 use tradejoin_flow::{BoxError, Sink};
 use tradejoin_model::{Column, Enriched, TableSpec};
 
-use crate::style::ADDED;
 use crate::summary::plain_table;
 
 /// How many trades are shown.
@@ -34,7 +33,8 @@ pub(crate) struct Sampled<S> {
 impl Sample {
     /// An empty sample of trades joined with `tables`.
     pub(crate) fn new(tables: &[TableSpec]) -> Self {
-        let added = tables.iter().flat_map(|table| &table.outputs).map(|output| output.name.clone()).collect();
+        let added =
+            tables.iter().flat_map(|table| &table.outputs).map(|output| output.name.clone()).collect();
         Self(Arc::new(Mutex::new(Rows { added, ..Rows::default() })))
     }
 
@@ -49,12 +49,16 @@ impl Sample {
         if rows.rows.is_empty() {
             return None;
         }
-        let header: Vec<&str> =
-            rows.names.iter().map(String::as_str).chain(["→"]).chain(rows.added.iter().map(String::as_str)).collect();
+        let header: Vec<&str> = rows
+            .names
+            .iter()
+            .map(String::as_str)
+            .chain(["→"])
+            .chain(rows.added.iter().map(String::as_str))
+            .collect();
         let mut table = plain_table(&header, usize::MAX);
         for (trade, added) in &rows.rows {
-            let added = added.iter().map(|text| format!("{ADDED}{text}{ADDED:#}"));
-            table.add_row(trade.iter().cloned().chain(["→".to_owned()]).chain(added));
+            table.add_row(trade.iter().chain([&"→".to_owned()]).chain(added));
         }
         Some(table)
     }
@@ -79,11 +83,15 @@ impl Rows {
     fn take(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
         let trades = enriched.trades();
         let options = FormatOptions::default();
-        let formatters: Vec<ArrayFormatter<'_>> =
-            trades.columns().iter().map(|array| ArrayFormatter::try_new(array, &options)).collect::<Result<_, _>>()?;
+        let formatters: Vec<ArrayFormatter<'_>> = trades
+            .columns()
+            .iter()
+            .map(|array| ArrayFormatter::try_new(array, &options))
+            .collect::<Result<_, _>>()?;
         self.names = trades.schema().fields().iter().map(|field| field.name().clone()).collect();
         for row in enriched.rows().take(ROWS - self.rows.len()) {
-            let trade = formatters.iter().map(|formatter| shorten(formatter.value(row).to_string())).collect();
+            let trade =
+                formatters.iter().map(|formatter| shorten(formatter.value(row).to_string())).collect();
             let added = enriched.columns.iter().map(|column| text(column, row)).collect();
             self.rows.push((trade, added));
         }
@@ -99,7 +107,9 @@ fn shorten(text: String) -> String {
 
 fn text(column: &Column, row: usize) -> String {
     match column {
-        Column::Text(texts) => texts.get(row).map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default(),
+        Column::Text(texts) => {
+            texts.get(row).map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default()
+        }
         Column::Integers(values) => values[row].to_string(),
         Column::Options(_) => String::new(),
     }

@@ -8,7 +8,5 @@ pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// Headings of a report.
 pub(crate) const HEADING: Style = Style::new().bold();
-/// What was added to a trade.
-pub(crate) const ADDED: Style = AnsiColor::Cyan.on_default();
 /// What matters less.
 pub(crate) const FAINT: Style = Style::new().dimmed();

@@ -107,7 +107,9 @@ impl Summary {
             self.elapsed_s,
             HumanCount(self.messages_per_s as u64),
             self.cpu_ns_per_message,
-            self.peak_memory_bytes.map(|bytes| format!(", memory {} at most", HumanBytes(bytes))).unwrap_or_default(),
+            self.peak_memory_bytes
+                .map(|bytes| format!(", memory {} at most", HumanBytes(bytes)))
+                .unwrap_or_default(),
         );
         if self.interrupted {
             out.push_str("stopped before the end of the input\n");
@@ -127,7 +129,8 @@ impl Summary {
 
     fn outcome_table(&self) -> Table {
         let mut table = plain_table(&["trades", "count", "share"], 1);
-        let unmatched = format!("unmatched, {}", if self.unmatched_policy == "drop" { "dropped" } else { "kept" });
+        let unmatched =
+            format!("unmatched, {}", if self.unmatched_policy == "drop" { "dropped" } else { "kept" });
         for (name, count) in [
             ("enriched", self.outcomes.enriched),
             (unmatched.as_str(), self.outcomes.unmatched),
@@ -205,7 +208,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
 /// A table without a frame; columns from `numbers_from` on are aligned right.
 pub(crate) fn plain_table(header: &[&str], numbers_from: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if index >= numbers_from {

@@ -15,7 +15,12 @@ fn read(path: &str) -> String {
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().current_dir(root()).no_deps().other_options(["--offline".to_owned()]).exec().expect("metadata")
+    MetadataCommand::new()
+        .current_dir(root())
+        .no_deps()
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .expect("metadata")
 }
 
 /// The crates of the workspace, and those that each builds on.
@@ -23,17 +28,23 @@ fn crate_graph() -> BTreeMap<String, BTreeSet<String>> {
     let short = |name: &str| name.strip_prefix("tradejoin-").unwrap_or("cli").to_owned();
     let is_ours = |name: &str| name.starts_with("tradejoin");
     let dependencies = |package: &cargo_metadata::Package| {
-        let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal && is_ours(&d.name));
+        let normal =
+            package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal && is_ours(&d.name));
         normal.map(|dependency| short(&dependency.name)).collect()
     };
-    metadata().workspace_packages().iter().map(|package| (short(&package.name), dependencies(package))).collect()
+    metadata()
+        .workspace_packages()
+        .iter()
+        .map(|package| (short(&package.name), dependencies(package)))
+        .collect()
 }
 
 /// The rows of the first Markdown table in `page` whose header starts with
 /// `header`, as cells.
 fn table(page: &str, header: &str) -> Vec<Vec<String>> {
     let lines = page.lines().skip_while(|line| !line.starts_with(header)).skip(2);
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
     lines.take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
@@ -65,7 +76,8 @@ fn every_dependency_has_its_reason() {
     let page = read("docs/dependencies.md");
     let manifest = read("Cargo.toml");
     let section = manifest.split("[workspace.dependencies]").nth(1).expect("the section");
-    let names = section.lines().take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
+    let names =
+        section.lines().take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
     for (name, _) in names.filter(|(name, _)| !name.starts_with("tradejoin")) {
         assert!(page.contains(&format!("`{name}`")), "docs/dependencies.md says nothing of {name}");
     }
@@ -78,7 +90,9 @@ fn every_page_is_in_the_book_and_every_link_leads_somewhere() {
         let name = path.strip_prefix(root().join("docs")).expect("below docs").display().to_string();
         assert!(name == "SUMMARY.md" || summary.contains(&format!("({name})")), "{name} is not in the book");
     }
-    let pages = markdown(&root().join("docs")).into_iter().chain(["README.md", "CONTRIBUTING.md"].map(|p| root().join(p)));
+    let pages = markdown(&root().join("docs"))
+        .into_iter()
+        .chain(["README.md", "CONTRIBUTING.md"].map(|p| root().join(p)));
     for page in pages {
         let text = fs::read_to_string(&page).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -117,6 +117,9 @@ pub enum Reason {
     /// A line beyond the limit.
     #[error("longer than {} MiB", crate::LINE_BYTES_MAX >> 20)]
     TooLong,
+    /// A row of a table that the run has not.
+    #[error("a row of a table that the run does not join; no row of it is among the first lines")]
+    NoTable,
     /// A tagged line whose `type` is missing or not known.
     #[error("the type of a message must be one of {0}")]
     MessageType(String),

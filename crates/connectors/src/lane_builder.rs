@@ -25,6 +25,9 @@ pub enum TableKind {
 }
 
 impl TableKind {
+    /// Every kind, in the order of the tables of a run.
+    pub const ALL: [Self; 2] = [Self::Instruments, Self::Users];
+
     /// The table's name.
     #[must_use]
     pub const fn name(self) -> &'static str {

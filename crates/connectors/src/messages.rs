@@ -27,8 +27,10 @@ pub struct MessagesOptions {
     /// Where from. The format is JSON Lines; of the encoding, the compression
     /// counts.
     pub input: InputOptions,
-    /// The tables of the run, in order. Rows of others are passed over.
-    pub tables: Vec<TableKind>,
+    /// The tables of the run, in order. A row of another one is a bad record.
+    /// `None` stands for the instruments, and for those whose rows are among the
+    /// first lines, the ones that the columns of trades are taken from.
+    pub tables: Option<Vec<TableKind>>,
     /// What to make of the fields of trades.
     pub fields: Fields,
 }
@@ -48,7 +50,9 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
     let mut lines = Lines::new(input.into_text()?);
-    let header = Header::new(&name, trade_columns(&mut lines)?, TRADE_COLUMNS)?;
+    let (columns, tables_seen) = first_lines(&mut lines)?;
+    let tables = tables.unwrap_or(tables_seen);
+    let header = Header::new(&name, columns, TRADE_COLUMNS)?;
     let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().to_owned()).collect();
     let keys = KeyColumn::find(&name, &header, &key_columns)?;
     let lane = |&kind: &TableKind| {
@@ -67,18 +71,22 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     })
 }
 
-fn trade_columns(lines: &mut Lines) -> Result<Vec<String>, ReadError> {
+/// The columns of the first trades, and the tables with rows among them.
+fn first_lines(lines: &mut Lines) -> Result<(Vec<String>, Vec<TableKind>), ReadError> {
     let (mut members, mut union, mut trades) = (Members::default(), Union::default(), 0);
+    let mut seen = TableKind::ALL.map(|kind| (kind, kind == TableKind::Instruments));
     lines.look_ahead(|line| {
-        if let Ok(text) = members.scan(line)
-            && members.get(text, TYPE).and_then(json_text).is_some_and(|ty| ty == TRADE)
-        {
+        let Ok(text) = members.scan(line) else { return true };
+        let ty = members.get(text, TYPE).and_then(json_text).unwrap_or_default();
+        if ty == TRADE {
             members.iter(text).filter(|(name, _)| *name != TYPE).for_each(|(name, _)| union.add(name));
             trades += 1;
         }
+        seen.iter_mut().for_each(|(kind, seen)| *seen |= kind.message_type() == ty);
         trades < Union::LINES
     })?;
-    Ok(if union.columns.is_empty() { known_columns() } else { union.columns })
+    let columns = if union.columns.is_empty() { known_columns() } else { union.columns };
+    Ok((columns, seen.into_iter().filter(|(_, seen)| *seen).map(|(kind, _)| kind).collect()))
 }
 
 /// Messages of one input, in its order: a [`Source`] whose errors are
@@ -105,6 +113,11 @@ impl MessageReader {
         Arc::clone(self.trades.schema())
     }
 
+    /// The tables of the run, in order.
+    pub fn tables(&self) -> impl Iterator<Item = TableKind> {
+        self.lanes.iter().map(|lane| lane.kind)
+    }
+
     /// Adds fields 1, 2, … to the changes of a table, by its place among the
     /// tables; to be called before the first block is read.
     ///
@@ -123,7 +136,7 @@ impl MessageReader {
         while len < self.batch_len && !self.trades.is_full(self.batch_len) {
             let Some(line) = self.lines.next(&mut self.buffer)? else { break };
             match self.take_line() {
-                Ok(taken) => len += usize::from(taken),
+                Ok(()) => len += 1,
                 Err(flaw) => self.refusals.refuse(Place::Line(line), flaw)?,
             }
         }
@@ -137,9 +150,8 @@ impl MessageReader {
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
 
-    /// Takes the line in the buffer, unless it is of a table that the run has
-    /// not; tells which.
-    fn take_line(&mut self) -> Result<bool, Flaw> {
+    /// Takes the line in the buffer.
+    fn take_line(&mut self) -> Result<(), Flaw> {
         let Self { members, trades, lanes, .. } = self;
         let text = members.scan(&self.buffer).map_err(Flaw::record)?;
         let ty = members.get(text, TYPE);
@@ -148,20 +160,21 @@ impl MessageReader {
             let mut cells = Vec::with_capacity(trades.columns().len());
             members.place(text, trades.columns(), Some(TYPE), UnknownMembers::Refuse, &mut cells)?;
             trades.push(|i| cells[i])?;
-            return Ok(true);
+            return Ok(());
         }
         if let Some(lane) = lanes.iter_mut().find(|lane| lane.kind.message_type() == kind) {
             let cells = lane.cells(members, text)?;
             // A block has no more rows than an index can count.
             let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
             lane.builder.push(at_row, &|i| json_text(cells[i]))?;
-            return Ok(true);
+            return Ok(());
         }
-        let types = [TableKind::Instruments, TableKind::Users].map(TableKind::message_type);
-        if types.contains(&&*kind) {
-            return Ok(false);
-        }
-        let reason = Reason::MessageType([&[TRADE], &types[..]].concat().join(", "));
+        let types = TableKind::ALL.map(TableKind::message_type);
+        let reason = if types.contains(&&*kind) {
+            Reason::NoTable
+        } else {
+            Reason::MessageType([&[TRADE], &types[..]].concat().join(", "))
+        };
         Err(Flaw::cell(TYPE, ty.unwrap_or_default(), reason))
     }
 }

@@ -22,7 +22,8 @@ const STREAM: &str = "\
 ";
 
 fn open(input: InputOptions, tables: &[TableKind]) -> MessageReader {
-    open_messages(MessagesOptions { input, tables: tables.to_vec(), fields: Fields::AsText }).expect("opens")
+    open_messages(MessagesOptions { input, tables: Some(tables.to_vec()), fields: Fields::AsText })
+        .expect("opens")
 }
 
 fn blocks(reader: &mut MessageReader) -> Vec<Messages> {
@@ -93,10 +94,23 @@ fn a_bad_message_is_one_that_is_neither() {
 }
 
 #[test]
-fn tables_that_the_run_has_not_are_passed_over() {
+fn a_row_of_a_table_that_the_run_has_not_is_bad() {
     let files = Files::new();
-    let blocks = blocks(&mut open(input(&files.put("m.jsonl", STREAM)), &[TableKind::Instruments]));
-    assert_eq!((blocks[0].lanes.len(), blocks[0].len()), (1, 5));
+    let (options, bad) = skipping(&files.put("m.jsonl", STREAM));
+    let blocks = blocks(&mut open(options, &[TableKind::Instruments]));
+    assert_eq!((blocks[0].lanes.len(), blocks[0].rejected, bad.count()), (1, 2, 2));
+}
+
+#[test]
+fn the_tables_are_those_of_the_first_lines_unless_they_are_named() {
+    let files = Files::new();
+    let tables = |stream: &str| {
+        let input = input(&files.put("m.jsonl", stream));
+        let reader = open_messages(MessagesOptions { input, tables: None, fields: Fields::AsText });
+        reader.expect("opens").tables().collect::<Vec<_>>()
+    };
+    assert_eq!(tables(STREAM), BOTH);
+    assert_eq!(tables("{\"type\":\"trade\",\"instrument_id\":1}\n"), [TableKind::Instruments]);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! The programs, each ready to run on a feed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::ValueEnum;
+use tradejoin_baseline::{
+    Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
+};
+use tradejoin_engine::{Engine, EngineConfig};
+use tradejoin_flow::{BoxError, Sink};
+use tradejoin_model::{Distribution, Enriched, ShardCount, TableSpec};
+
+use crate::args::BenchArgs;
+use crate::bench::RowName;
+use crate::bench::feed::Feed;
+use crate::plan;
+
+/// A program and its settings.
+pub(crate) struct Row {
+    pub(crate) name: RowName,
+    /// Threads that join: the shards of the engine.
+    pub(crate) workers: u32,
+    /// How the engine spreads the instruments.
+    pub(crate) distribution: Option<Distribution>,
+    tables: Vec<TableSpec>,
+    shards: ShardCount,
+}
+
+/// The rows that were asked for, in the order of the report.
+pub(crate) fn of(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let is_wanted = |name: &RowName| args.only.is_empty() || args.only.contains(name);
+    let mut tables = plan::generated_tables(&args.mix);
+    plan::distribute(&mut tables, &args.distribution)?;
+    for &name in RowName::value_variants().iter().filter(|name| is_wanted(name)) {
+        let is_engine = name == RowName::Sharded;
+        let workers: &[u32] = if is_engine { &args.workers } else { &[1] };
+        for &workers in workers {
+            rows.push(Row {
+                name,
+                workers,
+                distribution: is_engine.then(|| tables[0].distribution),
+                tables: tables.clone(),
+                shards: plan::workers(Some(workers))?,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+impl Row {
+    /// Runs the program once.
+    pub(crate) fn run(&self, feed: &Feed) -> anyhow::Result<Outcome> {
+        let tables = if feed.mix().has_users() { Tables::InstrumentsAndUsers } else { Tables::Instruments };
+        let messages = || feed.messages();
+        Ok(match self.name {
+            RowName::NaiveStd => naive::<maps::Std>(messages(), tables),
+            RowName::NaiveHashbrown => naive::<maps::Hashbrown>(messages(), tables),
+            RowName::NaiveDashmap => naive::<maps::Dash>(messages(), tables),
+            RowName::ThreadsChannel => threads_channel(messages(), tables),
+            RowName::ThreadsRing => threads_ring(messages(), tables),
+            RowName::TwoTablesRing => two_tables_ring(messages()),
+            RowName::Sharded => self.sharded(feed)?,
+        })
+    }
+
+    fn sharded(&self, feed: &Feed) -> anyhow::Result<Outcome> {
+        let mut config = EngineConfig::new(self.tables.clone());
+        config.shards = self.shards;
+        let loads = self.tables.iter().map(|_| None).collect();
+        let digest = Arc::new(Mutex::new(Digest::default()));
+        let report =
+            Engine::new(config).run(loads, feed.blocks(self.shards), Digesting(Arc::clone(&digest)))?;
+        let digest = *digest.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Outcome { enriched: report.ledger.enriched, unmatched: report.ledger.unmatched(), digest })
+    }
+}
+
+/// A sink that reads every field, as the other programs do.
+struct Digesting(Arc<Mutex<Digest>>);
+
+impl Sink for Digesting {
+    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
+        // One lock for a batch, which nobody else holds.
+        digest_enriched(enriched, &mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
