@@ -43,10 +43,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let job = match (&args.input.trades, &args.input.messages) {
         (Some(trades), _) => files(args, trades, &destination, &stop)?,
         (None, Some(messages)) => interleaved(args, messages, &destination, &stop)?,
-        (None, None) => generated(args, &destination)?,
+        (None, None) => generated(args)?,
     };
     let config = plan::engine_config(&args.engine, job.tables)?;
-    let sample = Sample::new(&config.tables);
+    let sample = Sample::new(job.added.clone());
     let engine = Engine::new(config).stopped_by(stop.clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
@@ -164,7 +164,7 @@ impl Destination {
 }
 
 /// A generated stream, all of whose tables come with it.
-fn generated(args: &RunArgs, destination: &Destination) -> anyhow::Result<Job> {
+fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let stream = plan::stream(&args.stream, Mix::article())?;
     let tables = plan::generated_tables(&stream.config().mix);
     let kinds = [TableKind::Instruments, TableKind::Users];
@@ -176,7 +176,6 @@ fn generated(args: &RunArgs, destination: &Destination) -> anyhow::Result<Job> {
     let workers = plan::workers(args.engine.workers)?;
     let batch_len = plan::batch_len(args.engine.batch_len, workers);
     let source = GeneratedSource::new(stream, 0..limit, batch_len, blocks_ahead());
-    let _ = destination;
     Ok(Job {
         loads: tables.iter().map(|_| None).collect(),
         tables: tables.into_iter().map(|table| table.spec).collect(),

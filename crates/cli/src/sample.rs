@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use comfy_table::Table;
+use tradejoin_connectors::{AddedColumn, PreviewRow, preview};
 use tradejoin_flow::{BoxError, Sink};
-use tradejoin_model::{Column, Enriched, TableSpec};
+use tradejoin_model::Enriched;
 
 use crate::summary::plain_table;
 
@@ -19,8 +19,8 @@ pub(crate) struct Sample(Arc<Mutex<Rows>>);
 #[derive(Debug, Default)]
 struct Rows {
     names: Vec<String>,
-    added: Vec<String>,
-    rows: Vec<(Vec<String>, Vec<String>)>,
+    added: Vec<AddedColumn>,
+    rows: Vec<PreviewRow>,
 }
 
 /// A sink that keeps a sample of what it passes on.
@@ -31,10 +31,8 @@ pub(crate) struct Sampled<S> {
 }
 
 impl Sample {
-    /// An empty sample of trades joined with `tables`.
-    pub(crate) fn new(tables: &[TableSpec]) -> Self {
-        let added =
-            tables.iter().flat_map(|table| &table.outputs).map(|output| output.name.clone()).collect();
+    /// An empty sample of trades to which `added` is added.
+    pub(crate) fn new(added: Vec<AddedColumn>) -> Self {
         Self(Arc::new(Mutex::new(Rows { added, ..Rows::default() })))
     }
 
@@ -49,15 +47,10 @@ impl Sample {
         if rows.rows.is_empty() {
             return None;
         }
-        let header: Vec<&str> = rows
-            .names
-            .iter()
-            .map(String::as_str)
-            .chain(["→"])
-            .chain(rows.added.iter().map(String::as_str))
-            .collect();
+        let added = rows.added.iter().map(|column| column.name.as_str());
+        let header: Vec<&str> = rows.names.iter().map(String::as_str).chain(["→"]).chain(added).collect();
         let mut table = plain_table(&header, usize::MAX);
-        for (trade, added) in &rows.rows {
+        for PreviewRow { trade, added } in &rows.rows {
             table.add_row(trade.iter().chain([&"→".to_owned()]).chain(added));
         }
         Some(table)
@@ -81,36 +74,9 @@ impl<S: Sink> Sink for Sampled<S> {
 
 impl Rows {
     fn take(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        let trades = enriched.trades();
-        let options = FormatOptions::default();
-        let formatters: Vec<ArrayFormatter<'_>> = trades
-            .columns()
-            .iter()
-            .map(|array| ArrayFormatter::try_new(array, &options))
-            .collect::<Result<_, _>>()?;
-        self.names = trades.schema().fields().iter().map(|field| field.name().clone()).collect();
-        for row in enriched.rows().take(ROWS - self.rows.len()) {
-            let trade =
-                formatters.iter().map(|formatter| shorten(formatter.value(row).to_string())).collect();
-            let added = enriched.columns.iter().map(|column| text(column, row)).collect();
-            self.rows.push((trade, added));
-        }
+        let fields = enriched.trades().schema();
+        self.names = fields.fields().iter().map(|field| field.name().clone()).collect();
+        self.rows.append(&mut preview(enriched, &self.added, ROWS - self.rows.len())?);
         Ok(())
-    }
-}
-
-/// A decimal without the zeros at its end.
-fn shorten(text: String) -> String {
-    let is_decimal = text.contains('.') && text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
-    if is_decimal { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-fn text(column: &Column, row: usize) -> String {
-    match column {
-        Column::Text(texts) => {
-            texts.get(row).map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default()
-        }
-        Column::Integers(values) => values[row].to_string(),
-        Column::Options(_) => String::new(),
     }
 }

@@ -74,6 +74,7 @@ mod target;
 mod text_encoder;
 
 mod output;
+mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
@@ -86,6 +87,7 @@ pub use input::{InputOptions, Progress};
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use output::{AddedColumn, Output, OutputOptions};
+pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::{OutputHandle, partial_path};
