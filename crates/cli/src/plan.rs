@@ -100,7 +100,7 @@ pub(crate) fn input(
         (Some(forced), _, _) => forced.parse()?,
         (None, Ok(encoding), _) => encoding,
         (None, Err(_), Some(fallback)) => fallback.parse()?,
-        (None, Err(error), None) => return Err(error.into()),
+        (None, Err(error), None) => return Err(error).context("--format is needed"),
     };
     Ok(InputOptions::with_encoding(location, encoding))
 }
@@ -116,7 +116,7 @@ pub(crate) fn output(
         (Some(forced), _, _) => forced.parse()?,
         (None, Ok(encoding), _) => encoding,
         (None, Err(_), Some(fallback)) => fallback,
-        (None, Err(error), None) => return Err(error.into()),
+        (None, Err(error), None) => return Err(error).context("the output needs a format"),
     };
     let is_plain_text =
         encoding == Encoding::plain(Format::Csv) || encoding == Encoding::plain(Format::JsonLines);

@@ -136,8 +136,7 @@ pub struct BadRecord {
     pub column: Option<String>,
     /// The value, cut if it is long.
     pub value: Option<String>,
-    /// What is wrong.
-    #[source]
+    /// What is wrong. Part of what the record displays, and so not its source.
     pub reason: Reason,
 }
 

@@ -1,0 +1,13 @@
+//! The command as a user meets it: files in, files out, words and exit codes.
+//!
+//! - `support`: a folder with files of a test, and the command in it
+//! - `run`: what comes out, for any number of workers and every format
+//! - `refusals`: what bad input gets, and what is left behind
+//! - `signals`: Ctrl-C and readers that go away
+//! - `tools`: `generate`, `bench`, `completions`, help and version
+
+mod refusals;
+mod run;
+mod signals;
+mod support;
+mod tools;

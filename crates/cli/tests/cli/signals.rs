@@ -1,0 +1,108 @@
+//! Ctrl-C, and readers that go away.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Folder, TRADES};
+
+fn interrupt(child: &Child) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::INT).expect("the process is there");
+}
+
+/// The header and first trade of an endless file.
+fn head(lines: usize) -> String {
+    TRADES.lines().take(lines).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn an_interrupted_run_ends_cleanly_and_names_its_partial_file() {
+    let folder = Folder::new();
+    let job =
+        "run --trades - --format csv --instruments instruments.csv --output out.csv --batch-len 1 --json";
+    let mut child = folder
+        .command(job)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(head(3).as_bytes()).expect("written");
+    // The partial file is there once the run has begun, and then the handler is
+    // in place or about to be: signal until the process is gone.
+    while !folder.path("out.csv.partial").exists() {
+        std::thread::yield_now();
+    }
+    while std::fs::metadata(folder.path("out.csv.partial")).is_ok_and(|file| file.len() == 0)
+        && !handles_interrupts(&child)
+    {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("out.csv.partial"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"interrupted\":true"), "the summary so far");
+    assert!(!folder.path("out.csv").exists());
+    let partial = std::fs::read_to_string(folder.path("out.csv.partial")).expect("the partial file");
+    assert!(partial.starts_with("trade_id,"), "{partial}");
+}
+
+/// Whether the process has a handler for SIGINT: a bit of `SigCgt` in
+/// `/proc/PID/status` (`man 5 proc`). Where there is no such file, after a look
+/// at it.
+fn handles_interrupts(child: &Child) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_none_or(|mask| mask & (1 << (libc_sigint() - 1)) != 0)
+}
+
+fn libc_sigint() -> i32 {
+    Signal::INT.as_raw()
+}
+
+#[test]
+fn an_interrupted_generated_run_still_adds_up() {
+    let folder = Folder::empty();
+    let mut child = folder
+        .command("run --limit 1000000000000 --json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    while !handles_interrupts(&child) {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let mut printed = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut printed).expect("text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(printed.contains("\"interrupted\":true"), "{printed}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let folder = Folder::empty();
+    folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");
+    let mut child = folder
+        .command("run --trades t.csv --instruments i.csv")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("trade_id,"));
+    drop(reader);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.signal(), Some(Signal::PIPE.as_raw()), "as other tools end");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,77 @@
+//! `generate`, `bench`, `completions`, help and version.
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+#[test]
+fn a_seed_is_a_stream() {
+    let folder = Folder::empty();
+    let stream = |seed: u32| folder.ok(&format!("generate --limit 2000 --seed {seed} --output - --quiet"));
+    assert_eq!(stream(3), stream(3));
+    assert_ne!(stream(3), stream(4));
+    let lines: Vec<Value> = stream(3).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2_000);
+    assert!(lines[..1_000].iter().all(|line| line["type"] == "instrument"));
+    let trades = lines.iter().filter(|line| line["type"] == "trade").count();
+    assert!((850..950).contains(&trades), "{trades}");
+}
+
+#[test]
+fn files_apart_hold_every_row_once() {
+    let folder = Folder::empty();
+    folder.ok("generate --trades t.csv --instruments i.csv --users u.csv --ids 1000 --limit 3000 --quiet");
+    for (name, lines) in [("t.csv", 3_001), ("i.csv", 1_001), ("u.csv", 10_001)] {
+        assert_eq!(folder.read(name).lines().count(), lines, "{name}");
+    }
+    let said = folder.fails(2, "generate --trades t.csv --mix article");
+    assert!(said.contains("--mix"), "{said}");
+}
+
+#[test]
+fn a_bench_names_its_rows_and_they_agree() {
+    let folder = Folder::empty();
+    for rest in
+        ["", "--generate-inside", "--mix article-users", "--distribution instruments=broadcast --workers 3"]
+    {
+        let printed = folder.ok(&format!("bench --messages 20000 --rounds 2 --json {rest}"));
+        let report: Value = serde_json::from_str(&printed).expect("one line of JSON");
+        assert_eq!((&report["messages"], &report["rounds"]), (&20_000.into(), &2.into()));
+        let rows = report["rows"].as_array().expect("rows");
+        let names: Vec<_> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+        let expected = [
+            "naive-std",
+            "naive-hashbrown",
+            "naive-dashmap",
+            "threads-channel",
+            "threads-ring",
+            "two-tables-ring",
+            "sharded",
+        ];
+        assert_eq!(names[..7], expected);
+        for row in rows {
+            let spread = &row["elapsed_s"];
+            let figure = |key: &str| spread[key].as_f64().expect("a figure");
+            assert!(
+                figure("min") > 0.0 && figure("min") <= figure("median") && figure("median") <= figure("max")
+            );
+            assert!(row["cpu_ns_per_message"].as_f64().is_some_and(|ns| ns > 0.0), "{row}");
+            assert!(row["ratio_to_naive"].as_f64().is_some_and(|ratio| ratio > 0.0), "{row}");
+        }
+        assert_eq!(rows[0]["ratio_to_naive"], 1.0);
+    }
+    let table = folder.ok("bench --messages 20000 --rounds 1 --only naive-std,sharded --workers 1");
+    assert!(table.contains("naive-std") && table.contains("sharded, partitioned"), "{table}");
+}
+
+#[test]
+fn help_has_examples_and_the_version_its_commit() {
+    let folder = Folder::empty();
+    for line in ["--help", "run --help", "generate --help", "bench --help", "completions --help"] {
+        let help = folder.ok(line);
+        assert!(help.contains("Example") && help.contains("tradejoin"), "{line}");
+    }
+    let version = folder.ok("--version");
+    assert!(version.starts_with(concat!("tradejoin ", env!("CARGO_PKG_VERSION"))), "{version}");
+    assert!(folder.ok("completions zsh").contains("#compdef tradejoin"));
+}
