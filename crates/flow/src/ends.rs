@@ -55,6 +55,16 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
+        (**self).write(enriched)
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        (**self).finish()
+    }
+}
+
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
         (**self).write(enriched)

@@ -74,6 +74,12 @@ impl Worker {
         }
     }
 
+    /// The shard that the worker is of.
+    #[must_use]
+    pub fn shard(&self) -> ShardIndex {
+        self.shard
+    }
+
     /// What the worker has done so far.
     #[must_use]
     pub fn counts(&self) -> WorkerCounts {

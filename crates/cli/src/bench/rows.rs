@@ -1,7 +1,5 @@
 //! The programs, each ready to run on a feed.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use clap::ValueEnum;
 use tradejoin_baseline::{
     Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
@@ -68,21 +66,19 @@ impl Row {
         let mut config = EngineConfig::new(self.tables.clone());
         config.shards = self.shards;
         let loads = self.tables.iter().map(|_| None).collect();
-        let digest = Arc::new(Mutex::new(Digest::default()));
-        let report =
-            Engine::new(config).run(loads, feed.blocks(self.shards), Digesting(Arc::clone(&digest)))?;
-        let digest = *digest.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Outcome { enriched: report.ledger.enriched, unmatched: report.ledger.unmatched(), digest })
+        let mut sink = Digesting::default();
+        let report = Engine::new(config).run(loads, feed.blocks(self.shards), &mut sink)?;
+        Ok(Outcome { enriched: report.ledger.enriched, unmatched: report.ledger.unmatched(), digest: sink.0 })
     }
 }
 
 /// A sink that reads every field, as the other programs do.
-struct Digesting(Arc<Mutex<Digest>>);
+#[derive(Default)]
+struct Digesting(Digest);
 
 impl Sink for Digesting {
     fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        // One lock for a batch, which nobody else holds.
-        digest_enriched(enriched, &mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        digest_enriched(enriched, &mut self.0);
         Ok(())
     }
 

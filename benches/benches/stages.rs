@@ -1,0 +1,121 @@
+//! One stage at a time, in one thread, by shard count: `router`, `worker` (one
+//! shard of so many) and `merger`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tradejoin_benches::Feed;
+use tradejoin_merger::{Merger, Order, Unmatched};
+use tradejoin_model::{Answer, Batch, Distribution, Routed, Sequencer, ShardCount, TableSpec};
+use tradejoin_router::Router;
+use tradejoin_worker::Worker;
+
+const BLOCK_LEN: usize = 8_192;
+const BLOCKS: u64 = 24;
+const MESSAGES: u64 = BLOCKS * BLOCK_LEN as u64;
+const SHARDS: [u32; 4] = [1, 2, 4, 8];
+
+/// Batches, and the same batches routed.
+struct Input {
+    tables: Vec<TableSpec>,
+    shards: ShardCount,
+    router: Router,
+    batches: Vec<Batch>,
+    routed: Vec<Arc<Routed>>,
+}
+
+impl Input {
+    fn new(feed: &Feed, shards: ShardCount) -> Self {
+        let router = Router::new(shards, vec![Distribution::Partitioned]);
+        let mut sequencer = Sequencer::default();
+        let number = |block: &_| sequencer.number(Arc::new(Clone::clone(block)));
+        let batches: Vec<Batch> = feed.blocks.iter().map(number).collect();
+        let routed = batches.iter().map(|batch| Arc::new(router.route(batch.clone(), &[None]))).collect();
+        Self { tables: vec![TableSpec::instruments()], shards, router, batches, routed }
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        self.shards.shards().map(|shard| Worker::new(shard, &self.tables)).collect()
+    }
+
+    /// All answers of all shards, in the order of the batches.
+    fn answers(&self) -> Vec<(Arc<Routed>, Answer)> {
+        let mut workers = self.workers();
+        let answers = |routed: &Arc<Routed>| -> Vec<_> {
+            let is_answered = |worker: &Worker| routed.is_answered_by(worker.shard());
+            workers
+                .iter_mut()
+                .map(|worker| (is_answered(worker), worker.step(routed, Answer::default())))
+                .filter(|(is_answered, _)| *is_answered)
+                .map(|(_, answer)| (Arc::clone(routed), answer))
+                .collect()
+        };
+        self.routed.iter().flat_map(answers).collect()
+    }
+
+    /// Merges all answers, and gives how many trades were enriched.
+    fn merge(&self, answers: Vec<(Arc<Routed>, Answer)>) -> u64 {
+        let mut merger = Merger::new(&self.tables, Order::Input, Unmatched::Drop);
+        for (routed, answer) in answers {
+            merger.push(routed, answer);
+            while let Some(enriched) = merger.pop() {
+                merger.recycle(black_box(enriched).columns);
+                while merger.pop_spent().is_some() {}
+            }
+        }
+        merger.ledger().enriched
+    }
+}
+
+fn stages(c: &mut Criterion) {
+    let feed = Feed::article(MESSAGES, BLOCK_LEN);
+    let inputs: Vec<_> =
+        SHARDS.into_iter().filter_map(ShardCount::new).map(|n| Input::new(&feed, n)).collect();
+    for input in &inputs {
+        assert_eq!(input.merge(input.answers()), feed.expected.enriched, "the stages give the right result");
+    }
+
+    let mut group = c.benchmark_group("router");
+    group.throughput(Throughput::Elements(MESSAGES));
+    for input in &inputs {
+        group.bench_with_input(BenchmarkId::from_parameter(input.shards.get()), input, |b, input| {
+            b.iter(|| {
+                for batch in &input.batches {
+                    black_box(input.router.route(batch.clone(), &[None]));
+                }
+            });
+        });
+    }
+    group.finish();
+
+    // One shard's work: its throughput is that of the whole stream.
+    let mut group = c.benchmark_group("worker");
+    group.throughput(Throughput::Elements(MESSAGES));
+    for input in &inputs {
+        group.bench_with_input(BenchmarkId::from_parameter(input.shards.get()), input, |b, input| {
+            b.iter_batched_ref(
+                || (input.workers().swap_remove(0), Answer::default()),
+                |(worker, answer)| {
+                    for routed in &input.routed {
+                        *answer = worker.step(routed, std::mem::take(answer));
+                    }
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("merger");
+    group.throughput(Throughput::Elements(MESSAGES));
+    for input in &inputs {
+        group.bench_with_input(BenchmarkId::from_parameter(input.shards.get()), input, |b, input| {
+            b.iter_batched(|| input.answers(), |answers| input.merge(answers), BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, stages);
+criterion_main!(benches);
