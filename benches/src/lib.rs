@@ -85,3 +85,16 @@ impl Sink for Digesting {
         Ok(())
     }
 }
+
+/// The examples of the docs, compiled and run as tests.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../../docs/architecture.md")]
+    struct Architecture;
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/cli.md")]
+    struct Cli;
+    #[doc = include_str!("../../docs/data-formats.md")]
+    struct DataFormats;
+}
