@@ -2,12 +2,12 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt32Type, UInt64Type};
-use tradejoin_model::{Column, Enriched, Price, TextColumn, TextView, Trade};
+use tradejoin_model::{Column, Enriched, TextColumn, TextView, Trade};
 
 /// Odd constants without a pattern, one for each word of a row: the outputs of
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-const FACTORS: [u64; 15] = {
-    let mut factors = [0; 15];
+const FACTORS: [u64; 14] = {
+    let mut factors = [0; 14];
     let mut n = 0;
     while n < factors.len() {
         let mut z = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -31,9 +31,7 @@ pub struct Digest(pub u64);
 impl Digest {
     /// Adds the next trade.
     pub fn add(&mut self, trade: &Trade, symbol: &str, user: Option<&str>) {
-        let mut row = 0_u64;
         let price = trade.price.units();
-        let quantity = Price::from_whole(trade.quantity).units();
         let words = [
             trade.trade_id,
             trade.timestamp_ns as u64,
@@ -41,32 +39,28 @@ impl Digest {
             u64::from(trade.user_id.0),
             price as u64,
             (price >> 64) as u64,
-            quantity as u64,
-            (quantity >> 64) as u64,
+            u64::from(trade.quantity),
             trade.side as u64,
         ];
-        for (word, factor) in words.into_iter().zip(FACTORS) {
-            row = row.wrapping_add(word.wrapping_mul(factor));
-        }
-        row = row.wrapping_add(weigh(words_of(symbol.as_bytes()), 9));
-        if let Some(user) = user {
-            row = row.wrapping_add(weigh(words_of(user.as_bytes()), 12));
-        }
-        self.push(row);
+        self.push(words, words_of(symbol.as_bytes()), user.map(|user| words_of(user.as_bytes())));
     }
 
     #[inline]
-    fn push(&mut self, row: u64) {
+    fn push(&mut self, fields: [u64; 8], symbol: [u64; 3], user: Option<[u64; 3]>) {
+        let mut row = weigh(fields, 0).wrapping_add(weigh(symbol, 8));
+        if let Some(user) = user {
+            row = row.wrapping_add(weigh(user, 11));
+        }
         self.0 = self.0.wrapping_mul(STEP).wrapping_add(row);
     }
 }
 
-/// Three words times their factors, the first at `at`.
+/// Words times their factors, the first at `at`.
 #[inline]
-fn weigh(words: [u64; 3], at: usize) -> u64 {
+fn weigh<const N: usize>(words: [u64; N], at: usize) -> u64 {
     words
         .iter()
-        .zip(&FACTORS[at..at + 3])
+        .zip(&FACTORS[at..at + N])
         .fold(0, |sum, (word, factor)| sum.wrapping_add(word.wrapping_mul(*factor)))
 }
 
@@ -75,14 +69,19 @@ fn words_of(text: &[u8]) -> [u64; 3] {
     if text.len() > TextView::INLINE_MAX {
         return hash_of(text);
     }
-    let mut bytes = [0; 24];
-    bytes[..text.len()].copy_from_slice(text);
-    bytes[23] = text.len() as u8;
-    std::array::from_fn(|n| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&bytes[8 * n..8 * n + 8]);
-        u64::from_le_bytes(word)
-    })
+    let mut words = [0; 3];
+    let (chunks, rest) = text.as_chunks();
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    words[chunks.len()] = match text.last_chunk() {
+        // The last eight bytes, less those that the chunks have: a load and a
+        // shift, where a copy of unknown length is a call.
+        Some(last) => u64::from_le_bytes(*last).checked_shr(64 - 8 * rest.len() as u32).unwrap_or(0),
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    words[2] |= (text.len() as u64) << 56;
+    words
 }
 
 fn hash_of(text: &[u8]) -> [u64; 3] {
@@ -110,7 +109,7 @@ pub fn digest_enriched(enriched: &Enriched, digest: &mut Digest) {
     let instrument_ids = columns[2].as_primitive::<UInt32Type>().values();
     let user_ids = columns[3].as_primitive::<UInt32Type>().values();
     let prices = columns[4].as_primitive::<Decimal128Type>().values();
-    let quantities = columns[5].as_primitive::<Decimal128Type>().values();
+    let quantities = columns[5].as_primitive::<UInt32Type>().values();
     let sides = columns[6].as_dictionary::<UInt8Type>().keys().values();
     let texts = |index: usize| match &enriched.columns[index] {
         Column::Text(texts) => texts,
@@ -123,8 +122,15 @@ pub fn digest_enriched(enriched: &Enriched, digest: &mut Digest) {
     let (timestamps, instrument_ids, user_ids) =
         (&timestamps[..rows], &instrument_ids[..rows], &user_ids[..rows]);
     let (prices, quantities, sides) = (&prices[..rows], &quantities[..rows], &sides[..rows]);
-    let mut add = |row: usize| {
-        let (price, quantity) = (prices[row], quantities[row]);
+    let kept = enriched.kept.as_deref();
+    // A value of its own, which stays in a register; and one loop, since a body
+    // with two callers is not inlined: 5 ns for each row instead of 6.5.
+    let mut sum = *digest;
+    for row in 0..rows {
+        if kept.is_some_and(|kept| !kept[row]) {
+            continue;
+        }
+        let price = prices[row];
         let words = [
             trade_ids[row],
             timestamps[row] as u64,
@@ -132,21 +138,24 @@ pub fn digest_enriched(enriched: &Enriched, digest: &mut Digest) {
             u64::from(user_ids[row]),
             price as u64,
             (price >> 64) as u64,
-            quantity as u64,
-            (quantity >> 64) as u64,
+            u64::from(quantities[row]),
             u64::from(sides[row]),
         ];
-        let mut sum = weigh(words_at(symbols, row), 9);
-        for (word, factor) in words.into_iter().zip(FACTORS) {
-            sum = sum.wrapping_add(word.wrapping_mul(factor));
+        sum.push(words, words_at(symbols, row), users.map(|users| words_at(users, row)));
+    }
+    *digest = sum;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_has_the_words_of_its_inline_view() {
+        let text = "ABCDEFGHIJKLMNOPQRSTUVW";
+        for len in 0..=TextView::INLINE_MAX {
+            let view = TextView::inline(&text[..len]).expect("short enough");
+            assert_eq!(words_of(&text.as_bytes()[..len]), view.words(), "{len} bytes");
         }
-        if let Some(users) = users {
-            sum = sum.wrapping_add(weigh(words_at(users, row), 12));
-        }
-        digest.push(sum);
-    };
-    match &enriched.kept {
-        None => (0..rows).for_each(add),
-        Some(kept) => (0..rows).filter(|&row| kept[row]).for_each(&mut add),
     }
 }

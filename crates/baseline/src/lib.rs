@@ -13,11 +13,25 @@
 //! Not here: anything to run in earnest.
 //!
 //! ```
-//! use std::collections::BTreeMap;
-//! use tradejoin_baseline::{Tables, naive};
+//! use tradejoin_baseline::{Tables, maps, naive, threads_ring};
+//! use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, UserId};
 //!
-//! let outcome = naive::<BTreeMap<u32, String>>([].into_iter(), Tables::Instruments);
-//! assert_eq!((outcome.enriched, outcome.unmatched), (0, 0));
+//! let trade = Trade {
+//!     trade_id: 1,
+//!     timestamp_ns: 0,
+//!     instrument_id: InstrumentId(7),
+//!     user_id: UserId(1),
+//!     price: Price::from_units(2_000_000_000),
+//!     quantity: 1,
+//!     side: Side::Buy,
+//! };
+//! let instrument = Instrument { instrument_id: InstrumentId(7), terms: "SPY241103C00200000".parse()? };
+//! let messages = [Message::Trade(trade), Message::Instrument(instrument), Message::Trade(trade)];
+//!
+//! let outcome = naive::<maps::Std>(messages.into_iter(), Tables::Instruments);
+//! assert_eq!((outcome.enriched, outcome.unmatched), (1, 1));
+//! assert_eq!(threads_ring(messages.into_iter(), Tables::Instruments), outcome);
+//! # Ok::<(), tradejoin_model::ParseFieldError>(())
 //! ```
 
 mod digest;

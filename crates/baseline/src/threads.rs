@@ -39,7 +39,9 @@ pub fn threads_ring(messages: impl Iterator<Item = Message> + Send, tables: Tabl
         let (mut producer, mut consumer) = RingBuffer::new(CAPACITY);
         scope.spawn(move || {
             for message in messages {
-                push(&mut producer, message);
+                if !push(&mut producer, message) {
+                    break;
+                }
             }
         });
         let mut join = Join::<maps::Std>::new(tables);
@@ -65,9 +67,12 @@ pub fn two_tables_ring(messages: impl Iterator<Item = Message> + Send) -> Outcom
         let (mut trade_producer, mut trade_consumer) = RingBuffer::<Trade>::new(CAPACITY);
         scope.spawn(move || {
             for message in messages {
-                match message {
+                let is_taken = match message {
                     Message::Trade(trade) => push(&mut trade_producer, trade),
                     change => push(&mut change_producer, change),
+                };
+                if !is_taken {
+                    break;
                 }
             }
         });
@@ -94,13 +99,19 @@ pub fn two_tables_ring(messages: impl Iterator<Item = Message> + Send) -> Outcom
     })
 }
 
-/// Puts an item into a ring; waits while it is full.
-fn push<T>(producer: &mut Producer<T>, mut item: T) {
+/// Puts an item into a ring; waits while it is full. `false` once it is full
+/// and its consumer is gone: a thread that panicked must not leave another one
+/// waiting for ever.
+fn push<T>(producer: &mut Producer<T>, mut item: T) -> bool {
     let mut spins = 0;
     while let Err(PushError::Full(refused)) = producer.push(item) {
+        if producer.is_abandoned() {
+            return false;
+        }
         item = refused;
         wait(&mut spins);
     }
+    true
 }
 
 /// Takes an item out of a ring; waits while it is empty. `None` once it is
@@ -125,5 +136,26 @@ fn wait(spins: &mut u32) {
         std::hint::spin_loop();
     } else {
         yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_without_a_reader_does_not_wait_for_ever() {
+        let (mut producer, consumer) = RingBuffer::new(1);
+        assert!(push(&mut producer, 1));
+        drop(consumer);
+        assert!(!push(&mut producer, 2));
+    }
+
+    #[test]
+    fn what_was_pushed_is_popped_after_the_producer_is_gone() {
+        let (mut producer, mut consumer) = RingBuffer::new(2);
+        assert!(push(&mut producer, 1) && push(&mut producer, 2));
+        drop(producer);
+        assert_eq!([pop(&mut consumer), pop(&mut consumer), pop(&mut consumer)], [Some(1), Some(2), None]);
     }
 }

@@ -113,7 +113,7 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
         Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.instrument_id.0))),
         Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.user_id.0))),
         decimals(trades.iter().map(|t| t.price.units()).collect()),
-        decimals(trades.iter().map(|t| Price::from_whole(t.quantity).units()).collect()),
+        Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.quantity))),
         Arc::new(DictionaryArray::<UInt8Type>::new(sides, Arc::new(names))),
     ];
     let batch = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");

@@ -11,7 +11,7 @@ use arrow_array::{
 use rayon::prelude::*;
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, Instrument, Key, Message, Messages, OccSymbol, PRICE_PRECISION,
-    PRICE_SCALE, Price, Side, TextColumn, Trade, UTC, User, trade_schema,
+    PRICE_SCALE, Side, TextColumn, Trade, UTC, User, trade_schema,
 };
 
 use crate::stream::Stream;
@@ -109,7 +109,7 @@ struct Trades {
     instrument_ids: Vec<u32>,
     user_ids: Vec<u32>,
     prices: Vec<i128>,
-    quantities: Vec<i128>,
+    quantities: Vec<u32>,
     sides: Vec<u8>,
 }
 
@@ -136,17 +136,15 @@ impl Trades {
         self.instrument_ids.push(trade.instrument_id.0);
         self.user_ids.push(trade.user_id.0);
         self.prices.push(trade.price.units());
-        self.quantities.push(Price::from_whole(trade.quantity).units());
+        self.quantities.push(trade.quantity);
         self.sides.push(trade.side as u8);
     }
 
     /// The columns, and those that are keys.
     fn finish(self) -> (RecordBatch, UInt32Array, UInt32Array) {
-        let decimals = |values: Vec<i128>| {
-            Decimal128Array::from(values)
-                .with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8)
-                .expect("the type of a price")
-        };
+        let prices = Decimal128Array::from(self.prices)
+            .with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8)
+            .expect("the type of a price");
         let instrument_ids = UInt32Array::from(self.instrument_ids);
         let user_ids = UInt32Array::from(self.user_ids);
         let sides = StringArray::from_iter_values(Side::ALL.map(Side::as_str));
@@ -156,8 +154,8 @@ impl Trades {
             Arc::new(TimestampNanosecondArray::from(self.timestamps).with_timezone(UTC)),
             Arc::new(instrument_ids.clone()),
             Arc::new(user_ids.clone()),
-            Arc::new(decimals(self.prices)),
-            Arc::new(decimals(self.quantities)),
+            Arc::new(prices),
+            Arc::new(UInt32Array::from(self.quantities)),
             Arc::new(sides),
         ];
         let trades = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");

@@ -60,8 +60,8 @@ impl GeneratedSource {
 
     fn fill(&mut self) {
         let Range { start, end } = self.positions;
-        let next = end.min(start + self.ahead * self.block_len);
-        let cut = |at: u64| (start + at * self.block_len).min(next);
+        let next = end.min(start.saturating_add(self.ahead.saturating_mul(self.block_len)));
+        let cut = |at: u64| start.saturating_add(at.saturating_mul(self.block_len)).min(next);
         let blocks = (next - start).div_ceil(self.block_len);
         if blocks == 1 {
             self.ready.push_back(self.stream.messages(start..next));

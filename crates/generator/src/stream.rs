@@ -1,6 +1,6 @@
 //! The stream: what stands at each position.
 
-use rand::rngs::SmallRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, User, UserId};
 
@@ -17,6 +17,9 @@ const STEP_NS: i64 = 10_000;
 /// Price ticks are cents: units of 10⁻⁹ in one.
 const CENT: i128 = 10_000_000;
 
+/// Spreads seeds: a multiplier of Steele and Vigna (2021), none of the constants
+/// that seeding itself uses.
+const SEED_FACTOR: u64 = 0xd134_2543_de82_ef95;
 /// Keeps the draws of rows and of messages apart.
 const ROWS_SALT: u64 = 0x5851_f42d_4c95_7f2d;
 
@@ -145,14 +148,15 @@ impl Stream {
         User { user_id: id, username: self.universe.username(&mut rng) }
     }
 
-    /// The generator of a position: independent of all others.
-    fn rng(&self, position: u64) -> SmallRng {
+    /// The generator of a position: independent of all others. It is named, for
+    /// rand's `SmallRng` may be another one on another platform.
+    fn rng(&self, position: u64) -> Xoshiro256PlusPlus {
         // Seeding mixes its input well, but seeds one apart must not make one
         // stream the other's neighbour.
-        SmallRng::seed_from_u64(self.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ position)
+        Xoshiro256PlusPlus::seed_from_u64(self.config.seed.wrapping_mul(SEED_FACTOR) ^ position)
     }
 
-    fn preamble(&self, position: u64, rng: &mut SmallRng) -> Message {
+    fn preamble(&self, position: u64, rng: &mut Xoshiro256PlusPlus) -> Message {
         // A preamble of every id is as long as there are ids: both fit 32 bits.
         if position < self.users_end {
             let id = match self.config.mix.first_users() {
@@ -169,15 +173,15 @@ impl Stream {
         }
     }
 
-    fn user(&self, user_id: UserId, rng: &mut SmallRng) -> Message {
+    fn user(&self, user_id: UserId, rng: &mut Xoshiro256PlusPlus) -> Message {
         Message::User(User { user_id, username: self.universe.username(rng) })
     }
 
-    fn instrument(&self, instrument_id: InstrumentId, rng: &mut SmallRng) -> Message {
+    fn instrument(&self, instrument_id: InstrumentId, rng: &mut Xoshiro256PlusPlus) -> Message {
         Message::Instrument(Instrument { instrument_id, terms: self.universe.terms(rng) })
     }
 
-    fn trade(&self, position: u64, rng: &mut SmallRng) -> Trade {
+    fn trade(&self, position: u64, rng: &mut Xoshiro256PlusPlus) -> Trade {
         let known = self.keys.draw(rng);
         let is_unknown = u64::from(rng.next_u32()) < self.unknown_threshold;
         Trade {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fake::Fake;
 use fake::faker::internet::en::Username;
-use rand::rngs::SmallRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 use tradejoin_model::{Expiry, OccSymbol, OptionType, Strike, TextView, Ticker};
 
@@ -34,7 +34,7 @@ impl Universe {
     /// The universe of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         Self { tickers: tickers(&mut rng), names: names(&mut rng) }
     }
 
@@ -62,7 +62,7 @@ impl Universe {
 }
 
 /// Distinct tickers of 1 to 5 capital letters.
-fn tickers(rng: &mut SmallRng) -> Vec<Ticker> {
+fn tickers(rng: &mut Xoshiro256PlusPlus) -> Vec<Ticker> {
     let mut seen = BTreeSet::new();
     let mut tickers = Vec::with_capacity(TICKERS);
     while tickers.len() < TICKERS {
@@ -79,7 +79,7 @@ fn tickers(rng: &mut SmallRng) -> Vec<Ticker> {
 }
 
 /// Names of users that fit a text view inline.
-fn names(rng: &mut SmallRng) -> Vec<TextView> {
+fn names(rng: &mut Xoshiro256PlusPlus) -> Vec<TextView> {
     let mut names = Vec::with_capacity(NAMES);
     while names.len() < NAMES {
         let name: String = Username().fake_with_rng(rng);

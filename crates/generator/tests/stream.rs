@@ -108,7 +108,13 @@ fn the_stream_is_the_same_however_it_is_cut_and_whoever_makes_it() {
         assert_eq!(contents(&blocks), expected, "blocks of {block_len}, {ahead} at once");
         assert_eq!(progress.messages(), 5_000, "the limit is exact");
     }
-    assert_eq!(contents(&stream.blocks(0..5, 1_000)), expected);
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let blocks = pool.install(|| stream.blocks(0..5, 1_000));
+        assert_eq!(contents(&blocks), expected, "{threads} threads");
+    }
+    let mut whole = GeneratedSource::new(Arc::clone(&stream), 0..5_000, usize::MAX, usize::MAX);
+    assert_eq!(contents(&blocks_of(&mut whole)), expected, "a block longer than the limit");
 }
 
 #[test]
@@ -187,6 +193,24 @@ fn names_are_inline_and_tables_have_every_row_once() {
     assert!(ids.into_iter().eq(0..10_000));
     let mut rows = ReferenceRows::instruments(stream);
     assert_eq!(rows.next().expect("no faults").map(|lane| lane.len()), Some(8_192));
+}
+
+#[test]
+fn skewed_keys_reach_ten_million_instruments() {
+    let config = StreamConfig { ids: 10_000_000, keys: Keys::Zipf(1.1), ..StreamConfig::default() };
+    let stream = Stream::new(config).expect("a stream");
+    let trades: Vec<u32> = (1_000..50_000)
+        .filter_map(|position| match stream.message(position) {
+            Message::Trade(trade) => Some(trade.instrument_id.0),
+            _ => None,
+        })
+        .collect();
+    assert!(trades.iter().all(|&id| id < 10_000_000));
+    assert!(trades.iter().any(|&id| id > 9_000_000), "ranks are spread over all ids");
+    // The share of rank 1 is 1 / ζ(1.1) but for the ranks past the last: the
+    // sum of n^-1.1 up to 10 M is 10.58 - 1.995 = 8.59.
+    let busiest = trades.iter().filter(|&&id| id == 0).count() as u64;
+    assert!(fits(busiest, 1.0 / 8.59, trades.len() as u64), "{busiest} of {}", trades.len());
 }
 
 #[test]

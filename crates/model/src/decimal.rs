@@ -27,12 +27,6 @@ impl Price {
         Self(units)
     }
 
-    /// A whole number.
-    #[must_use]
-    pub const fn from_whole(whole: u32) -> Self {
-        Self(whole as i128 * 10_i128.pow(PRICE_SCALE))
-    }
-
     /// The price as a number of 10⁻⁹.
     #[must_use]
     pub const fn units(self) -> i128 {

@@ -107,13 +107,14 @@ impl KnownKind {
 }
 
 /// The Arrow schema of trades whose columns are all of [`TRADE_COLUMNS`], in
-/// that order: what the generator makes. `side` is a dictionary of its two
-/// values.
+/// that order: what the generator makes. `quantity` is a whole number, and `side`
+/// a dictionary of its two values.
 #[must_use]
 pub fn trade_schema() -> SchemaRef {
     let field = |column: &KnownColumn| {
         let ty = match column.name {
             "side" => DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::Utf8)),
+            "quantity" => DataType::UInt32,
             _ => column.kind.arrow(),
         };
         Field::new(column.name, ty, true)

@@ -50,13 +50,14 @@ impl Feed {
         &self.stream.config().mix
     }
 
-    /// The messages one by one: copied from memory, or drawn.
-    pub(crate) fn messages(&self) -> Box<dyn Iterator<Item = Message> + Send + '_> {
-        if self.messages.is_empty() {
-            Box::new((0..self.len).map(|position| self.stream.message(position)))
-        } else {
-            Box::new(self.messages.iter().copied())
-        }
+    /// The messages in memory; empty if the generator is in the timed part.
+    pub(crate) fn in_memory(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The messages, drawn as they are asked for.
+    pub(crate) fn drawn(&self) -> impl Iterator<Item = Message> + Send + '_ {
+        (0..self.len).map(|position| self.stream.message(position))
     }
 
     /// The messages in blocks for so many workers.
