@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tradejoin_baseline::{Digest, Outcome, Tables, digest_enriched, maps, naive};
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, Sink, Source};
+use tradejoin_flow::{BoxError, End, Sink, Source};
 use tradejoin_generator::{GeneratedSource, Stream, StreamConfig};
 use tradejoin_model::{Distribution, Enriched, Message, Messages, ShardCount, TableSpec};
 
@@ -81,7 +81,7 @@ impl Sink for Digesting {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{RangedU64ValueParser, Styles, styling::AnsiColor};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use clap::builder::{Styles, styling::AnsiColor};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use tradejoin_connectors::TableKind;
+use tradejoin_engine::{EngineConfig, Order, Unmatched};
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Keys, Mix};
 use tradejoin_model::{Distribution, ShardCount};
@@ -118,6 +120,11 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) messages: Option<PathBuf>,
 
+    /// The tables in the stream of --messages: instruments, users or both
+    /// [default: instruments, and users if a row of theirs is among the first 1,024 trades]
+    #[arg(long, value_name = "TABLE,...", value_delimiter = ',', requires = "messages")]
+    pub(crate) tables: Vec<TableArg>,
+
     /// The format of the trades, whatever the ending says, and of files whose ending says nothing:
     /// csv, jsonl, parquet, arrow; csv and jsonl also with .gz or .zst
     #[arg(long, value_name = "FORMAT")]
@@ -130,6 +137,22 @@ pub(crate) struct InputArgs {
     /// Refuse a table in which a key stands twice (otherwise the later row wins)
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+impl InputArgs {
+    /// The tables that a stream is said to have, in the order of the tables of
+    /// a run; `None` if nothing is said.
+    pub(crate) fn table_kinds(&self) -> Option<Vec<TableKind>> {
+        let kinds = [(TableArg::Instruments, TableKind::Instruments), (TableArg::Users, TableKind::Users)];
+        let kinds = kinds.into_iter().filter(|(arg, _)| self.tables.contains(arg));
+        Some(kinds.map(|(_, kind)| kind).collect()).filter(|kinds: &Vec<_>| !kinds.is_empty())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableArg {
+    Instruments,
+    Users,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -145,44 +168,63 @@ pub(crate) enum OnBadRecord {
 #[command(next_help_heading = "Generated stream")]
 pub(crate) struct StreamArgs {
     /// Stop after so many messages [default: 10000000 if generated, otherwise all]
-    #[arg(long, short = 'n', value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub(crate) limit: Option<u64>,
 
-    /// The seed: one seed, one stream
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// The seed: one seed, one stream [default: 1]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
 
     /// The mix of trades and changes: article, article-users, slow, trades, or custom:KEY=VALUE,...
     /// [default: article]
     #[arg(long, value_name = "MIX")]
     pub(crate) mix: Option<Mix>,
 
-    /// How many instruments there are
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 30))]
-    pub(crate) ids: u32,
+    /// How many instruments there are [default: 10000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
+    pub(crate) ids: Option<u32>,
 
-    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments
-    #[arg(long, value_name = "KEYS", default_value = "uniform")]
-    pub(crate) keys: Keys,
+    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments [default: uniform]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) keys: Option<Keys>,
 
-    /// The share of trades whose instrument no table has, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub(crate) unknown_share: f64,
+    /// The share of trades whose instrument no table has, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) unknown_share: Option<f64>,
+}
+
+impl StreamArgs {
+    /// The seed unless the user says.
+    pub(crate) const SEED: u64 = 1;
+    /// How many instruments there are unless the user says.
+    pub(crate) const IDS: u32 = 10_000;
+
+    /// A flag that was given and means nothing without a generator.
+    pub(crate) fn generator_flag(&self) -> Option<&'static str> {
+        let given = [
+            ("--seed", self.seed.is_some()),
+            ("--mix", self.mix.is_some()),
+            ("--ids", self.ids.is_some()),
+            ("--keys", self.keys.is_some()),
+            ("--unknown-share", self.unknown_share.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
     /// How many workers share the work; the result does not depend on it [default: the cores]
-    #[arg(long, short, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(ShardCount::MAX)))]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
     pub(crate) workers: Option<u32>,
 
     /// Most trades in a batch [default: 4096 for each worker, at least 8192, at most 65536]
-    #[arg(long, value_name = "ROWS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=BATCH_LEN_MAX))]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=BATCH_LEN_MAX))]
     pub(crate) batch_len: Option<u64>,
 
     /// Most batches that wait between two threads
-    #[arg(long, value_name = "BATCHES", default_value_t = 8, value_parser = RangedU64ValueParser::<u64>::new().range(1..=Depth::MAX as u64))]
+    #[arg(long, value_name = "BATCHES", default_value_t = EngineConfig::QUEUE_DEPTH.get() as u64, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=Depth::MAX as u64))]
     pub(crate) queue_depth: u64,
 
     /// The order of the enriched trades
@@ -213,6 +255,33 @@ pub(crate) enum UnmatchedArg {
     Drop,
     /// It is passed on with empty columns and counted
     Keep,
+}
+
+impl From<OnBadRecord> for tradejoin_connectors::OnBadRecord {
+    fn from(policy: OnBadRecord) -> Self {
+        match policy {
+            OnBadRecord::Fail => Self::Fail,
+            OnBadRecord::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<OrderArg> for Order {
+    fn from(order: OrderArg) -> Self {
+        match order {
+            OrderArg::Input => Self::Input,
+            OrderArg::Arrival => Self::Arrival,
+        }
+    }
+}
+
+impl From<UnmatchedArg> for Unmatched {
+    fn from(policy: UnmatchedArg) -> Self {
+        match policy {
+            UnmatchedArg::Drop => Self::Drop,
+            UnmatchedArg::Keep => Self::Keep,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -275,15 +344,15 @@ Rows whose order is fixed by one sequence must give the same result as the naive
 command fails.")]
 pub(crate) struct BenchArgs {
     /// How many messages each program reads
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000_000, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub(crate) messages: u64,
 
     /// Worker counts of the engine
-    #[arg(long, short, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(ShardCount::MAX)))]
+    #[arg(long, short, value_name = "N,...", value_delimiter = ',', default_value = "1,2", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
     pub(crate) workers: Vec<u32>,
 
     /// Rounds that count; in each, every program runs once
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1_000))]
     pub(crate) rounds: u32,
 
     /// The mix of trades and changes
@@ -291,11 +360,11 @@ pub(crate) struct BenchArgs {
     pub(crate) mix: Mix,
 
     /// The seed
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    #[arg(long, value_name = "SEED", default_value_t = StreamArgs::SEED)]
     pub(crate) seed: u64,
 
     /// How many instruments there are
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 30))]
+    #[arg(long, value_name = "N", default_value_t = StreamArgs::IDS, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
     pub(crate) ids: u32,
 
     /// How a table is spread: TABLE=partitioned or TABLE=broadcast
@@ -303,7 +372,7 @@ pub(crate) struct BenchArgs {
     pub(crate) distribution: Vec<(String, Distribution)>,
 
     /// Most messages in a batch of the engine
-    #[arg(long, value_name = "ROWS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=BATCH_LEN_MAX))]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=BATCH_LEN_MAX))]
     pub(crate) batch_len: Option<u64>,
 
     /// Time the generator with each program, instead of reading from memory
@@ -334,4 +403,13 @@ fn distribution(text: &str) -> Result<(String, Distribution), String> {
         _ => return Err(format!("{how:?} is neither partitioned nor broadcast")),
     };
     Ok((table.to_owned(), how))
+}
+
+/// A whole number in a range, or what the range is.
+fn number<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match range.into_inner() {
+        (min, u64::MAX) => format!("write a whole number of at least {min}"),
+        (min, max) => format!("write a whole number from {min} to {max}"),
+    })
 }

@@ -4,34 +4,60 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tradejoin_connectors::{
-    Encoding, Format, Location, MessageWriter, Output, OutputOptions, TableKind, TableWriter,
+    Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, TableKind, TableWriter,
+    WriteError,
 };
-use tradejoin_flow::{Source, TableSource};
+use tradejoin_flow::{BoxError, End, Source, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix, ReferenceRows, Stream};
-use tradejoin_model::trade_schema;
+use tradejoin_model::{Messages, trade_schema};
 
 use crate::args::GenerateArgs;
 use crate::failure::{self, UsageError};
 use crate::plan;
+use crate::signals::{self, Signals};
 use crate::watch::{Bar, Progress};
 
-/// Messages in a block, and blocks made at once.
+/// Messages in a block.
 const BLOCK_LEN: usize = 8_192;
-const BLOCKS_AHEAD: usize = 4;
 
 /// Carries out the command, and gives its exit code.
 pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<u8> {
-    match &args.output {
-        Some(output) => interleaved(args, output)?,
-        None => apart(args)?,
-    }
-    Ok(failure::OK)
+    let signals = Signals::install()?;
+    check(args)?;
+    let stopped = match &args.output {
+        Some(output) => interleaved(args, output, &signals)?,
+        None => apart(args, &signals)?,
+    };
+    let Some(handle) = stopped else { return Ok(failure::OK) };
+    eprintln!("{}", signals::partial_note(Some(&handle)));
+    Ok(failure::INTERRUPTED)
 }
 
+/// Refuses combinations of outputs that make no sense.
+fn check(args: &GenerateArgs) -> anyhow::Result<()> {
+    let paths = [&args.trades, &args.instruments, &args.users];
+    let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
+    for (index, path) in paths.iter().enumerate() {
+        if paths[..index].iter().any(|other| plan::is_same_file(other, path)) {
+            let text = format!("two outputs go to {}: give each a name of its own", path.display());
+            return Err(UsageError(text).into());
+        }
+    }
+    if args.stream.mix.is_some() && args.output.is_none() {
+        let text =
+            "--mix says how trades and changes mix, and files of their own hold no changes: use --output";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// The handle of an output that was stopped before its end.
+type Stopped = Option<OutputHandle>;
+
 /// One stream of trades and changes.
-fn interleaved(args: &GenerateArgs, output: &Path) -> anyhow::Result<()> {
+fn interleaved(args: &GenerateArgs, output: &Path, signals: &Signals) -> anyhow::Result<Stopped> {
     let stream = plan::stream(&args.stream, Mix::article())?;
-    let (location, encoding) = destination(output, args, Some(Format::JsonLines))?;
+    let (location, encoding) = destination(output, args, Format::JsonLines)?;
     if encoding.format != Format::JsonLines {
         let text = "one stream of trades and changes is JSON Lines: name it .jsonl, or write --trades, --instruments and --users apart";
         return Err(UsageError(text.to_owned()).into());
@@ -39,21 +65,19 @@ fn interleaved(args: &GenerateArgs, output: &Path) -> anyhow::Result<()> {
     let mut kinds = vec![TableKind::Instruments];
     kinds.extend(stream.config().mix.has_users().then_some(TableKind::Users));
     let mut writer = MessageWriter::create(&location, encoding, &trade_schema(), &kinds)?;
+    let note = Note::new(signals, writer.handle());
     let (mut source, bar) = source(args, stream);
-    while let Some(messages) = source.next().map_err(anyhow::Error::from_boxed)? {
-        writer.write(&messages)?;
+    let write = |messages| {
         bar.tick();
-    }
-    Ok(writer.finish()?)
+        writer.write(&messages)
+    };
+    let end = copy(signals, || source.next(), write)?;
+    writer.close(end)?;
+    Ok(note.at(end))
 }
 
 /// Trades and tables in files of their own.
-fn apart(args: &GenerateArgs) -> anyhow::Result<()> {
-    if args.stream.mix.is_some() {
-        let text =
-            "--mix says how trades and changes mix, and files of their own hold no changes: use --output";
-        return Err(UsageError(text.to_owned()).into());
-    }
+fn apart(args: &GenerateArgs, signals: &Signals) -> anyhow::Result<Stopped> {
     let stream = plan::stream(&args.stream, Mix::bare(args.users.is_some()))?;
     let tables = [
         (TableKind::Instruments, &args.instruments, ReferenceRows::instruments(Arc::clone(&stream))),
@@ -61,42 +85,69 @@ fn apart(args: &GenerateArgs) -> anyhow::Result<()> {
     ];
     for (kind, path, mut rows) in tables {
         let Some(path) = path else { continue };
-        let (location, encoding) = destination(path, args, None)?;
+        let (location, encoding) = destination(path, args, Format::Csv)?;
         let mut writer = TableWriter::create(location, encoding, kind)?;
-        while let Some(lane) = rows.next().map_err(anyhow::Error::from_boxed)? {
-            writer.write(&lane)?;
+        let note = Note::new(signals, writer.handle());
+        let end = copy(signals, || rows.next(), |lane| writer.write(&lane))?;
+        writer.close(end)?;
+        if let Some(handle) = note.at(end) {
+            return Ok(Some(handle));
         }
-        writer.finish()?;
     }
-    let Some(path) = &args.trades else { return Ok(()) };
-    let (location, encoding) = destination(path, args, None)?;
+    let Some(path) = &args.trades else { return Ok(None) };
+    let (location, encoding) = destination(path, args, Format::Csv)?;
     let options = OutputOptions { location, encoding, schema: trade_schema(), added: Vec::new() };
     let mut output = Output::create(options)?;
+    let note = Note::new(signals, output.handle());
     let (mut source, bar) = source(args, stream);
-    while let Some(messages) = source.next().map_err(anyhow::Error::from_boxed)? {
-        output.write_batch(&messages.trades)?;
+    let write = |messages: Messages| {
         bar.tick();
+        output.write_batch(&messages.trades)
+    };
+    let end = copy(signals, || source.next(), write)?;
+    output.close(end)?;
+    Ok(note.at(end))
+}
+
+/// Writes what there is, until its end or a signal.
+fn copy<T>(
+    signals: &Signals,
+    mut next: impl FnMut() -> Result<Option<T>, BoxError>,
+    mut write: impl FnMut(T) -> Result<(), WriteError>,
+) -> anyhow::Result<End> {
+    while !signals.stop().is_requested() {
+        let Some(some) = next().map_err(anyhow::Error::from_boxed)? else { return Ok(End::Complete) };
+        write(some)?;
     }
-    Ok(output.complete()?)
+    Ok(End::Interrupted)
+}
+
+/// Names the output that is being written if the command is interrupted.
+struct Note(OutputHandle);
+
+impl Note {
+    fn new(signals: &Signals, handle: OutputHandle) -> Self {
+        let stuck = handle.clone();
+        signals.before_the_end(move || eprintln!("{}", signals::partial_note(Some(&stuck))));
+        Self(handle)
+    }
+
+    fn at(self, end: End) -> Stopped {
+        (end == End::Interrupted).then_some(self.0)
+    }
 }
 
 fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (GeneratedSource, Bar) {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
-    let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN, BLOCKS_AHEAD);
+    let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN, plan::blocks_ahead());
     let bar = Bar::new(Progress::Messages(source.progress(), limit), args.quiet);
     (source, bar)
 }
 
-fn destination(
-    path: &Path,
-    args: &GenerateArgs,
-    fallback: Option<Format>,
-) -> anyhow::Result<(Location, Encoding)> {
+fn destination(path: &Path, args: &GenerateArgs, fallback: Format) -> anyhow::Result<(Location, Encoding)> {
     let location = Location::of_argument(path);
-    let fallback = match &args.format {
-        Some(format) => Some(format.parse()?),
-        None => fallback.map(Encoding::plain),
-    };
-    let encoding = plan::output(&location, None, fallback)?;
+    let is_named = Encoding::of_location(&location).is_ok();
+    let forced = args.format.as_deref().filter(|_| !is_named);
+    let encoding = plan::output(&location, forced, Encoding::plain(fallback))?;
     Ok((location, encoding))
 }

@@ -1,26 +1,25 @@
 //! What was typed, turned into what it means.
 
-use std::io::IsTerminal as _;
-use std::num::NonZero;
-use std::path::Path;
+use std::io::{ErrorKind, IsTerminal as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use anyhow::Context as _;
-use tradejoin_connectors::{Encoding, Format, InputOptions, Location};
-use tradejoin_engine::{EngineConfig, Order, Unmatched};
+use tradejoin_connectors::{CreateError, Encoding, Format, InputOptions, Location, check_readable};
+use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Mix, Stream, StreamConfig};
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
-use crate::args::{EngineArgs, OrderArg, StreamArgs, UnmatchedArg};
+use crate::args::{EngineArgs, StreamArgs};
 use crate::failure::UsageError;
 
 /// How many messages a generated stream has, unless the user says.
 pub(crate) const GENERATED_MESSAGES: u64 = 10_000_000;
 
-/// The batch length for so many workers: an eighth of a second of a slow
-/// stream's memory does not matter, and longer batches make a hand-off cheap.
+/// The batch length that was asked for, or the default for so many workers: a
+/// partitioned batch is split among them, and a part of fewer rows costs more to
+/// hand over than to look up.
 pub(crate) fn batch_len(asked: Option<u64>, workers: ShardCount) -> usize {
     const PER_WORKER: usize = 4_096;
     const RANGE: std::ops::RangeInclusive<usize> = 8_192..=65_536;
@@ -33,9 +32,15 @@ pub(crate) fn batch_len(asked: Option<u64>, workers: ShardCount) -> usize {
 
 /// The number of workers asked for, or one for each core.
 pub(crate) fn workers(asked: Option<u32>) -> anyhow::Result<ShardCount> {
-    let cores = available_parallelism().map_or(1, NonZero::get);
-    let count = asked.unwrap_or_else(|| u32::try_from(cores).unwrap_or(ShardCount::MAX).min(ShardCount::MAX));
-    ShardCount::new(count).context("the number of workers is out of range")
+    match asked {
+        Some(count) => ShardCount::new(count).context("the number of workers is out of range"),
+        None => Ok(ShardCount::of_cores()),
+    }
+}
+
+/// How many blocks are generated at once: two for each core.
+pub(crate) fn blocks_ahead() -> usize {
+    2 * ShardCount::of_cores().as_usize()
 }
 
 /// The engine's settings for `tables`.
@@ -45,20 +50,17 @@ pub(crate) fn engine_config(args: &EngineArgs, mut tables: Vec<TableSpec>) -> an
     config.shards = workers(args.workers)?;
     // The flag's range fits any platform's.
     config.queue_depth = Depth::new(args.queue_depth as usize).context("the queue depth is out of range")?;
-    config.order = match args.order {
-        OrderArg::Input => Order::Input,
-        OrderArg::Arrival => Order::Arrival,
-    };
-    config.unmatched = match args.unmatched {
-        UnmatchedArg::Drop => Unmatched::Drop,
-        UnmatchedArg::Keep => Unmatched::Keep,
-    };
+    config.order = args.order.into();
+    config.unmatched = args.unmatched.into();
     Ok(config)
 }
 
 /// Spreads tables as the user says.
 pub(crate) fn distribute(tables: &mut [TableSpec], asked: &[(String, Distribution)]) -> anyhow::Result<()> {
-    for (name, distribution) in asked {
+    for (index, (name, distribution)) in asked.iter().enumerate() {
+        if asked[..index].iter().any(|(other, _)| other == name) {
+            return Err(UsageError(format!("--distribution names {name} twice")).into());
+        }
         let table = tables.iter_mut().find(|table| table.name == *name);
         let table = table.ok_or_else(|| {
             UsageError(format!("--distribution names {name}, a table that the run has not"))
@@ -78,11 +80,11 @@ pub(crate) fn generated_tables(mix: &Mix) -> Vec<TableSpec> {
 /// The generated stream that was asked for, or one of `default_mix`.
 pub(crate) fn stream(args: &StreamArgs, default_mix: Mix) -> anyhow::Result<Arc<Stream>> {
     let config = StreamConfig {
-        seed: args.seed,
+        seed: args.seed.unwrap_or(StreamArgs::SEED),
         mix: args.mix.clone().unwrap_or(default_mix),
-        ids: args.ids,
-        keys: args.keys,
-        unknown_share: args.unknown_share,
+        ids: args.ids.unwrap_or(StreamArgs::IDS),
+        keys: args.keys.unwrap_or_default(),
+        unknown_share: args.unknown_share.unwrap_or(0.0),
         ..StreamConfig::default()
     };
     Ok(Arc::new(Stream::new(config)?))
@@ -100,23 +102,35 @@ pub(crate) fn input(
         (Some(forced), _, _) => forced.parse()?,
         (None, Ok(encoding), _) => encoding,
         (None, Err(_), Some(fallback)) => fallback.parse()?,
-        (None, Err(error), None) => return Err(error).context("--format is needed"),
+        (None, Err(error), None) => {
+            // A name that means nothing is a lesser evil than no file of that name.
+            check_readable(&location)?;
+            return Err(error).context("--format is needed");
+        }
     };
     Ok(InputOptions::with_encoding(location, encoding))
 }
 
-/// How an output is encoded: as `forced` says, else as its ending says, else as
-/// `fallback` says. Nobody wants binary data on a terminal.
+/// How an output is encoded: as `forced` says, else as its ending says, else,
+/// for standard output, pipes and devices, as `fallback` says. Nobody wants
+/// binary data on a terminal.
 pub(crate) fn output(
     location: &Location,
     forced: Option<&str>,
-    fallback: Option<Encoding>,
+    fallback: Encoding,
 ) -> anyhow::Result<Encoding> {
-    let encoding = match (forced, Encoding::of_location(location), fallback) {
+    let encoding = match (forced, Encoding::of_location(location), location) {
         (Some(forced), _, _) => forced.parse()?,
         (None, Ok(encoding), _) => encoding,
-        (None, Err(_), Some(fallback)) => fallback,
-        (None, Err(error), None) => return Err(error).context("the output needs a format"),
+        (None, Err(_), Location::Standard) => fallback,
+        (None, Err(error), Location::Path(path)) => match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                let target_name = path.display().to_string().into();
+                return Err(CreateError::Io { target_name, source: ErrorKind::IsADirectory.into() }.into());
+            }
+            Ok(metadata) if !metadata.is_file() => fallback,
+            _ => return Err(error).context("the output needs a format"),
+        },
     };
     let is_plain_text =
         encoding == Encoding::plain(Format::Csv) || encoding == Encoding::plain(Format::JsonLines);
@@ -127,4 +141,17 @@ pub(crate) fn output(
         return Err(UsageError(message).into());
     }
     Ok(encoding)
+}
+
+/// Whether two arguments mean the same file, or both standard input or output.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    a == b || real_path(a).is_some_and(|path| Some(path) == real_path(b))
+}
+
+/// A path without links and detours, of a file that is there or could be.
+fn real_path(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use comfy_table::Table;
 use tradejoin_connectors::{AddedColumn, PreviewRow, preview};
-use tradejoin_flow::{BoxError, Sink};
+use tradejoin_flow::{BoxError, End, Sink};
 use tradejoin_model::Enriched;
 
 use crate::summary::plain_table;
@@ -67,8 +67,8 @@ impl<S: Sink> Sink for Sampled<S> {
         self.inner.write(enriched)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        self.inner.finish()
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.inner.finish(end)
     }
 }
 

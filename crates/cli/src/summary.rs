@@ -44,6 +44,7 @@ struct TableSummary {
     rows_loaded: u64,
     duplicate_keys: u64,
     changes: u64,
+    rejected: u64,
     matched: u64,
     missed: u64,
 }
@@ -115,7 +116,9 @@ impl Summary {
             out.push_str("stopped before the end of the input\n");
         }
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
-        let _ = writeln!(out, "\n{}", self.shard_table());
+        if !self.shards.is_empty() {
+            let _ = writeln!(out, "\n{}", self.shard_table());
+        }
         let _ = writeln!(
             out,
             "{FAINT}read {} = enriched {} + unmatched {} + rejected {}{FAINT:#}",
@@ -144,10 +147,13 @@ impl Summary {
     }
 
     fn table_table(&self) -> Table {
-        let mut table =
-            plain_table(&["table", "spread", "loaded", "duplicates", "changes", "matched", "missed"], 2);
+        let mut table = plain_table(
+            &["table", "spread", "loaded", "duplicates", "changes", "rejected", "matched", "missed"],
+            2,
+        );
         for row in &self.tables {
-            let counts = [row.rows_loaded, row.duplicate_keys, row.changes, row.matched, row.missed];
+            let counts =
+                [row.rows_loaded, row.duplicate_keys, row.changes, row.rejected, row.matched, row.missed];
             let counts = counts.map(|count| HumanCount(count).to_string());
             table.add_row([row.name.clone(), row.distribution.to_owned()].into_iter().chain(counts));
         }
@@ -179,6 +185,7 @@ impl TableSummary {
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
             changes: ledger.changes,
+            rejected: ledger.rejected,
             matched: ledger.matched,
             missed: ledger.missed,
         }

@@ -1,10 +1,10 @@
-//! Progress on a terminal, and an exact end after so many messages.
+//! Progress on a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tradejoin_flow::{BoxError, Sink, Source};
-use tradejoin_model::{Enriched, Messages};
+use tradejoin_flow::{BoxError, End, Sink};
+use tradejoin_model::Enriched;
 
 /// How far a run has come, in the unit that its length is known in.
 pub(crate) enum Progress {
@@ -85,33 +85,8 @@ impl<S: Sink> Sink for Watched<'_, S> {
         self.inner.write(enriched)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        self.inner.finish()
-    }
-}
-
-/// A source that ends after so many messages.
-pub(crate) struct Limited<S> {
-    inner: S,
-    left: u64,
-}
-
-impl<S> Limited<S> {
-    pub(crate) fn new(inner: S, limit: Option<u64>) -> Self {
-        Self { inner, left: limit.unwrap_or(u64::MAX) }
-    }
-}
-
-impl<S: Source> Source for Limited<S> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let Some(messages) = self.inner.next()? else { return Ok(None) };
-        let len = messages.len();
-        let messages = if len > self.left { messages.prefix(self.left) } else { messages };
-        self.left -= len.min(self.left);
-        Ok(Some(messages))
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.inner.finish(end)
     }
 }
 
@@ -123,7 +98,7 @@ impl Sink for Nowhere {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -67,8 +67,7 @@ impl Refusals {
 
     /// Refuses a record: an error, or one more that was skipped.
     pub(crate) fn refuse(&mut self, place: Place, flaw: Flaw) -> Result<(), ReadError> {
-        let Flaw { column, value, reason } = flaw;
-        let bad = BadRecord { source_name: Arc::clone(&self.source_name), place, column, value, reason };
+        let bad = flaw.at(&self.source_name, place);
         match self.policy {
             OnBadRecord::Fail => Err(bad.into()),
             OnBadRecord::Skip => {

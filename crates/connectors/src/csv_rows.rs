@@ -6,7 +6,7 @@ use std::sync::Arc;
 use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
 
 use crate::LINE_BYTES_MAX;
-use crate::error::{Flaw, ReadError, Reason};
+use crate::error::{Flaw, Place, ReadError, Reason};
 use crate::input::{Cut, TextInput};
 use crate::text_rows::{Next, Row};
 
@@ -17,6 +17,8 @@ pub(crate) struct CsvRows {
     name: Arc<str>,
     cut: Cut,
     bytes: ByteRecord,
+    /// Where the last record starts.
+    last_line: u64,
 }
 
 impl CsvRows {
@@ -28,13 +30,27 @@ impl CsvRows {
             .buffer_capacity(128 << 10)
             .from_reader(watched);
         let (name, cut) = (input.name, input.cut);
-        let mut rows = Self { columns: Vec::new(), reader, name, cut, bytes: ByteRecord::new() };
+        let bytes = ByteRecord::new();
+        let mut rows = Self { columns: Vec::new(), reader, name, cut, bytes, last_line: 0 };
         if rows.read()? {
-            let header = StringRecord::from_byte_record(std::mem::take(&mut rows.bytes));
-            let header = header.map_err(|error| ReadError::corrupt(&rows.name, error))?;
-            rows.columns = header.iter().map(str::to_owned).collect();
+            rows.last_line = rows.line();
+            rows.columns = rows.header()?;
         }
         Ok(rows)
+    }
+
+    /// The names in the record that was read first.
+    fn header(&mut self) -> Result<Vec<String>, ReadError> {
+        match StringRecord::from_byte_record(std::mem::take(&mut self.bytes)) {
+            Ok(header) => Ok(header.iter().map(str::to_owned).collect()),
+            Err(error) => {
+                let field = error.utf8_error().field();
+                let bytes = error.into_byte_record();
+                let value = String::from_utf8_lossy(bytes.get(field).unwrap_or_default()).into_owned();
+                let flaw = Flaw { column: None, value: Some(value), reason: Reason::NotUtf8 };
+                Err(flaw.at(&self.name, Place::Line(1)).into())
+            }
+        }
     }
 
     pub(crate) fn next(&mut self, row: &mut Row) -> Result<Next, ReadError> {
@@ -43,6 +59,7 @@ impl CsvRows {
             return Ok(Next::End);
         }
         row.line = self.line();
+        self.last_line = row.line;
         let (found, expected) = (self.bytes.len(), self.columns.len());
         if found != expected {
             let flaw = Flaw::record(Reason::FieldCount { found, expected });
@@ -72,6 +89,10 @@ impl CsvRows {
             Ok(_) | Err(_) if at_end && self.cut.is_set() => Ok(false),
             Ok(more) => Ok(more),
             Err(error) => match error.into_kind() {
+                csv::ErrorKind::Io(_) if self.reader.get_ref().is_beyond() => {
+                    let place = Place::Line(self.last_line + 1);
+                    Err(Flaw::record(Reason::OpenQuote).at(&self.name, place).into())
+                }
                 csv::ErrorKind::Io(error) => Err(ReadError::of_io(&self.name, error)),
                 other => Err(ReadError::corrupt(&self.name, format!("{other:?}"))),
             },
@@ -119,6 +140,11 @@ impl Default for Watched {
 }
 
 impl Watched {
+    /// Whether the record is longer than one may be.
+    fn is_beyond(&self) -> bool {
+        self.since_record > LINE_BYTES_MAX
+    }
+
     /// The byte in front of `offset`, which lies in the last chunk or at its
     /// start.
     fn byte_before(&self, offset: u64) -> Option<u8> {
@@ -129,10 +155,8 @@ impl Watched {
 
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.since_record > LINE_BYTES_MAX {
-            let message =
-                format!("a record of more than {} MiB: a quote may not be closed", LINE_BYTES_MAX >> 20);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        if self.is_beyond() {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let len = self.bytes.read(buffer).inspect_err(|_| self.at_end = true)?;
         self.before = self.chunk.last().copied().or(self.before);
@@ -148,7 +172,6 @@ impl Read for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Place;
 
     fn lines(text: &str) -> Vec<u64> {
         let input = crate::input::memory(text.as_bytes());

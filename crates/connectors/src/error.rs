@@ -114,11 +114,14 @@ pub enum Reason {
     /// A member that stands twice in its object.
     #[error("the member stands twice in its object")]
     DuplicateMember,
+    /// A CSV record beyond the limit.
+    #[error("longer than {} MiB; a quote may not be closed", crate::LINE_BYTES_MAX >> 20)]
+    OpenQuote,
     /// A line beyond the limit.
     #[error("longer than {} MiB", crate::LINE_BYTES_MAX >> 20)]
     TooLong,
     /// A row of a table that the run has not.
-    #[error("a row of a table that the run does not join; no row of it is among the first lines")]
+    #[error("a row of a table that the run does not join: name its tables (--tables)")]
     NoTable,
     /// A tagged line whose `type` is missing or not known.
     #[error("the type of a message must be one of {0}")]
@@ -170,6 +173,12 @@ pub(crate) struct Flaw {
 }
 
 impl Flaw {
+    /// The flaw as one of a record at its place.
+    pub(crate) fn at(self, source_name: &Arc<str>, place: Place) -> BadRecord {
+        let Self { column, value, reason } = self;
+        BadRecord { source_name: Arc::clone(source_name), place, column, value, reason }
+    }
+
     /// A flaw of the whole record.
     pub(crate) fn record(reason: Reason) -> Self {
         Self { column: None, value: None, reason }

@@ -1,7 +1,7 @@
 //! Opening inputs: files, pipes and standard input as streams of bytes.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -98,19 +98,8 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn open(options: InputOptions) -> Result<Self, OpenError> {
-        let (name, opened): (Arc<str>, _) = match &options.location {
-            Location::Path(path) => (path.display().to_string().into(), open_path(path)),
-            Location::Standard => {
-                ("standard input".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
-            }
-        };
-        let missing = |source| OpenError::Missing { source_name: Arc::clone(&name), source };
-        let file = opened.map_err(missing)?;
-        let metadata = file.metadata().map_err(missing)?;
+        let (name, file, metadata) = open_location(&options.location)?;
         let kind = metadata.file_type();
-        if kind.is_dir() {
-            return Err(OpenError::IsDirectory { source_name: name });
-        }
         let file_bytes = kind.is_file().then_some(metadata.len());
         options.progress.0.1.fetch_add(file_bytes.unwrap_or(0), Ordering::Relaxed);
         let raw = RawInput {
@@ -130,16 +119,47 @@ impl Input {
     /// The unpacked bytes of a text format, without a byte order mark.
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
         let cut = Arc::clone(&self.raw.cut);
+        let failed = |error| ReadError::of_io(&self.name, error);
+        let mut raw = self.raw;
+        // A file without a byte is empty, however it would be packed.
+        let mut start = Vec::new();
+        if self.options.encoding.compression != Compression::None {
+            raw.by_ref().take(1).read_to_end(&mut start).map_err(failed)?;
+        }
+        let is_empty = start.is_empty();
+        let raw = Cursor::new(start).chain(raw);
         let bytes: Box<dyn Read + Send> = match self.options.encoding.compression {
-            Compression::None => Box::new(self.raw),
-            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(self.raw)),
-            Compression::Zstd => {
-                Box::new(zstd::Decoder::new(self.raw).map_err(|error| ReadError::of_io(&self.name, error))?)
-            }
+            Compression::Gzip if !is_empty => Box::new(flate2::read::MultiGzDecoder::new(raw)),
+            Compression::Zstd if !is_empty => Box::new(zstd::Decoder::new(raw).map_err(failed)?),
+            _ => Box::new(raw),
         };
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
         Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut: Cut(cut) })
     }
+}
+
+/// Whether a location can be opened for reading.
+///
+/// # Errors
+/// If it is missing, may not be read or is a directory.
+pub fn check_readable(location: &Location) -> Result<(), OpenError> {
+    open_location(location).map(|_| ())
+}
+
+fn open_location(location: &Location) -> Result<(Arc<str>, File, Metadata), OpenError> {
+    let (name, opened): (Arc<str>, _) = match location {
+        Location::Path(path) => (path.display().to_string().into(), open_path(path)),
+        Location::Standard => {
+            ("standard input".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
+        }
+    };
+    let missing = |source| OpenError::Missing { source_name: Arc::clone(&name), source };
+    let file = opened.map_err(missing)?;
+    let metadata = file.metadata().map_err(missing)?;
+    if metadata.is_dir() {
+        return Err(OpenError::IsDirectory { source_name: name });
+    }
+    Ok((name, file, metadata))
 }
 
 fn open_path(path: &Path) -> io::Result<File> {

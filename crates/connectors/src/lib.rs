@@ -18,6 +18,7 @@
 //! come from a pipe.
 //!
 //! ```
+//! use tradejoin_flow::End;
 //! use tradejoin_connectors::{
 //!     Fields, InputOptions, Location, Output, OutputOptions, TradesOptions, open_trades,
 //! };
@@ -28,6 +29,7 @@
 //!
 //! let mut trades = open_trades(TradesOptions {
 //!     input: InputOptions::new(Location::Path(from))?,
+//!     limit: None,
 //!     key_columns: vec!["instrument_id".to_owned()],
 //!     fields: Fields::AsText,
 //! })?;
@@ -40,7 +42,7 @@
 //! while let Some(messages) = trades.read()? {
 //!     output.write_batch(&messages.trades)?;
 //! }
-//! output.complete()?;
+//! output.close(End::Complete)?;
 //! assert_eq!(std::fs::read_to_string(to)?, "{\"instrument_id\":7,\"price\":1.70,\"note\":\"a, b\"}\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -83,14 +85,14 @@ pub use error::{
     BadRecord, Category, CreateError, EncodingError, OpenError, Place, ReadError, Reason, SelectError,
     WriteError,
 };
-pub use input::{InputOptions, Progress};
+pub use input::{InputOptions, Progress, check_readable};
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use output::{AddedColumn, Output, OutputOptions};
 pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use tables::{TableOptions, TableReader, open_table};
-pub use target::{OutputHandle, partial_path};
+pub use target::OutputHandle;
 pub use trade_builder::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use writers::{MessageWriter, TableWriter};

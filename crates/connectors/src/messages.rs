@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tradejoin_flow::{BoxError, Source};
-use tradejoin_model::{Messages, TRADE_COLUMNS};
+use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::bad::Refusals;
 use crate::error::{Flaw, OpenError, Place, ReadError, Reason};
@@ -27,6 +27,8 @@ pub struct MessagesOptions {
     /// Where from. The format is JSON Lines; of the encoding, the compression
     /// counts.
     pub input: InputOptions,
+    /// Messages to read at most, refused ones included; `None` for all.
+    pub limit: Option<u64>,
     /// The tables of the run, in order. A row of another one is a bad record.
     /// `None` stands for the instruments, and for those whose rows are among the
     /// first lines, the ones that the columns of trades are taken from.
@@ -44,7 +46,7 @@ pub struct MessagesOptions {
 /// # Errors
 /// If the input cannot be opened, or its trades lack a key column.
 pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenError> {
-    let MessagesOptions { input, tables, fields } = options;
+    let MessagesOptions { input, limit, tables, fields } = options;
     let batch_len = input.batch_len.max(1);
     let input = Input::open(input)?;
     let refusals = input.refusals();
@@ -58,7 +60,7 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let lane = |&kind: &TableKind| {
         let names = kind.known_columns().iter().map(|column| column.name.to_owned()).collect();
         let header = Header::new(&name, names, kind.known_columns())?;
-        Ok(Lane { kind, builder: LaneBuilder::new(&name, kind, header)? })
+        Ok(Lane { kind, builder: LaneBuilder::new(&name, kind, header)?, rejected: 0 })
     };
     Ok(MessageReader {
         refusals,
@@ -68,6 +70,7 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
         trades: TradeBuilder::new(header, Dialect::Json, fields, keys),
         lanes: tables.iter().map(lane).collect::<Result<_, OpenError>>()?,
         batch_len,
+        left: limit.unwrap_or(u64::MAX),
     })
 }
 
@@ -99,11 +102,15 @@ pub struct MessageReader {
     trades: TradeBuilder,
     lanes: Vec<Lane>,
     batch_len: usize,
+    /// Messages that may still be read.
+    left: u64,
 }
 
 struct Lane {
     kind: TableKind,
     builder: LaneBuilder,
+    /// Rows refused since the last block.
+    rejected: u64,
 }
 
 impl MessageReader {
@@ -132,42 +139,41 @@ impl MessageReader {
     /// # Errors
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
-        let mut len = 0;
-        while len < self.batch_len && !self.trades.is_full(self.batch_len) {
+        let (mut len, mut rejected) = (0, 0);
+        while self.left > 0 && len < self.batch_len && !self.trades.is_full(self.batch_len) {
             let Some(line) = self.lines.next(&mut self.buffer)? else { break };
-            match self.take_line() {
-                Ok(()) => len += 1,
-                Err(flaw) => self.refusals.refuse(Place::Line(line), flaw)?,
+            (self.left, len) = (self.left - 1, len + 1);
+            if let Err((lane, flaw)) = self.take_line() {
+                self.refusals.refuse(Place::Line(line), flaw)?;
+                *lane.map_or(&mut rejected, |lane| &mut self.lanes[lane].rejected) += 1;
             }
         }
-        let rejected = self.refusals.take();
-        if len == 0 && rejected == 0 {
+        if len == 0 {
             return Ok(None);
         }
         let corrupt = |error| ReadError::corrupt(&self.refusals.source_name, error);
         let (trades, keys) = self.trades.finish().map_err(corrupt)?;
-        let lanes = self.lanes.iter_mut().map(|lane| lane.builder.take()).collect();
+        let lanes = self.lanes.iter_mut().map(Lane::take).collect();
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
 
-    /// Takes the line in the buffer.
-    fn take_line(&mut self) -> Result<(), Flaw> {
+    /// Takes the line in the buffer, or tells what is wrong with it, and in
+    /// which table if it is a row of one.
+    fn take_line(&mut self) -> Result<(), (Option<usize>, Flaw)> {
         let Self { members, trades, lanes, .. } = self;
-        let text = members.scan(&self.buffer).map_err(Flaw::record)?;
+        let text = members.scan(&self.buffer).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE);
         let kind = ty.and_then(json_text).unwrap_or_default();
         if kind == TRADE {
             let mut cells = Vec::with_capacity(trades.columns().len());
-            members.place(text, trades.columns(), Some(TYPE), UnknownMembers::Refuse, &mut cells)?;
-            trades.push(|i| cells[i])?;
-            return Ok(());
+            let placed =
+                members.place(text, trades.columns(), Some(TYPE), UnknownMembers::Refuse, &mut cells);
+            return placed.and_then(|()| trades.push(|i| cells[i])).map_err(|flaw| (None, flaw));
         }
-        if let Some(lane) = lanes.iter_mut().find(|lane| lane.kind.message_type() == kind) {
-            let cells = lane.cells(members, text)?;
+        if let Some(index) = lanes.iter().position(|lane| lane.kind.message_type() == kind) {
             // A block has no more rows than an index can count.
             let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
-            lane.builder.push(at_row, &|i| json_text(cells[i]))?;
-            return Ok(());
+            return lanes[index].push(at_row, members, text).map_err(|flaw| (Some(index), flaw));
         }
         let types = TableKind::ALL.map(TableKind::message_type);
         let reason = if types.contains(&&*kind) {
@@ -175,11 +181,22 @@ impl MessageReader {
         } else {
             Reason::MessageType([&[TRADE], &types[..]].concat().join(", "))
         };
-        Err(Flaw::cell(TYPE, ty.unwrap_or_default(), reason))
+        Err((None, Flaw::cell(TYPE, ty.unwrap_or_default(), reason)))
     }
 }
 
 impl Lane {
+    fn push(&mut self, at_row: u32, members: &Members, text: &str) -> Result<(), Flaw> {
+        let cells = self.cells(members, text)?;
+        self.builder.push(at_row, &|i| json_text(cells[i]))?;
+        Ok(())
+    }
+
+    /// The changes so far; begins anew.
+    fn take(&mut self) -> ChangeLane {
+        ChangeLane { rejected: std::mem::take(&mut self.rejected), ..self.builder.take() }
+    }
+
     /// The tokens of a row, by column; members that the table does not know are
     /// not asked for.
     fn cells<'a>(&self, members: &'a Members, text: &'a str) -> Result<Vec<&'a str>, Flaw> {

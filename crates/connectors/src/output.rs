@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{BoxError, Sink};
+use tradejoin_flow::{BoxError, End, Sink};
 use tradejoin_model::{ColumnType, Enriched};
 
 use crate::columnar_encoder::{ArrowEncoder, ParquetEncoder, Shape};
@@ -42,10 +42,11 @@ pub struct OutputOptions {
 /// A file, or standard output, that enriched trades are written to: a [`Sink`]
 /// whose errors are [`WriteError`]s.
 ///
-/// A file is written under the name [`partial_path`](crate::partial_path) and
-/// gets its own when it is finished; what stood there before stays until then.
-/// Dropped before that, it leaves nothing behind. Devices and pipes are written
-/// to directly.
+/// A file is written under the name `<name>.partial` and gets its own when it is
+/// finished; what stood there before stays until then. Interrupted, it keeps the
+/// partial name; dropped before that, it leaves nothing behind. No file that is
+/// there already is taken for the partial one: the next is `<name>.2.partial`.
+/// Devices and pipes are written to directly.
 ///
 /// Arrow IPC is written in the file format to a file with a name, and in the
 /// stream format to standard output, devices and pipes.
@@ -60,7 +61,9 @@ pub struct Output {
 }
 
 enum Encoder {
-    Csv(Packer),
+    /// With the header, until the first rows are written: a run that fails
+    /// before that leaves standard output empty.
+    Csv(Packer, Vec<u8>),
     Json(JsonEncoder, Packer),
     Parquet(Box<ParquetEncoder>),
     Arrow(Box<ArrowEncoder>),
@@ -90,8 +93,7 @@ impl Output {
         Ok(Self { name, added, handle, encoder, target, buffer: Vec::new() })
     }
 
-    /// The handle by which the output can be steered and asked after it was
-    /// given away.
+    /// The handle by which the output can be asked after it was given away.
     #[must_use]
     pub fn handle(&self) -> OutputHandle {
         self.handle.clone()
@@ -124,14 +126,15 @@ impl Output {
             .map_err(|source| WriteError { target_name: Arc::clone(&self.name), source })
     }
 
-    /// Completes the file and gives it its name, as [`Sink::finish`] does.
+    /// Completes the file, and gives it its name unless the run was interrupted,
+    /// as [`Sink::finish`] does.
     ///
     /// # Errors
     /// If writing the rest or naming the file fails.
-    pub fn complete(&mut self) -> Result<(), WriteError> {
+    pub fn close(&mut self, end: End) -> Result<(), WriteError> {
         std::mem::replace(&mut self.encoder, Encoder::Finished)
             .finish()
-            .and_then(|()| Ok(self.target.commit()?))
+            .and_then(|()| Ok(self.target.settle(end)?))
             .map_err(|source| WriteError { target_name: Arc::clone(&self.name), source })
     }
 }
@@ -141,8 +144,8 @@ impl Sink for Output {
         Ok(self.write_enriched(enriched)?)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        Ok(self.complete()?)
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        Ok(self.close(end)?)
     }
 }
 
@@ -153,7 +156,7 @@ impl Encoder {
         format: Format,
         schema: &SchemaRef,
         added: &[AddedColumn],
-        mut packer: Packer,
+        packer: Packer,
         named: bool,
     ) -> Result<Self, AnyError> {
         let names = added.iter().map(|added| added.name.as_str());
@@ -164,8 +167,7 @@ impl Encoder {
                 let all: Vec<_> = own.chain(names).collect();
                 let mut header = Vec::new();
                 csv_header(all.into_iter(), &mut header);
-                packer.write_all(&header)?;
-                Self::Csv(packer)
+                Self::Csv(packer, header)
             }
             Format::JsonLines => Self::Json(JsonEncoder::new(schema, names, ""), packer),
             Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(shape(), packer)?)),
@@ -183,7 +185,8 @@ impl Encoder {
         let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
         buffer.clear();
         match self {
-            Self::Csv(packer) => {
+            Self::Csv(packer, header) => {
+                buffer.append(header);
                 csv_rows(trades, added, rows, buffer)?;
                 packer.write_all(buffer)?;
             }
@@ -200,7 +203,11 @@ impl Encoder {
 
     fn finish(self) -> Result<(), AnyError> {
         let packer = match self {
-            Self::Csv(packer) | Self::Json(_, packer) => packer,
+            Self::Csv(mut packer, header) => {
+                packer.write_all(&header)?;
+                packer
+            }
+            Self::Json(_, packer) => packer,
             Self::Parquet(encoder) => encoder.finish()?,
             Self::Arrow(encoder) => encoder.finish()?,
             Self::Finished => return Ok(()),

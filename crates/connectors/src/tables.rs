@@ -145,8 +145,8 @@ impl TableReader {
                 break;
             }
         }
-        self.refusals.take();
-        Ok(Some(self.builder.take()).filter(|lane| !lane.is_empty()))
+        let lane = ChangeLane { rejected: self.refusals.take(), ..self.builder.take() };
+        Ok(Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0))
     }
 
     /// Reads a record or a block of rows; `false` at the end.

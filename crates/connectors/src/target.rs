@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::write::GzEncoder;
+use tradejoin_flow::End;
 
 use crate::encoding::{Compression, Location};
 
@@ -18,23 +19,21 @@ pub struct OutputHandle(Arc<Fate>);
 
 #[derive(Debug, Default)]
 struct Fate {
-    keep_partial: AtomicBool,
     bytes: AtomicU64,
-    written: Mutex<Option<PathBuf>>,
+    path: Mutex<Option<PathBuf>>,
 }
 
 impl OutputHandle {
-    /// Marks the run as interrupted: [`Sink::finish`](tradejoin_flow::Sink)
-    /// then completes the file, but leaves it under its partial name.
-    pub fn keep_partial(&self) {
-        self.0.keep_partial.store(true, Ordering::Relaxed);
+    /// Where the bytes are at this moment: the partial name until the file is
+    /// whole, its own name from then on. `None` for standard output, and for a
+    /// file that was given up.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        self.0.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The file that was completed, under the name that it has; `None` before
-    /// that, and for standard output.
-    #[must_use]
-    pub fn written_path(&self) -> Option<PathBuf> {
-        self.0.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn set_path(&self, path: Option<PathBuf>) {
+        *self.0.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
     }
 
     /// Bytes written so far, as they are stored.
@@ -42,14 +41,6 @@ impl OutputHandle {
     pub fn bytes_written(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
-}
-
-/// The name that `path` has until it is whole: `<name>.partial` beside it.
-#[must_use]
-pub fn partial_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
 }
 
 /// What to do with the file at the end.
@@ -78,24 +69,22 @@ impl Target {
             Location::Path(path) => create_path(path)?,
         };
         let named = matches!(place, Place::Partial { .. });
+        handle.set_path(match &place {
+            Place::Partial { partial: path, .. } | Place::Direct(path) => Some(path.clone()),
+            Place::Standard | Place::Settled => None,
+        });
         let counted = Counted { file, handle: handle.clone() };
         Ok((Self { handle, place }, counted, named))
     }
 
-    /// Gives the file its name, after its last byte was written.
-    pub(crate) fn commit(&mut self) -> io::Result<()> {
-        let written = match std::mem::replace(&mut self.place, Place::Settled) {
-            Place::Partial { partial, .. } if self.handle.0.keep_partial.load(Ordering::Relaxed) => {
-                Some(partial)
-            }
-            Place::Partial { partial, path } => {
-                fs::rename(&partial, &path).inspect_err(|_| discard(&partial))?;
-                Some(path)
-            }
-            Place::Direct(path) => Some(path),
-            Place::Standard | Place::Settled => None,
-        };
-        *self.handle.0.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
+    /// Gives the file its name, after its last byte was written; leaves it under
+    /// its partial name if it is a part of what it was to be.
+    pub(crate) fn settle(&mut self, end: End) -> io::Result<()> {
+        if let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) {
+            fs::rename(partial, path)?;
+            self.handle.set_path(Some(path.clone()));
+        }
+        self.place = Place::Settled;
         Ok(())
     }
 }
@@ -104,6 +93,7 @@ impl Drop for Target {
     fn drop(&mut self) {
         if let Place::Partial { partial, .. } = &self.place {
             discard(partial);
+            self.handle.set_path(None);
         }
     }
 }
@@ -143,12 +133,30 @@ fn create_path(path: &Path) -> io::Result<(File, Place)> {
         Err(error) => return Err(error),
     };
     let path = resolve(path)?;
-    let partial = partial_path(&path);
-    let file = File::create(&partial)?;
+    let (file, partial) = create_partial(&path)?;
     if let Some(permissions) = permissions {
         file.set_permissions(permissions).inspect_err(|_| discard(&partial))?;
     }
     Ok((file, Place::Partial { partial, path }))
+}
+
+/// A new file `<name>.partial` beside `path`, or `<name>.2.partial` and so on if
+/// there is one already: it may be what another run has left or is writing.
+fn create_partial(path: &Path) -> io::Result<(File, PathBuf)> {
+    const NAMES_MAX: u32 = 1_000;
+    let name = |number| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 1 { ".partial".to_owned() } else { format!(".{number}.partial") });
+        PathBuf::from(name)
+    };
+    for partial in (1..=NAMES_MAX).map(name) {
+        match OpenOptions::new().write(true).create_new(true).open(&partial) {
+            Ok(file) => return Ok((file, partial)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many partial files of earlier runs: remove them"))
 }
 
 /// A file that counts what is written.

@@ -15,7 +15,6 @@ use crate::error::{Flaw, OpenError, Place, ReadError};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::json_rows::UnknownMembers;
-use crate::parse::Dialect;
 use crate::text_rows::{Next, Row, TextRows};
 use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
 
@@ -24,6 +23,8 @@ use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
 pub struct TradesOptions {
     /// Where from.
     pub input: InputOptions,
+    /// Records to read at most, refused ones included; `None` for all.
+    pub limit: Option<u64>,
     /// The key column of each table, in the order of the tables. All of them
     /// must be there.
     pub key_columns: Vec<String>,
@@ -37,7 +38,7 @@ pub struct TradesOptions {
 /// If the input cannot be opened, is no such file, has a column twice, or lacks
 /// a key column. A bad record is left to [`Source::next`].
 pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
-    let TradesOptions { input, key_columns, fields } = options;
+    let TradesOptions { input, limit, key_columns, fields } = options;
     let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
     let input = Input::open(input)?;
     let refusals = input.refusals();
@@ -45,20 +46,21 @@ pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
     if !format.is_text() {
         return Ok(TradeReader {
             refusals,
+            left: limit.unwrap_or(u64::MAX),
             kind: Kind::Arrow(ArrowTrades::open(&name, input, &key_columns)?),
         });
     }
     let rows = TextRows::open(input.into_text()?, format, UnknownMembers::Refuse)?;
     let names = match rows.columns() {
-        // No object was found: the output has the columns that trades have.
-        [] if rows.dialect() == Dialect::Json => known_columns(),
+        // No header, no object: the output has the columns that trades have.
+        [] => known_columns(),
         names => names.to_vec(),
     };
     let header = Header::new(&name, names, TRADE_COLUMNS)?;
     let keys = KeyColumn::find(&name, &header, &key_columns)?;
     let builder = TradeBuilder::new(header, rows.dialect(), fields, keys);
     let kind = Kind::Text(Box::new(TextTrades { rows, row: Row::default(), builder, batch_len }));
-    Ok(TradeReader { refusals, kind })
+    Ok(TradeReader { refusals, left: limit.unwrap_or(u64::MAX), kind })
 }
 
 /// The names of all columns that trades are known to have.
@@ -70,6 +72,8 @@ pub(crate) fn known_columns() -> Vec<String> {
 /// [`ReadError`]s.
 pub struct TradeReader {
     refusals: Refusals,
+    /// Records that may still be read.
+    left: u64,
     kind: Kind,
 }
 
@@ -94,8 +98,8 @@ impl TradeReader {
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
         let next = match &mut self.kind {
-            Kind::Text(trades) => trades.next(&mut self.refusals)?,
-            Kind::Arrow(trades) => trades.next(&mut self.refusals)?,
+            Kind::Text(trades) => trades.next(&mut self.refusals, &mut self.left)?,
+            Kind::Arrow(trades) => trades.next(&mut self.refusals, &mut self.left)?,
         };
         let rejected = self.refusals.take();
         let (trades, keys) = match next {
@@ -133,8 +137,9 @@ struct TextTrades {
 }
 
 impl TextTrades {
-    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<Block>, ReadError> {
-        while !self.builder.is_full(self.batch_len) {
+    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Block>, ReadError> {
+        while *left > 0 && !self.builder.is_full(self.batch_len) {
+            *left -= 1;
             match self.rows.next(&mut self.row)? {
                 Next::Row => {
                     let cells = &self.row.cells;
@@ -143,9 +148,11 @@ impl TextTrades {
                     }
                 }
                 Next::Bad(place, flaw) => refusals.refuse(place, flaw)?,
-                Next::End if self.builder.len() == 0 => return Ok(None),
                 Next::End => break,
             }
+        }
+        if self.builder.len() == 0 {
+            return Ok(None);
         }
         let block =
             self.builder.finish().map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
@@ -173,8 +180,13 @@ impl ArrowTrades {
         Ok(Self { blocks, keys, rows_read: 0 })
     }
 
-    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<Block>, ReadError> {
-        while let Some(batch) = self.blocks.next()? {
+    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Block>, ReadError> {
+        while *left > 0
+            && let Some(batch) = self.blocks.next()?
+        {
+            let rows = usize::try_from(*left).map_or(batch.num_rows(), |left| left.min(batch.num_rows()));
+            let batch = batch.slice(0, rows);
+            *left -= rows as u64;
             let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
             let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
             let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, Date32Array, Decimal128Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, ChangeLane, Column, KnownColumn, Messages, OccSymbol};
 
 use crate::encoding::{Encoding, Location};
@@ -104,12 +105,13 @@ impl TableWriter {
         self.output.write_batch(&rows)
     }
 
-    /// Completes the file and gives it its name.
+    /// Completes the file, and gives it its name unless it is a part of what it
+    /// was to be.
     ///
     /// # Errors
     /// If writing the rest or naming the file fails.
-    pub fn finish(&mut self) -> Result<(), WriteError> {
-        self.output.complete()
+    pub fn close(&mut self, end: End) -> Result<(), WriteError> {
+        self.output.close(end)
     }
 }
 
@@ -207,14 +209,14 @@ impl MessageWriter {
         Ok(())
     }
 
-    /// Completes the file and gives it its name.
+    /// Completes the file, and gives it its name unless it is a part of what it
+    /// was to be.
     ///
     /// # Errors
     /// If writing the rest or naming the file fails.
-    pub fn finish(&mut self) -> Result<(), WriteError> {
+    pub fn close(&mut self, end: End) -> Result<(), WriteError> {
         let Some(packer) = self.packer.take() else { return Ok(()) };
-        let finished = packer.finish().and_then(|()| self.target.commit());
-        finished.map_err(|source| self.failed(source))
+        packer.finish().and_then(|()| self.target.settle(end)).map_err(|source| self.failed(source))
     }
 }
 

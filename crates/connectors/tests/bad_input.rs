@@ -84,6 +84,7 @@ fn bad_rows_of_typed_files_have_their_number() {
         // The keys are in a column of 64 bits that may be null.
         let open = |input| {
             tradejoin_connectors::open_trades(tradejoin_connectors::TradesOptions {
+                limit: None,
                 input,
                 key_columns: vec!["instrument_id".to_owned(), "trade_id".to_owned()],
                 fields: Fields::AsText,

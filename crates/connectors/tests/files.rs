@@ -5,9 +5,8 @@ mod support;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use support::{Files, content, create, input, trades};
-use tradejoin_connectors::{
-    Category, Encoding, Fields, Location, Output, OutputOptions, TradeReader, partial_path,
-};
+use tradejoin_connectors::{Category, Encoding, Fields, Location, Output, OutputOptions, TradeReader};
+use tradejoin_flow::End;
 
 fn reader(files: &Files) -> TradeReader {
     trades(input(&files.put("in.csv", "instrument_id\n1\n")), Fields::AsText).expect("opens")
@@ -22,12 +21,13 @@ fn it_has_a_partial_name_until_it_is_finished() {
     let mut output = create(&path, &reader, Vec::new());
     let handle = output.handle();
     output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("written");
-    assert_eq!((content(&path).as_str(), handle.written_path()), ("old", None));
-    assert!(partial_path(&path).exists());
-    output.complete().expect("complete");
+    let partial = files.path("out.csv.partial");
+    assert_eq!((content(&path).as_str(), handle.path()), ("old", Some(partial.clone())));
+    assert!(partial.exists());
+    output.close(End::Complete).expect("complete");
     drop(output);
     assert_eq!(content(&path), "instrument_id\n1\n");
-    assert_eq!((handle.written_path(), handle.bytes_written()), (Some(path.clone()), 16));
+    assert_eq!((handle.path(), handle.bytes_written()), (Some(path.clone()), 16));
     assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o640);
     assert_eq!(files.names(), ["in.csv", "out.csv"]);
 }
@@ -50,10 +50,9 @@ fn an_interrupted_run_leaves_a_readable_partial_file() {
         let path = files.path(&format!("out.{ending}"));
         let mut output = create(&path, &reader, Vec::new());
         output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("written");
-        output.handle().keep_partial();
-        output.complete().expect("complete");
-        let partial = partial_path(&path);
-        assert_eq!(output.handle().written_path().as_deref(), Some(partial.as_path()));
+        output.close(End::Interrupted).expect("complete");
+        let partial = output.handle().path().expect("a file");
+        assert_eq!(partial, files.path(&format!("out.{ending}.partial")));
         assert!(!path.exists());
         std::fs::rename(&partial, &path).expect("renamed");
         let rows = trades(input(&path), Fields::AsText).expect("opens").read().expect("good").expect("rows");
@@ -62,12 +61,24 @@ fn an_interrupted_run_leaves_a_readable_partial_file() {
 }
 
 #[test]
+fn a_partial_file_that_is_there_is_left_alone() {
+    let files = Files::new();
+    let reader = reader(&files);
+    let other = files.put("out.csv.partial", "of another run");
+    let mut output = create(&files.path("out.csv"), &reader, Vec::new());
+    assert_eq!(output.handle().path(), Some(files.path("out.csv.2.partial")));
+    output.close(End::Complete).expect("complete");
+    assert_eq!(content(&other), "of another run");
+    assert_eq!(files.names(), ["in.csv", "out.csv", "out.csv.partial"]);
+}
+
+#[test]
 fn a_link_stays_a_link_and_a_device_a_device() {
     let files = Files::new();
     let reader = reader(&files);
     let target = files.put("target.csv", "old");
     symlink("target.csv", files.path("link.csv")).expect("linked");
-    create(&files.path("link.csv"), &reader, Vec::new()).complete().expect("complete");
+    create(&files.path("link.csv"), &reader, Vec::new()).close(End::Complete).expect("complete");
     assert!(files.path("link.csv").is_symlink());
     assert_eq!(content(&target), "instrument_id\n");
     for ending in ["csv", "arrow", "parquet"] {
@@ -78,7 +89,7 @@ fn a_link_stays_a_link_and_a_device_a_device() {
             added: Vec::new(),
         })
         .expect("created");
-        output.complete().expect("complete");
+        output.close(End::Complete).expect("complete");
     }
     assert!(!std::path::Path::new("/dev/null.partial").exists());
 }
@@ -115,6 +126,6 @@ fn a_full_disk_is_an_error_of_writing() {
     })
     .expect("created");
     output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("buffered");
-    let error = output.complete().expect_err("full");
+    let error = output.close(End::Complete).expect_err("full");
     assert_eq!((error.category(), error.is_broken_pipe()), (Category::Io, false));
 }

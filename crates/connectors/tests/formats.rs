@@ -5,6 +5,7 @@ mod support;
 use arrow_schema::{DataType, TimeUnit};
 use support::{Files, content, convert, create, enriched, input, trades};
 use tradejoin_connectors::{AddedColumn, Fields};
+use tradejoin_flow::End;
 use tradejoin_model::{Column, ColumnType, TextColumn};
 
 const TRADES: &str = "trade_id,timestamp,instrument_id,user_id,px,quantity,side,note\n\
@@ -98,7 +99,7 @@ fn added_columns_stand_behind_in_the_order_asked_for() {
         output
             .write_enriched(&enriched(messages, columns.to_vec(), Some(vec![true, false, true])))
             .expect("written");
-        output.complete().expect("complete");
+        output.close(End::Complete).expect("complete");
         let shown = files.path("shown.csv");
         if ending == "jsonl" {
             assert_eq!(content(&path), expected);

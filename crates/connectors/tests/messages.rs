@@ -7,6 +7,7 @@ use tradejoin_connectors::{
     Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
     TableKind, open_messages,
 };
+use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Messages};
 
 const BOTH: [TableKind; 2] = [TableKind::Instruments, TableKind::Users];
@@ -22,8 +23,13 @@ const STREAM: &str = "\
 ";
 
 fn open(input: InputOptions, tables: &[TableKind]) -> MessageReader {
-    open_messages(MessagesOptions { input, tables: Some(tables.to_vec()), fields: Fields::AsText })
-        .expect("opens")
+    open_messages(MessagesOptions {
+        input,
+        limit: None,
+        tables: Some(tables.to_vec()),
+        fields: Fields::AsText,
+    })
+    .expect("opens")
 }
 
 fn blocks(reader: &mut MessageReader) -> Vec<Messages> {
@@ -60,7 +66,7 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
             assert!(messages.len() <= batch_len as u64);
             writer.write(&messages).expect("written");
         }
-        writer.finish().expect("complete");
+        writer.close(End::Complete).expect("complete");
         // Between two trades the lanes have an order of their own: that of the
         // tables.
         let sorted = |text: &str| {
@@ -106,7 +112,8 @@ fn the_tables_are_those_of_the_first_lines_unless_they_are_named() {
     let files = Files::new();
     let tables = |stream: &str| {
         let input = input(&files.put("m.jsonl", stream));
-        let reader = open_messages(MessagesOptions { input, tables: None, fields: Fields::AsText });
+        let reader =
+            open_messages(MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText });
         reader.expect("opens").tables().collect::<Vec<_>>()
     };
     assert_eq!(tables(STREAM), BOTH);

@@ -14,6 +14,7 @@ use tradejoin_connectors::{
     Category, Encoding, Fields, InputOptions, Location, Output, OutputOptions, TableKind, TableOptions,
     TableReader, TableWriter, open_table,
 };
+use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Column, ColumnType, INTEGER_NULL};
 
 const INSTRUMENTS: &str = "instrument_id,ticker,strike,expiry,right,desk,valid_from,deleted\n\
@@ -88,7 +89,7 @@ fn typed_cells_mean_what_their_text_means() {
         let options = OutputOptions { location, encoding, schema: Arc::clone(&schema), added: Vec::new() };
         let mut output = Output::create(options).expect("made");
         output.write_batch(&batch).expect("written");
-        output.complete().expect("complete");
+        output.close(End::Complete).expect("complete");
         let (options, bad) = skipping(&path);
         let mut reader = table(options, TableKind::Instruments).expect("opens");
         let columns: Vec<_> = reader.columns()[1..].to_vec();
@@ -204,7 +205,7 @@ fn a_table_that_is_written_reads_back() {
         let mut writer = TableWriter::create(Location::Path(path.clone()), encoding, TableKind::Instruments)
             .expect("made");
         writer.write(&lane).expect("written");
-        writer.finish().expect("complete");
+        writer.close(End::Complete).expect("complete");
         let rows = symbols(&mut table(input(&path), TableKind::Instruments).expect("opens"));
         let expected = ["SPY241103C00200000", "AAPL7150117P00000125"];
         assert_eq!(rows.iter().map(|row| row.1.as_str()).collect::<Vec<_>>(), expected, "{ending}");

@@ -1,16 +1,11 @@
 //! What a run is told before it starts.
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tradejoin_flow::Depth;
 use tradejoin_merger::{Order, Unmatched};
 use tradejoin_model::{ShardCount, TableSpec};
-
-/// Batches in a link: enough that a stage that is held up for a moment does not
-/// hold up its neighbours, few enough to stay in cache.
-const QUEUE_DEPTH: usize = 8;
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -28,27 +23,27 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
+    /// Batches in a link unless something else is asked for: enough that a stage
+    /// that is held up for a moment does not hold up its neighbours, few enough
+    /// to stay in cache.
+    pub const QUEUE_DEPTH: Depth = Depth::new(8).expect("within bounds");
+
     /// The defaults for `tables`: a worker for each core, 8 batches to a link,
     /// input order, unmatched trades dropped.
-    ///
-    /// # Panics
-    /// Never: the defaults are within their bounds.
     #[must_use]
     pub fn new(tables: Vec<TableSpec>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let shards = u32::try_from(cores).unwrap_or(ShardCount::MAX).min(ShardCount::MAX);
         Self {
             tables,
-            shards: ShardCount::new(shards).expect("at least one core"),
-            queue_depth: Depth::new(QUEUE_DEPTH).expect("within bounds"),
+            shards: ShardCount::of_cores(),
+            queue_depth: Self::QUEUE_DEPTH,
             order: Order::default(),
             unmatched: Unmatched::default(),
         }
     }
 }
 
-/// A request to end a run early: what was read by then is completed, and
-/// nothing more is read. Clones are the same request.
+/// A request to end a run early: nothing more is read, and what was read by then
+/// is written, as far as that takes no longer than a moment. Clones are the same request.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 

@@ -3,16 +3,15 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
-use std::time::Instant;
+use std::thread::{Builder, Scope, ScopedJoinHandle, panicking, scope};
 
-use tradejoin_flow::{Receiver, Sender, Sink, Source, TableSource, link};
+use tradejoin_flow::{End, Receiver, Sender, Sink, Source, TableSource, link};
 use tradejoin_merger::Merger;
 use tradejoin_model::{Answer, Ledger, Routed, ShardIndex};
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
-use crate::report::{Monitor, Publisher, Report, ShardReport, process_cpu};
+use crate::report::{Monitor, Publisher, Report, RunClock, ShardReport};
 use crate::stages::{Answered, Inbox, Ingested, ingest, work, write};
 
 /// A join, ready to run.
@@ -81,22 +80,19 @@ impl Engine {
         mut sink: impl Sink,
     ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
-        let (start, cpu) = (Instant::now(), process_cpu());
-        let mut publisher = Publisher::new(self.monitor.clone());
+        let clock = RunClock::start();
+        let mut publisher = Publisher::new(self.monitor.clone(), clock);
         let mut merger = Merger::new(&self.config.tables, self.config.order, self.config.unmatched);
 
         let (written, ingested, shards) = scope(|scope| {
             let Threads { ingest, workers, answers, returns } = self.start(scope, tables, source)?;
-            let writing = || write(&mut merger, answers, &returns, &mut sink, &mut publisher);
+            let writing = || write(&mut merger, answers, &returns, &mut sink, &mut publisher, &self.stop);
             let written = catch_unwind(AssertUnwindSafe(writing));
             if !matches!(written, Ok(Ok(()))) {
                 // A source that waits for input would not notice otherwise.
                 self.stop.request();
             }
             let shards: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
-            if shards.iter().any(Result::is_err) {
-                self.stop.request();
-            }
             Ok::<_, EngineError>((written, ingest.join(), shards))
         })?;
 
@@ -112,15 +108,10 @@ impl Engine {
         add_loaded(&mut ledger, &ingested);
         ledger.check()?;
         publisher.publish(&ledger);
-        let finished = catch_unwind(AssertUnwindSafe(|| sink.finish()));
+        let end = if ingested.interrupted { End::Interrupted } else { End::Complete };
+        let finished = catch_unwind(AssertUnwindSafe(|| sink.finish(end)));
         joined(finished, Stage::Merger)?.map_err(EngineError::Sink)?;
-        Ok(Report {
-            ledger,
-            shards,
-            elapsed: start.elapsed(),
-            cpu: process_cpu().saturating_sub(cpu),
-            interrupted: ingested.interrupted,
-        })
+        Ok(clock.report(ledger, shards, ingested.interrupted))
     }
 
     fn start<'scope, 'env: 'scope>(
@@ -137,7 +128,10 @@ impl Engine {
             let outbox = answer_sender.clone();
             Builder::new()
                 .name(format!("shard-{shard}"))
-                .spawn_scoped(scope, move || work(shard, config, inbox, outbox, spent))
+                .spawn_scoped(scope, move || {
+                    let _guard = StopOnPanic(stop);
+                    work(shard, config, inbox, outbox, spent)
+                })
                 .map_err(EngineError::Thread)
         };
         let workers = config
@@ -151,6 +145,18 @@ impl Engine {
             .spawn_scoped(scope, move || ingest(config, tables, source, outboxes, stop))
             .map_err(EngineError::Thread)?;
         Ok(Threads { ingest, workers, answers, returns })
+    }
+}
+
+/// Asks the run to stop if the thread that holds it panics: a source that waits
+/// for input would keep the others waiting, too.
+struct StopOnPanic<'a>(&'a Stop);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if panicking() {
+            self.0.request();
+        }
     }
 }
 
@@ -173,5 +179,6 @@ fn add_loaded(ledger: &mut Ledger, ingested: &Ingested) {
     for (table, loaded) in ledger.tables.iter_mut().zip(&ingested.loaded) {
         table.rows_loaded += loaded.rows;
         table.duplicates += loaded.duplicates;
+        table.rejected += loaded.rejected;
     }
 }

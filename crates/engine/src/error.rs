@@ -32,7 +32,7 @@ impl fmt::Display for Stage {
 #[non_exhaustive]
 pub enum EngineError {
     /// A source failed.
-    #[error("cannot read the trades")]
+    #[error("cannot read the input")]
     Source(#[source] BoxError),
     /// The source of a table failed.
     #[error("cannot load the table {table}")]

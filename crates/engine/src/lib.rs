@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use tradejoin_engine::{Engine, EngineConfig};
-//! use tradejoin_flow::{BoxError, Sink, Source};
+//! use tradejoin_flow::{BoxError, End, Sink, Source};
 //! use tradejoin_model::{Enriched, Messages, TableSpec};
 //!
 //! struct Nothing;
@@ -27,7 +27,7 @@
 //!     fn write(&mut self, _: &Enriched) -> Result<(), BoxError> {
 //!         Ok(())
 //!     }
-//!     fn finish(&mut self) -> Result<(), BoxError> {
+//!     fn finish(&mut self, _: End) -> Result<(), BoxError> {
 //!         Ok(())
 //!     }
 //! }
@@ -48,5 +48,5 @@ mod stages;
 pub use config::{EngineConfig, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};
-pub use report::{Monitor, Report, ShardReport};
+pub use report::{Monitor, Report, ShardReport, process_cpu};
 pub use tradejoin_merger::{Order, Unmatched};

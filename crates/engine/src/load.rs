@@ -32,6 +32,7 @@ impl Generations {
 pub(crate) struct Loaded {
     pub(crate) rows: u64,
     pub(crate) duplicates: u64,
+    pub(crate) rejected: u64,
 }
 
 /// Reads every table that has a source to its end. A broadcast table becomes a
@@ -75,6 +76,7 @@ pub(crate) fn load(
 
 fn add(generation: &mut KeyedTable, lane: &ChangeLane, loaded: &mut Loaded) {
     loaded.rows += lane.len() as u64;
+    loaded.rejected += lane.rejected;
     for index in 0..lane.len() {
         let applied = generation.apply(lane, index);
         loaded.duplicates += u64::from(applied == Applied::Replaced);

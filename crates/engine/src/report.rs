@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tradejoin_model::{Ledger, ShardIndex};
 
 /// The account of a run at its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What became of every trade. It adds up.
     pub ledger: Ledger,
@@ -39,13 +39,13 @@ pub struct ShardReport {
 /// How far a run has come, for anyone to look at while it goes on: looking
 /// never touches a thread of the run.
 #[derive(Clone, Debug, Default)]
-pub struct Monitor(Arc<ArcSwap<Ledger>>);
+pub struct Monitor(Arc<ArcSwap<Report>>);
 
 impl Monitor {
-    /// The ledger as it stood a moment ago: at most about 50 ms while trades
-    /// flow.
+    /// The report as it stood a moment ago, at most about 50 ms while trades
+    /// flow; without the shards, which report at their end.
     #[must_use]
-    pub fn ledger(&self) -> Arc<Ledger> {
+    pub fn report(&self) -> Arc<Report> {
         self.0.load_full()
     }
 }
@@ -54,14 +54,15 @@ impl Monitor {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     monitor: Monitor,
+    clock: RunClock,
     last: Instant,
 }
 
 impl Publisher {
     const EVERY: Duration = Duration::from_millis(50);
 
-    pub(crate) fn new(monitor: Monitor) -> Self {
-        Self { monitor, last: Instant::now() }
+    pub(crate) fn new(monitor: Monitor, clock: RunClock) -> Self {
+        Self { monitor, clock, last: Instant::now() }
     }
 
     /// Publishes the ledger, unless one was published a moment ago.
@@ -72,13 +73,34 @@ impl Publisher {
     }
 
     pub(crate) fn publish(&mut self, ledger: &Ledger) {
-        self.monitor.0.store(Arc::new(ledger.clone()));
+        let report = self.clock.report(ledger.clone(), Vec::new(), false);
+        self.monitor.0.store(Arc::new(report));
         self.last = Instant::now();
     }
 }
 
-/// Processor time of the process so far.
-pub(crate) fn process_cpu() -> Duration {
+/// When a run started, on the clock and in processor time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunClock {
+    start: Instant,
+    cpu: Duration,
+}
+
+impl RunClock {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now(), cpu: process_cpu() }
+    }
+
+    /// A report of what has happened since the start.
+    pub(crate) fn report(&self, ledger: Ledger, shards: Vec<ShardReport>, interrupted: bool) -> Report {
+        let cpu = process_cpu().saturating_sub(self.cpu);
+        Report { ledger, shards, elapsed: self.start.elapsed(), cpu, interrupted }
+    }
+}
+
+/// Processor time of the whole process so far, its threads together.
+#[must_use]
+pub fn process_cpu() -> Duration {
     clock(rustix::time::ClockId::ProcessCPUTime)
 }
 

@@ -1,6 +1,7 @@
 //! The loops that the threads of a run go round.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tradejoin_flow::{Receiver, Sender, Sink, Source, TableSource};
 use tradejoin_merger::Merger;
@@ -103,6 +104,10 @@ pub(crate) fn work(
     }
 }
 
+/// How long a run that was asked to stop may go on writing what it has read.
+/// What is left then is dropped: deep links must not delay the end.
+const DRAIN: Duration = Duration::from_millis(400);
+
 /// The writing side: merges answers and writes what is complete.
 pub(crate) fn write(
     merger: &mut Merger,
@@ -110,8 +115,14 @@ pub(crate) fn write(
     returns: &[Sender<Answer>],
     sink: &mut impl Sink,
     publisher: &mut Publisher,
+    stop: &Stop,
 ) -> Result<(), EngineError> {
+    let mut stopping: Option<Instant> = None;
     while let Some((routed, answer)) = answers.recv() {
+        if stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > DRAIN {
+            // With the link gone, the others end, too.
+            break;
+        }
         merger.push(routed, answer);
         while let Some(enriched) = merger.pop() {
             if enriched.rows_kept > 0 {

@@ -42,11 +42,20 @@ pub trait Sink: Send {
     fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError>;
 
     /// Completes the output: nothing follows. Called once, at the end of a run
-    /// in which no stage failed, also when it was interrupted.
+    /// in which no stage failed.
     ///
     /// # Errors
     /// If the output cannot be completed.
-    fn finish(&mut self) -> Result<(), BoxError>;
+    fn finish(&mut self, end: End) -> Result<(), BoxError>;
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything that the source has was read and written.
+    Complete,
+    /// It was asked to stop: the output is a part of what it would have been.
+    Interrupted,
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -60,8 +69,8 @@ impl<S: Sink + ?Sized> Sink for &mut S {
         (**self).write(enriched)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        (**self).finish()
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        (**self).finish(end)
     }
 }
 
@@ -70,8 +79,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
         (**self).write(enriched)
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        (**self).finish()
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        (**self).finish(end)
     }
 }
 

@@ -24,5 +24,5 @@
 mod ends;
 mod link;
 
-pub use ends::{BoxError, Sink, Source, TableSource};
+pub use ends::{BoxError, End, Sink, Source, TableSource};
 pub use link::{Depth, Disconnected, Receiver, Sender, link};

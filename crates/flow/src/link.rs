@@ -12,8 +12,8 @@ impl Depth {
 
     /// A depth, or `None` outside `1..=Depth::MAX`.
     #[must_use]
-    pub fn new(depth: usize) -> Option<Self> {
-        (1..=Self::MAX).contains(&depth).then_some(Self(depth))
+    pub const fn new(depth: usize) -> Option<Self> {
+        if 1 <= depth && depth <= Self::MAX { Some(Self(depth)) } else { None }
     }
 
     /// The depth as a number of items.

@@ -98,7 +98,13 @@ impl<T> Lane<T> {
 
     pub(crate) fn finish(self, column: fn(Vec<T>) -> Column) -> ChangeLane {
         let kinds = vec![ChangeKind::Upsert; self.keys.len()];
-        ChangeLane { at_rows: self.at_rows, keys: self.keys, kinds, fields: vec![column(self.values)] }
+        ChangeLane {
+            at_rows: self.at_rows,
+            keys: self.keys,
+            kinds,
+            fields: vec![column(self.values)],
+            rejected: 0,
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn merge(
         } else {
             account.changes += changes;
         }
+        account.rejected += messages.lanes[index].rejected;
         // The columns of the last batch, which had the same tables.
         let mut old: Vec<Column> = old_columns.by_ref().take(table.outputs.len()).collect();
         old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));

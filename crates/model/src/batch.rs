@@ -33,6 +33,8 @@ pub struct ChangeLane {
     /// The new values. What each column is, source and
     /// [`TableSpec`](crate::TableSpec) agree on.
     pub fields: Vec<Column>,
+    /// Rows that were refused while these were read.
+    pub rejected: u64,
 }
 
 impl ChangeLane {
@@ -46,16 +48,6 @@ impl ChangeLane {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.at_rows.is_empty()
-    }
-
-    /// The first `len` changes.
-    fn prefix(&self, len: usize) -> Self {
-        let mut prefix = self.clone();
-        prefix.at_rows.truncate(len);
-        prefix.keys.truncate(len);
-        prefix.kinds.truncate(len);
-        prefix.fields.iter_mut().for_each(|field| field.truncate(len));
-        prefix
     }
 
     fn check(&self, rows: usize) -> Result<(), BatchError> {
@@ -81,7 +73,8 @@ pub struct Messages {
     pub keys: Vec<UInt32Array>,
     /// The changes of each table, by table.
     pub lanes: Arc<[ChangeLane]>,
-    /// Records that were refused while these were read.
+    /// Records that were refused while these were read, but for the rows of
+    /// tables, which their lanes count.
     pub rejected: u64,
     /// Whether these are the rows of tables that are there before the first
     /// trade: the same key twice is then a duplicate, not a new version.
@@ -112,36 +105,8 @@ impl Messages {
     /// How many messages there are: trades, changes and refused records.
     #[must_use]
     pub fn len(&self) -> u64 {
-        let changes: usize = self.lanes.iter().map(ChangeLane::len).sum();
-        (self.trades.num_rows() + changes) as u64 + self.rejected
-    }
-
-    /// The first `len` of these messages, or all if there are fewer. Refused
-    /// records count first, then trades and changes in the order of their
-    /// positions.
-    #[must_use]
-    pub fn prefix(&self, len: u64) -> Self {
-        let rejected = self.rejected.min(len);
-        // Each row with the changes before it, until they would be too many.
-        let mut left = len - rejected;
-        let mut taken = vec![0; self.lanes.len()];
-        let mut rows = 0;
-        loop {
-            for (taken, lane) in taken.iter_mut().zip(self.lanes.iter()) {
-                while left > 0 && lane.at_rows.get(*taken).is_some_and(|&at| at as usize <= rows) {
-                    *taken += 1;
-                    left -= 1;
-                }
-            }
-            if left == 0 || rows == self.trades.num_rows() {
-                break;
-            }
-            rows += 1;
-            left -= 1;
-        }
-        let lanes = self.lanes.iter().zip(taken).map(|(lane, len)| lane.prefix(len)).collect();
-        let keys = self.keys.iter().map(|keys| keys.slice(0, rows)).collect();
-        Self { trades: self.trades.slice(0, rows), keys, lanes, rejected, loading: self.loading }
+        let changes: u64 = self.lanes.iter().map(|lane| lane.len() as u64 + lane.rejected).sum();
+        self.trades.num_rows() as u64 + changes + self.rejected
     }
 
     /// Whether there is no message at all.
@@ -178,12 +143,6 @@ impl Sequencer {
         self.next_index = self.next_index.next();
         self.next_position.0 += batch.messages.len();
         batch
-    }
-
-    /// The position that the next message will have.
-    #[must_use]
-    pub fn next_position(&self) -> Position {
-        self.next_position
     }
 }
 
@@ -234,6 +193,7 @@ mod tests {
             keys,
             kinds,
             fields: vec![Column::Integers(vec![1; at_rows.len()])],
+            rejected: 0,
         }
     }
 
@@ -242,30 +202,6 @@ mod tests {
         let trades = RecordBatch::try_from_iter([("instrument_id", Arc::new(ids.clone()) as ArrayRef)]);
         let keys = vec![ids; lanes.len()];
         Messages::new(trades.expect("one column"), keys, lanes.iter().map(|at_rows| lane(at_rows)).collect())
-    }
-
-    #[test]
-    fn a_prefix_ends_at_any_message() {
-        // In order: a0 T0 a1 b1 T1 T2 b3.
-        let messages = messages(3, &[&[0, 1], &[1, 3]]).expect("valid");
-        let shape = |len| {
-            let prefix = messages.prefix(len);
-            assert_eq!(prefix.len(), len.min(7));
-            (prefix.trades.num_rows(), prefix.lanes[0].len(), prefix.lanes[1].len())
-        };
-        let shapes: Vec<_> = (0..9).map(shape).collect();
-        let expected = [
-            (0, 0, 0),
-            (0, 1, 0),
-            (1, 1, 0),
-            (1, 2, 0),
-            (1, 2, 1),
-            (2, 2, 1),
-            (3, 2, 1),
-            (3, 2, 2),
-            (3, 2, 2),
-        ];
-        assert_eq!(shapes, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Identifiers and counts as newtypes, so that a shard is never mistaken for a row.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZero, NonZeroU32};
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($repr:ty)) => {
@@ -105,6 +105,14 @@ impl ShardCount {
     #[must_use]
     pub fn new(count: u32) -> Option<Self> {
         NonZeroU32::new(count).filter(|n| n.get() <= Self::MAX).map(Self)
+    }
+
+    /// A shard for each core that the process may use, within bounds.
+    #[must_use]
+    pub fn of_cores() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let cores = u32::try_from(cores).unwrap_or(Self::MAX).min(Self::MAX);
+        Self(NonZeroU32::new(cores).unwrap_or(NonZeroU32::MIN))
     }
 
     /// The count as an integer.

@@ -164,6 +164,7 @@ mod tests {
             keys: rows.iter().map(|row| Key(row.0)).collect(),
             kinds: rows.iter().map(|row| row.1).collect(),
             fields: vec![Column::Text(names)],
+            rejected: 0,
         }
     }
 

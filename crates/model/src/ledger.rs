@@ -14,7 +14,7 @@ pub struct Ledger {
     pub unmatched_kept: u64,
     /// Trades that missed in at least one table and were dropped for it.
     pub unmatched_dropped: u64,
-    /// Records that were refused as bad.
+    /// Records that were refused as bad and are no row of a table.
     pub rejected: u64,
     /// The account of each table.
     pub tables: Vec<TableLedger>,
@@ -33,6 +33,8 @@ pub struct TableLedger {
     pub duplicates: u64,
     /// Changes in the stream, each counted once however many shards it went to.
     pub changes: u64,
+    /// Rows that were refused as bad, loaded or in the stream.
+    pub rejected: u64,
 }
 
 impl Ledger {

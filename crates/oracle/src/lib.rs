@@ -63,6 +63,9 @@ impl Oracle {
         self.apply(messages, messages.trades.num_rows() as u32..=u32::MAX);
         self.ledger.rows_read += messages.rejected;
         self.ledger.rejected += messages.rejected;
+        for (table, lane) in self.ledger.tables.iter_mut().zip(messages.lanes.iter()) {
+            table.rejected += lane.rejected;
+        }
         joined
     }
 

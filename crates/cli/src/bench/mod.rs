@@ -5,13 +5,14 @@ mod report;
 mod rows;
 mod stats;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::time::{ClockId, clock_gettime};
 use tradejoin_baseline::Outcome;
+use tradejoin_engine::process_cpu;
 use tradejoin_generator::Mix;
 
 use crate::args::BenchArgs;
@@ -103,11 +104,8 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
         generate_inside: args.generate_inside,
         rows: rows.iter().zip(&timings).map(row).collect(),
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        anstream::print!("{}", report.text());
-    }
+    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
+    anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
     Ok(failure::OK)
 }
 
@@ -143,9 +141,4 @@ fn progress(args: &BenchArgs, rows: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
-}
-
-/// Processor time of the process so far.
-fn process_cpu() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use tradejoin_baseline::{
     Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
 };
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, Sink};
+use tradejoin_flow::{BoxError, End, Sink};
 use tradejoin_model::{Distribution, Enriched, Message, ShardCount, TableSpec};
 
 use crate::args::BenchArgs;
@@ -90,7 +90,7 @@ impl Sink for Digesting {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -23,7 +23,12 @@ fn an_input_that_is_missing_or_no_file_is_66_and_leaves_no_output() {
     }
     let said = folder.fails(66, "run --messages missing.jsonl --output out.csv");
     assert!(said.contains("missing.jsonl") && said.contains("No such file"), "{said}");
-    assert_eq!(folder.names(), ["dir.csv", "instruments.csv", "trades.csv", "users.csv"]);
+    // Whatever its name says of its format.
+    folder.fails(66, "run --trades missing --instruments instruments.csv");
+    fs::create_dir(folder.path("dir")).expect("a folder");
+    let said = folder.fails(66, "run --trades dir --instruments instruments.csv");
+    assert!(said.contains("directory"), "{said}");
+    assert_eq!(folder.names(), ["dir", "dir.csv", "instruments.csv", "trades.csv", "users.csv"]);
 }
 
 #[test]
@@ -38,23 +43,40 @@ fn what_cannot_be_meant_is_2() {
         ("run --trades trades.csv", "--instruments"),
         ("run --instruments instruments.csv", "--trades"),
         ("run --trades - --format csv --instruments -", "standard input"),
-        ("run --workers 0", "1..=1024"),
-        ("run --workers x", "x"),
-        ("run --batch-len 0", "1..="),
-        ("run --queue-depth 0", "1..="),
-        ("run --limit 0", "1.."),
+        ("run --workers 0", "from 1 to 1024"),
+        ("run --workers x", "from 1 to 1024"),
+        ("run --workers -1", "from 1 to 1024"),
+        ("run --workers 1.5", "from 1 to 1024"),
+        ("run --batch-len 0", "from 1 to 1048576"),
+        ("run --queue-depth 0", "from 1 to 65536"),
+        ("run --queue-depth 99999999999999999999", "from 1 to 65536"),
+        ("run --limit 0", "at least 1"),
+        ("run --ids 0", "from 1 to"),
+        ("run --output-format csv", "--output"),
+        ("run --strict", "--strict"),
+        ("run --tables users", "--messages"),
         ("run --mix nonsense", "article-users"),
         ("run --keys zipf", "zipf:EXPONENT"),
         ("run --unknown-share 2", "0 to 1"),
         ("run --distribution orders=broadcast", "orders"),
         ("run --distribution instruments=everywhere", "everywhere"),
         ("run --distribution users=broadcast", "users"),
+        ("run --distribution instruments=broadcast,instruments=partitioned", "twice"),
         ("run --trades trades.csv --instruments instruments.csv --mix article", "--mix"),
         ("run --trades trades.csv --instruments instruments.csv --columns nothing", "instruments.strike"),
+        ("run --trades trades.csv --instruments instruments.csv --output trades.csv", "trades.csv"),
+        (
+            "run --trades trades.csv --instruments instruments.csv --output ./instruments.csv",
+            "instruments.csv",
+        ),
+        ("run --trades trades.csv --instruments instruments.csv --seed 2", "--seed"),
+        ("run --trades trades.csv --instruments instruments.csv --keys zipf:1.2", "--keys"),
         ("run --trades trades.csv --instruments instruments.csv --columns strike,strike", "as NAME"),
         ("run --no-such-flag", "--no-such-flag"),
-        ("bench --workers 0", "1..=1024"),
-        ("bench --messages 0", "1.."),
+        ("bench --workers 0", "from 1 to 1024"),
+        ("bench --messages 0", "at least 1"),
+        ("generate --trades - --instruments -", "two outputs"),
+        ("generate --trades a.csv --users ./a.csv", "two outputs"),
         ("generate", "--output"),
         ("generate --output stream.csv", "JSON Lines"),
         ("", "Usage"),
@@ -185,6 +207,51 @@ fn a_full_disk_is_74() {
         "run --trades trades.csv --instruments instruments.csv --output /dev/full --output-format csv",
     );
     assert!(said.contains("/dev/full"), "{said}");
+    for line in ["completions bash", "bench --messages 1000 --rounds 1", "run --limit 10 --json"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let output = folder.command(line).stdout(full).output().expect("the command runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{line}: {said}");
+        assert!(!said.contains("panicked"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn standard_output_stays_empty_if_the_tables_cannot_be_read() {
+    let folder = Folder::new();
+    folder.put("i.csv", format!("{INSTRUMENTS}x,F,1,2026-03-20,put\n"));
+    let ran = folder.run("run --trades trades.csv --instruments i.csv");
+    assert_eq!((ran.code, ran.stdout.as_str()), (65, ""));
+}
+
+#[test]
+fn refused_rows_of_tables_are_counted_with_their_table() {
+    let folder = Folder::new();
+    folder.put("i.csv", format!("{INSTRUMENTS}x,F,1,2026-03-20,put\n"));
+    for how in ["partitioned", "broadcast"] {
+        let printed = folder.ok(&format!(
+            "run --trades trades.csv --instruments i.csv --output out.csv --on-bad-record skip --json \
+             --distribution instruments={how}"
+        ));
+        let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(summary["rows_read"], 5);
+        assert_eq!(
+            (&summary["outcomes"]["rejected"], &summary["tables"][0]["rejected"]),
+            (&0.into(), &1.into())
+        );
+    }
+    let lines = [
+        r#"{"type":"instrument","instrument_id":1,"ticker":"SPY","strike":200,"expiry":"2024-11-03","option_type":"call"}"#,
+        r#"{"type":"instrument","instrument_id":2,"ticker":"SPY","strike":-1,"expiry":"2024-11-03","option_type":"call"}"#,
+        r#"{"type":"trade","instrument_id":1}"#,
+        r#"{"type":"trade","instrument_id":"x"}"#,
+        "",
+    ];
+    folder.put("m.jsonl", lines.join("\n"));
+    let printed = folder.ok("run --messages m.jsonl --output out.jsonl --on-bad-record skip --json");
+    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(summary["rows_read"], 2);
+    assert_eq!((&summary["outcomes"]["rejected"], &summary["tables"][0]["rejected"]), (&1.into(), &1.into()));
 }
 
 #[test]

@@ -150,6 +150,65 @@ fn no_trades_is_a_header_and_success() {
 }
 
 #[test]
+fn a_file_without_a_byte_has_no_trades() {
+    let folder = Folder::new();
+    for ending in ["csv", "csv.gz", "csv.zst", "jsonl", "jsonl.gz"] {
+        folder.put(&format!("none.{ending}"), "");
+        folder.ok(&format!("run --trades none.{ending} --instruments instruments.csv --output out.csv"));
+        let out = folder.read("out.csv");
+        assert!(out.ends_with(",instrument\n") && out.lines().count() == 1, "{ending}: {out}");
+    }
+}
+
+#[test]
+fn a_limit_counts_records_whatever_the_batches_are() {
+    let folder = Folder::new();
+    let lines: Vec<_> = TRADES.lines().collect();
+    // The second record is bad, and so is what stands behind the limit.
+    let rows = [lines[0], lines[1], "x,y", lines[2], lines[3], "bad"].join("\n");
+    folder.put("t.csv", rows);
+    let job = "run --trades t.csv --instruments instruments.csv --output out.csv --on-bad-record skip --json";
+    for batch_len in [1, 2, 3, 8_192] {
+        for (limit, rows_read, rejected) in [(1, 1, 0), (2, 2, 1), (3, 3, 1), (9, 5, 2)] {
+            let summary = json(&folder.ok(&format!("{job} --limit {limit} --batch-len {batch_len}")));
+            assert_eq!(summary["rows_read"], rows_read, "{limit} of {batch_len}");
+            assert_eq!(summary["outcomes"]["rejected"], rejected, "{limit} of {batch_len}");
+        }
+    }
+    // What is behind the limit is not looked at.
+    folder.ok("run --trades trades.csv --instruments instruments.csv --output t.parquet --limit 4");
+    let job = "run --trades t.parquet --instruments instruments.csv --output out.csv --json --limit 2 --columns ticker";
+    assert_eq!(json(&folder.ok(job))["rows_read"], 2);
+}
+
+#[test]
+fn a_device_needs_no_ending() {
+    let folder = Folder::new();
+    folder.ok("run --trades trades.csv --instruments instruments.csv --output /dev/null");
+}
+
+#[test]
+fn the_tables_of_a_stream_can_be_named() {
+    let folder = Folder::empty();
+    let mut lines = vec![
+        r#"{"type":"instrument","instrument_id":1,"ticker":"SPY","strike":200,"expiry":"2024-11-03","option_type":"call"}"#;
+        1
+    ];
+    lines.extend(vec![r#"{"type":"trade","instrument_id":1,"user_id":7}"#; 1_100]);
+    lines.push(r#"{"type":"user","user_id":7,"username":"kim"}"#);
+    lines.push(r#"{"type":"trade","instrument_id":1,"user_id":7}"#);
+    folder.put("m.jsonl", lines.join("\n"));
+    let said = folder.fails(65, "run --messages m.jsonl");
+    assert!(said.contains("line 1102") && said.contains("--tables"), "{said}");
+    let printed = folder.ok("run --messages m.jsonl --tables users,instruments");
+    assert_eq!(
+        printed,
+        "{\"instrument_id\":1,\"user_id\":7,\"instrument\":\"SPY241103C00200000\",\"user\":\"kim\"}\n"
+    );
+    assert_eq!(folder.ok("run --messages m.jsonl --tables users --on-bad-record skip").lines().count(), 1);
+}
+
+#[test]
 fn standard_input_and_output_are_files_like_any() {
     let folder = Folder::new();
     for format in ["csv", "jsonl", "parquet", "arrow"] {
@@ -205,7 +264,7 @@ fn a_table_row_can_be_deleted_and_later_rows_win() {
     );
     let ran = folder.run("run --trades trades.csv --instruments i.csv --output out.csv --columns ticker");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 rows of instruments have a key"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 row of instruments has a key"), "{}", ran.stderr);
     let out = folder.read("out.csv");
     assert_eq!(out.lines().count(), 2);
     assert!(out.ends_with(",NEW\n"), "{out}");

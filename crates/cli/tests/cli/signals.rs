@@ -88,6 +88,27 @@ fn an_interrupted_generated_run_still_adds_up() {
 }
 
 #[test]
+fn interrupted_generation_names_its_partial_file() {
+    let folder = Folder::empty();
+    for job in ["generate --output s.jsonl.gz", "generate --trades s.csv --instruments i.csv"] {
+        let mut command = folder.command(&format!("{job} --limit 1000000000000"));
+        let child = command.stderr(Stdio::piped()).spawn().expect("the command starts");
+        while !folder.names().iter().any(|name| name.starts_with("s.")) {
+            std::thread::yield_now();
+        }
+        interrupt(&child);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(said.contains(".partial"), "{said}");
+        folder.names().iter().filter(|name| name.starts_with("s.")).for_each(|name| {
+            assert!(name.ends_with(".partial"), "{name}");
+            std::fs::remove_file(folder.path(name)).expect("removed");
+        });
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let folder = Folder::empty();
     folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");

@@ -16,6 +16,7 @@ use tradejoin_connectors::{
     OutputOptions, ReadError, TableKind, TableOptions, TableReader, TradeReader, TradesOptions, open_table,
     open_trades,
 };
+use tradejoin_flow::End;
 use tradejoin_model::{ChangeLane, Column, Enriched, Messages};
 
 pub(crate) struct Files(TempDir);
@@ -55,7 +56,7 @@ pub(crate) fn skipping(path: &Path) -> (InputOptions, BadRecords) {
 }
 
 pub(crate) fn trades(input: InputOptions, fields: Fields) -> Result<TradeReader, OpenError> {
-    open_trades(TradesOptions { input, key_columns: vec!["instrument_id".to_owned()], fields })
+    open_trades(TradesOptions { input, limit: None, key_columns: vec!["instrument_id".to_owned()], fields })
 }
 
 pub(crate) fn table(input: InputOptions, kind: TableKind) -> Result<TableReader, OpenError> {
@@ -90,7 +91,7 @@ pub(crate) fn convert(from: &Path, to: &Path) {
     while let Some(messages) = reader.read().expect("good rows") {
         output.write_batch(&messages.trades).expect("written");
     }
-    output.complete().expect("complete");
+    output.close(End::Complete).expect("complete");
 }
 
 pub(crate) fn create(to: &Path, reader: &TradeReader, added: Vec<AddedColumn>) -> Output {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
-use tradejoin_flow::{BoxError, Sink, Source};
+use tradejoin_flow::{BoxError, End, Sink, Source};
 use tradejoin_model::{Column, Distribution, Enriched, Messages, TextColumn};
 
 use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
@@ -49,7 +49,7 @@ impl<F: FnMut() -> Result<(), BoxError> + Send> Sink for Third<F> {
         if self.0 == 3 { (self.1)() } else { Ok(()) }
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         panic!("a failed run is not finished");
     }
 }
@@ -106,6 +106,27 @@ fn a_worker_that_panics_is_named() {
 }
 
 #[test]
+fn a_worker_that_panics_stops_a_source_that_waits() {
+    let case = case(50);
+    let mut blocks = case.blocks();
+    let mut names = TextColumn::default();
+    names.push(Some("not an option"));
+    let mut lanes = blocks[0].lanes.to_vec();
+    lanes[0].fields = vec![Column::Text(names)];
+    blocks[0].lanes = lanes.into();
+    let engine = case.engine();
+    let stop = engine.stop();
+    let source = Then(Rest::new(blocks), move || {
+        while !stop.is_requested() {
+            std::thread::yield_now();
+        }
+        Ok(None)
+    });
+    let error = engine.run((0..TABLES).map(|_| None).collect(), source, Collect(Arc::default()));
+    assert!(matches!(error, Err(EngineError::Panicked { stage: Stage::Worker(_), .. })), "{error:?}");
+}
+
+#[test]
 fn a_panic_at_either_end_is_named() {
     let case = case(500);
     let source = Then(Rest::new(case.blocks()), || panic!("at the source"));
@@ -142,5 +163,5 @@ fn a_stopped_run_completes_what_it_has_read_and_adds_up() {
     let report = engine.run(loads, source, Collect(Arc::clone(&rows))).expect("a clean stop");
     assert!(report.interrupted);
     assert_eq!(report.ledger.rows_written(), rows.lock().expect("not poisoned").len() as u64);
-    assert_eq!(*engine.monitor().ledger(), report.ledger, "the last state is published");
+    assert_eq!(engine.monitor().report().ledger, report.ledger, "the last state is published");
 }

@@ -6,7 +6,7 @@ use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::U
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
-use tradejoin_flow::{BoxError, Depth, Sink, Source, TableSource};
+use tradejoin_flow::{BoxError, Depth, End, Sink, Source, TableSource};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
     Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
@@ -243,7 +243,7 @@ impl Sink for Collect {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -1,0 +1,114 @@
+//! Where the enriched trades of a run go, and where its summary does.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use arrow_schema::SchemaRef;
+use tradejoin_connectors::{AddedColumn, Encoding, Fields, Format, Location, Output, OutputOptions};
+
+use crate::args::{ReportArgs, RunArgs};
+use crate::failure::UsageError;
+use crate::plan;
+use crate::sample::Sample;
+use crate::summary::Summary;
+
+/// Where the enriched trades go.
+pub(crate) struct Destination {
+    /// `None` for nowhere.
+    location: Option<Location>,
+    encoding: Encoding,
+}
+
+impl Destination {
+    pub(crate) fn new(args: &RunArgs) -> anyhow::Result<Self> {
+        let is_read = args.input.trades.is_some() || args.input.messages.is_some();
+        let location = match &args.output {
+            Some(path) => Some(Location::of_argument(path)),
+            None if is_read => Some(Location::Standard),
+            None => None,
+        };
+        let encoding = match (&location, &args.output_format) {
+            (Some(location), forced) => {
+                plan::output(location, forced.as_deref(), Encoding::plain(Self::text_format(args)?))?
+            }
+            (None, None) => Encoding::plain(Format::Csv),
+            (None, Some(_)) => {
+                let text =
+                    "--output-format without an output: generated trades go nowhere unless --output says so";
+                return Err(UsageError(text.to_owned()).into());
+            }
+        };
+        Ok(Self { location, encoding })
+    }
+
+    /// The text format for an output that has no name to go by: JSON Lines if
+    /// the trades are, else CSV.
+    fn text_format(args: &RunArgs) -> anyhow::Result<Format> {
+        let input = &args.input;
+        let format = match (&input.format, &input.trades) {
+            (Some(format), _) => format.parse::<Encoding>()?.format,
+            (None, Some(trades)) => Encoding::of_path(trades).map_or(Format::Csv, |encoding| encoding.format),
+            (None, None) if input.messages.is_some() => Format::JsonLines,
+            (None, None) => Format::Csv,
+        };
+        Ok(if format == Format::JsonLines { Format::JsonLines } else { Format::Csv })
+    }
+
+    /// Refuses an output that is one of the files that are read.
+    pub(crate) fn check_against(&self, inputs: &[&Path]) -> anyhow::Result<()> {
+        let Some(Location::Path(output)) = &self.location else { return Ok(()) };
+        match inputs.iter().find(|input| plan::is_same_file(input, output)) {
+            None => Ok(()),
+            Some(input) => {
+                let text = format!("the output would take the place of an input, {}", input.display());
+                Err(UsageError(text).into())
+            }
+        }
+    }
+
+    /// What is to be made of the fields of trades that come as text.
+    pub(crate) fn fields(&self) -> Fields {
+        if self.encoding.format.is_text() { Fields::AsText } else { Fields::Typed }
+    }
+
+    pub(crate) fn create(
+        &self,
+        schema: SchemaRef,
+        added: Vec<AddedColumn>,
+    ) -> anyhow::Result<Option<Output>> {
+        let Some(location) = self.location.clone() else { return Ok(None) };
+        Ok(Some(Output::create(OutputOptions { location, encoding: self.encoding, schema, added })?))
+    }
+
+    /// Whether the trades go to standard output, so that nothing else can.
+    pub(crate) fn is_standard(&self) -> bool {
+        self.location == Some(Location::Standard)
+    }
+
+    /// Prints the summary: to standard output, or if the trades go there, to
+    /// standard error.
+    pub(crate) fn show(
+        &self,
+        report: ReportArgs,
+        summary: &Summary,
+        sample: Option<&Sample>,
+    ) -> anyhow::Result<()> {
+        let is_taken = self.is_standard();
+        let mut text = String::new();
+        if report.json {
+            text = summary.json()? + "\n";
+        } else if !report.quiet && (!is_taken || std::io::stderr().is_terminal()) {
+            if let Some(table) = sample.filter(|_| !is_taken).and_then(Sample::table) {
+                text = format!("{table}\n\n");
+            }
+            text += &summary.text();
+        }
+        let written = if is_taken {
+            anstream::stderr().write_all(text.as_bytes())
+        } else {
+            anstream::stdout().write_all(text.as_bytes())
+        };
+        written.context("cannot print the summary")
+    }
+}

@@ -1,0 +1,210 @@
+//! What a run reads: everything that is open before the first trade.
+
+use std::path::Path;
+
+use arrow_schema::SchemaRef;
+use tradejoin_connectors::{
+    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, Selection, TableColumns, TableKind,
+    TableOptions, TradesOptions, open_messages, open_table, open_trades, select_outputs,
+};
+use tradejoin_engine::Stop;
+use tradejoin_flow::{Source, TableSource};
+use tradejoin_generator::{GeneratedSource, Mix};
+use tradejoin_model::TableSpec;
+
+use crate::args::RunArgs;
+use crate::destination::Destination;
+use crate::failure::UsageError;
+use crate::plan;
+use crate::watch::Progress;
+
+/// The inputs of a run, open.
+pub(crate) struct Job {
+    pub(crate) tables: Vec<TableSpec>,
+    pub(crate) loads: Vec<Option<Box<dyn TableSource>>>,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) progress: Progress,
+    /// The trades' own columns, and what the output adds.
+    pub(crate) schema: SchemaRef,
+    pub(crate) added: Vec<AddedColumn>,
+    pub(crate) bad_records: BadRecords,
+}
+
+impl Job {
+    /// Opens what the arguments name.
+    pub(crate) fn open(args: &RunArgs, destination: &Destination, stop: &Stop) -> anyhow::Result<Self> {
+        check(args)?;
+        let input = &args.input;
+        let paths = [&input.trades, &input.instruments, &input.users, &input.messages];
+        let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
+        destination.check_against(&paths)?;
+        match (&input.trades, &input.messages) {
+            (Some(trades), _) => files(args, trades, destination, stop),
+            (None, Some(messages)) => interleaved(args, messages, destination, stop),
+            (None, None) => generated(args),
+        }
+    }
+}
+
+/// Refuses combinations of inputs that make no sense.
+fn check(args: &RunArgs) -> anyhow::Result<()> {
+    let input = &args.input;
+    let tables = [&input.instruments, &input.users];
+    let usage = |text: &str| Err(UsageError(text.to_owned()).into());
+    if input.trades.is_none() && tables.iter().any(|table| table.is_some()) {
+        return usage("a table without trades: give --trades");
+    }
+    if input.trades.is_some() && tables.iter().all(|table| table.is_none()) {
+        return usage("trades without a table to join them with: give --instruments, --users or both");
+    }
+    let files = [&input.trades, &input.instruments, &input.users];
+    if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
+        return usage("standard input can be read once: one of the files may be -");
+    }
+    if input.strict && input.trades.is_none() {
+        return usage("--strict is for the tables beside --trades, and there are none");
+    }
+    let is_read = input.trades.is_some() || input.messages.is_some();
+    match args.stream.generator_flag().filter(|_| is_read) {
+        Some(flag) => usage(&format!("{flag} is for generated streams, and this one is read")),
+        None => Ok(()),
+    }
+}
+
+/// A generated stream, all of whose tables come with it.
+fn generated(args: &RunArgs) -> anyhow::Result<Job> {
+    let stream = plan::stream(&args.stream, Mix::article())?;
+    let tables = plan::generated_tables(&stream.config().mix);
+    let kinds = [TableKind::Instruments, TableKind::Users];
+    let offers: Vec<_> =
+        kinds[..tables.len()].iter().map(|&kind| TableColumns { kind, columns: vec![] }).collect();
+    let schema = tradejoin_model::trade_schema();
+    let Selection { tables, added } = select(&offers, &schema, args)?;
+    let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
+    let workers = plan::workers(args.engine.workers)?;
+    let batch_len = plan::batch_len(args.engine.batch_len, workers);
+    let source = GeneratedSource::new(stream, 0..limit, batch_len, plan::blocks_ahead());
+    Ok(Job {
+        loads: tables.iter().map(|_| None).collect(),
+        tables: tables.into_iter().map(|table| table.spec).collect(),
+        progress: Progress::Messages(source.progress(), limit),
+        source: Box::new(source),
+        schema,
+        added,
+        bad_records: BadRecords::default(),
+    })
+}
+
+/// Trades and tables in files of their own.
+fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) -> anyhow::Result<Job> {
+    let format = args.input.format.as_deref();
+    let trades = plan::input(trades, format, None)?;
+    let shared = Shared::new(args, stop, &trades)?;
+    let paths = [(TableKind::Instruments, &args.input.instruments), (TableKind::Users, &args.input.users)];
+    let paths = paths.into_iter().filter_map(|(kind, path)| Some((kind, path.as_deref()?)));
+    let mut readers = Vec::new();
+    for (kind, path) in paths {
+        let input = shared.apply(plan::input(path, None, format)?);
+        readers.push(open_table(TableOptions { input, kind, strict: args.input.strict })?);
+    }
+    let key_columns = readers.iter().map(|reader| reader.kind().key_column().to_owned()).collect();
+    let trades = open_trades(TradesOptions {
+        input: shared.apply(trades),
+        limit: args.stream.limit,
+        key_columns,
+        fields: destination.fields(),
+    })?;
+    let offers: Vec<_> = readers
+        .iter()
+        .map(|reader| TableColumns { kind: reader.kind(), columns: reader.columns().to_vec() })
+        .collect();
+    let schema = trades.schema();
+    let Selection { tables, added } = select(&offers, &schema, args)?;
+    readers.iter_mut().zip(&tables).for_each(|(reader, table)| reader.load(&table.fields));
+    Ok(Job {
+        tables: tables.into_iter().map(|table| table.spec).collect(),
+        loads: readers.into_iter().map(|reader| Some(Box::new(reader) as Box<dyn TableSource>)).collect(),
+        source: Box::new(trades),
+        progress: Progress::Bytes(shared.progress),
+        schema,
+        added,
+        bad_records: shared.bad_records,
+    })
+}
+
+/// Trades and table changes in one stream.
+fn interleaved(
+    args: &RunArgs,
+    messages: &Path,
+    destination: &Destination,
+    stop: &Stop,
+) -> anyhow::Result<Job> {
+    let format = args.input.format.as_deref();
+    let input = plan::input(messages, format, Some("jsonl"))?;
+    if input.encoding.format != Format::JsonLines {
+        return Err(UsageError(
+            "--messages are JSON Lines: .jsonl or .ndjson, also with .gz or .zst".to_owned(),
+        )
+        .into());
+    }
+    let shared = Shared::new(args, stop, &input)?;
+    let mut reader = open_messages(MessagesOptions {
+        input: shared.apply(input),
+        limit: args.stream.limit,
+        tables: args.input.table_kinds(),
+        fields: destination.fields(),
+    })?;
+    let offers: Vec<_> = reader.tables().map(TableColumns::of_messages).collect();
+    let schema = reader.schema();
+    let Selection { tables, added } = select(&offers, &schema, args)?;
+    tables.iter().enumerate().for_each(|(index, table)| reader.load(index, &table.fields));
+    Ok(Job {
+        loads: tables.iter().map(|_| None).collect(),
+        tables: tables.into_iter().map(|table| table.spec).collect(),
+        source: Box::new(reader),
+        progress: Progress::Bytes(shared.progress),
+        schema,
+        added,
+        bad_records: shared.bad_records,
+    })
+}
+
+/// Selects what the tables add. A comma separates columns, so names are trimmed.
+fn select(offers: &[TableColumns], schema: &SchemaRef, args: &RunArgs) -> anyhow::Result<Selection> {
+    let requested: Vec<String> = args.columns.iter().map(|column| column.trim().to_owned()).collect();
+    let trade_columns = schema.fields().iter().map(|field| field.name().as_str());
+    Ok(select_outputs(offers, trade_columns, &requested)?)
+}
+
+/// What all inputs of a job have in common.
+struct Shared {
+    batch_len: usize,
+    on_bad_record: tradejoin_connectors::OnBadRecord,
+    bad_records: BadRecords,
+    progress: tradejoin_connectors::Progress,
+    stop: Stop,
+}
+
+impl Shared {
+    fn new(args: &RunArgs, stop: &Stop, input: &InputOptions) -> anyhow::Result<Self> {
+        let workers = plan::workers(args.engine.workers)?;
+        Ok(Self {
+            batch_len: plan::batch_len(args.engine.batch_len, workers),
+            on_bad_record: args.input.on_bad_record.into(),
+            bad_records: input.bad_records.clone(),
+            progress: input.progress.clone(),
+            stop: stop.clone(),
+        })
+    }
+
+    fn apply(&self, input: InputOptions) -> InputOptions {
+        InputOptions {
+            batch_len: self.batch_len,
+            on_bad_record: self.on_bad_record,
+            bad_records: self.bad_records.clone(),
+            progress: self.progress.clone(),
+            stop: Some(self.stop.flag()),
+            ..input
+        }
+    }
+}
