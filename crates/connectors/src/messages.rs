@@ -181,7 +181,7 @@ impl MessageReader {
         } else {
             Reason::MessageType([&[TRADE], &types[..]].concat().join(", "))
         };
-        Err((None, Flaw::cell(TYPE, ty.unwrap_or_default(), reason)))
+        Err((None, Flaw::cell(TYPE, &kind, reason)))
     }
 }
 
