@@ -172,6 +172,11 @@ fn interleaved(
 /// Selects what the tables add. A comma separates columns, so names are trimmed.
 fn select(offers: &[TableColumns], schema: &SchemaRef, args: &RunArgs) -> anyhow::Result<Selection> {
     let requested: Vec<String> = args.columns.iter().map(|column| column.trim().to_owned()).collect();
+    if requested.iter().any(|column| column.is_empty() || column.ends_with(" as")) {
+        let text =
+            "--columns has an empty name: write NAME, TABLE.NAME or \"NAME as OTHER\", separated by commas";
+        return Err(UsageError(text.to_owned()).into());
+    }
     let trade_columns = schema.fields().iter().map(|field| field.name().as_str());
     Ok(select_outputs(offers, trade_columns, &requested)?)
 }

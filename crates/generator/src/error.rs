@@ -20,8 +20,11 @@ pub enum GeneratorError {
         /// The part.
         part: String,
     },
+    /// A part of a custom mix that stands there twice.
+    #[error("{0} stands twice in a custom mix")]
+    MixKeyTwice(String),
     /// A share outside 0 to 1, or shares that exceed 1 together.
-    #[error("the share of {what} is {share}, but shares are 0 to 1, and 1 together at most")]
+    #[error("the share of {what} is {share}, but shares are 0 to 1, together, too")]
     Share {
         /// What it is the share of.
         what: &'static str,

@@ -110,9 +110,13 @@ impl Mix {
 
     fn check(self) -> Result<Self, GeneratorError> {
         for (what, share) in [("users", self.users), ("instruments", self.instruments)] {
-            if !(0.0..=1.0).contains(&share) || self.users + self.instruments > 1.0 {
+            if !(0.0..=1.0).contains(&share) {
                 return Err(GeneratorError::Share { what, share });
             }
+        }
+        let share = self.users + self.instruments;
+        if share > 1.0 {
+            return Err(GeneratorError::Share { what: "users and instruments together", share });
         }
         Ok(self)
     }
@@ -126,8 +130,8 @@ impl FromStr for Mix {
     /// `first-users=every`, separated by commas.
     ///
     /// # Errors
-    /// If the name is not known, a part cannot be read, or a share is outside 0
-    /// to 1.
+    /// If the name is not known, a part cannot be read or stands twice, or a
+    /// share is outside 0 to 1.
     fn from_str(text: &str) -> Result<Self, GeneratorError> {
         match text {
             "article" => return Ok(Self::article()),
@@ -139,9 +143,14 @@ impl FromStr for Mix {
         let parts =
             text.strip_prefix("custom:").ok_or_else(|| GeneratorError::UnknownMix(text.to_owned()))?;
         let mut mix = Self::named(text, Preamble::Drawn(0), Preamble::Drawn(0), 0.0, 0.0);
+        let mut keys = Vec::new();
         for part in parts.split(',') {
             let wrong = || GeneratorError::MixPart { part: part.to_owned() };
             let (key, value) = part.split_once('=').ok_or_else(wrong)?;
+            if keys.contains(&key) {
+                return Err(GeneratorError::MixKeyTwice(key.to_owned()));
+            }
+            keys.push(key);
             let share = || value.parse::<f64>().map_err(|_| wrong());
             let preamble = || match value {
                 "every" => Ok(Preamble::Every),
@@ -186,6 +195,8 @@ mod tests {
         ] {
             assert!(matches!(part.parse::<Mix>(), Err(GeneratorError::MixPart { .. })), "{part}");
         }
+        let twice = "custom:users=0.1,users=0.2".parse::<Mix>();
+        assert!(matches!(twice, Err(GeneratorError::MixKeyTwice(_))));
         for share in ["instruments=1.1", "instruments=-0.1", "instruments=nan", "instruments=0.6,users=0.6"] {
             let text = format!("custom:{share}");
             assert!(matches!(text.parse::<Mix>(), Err(GeneratorError::Share { .. })), "{share}");

@@ -115,6 +115,7 @@ pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, ParseFieldError> {
     } else {
         Decimal::from_str_exact(text).map_err(|error| match error {
             rust_decimal::Error::Underflow => ParseFieldError::TooManyDecimals { scale },
+            _ if is_number(text) => ParseFieldError::DecimalTooLarge,
             _ => ParseFieldError::NotADecimal,
         })?
     };
@@ -124,6 +125,14 @@ pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, ParseFieldError> {
     };
     // A mantissa has 96 bits and `missing` is at most 9: no overflow.
     Ok(value.mantissa() * 10_i128.pow(missing))
+}
+
+/// Whether `text` is digits with at most a sign in front and a point among them.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    digits.bytes().any(|b| b.is_ascii_digit())
+        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && digits.bytes().filter(|&b| b == b'.').count() <= 1
 }
 
 /// Writes `units` × 10^-`scale` exactly, in the fewest characters.

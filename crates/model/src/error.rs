@@ -18,6 +18,9 @@ pub enum ParseFieldError {
     /// Not a decimal number.
     #[error("not a decimal number")]
     NotADecimal,
+    /// A decimal beyond about 7.9 × 10²⁸.
+    #[error("a decimal has at most 28 digits")]
+    DecimalTooLarge,
     /// A decimal with more digits after the point than its unit has.
     #[error("more than {scale} digits after the point; values are never rounded")]
     TooManyDecimals {
