@@ -7,12 +7,15 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, Strin
 use arrow_cast::cast;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow_schema::{
+    ArrowError, DECIMAL64_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema, SchemaRef,
+};
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use tradejoin_model::ColumnType;
 
 use crate::render::Cells;
@@ -94,6 +97,19 @@ fn plain_array(array: &ArrayRef, field: &Field, to: &DataType) -> Result<ArrayRe
     if array.data_type() == to { Ok(Arc::clone(array)) } else { cast(array, to) }
 }
 
+/// Whether Parquet has the type as byte arrays of one length: decimals that do
+/// not fit 64 bits, among others.
+fn is_fixed_length(ty: &DataType) -> bool {
+    match ty {
+        DataType::Decimal128(precision, _) => *precision > DECIMAL64_MAX_PRECISION,
+        DataType::Decimal256(..)
+        | DataType::FixedSizeBinary(_)
+        | DataType::Interval(_)
+        | DataType::Float16 => true,
+        _ => false,
+    }
+}
+
 /// A Parquet file.
 pub(crate) struct ParquetEncoder {
     shape: Shape,
@@ -104,9 +120,15 @@ impl ParquetEncoder {
     pub(crate) fn new(shape: Shape, packer: Packer) -> Result<Self, ParquetError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_LEN))
-            .build();
-        let writer = ArrowWriter::try_new(packer, Arc::clone(&shape.schema), Some(properties))?;
+            .set_max_row_group_row_count(Some(ROW_GROUP_LEN));
+        let fixed = shape.schema.fields().iter().filter(|field| is_fixed_length(field.data_type()));
+        // The library's smallest and largest value of such a column share the
+        // memory of the whole block that they are from, until the file's end.
+        let properties = fixed.fold(properties, |properties, field| {
+            let column = ColumnPath::new(vec![field.name().clone()]);
+            properties.set_column_statistics_enabled(column, EnabledStatistics::None)
+        });
+        let writer = ArrowWriter::try_new(packer, Arc::clone(&shape.schema), Some(properties.build()))?;
         Ok(Self { shape, writer })
     }
 
