@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tradejoin_benches::Feed;
-use tradejoin_merger::{Merger, Order, Unmatched};
-use tradejoin_model::{Answer, Batch, Distribution, Routed, Sequencer, ShardCount, TableSpec};
+use tradejoin_merger::{Merger, Unmatched};
+use tradejoin_model::{
+    Answer, Batch, BatchIndex, Messages, Position, Routed, ShardCount, ShardIndex, TableSpec,
+};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
@@ -27,44 +29,43 @@ struct Input {
 
 impl Input {
     fn new(feed: &Feed, shards: ShardCount) -> Self {
-        let router = Router::new(shards, vec![Distribution::Partitioned]);
-        let mut sequencer = Sequencer::default();
-        let number = |block: &_| sequencer.number(Arc::new(Clone::clone(block)));
-        let batches: Vec<Batch> = feed.blocks.iter().map(number).collect();
-        let routed = batches.iter().map(|batch| Arc::new(router.route(batch.clone(), &[None]))).collect();
-        Self { tables: vec![TableSpec::instruments()], shards, router, batches, routed }
+        let tables = vec![TableSpec::instruments()];
+        let router = Router::new(shards, tables.clone());
+        let number = |(index, block): (u64, &Messages)| Batch {
+            index: BatchIndex(index),
+            messages: Arc::new(block.clone()),
+        };
+        let batches: Vec<Batch> = (0..).zip(&feed.blocks).map(number).collect();
+        let route = |batch: &Batch| Arc::new(router.route(batch.clone(), &[None], ShardIndex(0)));
+        let routed = batches.iter().map(route).collect();
+        Self { tables, shards, router, batches, routed }
     }
 
     fn workers(&self) -> Vec<Worker> {
         self.shards.shards().map(|shard| Worker::new(shard, &self.tables)).collect()
     }
 
-    /// All answers of all shards, in the order of the batches.
-    fn answers(&self) -> Vec<(Arc<Routed>, Answer)> {
+    /// The answers of all shards to each batch.
+    fn answers(&self) -> Vec<Vec<Answer>> {
         let mut workers = self.workers();
-        let answers = |routed: &Arc<Routed>| -> Vec<_> {
-            let is_answered = |worker: &Worker| routed.is_answered_by(worker.shard());
-            workers
-                .iter_mut()
-                .map(|worker| (is_answered(worker), worker.step(routed, Answer::default())))
-                .filter(|(is_answered, _)| *is_answered)
-                .map(|(_, answer)| (Arc::clone(routed), answer))
-                .collect()
+        let answers = |routed: &Arc<Routed>| {
+            let step = |worker: &mut Worker| worker.step(routed, Answer::default());
+            workers.iter_mut().map(step).filter(|answer| routed.is_answered_by(answer.shard)).collect()
         };
-        self.routed.iter().flat_map(answers).collect()
+        self.routed.iter().map(answers).collect()
     }
 
     /// Merges all answers, and gives how many trades were enriched.
-    fn merge(&self, answers: Vec<(Arc<Routed>, Answer)>) -> u64 {
-        let mut merger = Merger::new(&self.tables, Order::Input, Unmatched::Drop);
-        for (routed, answer) in answers {
-            merger.push(routed, answer);
-            while let Some(enriched) = merger.pop() {
-                merger.recycle(black_box(enriched).columns);
-                while merger.pop_spent().is_some() {}
-            }
+    fn merge(&self, answers: Vec<Vec<Answer>>) -> u64 {
+        let mut merger = Merger::new(&self.tables, Unmatched::Drop);
+        let mut enriched = 0;
+        for (routed, answers) in self.routed.iter().zip(answers) {
+            let (batch, account) = merger.merge(routed, Position(0), answers);
+            merger.recycle(black_box(batch).columns);
+            while merger.take_spent().is_some() {}
+            enriched += account.enriched;
         }
-        merger.ledger().enriched
+        enriched
     }
 }
 
@@ -82,7 +83,7 @@ fn stages(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(input.shards.get()), input, |b, input| {
             b.iter(|| {
                 for batch in &input.batches {
-                    black_box(input.router.route(batch.clone(), &[None]));
+                    black_box(input.router.route(batch.clone(), &[None], ShardIndex(0)));
                 }
             });
         });

@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
-use tradejoin_baseline::{Digest, Outcome, Tables, digest_enriched, maps, naive};
+use tradejoin_baseline::{Digest, Outcome, Section, Tables, digest_enriched, maps, naive};
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, End, Sink, Source};
+use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
 use tradejoin_generator::{GeneratedSource, Stream, StreamConfig};
 use tradejoin_model::{Distribution, Enriched, Message, Messages, ShardCount, TableSpec};
 
@@ -41,8 +41,8 @@ impl Feed {
     pub fn article(len: u64, block_len: usize) -> Self {
         let stream = Arc::new(Stream::new(StreamConfig::default()).expect("a valid configuration"));
         let messages: Vec<_> = (0..len).map(|position| stream.message(position)).collect();
-        let mut source = GeneratedSource::new(Arc::clone(&stream), 0..len, block_len, 1);
-        let blocks = std::iter::from_fn(|| source.next().expect("a source without faults")).collect();
+        let source = GeneratedSource::new(Arc::clone(&stream), 0..len, block_len);
+        let blocks = source.made().collect();
         let expected = naive::<maps::Std>(messages.iter().copied(), Tables::Instruments);
         Self { stream, messages, blocks, expected }
     }
@@ -66,8 +66,8 @@ impl Feed {
 struct Shared<'a>(std::slice::Iter<'a, Messages>);
 
 impl Source for Shared<'_> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        Ok(self.0.next().cloned())
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.0.next().cloned().map(Block::from))
     }
 }
 
@@ -76,12 +76,32 @@ impl Source for Shared<'_> {
 pub struct Digesting(pub Digest);
 
 impl Sink for Digesting {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        digest_enriched(enriched, &mut self.0);
+    type Piece = Section;
+    type Encoder = Sections;
+
+    fn encoder(&self) -> Sections {
+        Sections
+    }
+
+    fn write(&mut self, section: &mut Section) -> Result<(), BoxError> {
+        self.0.append(section);
         Ok(())
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Digests batches where they are joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Sections;
+
+impl Encode for Sections {
+    type Piece = Section;
+
+    fn encode(&mut self, enriched: &Enriched, section: &mut Section) -> Result<(), BoxError> {
+        *section = digest_enriched(enriched);
         Ok(())
     }
 }

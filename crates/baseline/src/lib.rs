@@ -38,7 +38,7 @@ mod digest;
 mod naive;
 mod threads;
 
-pub use digest::{Digest, digest_enriched};
+pub use digest::{Digest, Section, digest_enriched};
 pub use naive::{Outcome, StringMap, Tables, naive};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};
 

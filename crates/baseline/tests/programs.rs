@@ -146,8 +146,13 @@ fn rows_and_columns_have_one_digest() {
                 .collect();
             let mut digest = Digest::default();
             let users: &[&str] = if with_users { &users } else { &[] };
-            digest_enriched(&enriched(&trades, [&symbols, users], kept.clone()), &mut digest);
+            let section = digest_enriched(&enriched(&trades, [&symbols, users], kept.clone()));
+            digest.append(&section);
             assert_eq!(digest, expected(&rows, 0).digest);
+            // Once more behind itself: the order counts, where it is cut does not.
+            digest.append(&section);
+            let twice = [rows.clone(), rows].concat();
+            assert_eq!(digest, expected(&twice, 0).digest);
         }
     }
 }

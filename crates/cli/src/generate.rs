@@ -7,7 +7,7 @@ use tradejoin_connectors::{
     Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, TableKind, TableWriter,
     WriteError,
 };
-use tradejoin_flow::{BoxError, End, Source, TableSource};
+use tradejoin_flow::{BoxError, End, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix, ReferenceRows, Stream};
 use tradejoin_model::{Messages, trade_schema};
 
@@ -66,12 +66,12 @@ fn interleaved(args: &GenerateArgs, output: &Path, signals: &Signals) -> anyhow:
     kinds.extend(stream.config().mix.has_users().then_some(TableKind::Users));
     let mut writer = MessageWriter::create(&location, encoding, &trade_schema(), &kinds)?;
     let note = Note::new(signals, writer.handle());
-    let (mut source, bar) = source(args, stream);
+    let (mut messages, bar) = source(args, stream);
     let write = |messages| {
         bar.tick();
         writer.write(&messages)
     };
-    let end = copy(signals, || source.next(), write)?;
+    let end = copy(signals, || Ok(messages.next()), write)?;
     writer.close(end)?;
     Ok(note.at(end))
 }
@@ -99,12 +99,12 @@ fn apart(args: &GenerateArgs, signals: &Signals) -> anyhow::Result<Stopped> {
     let options = OutputOptions { location, encoding, schema: trade_schema(), added: Vec::new() };
     let mut output = Output::create(options)?;
     let note = Note::new(signals, output.handle());
-    let (mut source, bar) = source(args, stream);
+    let (mut messages, bar) = source(args, stream);
     let write = |messages: Messages| {
         bar.tick();
         output.write_batch(&messages.trades)
     };
-    let end = copy(signals, || source.next(), write)?;
+    let end = copy(signals, || Ok(messages.next()), write)?;
     output.close(end)?;
     Ok(note.at(end))
 }
@@ -137,11 +137,11 @@ impl Note {
     }
 }
 
-fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (GeneratedSource, Bar) {
+fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Messages>, Bar) {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
-    let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN, plan::blocks_ahead());
+    let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN);
     let bar = Bar::new(Progress::Messages(source.progress(), limit), args.quiet);
-    (source, bar)
+    (source.made(), bar)
 }
 
 fn destination(path: &Path, args: &GenerateArgs, fallback: Format) -> anyhow::Result<(Location, Encoding)> {

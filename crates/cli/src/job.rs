@@ -83,7 +83,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let workers = plan::workers(args.engine.workers)?;
     let batch_len = plan::batch_len(args.engine.batch_len, workers);
-    let source = GeneratedSource::new(stream, 0..limit, batch_len, plan::blocks_ahead());
+    let source = GeneratedSource::new(stream, 0..limit, batch_len);
     Ok(Job {
         loads: tables.iter().map(|_| None).collect(),
         tables: tables.into_iter().map(|table| table.spec).collect(),

@@ -38,11 +38,6 @@ pub(crate) fn workers(asked: Option<u32>) -> anyhow::Result<ShardCount> {
     }
 }
 
-/// How many blocks are generated at once: two for each core.
-pub(crate) fn blocks_ahead() -> usize {
-    2 * ShardCount::of_cores().as_usize()
-}
-
 /// The engine's settings for `tables`.
 pub(crate) fn engine_config(args: &EngineArgs, mut tables: Vec<TableSpec>) -> anyhow::Result<EngineConfig> {
     distribute(&mut tables, &args.distribution)?;

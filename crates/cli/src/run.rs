@@ -2,7 +2,6 @@
 
 use tradejoin_connectors::{BadRecords, Output, OutputHandle};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
-use tradejoin_flow::Sink;
 
 use crate::args::RunArgs;
 use crate::destination::Destination;
@@ -27,10 +26,6 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let handle = output.as_ref().map(Output::handle);
 
     let bar = Bar::new(job.progress, args.report.quiet || args.report.json);
-    let sink: Box<dyn Sink> = match output {
-        Some(output) => Box::new(output),
-        None => Box::new(Nowhere),
-    };
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
@@ -39,7 +34,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         report: args.report,
     };
     signals.before_the_end(move || last.say());
-    let report = engine.run(job.loads, job.source, sample.of(bar.watch(sink)))?;
+    let (loads, source) = (job.loads, job.source);
+    let report = match output {
+        Some(output) => engine.run(loads, source, sample.of(bar.watch(output)))?,
+        None => engine.run(loads, source, sample.of(bar.watch(Nowhere)))?,
+    };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report);

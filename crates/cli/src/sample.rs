@@ -1,10 +1,11 @@
 //! A few trades before and after, to look at.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use comfy_table::Table;
 use tradejoin_connectors::{AddedColumn, PreviewRow, preview};
-use tradejoin_flow::{BoxError, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
 use crate::summary::plain_table;
@@ -14,7 +15,14 @@ const ROWS: usize = 5;
 
 /// The first enriched trades of a run, as text. Clones are the same sample.
 #[derive(Clone, Debug)]
-pub(crate) struct Sample(Arc<Mutex<Rows>>);
+pub(crate) struct Sample(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    rows: Mutex<Rows>,
+    /// Whether more would not be shown.
+    full: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -23,27 +31,34 @@ struct Rows {
     rows: Vec<PreviewRow>,
 }
 
-/// A sink that keeps a sample of what it passes on.
+/// A sink that keeps a sample of what it passes on, or its encoder.
 pub(crate) struct Sampled<S> {
     sample: Sample,
-    full: bool,
     inner: S,
+}
+
+/// What is written, and what could be shown of it.
+#[derive(Default)]
+pub(crate) struct SampledPiece<P> {
+    names: Vec<String>,
+    rows: Vec<PreviewRow>,
+    inner: P,
 }
 
 impl Sample {
     /// An empty sample of trades to which `added` is added.
     pub(crate) fn new(added: Vec<AddedColumn>) -> Self {
-        Self(Arc::new(Mutex::new(Rows { added, ..Rows::default() })))
+        Self(Arc::new(Shared { rows: Mutex::new(Rows { added, ..Rows::default() }), ..Shared::default() }))
     }
 
     /// A sink that fills this sample on the way to `inner`.
-    pub(crate) fn of<S: Sink>(&self, inner: S) -> Sampled<S> {
-        Sampled { sample: self.clone(), full: false, inner }
+    pub(crate) fn of<S>(&self, inner: S) -> Sampled<S> {
+        Sampled { sample: self.clone(), inner }
     }
 
     /// The trades before and after as a table, or `None` if none was enriched.
     pub(crate) fn table(&self) -> Option<Table> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows();
         if rows.rows.is_empty() {
             return None;
         }
@@ -58,13 +73,18 @@ impl Sample {
 }
 
 impl<S: Sink> Sink for Sampled<S> {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        if !self.full {
-            let mut rows = self.sample.0.lock().unwrap_or_else(PoisonError::into_inner);
-            rows.take(enriched)?;
-            self.full = rows.rows.len() >= ROWS;
+    type Piece = SampledPiece<S::Piece>;
+    type Encoder = Sampled<S::Encoder>;
+
+    fn encoder(&self) -> Self::Encoder {
+        self.sample.of(self.inner.encoder())
+    }
+
+    fn write(&mut self, piece: &mut Self::Piece) -> Result<(), BoxError> {
+        if !piece.rows.is_empty() {
+            self.sample.take(piece);
         }
-        self.inner.write(enriched)
+        self.inner.write(&mut piece.inner)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
@@ -72,11 +92,33 @@ impl<S: Sink> Sink for Sampled<S> {
     }
 }
 
-impl Rows {
-    fn take(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        let fields = enriched.trades().schema();
-        self.names = fields.fields().iter().map(|field| field.name().clone()).collect();
-        self.rows.append(&mut preview(enriched, &self.added, ROWS - self.rows.len())?);
-        Ok(())
+impl<E: Encode> Encode for Sampled<E> {
+    type Piece = SampledPiece<E::Piece>;
+
+    fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError> {
+        piece.rows.clear();
+        if !self.sample.0.full.load(Ordering::Relaxed) {
+            let added = self.sample.rows().added.clone();
+            piece.rows = preview(enriched, &added, ROWS)?;
+            let schema = enriched.trades().schema();
+            piece.names = schema.fields().iter().map(|field| field.name().clone()).collect();
+        }
+        self.inner.encode(enriched, &mut piece.inner)
+    }
+}
+
+impl Sample {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what there is still room for of a piece.
+    fn take<P>(&self, piece: &mut SampledPiece<P>) {
+        let mut sample = self.rows();
+        let room = ROWS - sample.rows.len();
+        sample.rows.extend(piece.rows.drain(..).take(room));
+        sample.names = std::mem::take(&mut piece.names);
+        // Rows of pieces that are encoded meanwhile are left over.
+        self.0.full.store(sample.rows.len() == ROWS, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tradejoin_flow::{BoxError, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
 /// How far a run has come, in the unit that its length is known in.
@@ -80,9 +80,16 @@ pub(crate) struct Watched<'a, S> {
 }
 
 impl<S: Sink> Sink for Watched<'_, S> {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
+    type Piece = S::Piece;
+    type Encoder = S::Encoder;
+
+    fn encoder(&self) -> S::Encoder {
+        self.inner.encoder()
+    }
+
+    fn write(&mut self, piece: &mut S::Piece) -> Result<(), BoxError> {
         self.bar.tick();
-        self.inner.write(enriched)
+        self.inner.write(piece)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
@@ -91,14 +98,30 @@ impl<S: Sink> Sink for Watched<'_, S> {
 }
 
 /// A sink for results that nobody asked to have.
+#[derive(Clone, Copy)]
 pub(crate) struct Nowhere;
 
 impl Sink for Nowhere {
-    fn write(&mut self, _: &Enriched) -> Result<(), BoxError> {
+    type Piece = ();
+    type Encoder = Self;
+
+    fn encoder(&self) -> Self {
+        Self
+    }
+
+    fn write(&mut self, (): &mut ()) -> Result<(), BoxError> {
         Ok(())
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Encode for Nowhere {
+    type Piece = ();
+
+    fn encode(&mut self, _: &Enriched, (): &mut ()) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ const ROW_GROUP_LEN: usize = 131_072;
 
 /// The schema that a file has, and how blocks are brought to it.
 pub(crate) struct Shape {
-    schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
 }
 
 impl Shape {
@@ -39,7 +39,7 @@ impl Shape {
     }
 
     /// The rows of a block that are kept, in the types of the file.
-    fn batch(
+    pub(crate) fn batch(
         &self,
         trades: &RecordBatch,
         added: &[Added<'_>],
@@ -110,83 +110,53 @@ fn is_fixed_length(ty: &DataType) -> bool {
     }
 }
 
-/// A Parquet file.
-pub(crate) struct ParquetEncoder {
-    shape: Shape,
-    writer: ArrowWriter<Packer>,
-}
-
-impl ParquetEncoder {
-    pub(crate) fn new(shape: Shape, packer: Packer) -> Result<Self, ParquetError> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_LEN));
-        let fixed = shape.schema.fields().iter().filter(|field| is_fixed_length(field.data_type()));
-        // The library's smallest and largest value of such a column share the
-        // memory of the whole block that they are from, until the file's end.
-        let properties = fixed.fold(properties, |properties, field| {
-            let column = ColumnPath::new(vec![field.name().clone()]);
-            properties.set_column_statistics_enabled(column, EnabledStatistics::None)
-        });
-        let writer = ArrowWriter::try_new(packer, Arc::clone(&shape.schema), Some(properties.build()))?;
-        Ok(Self { shape, writer })
-    }
-
-    pub(crate) fn write(
-        &mut self,
-        trades: &RecordBatch,
-        added: &[Added<'_>],
-        kept: Option<&[bool]>,
-    ) -> Result<(), ParquetError> {
-        self.writer.write(&self.shape.batch(trades, added, kept)?)
-    }
-
-    pub(crate) fn finish(self) -> Result<Packer, ParquetError> {
-        self.writer.into_inner()
-    }
+/// A Parquet file of rows of `schema`.
+pub(crate) fn parquet_writer(
+    schema: &SchemaRef,
+    packer: Packer,
+) -> Result<ArrowWriter<Packer>, ParquetError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_LEN));
+    let fixed = schema.fields().iter().filter(|field| is_fixed_length(field.data_type()));
+    // The library's smallest and largest value of such a column share the
+    // memory of the whole block that they are from, until the file's end.
+    let properties = fixed.fold(properties, |properties, field| {
+        let column = ColumnPath::new(vec![field.name().clone()]);
+        properties.set_column_statistics_enabled(column, EnabledStatistics::None)
+    });
+    ArrowWriter::try_new(packer, Arc::clone(schema), Some(properties.build()))
 }
 
 /// An Arrow IPC file or stream.
-pub(crate) struct ArrowEncoder {
-    shape: Shape,
-    writer: IpcWriter,
-}
-
-enum IpcWriter {
+pub(crate) enum IpcWriter {
     File(FileWriter<Packer>),
     Stream(StreamWriter<Packer>),
 }
 
-impl ArrowEncoder {
-    /// `seekable` says that readers can begin at the end: then it is the file
-    /// format.
-    pub(crate) fn new(shape: Shape, packer: Packer, seekable: bool) -> Result<Self, ArrowError> {
+impl IpcWriter {
+    /// Begins with `schema`. `seekable` says that readers can begin at the end:
+    /// then it is the file format.
+    pub(crate) fn new(schema: &SchemaRef, packer: Packer, seekable: bool) -> Result<Self, ArrowError> {
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
-        let writer = if seekable {
-            IpcWriter::File(FileWriter::try_new_with_options(packer, &shape.schema, options)?)
+        Ok(if seekable {
+            Self::File(FileWriter::try_new_with_options(packer, schema, options)?)
         } else {
-            IpcWriter::Stream(StreamWriter::try_new_with_options(packer, &shape.schema, options)?)
-        };
-        Ok(Self { shape, writer })
+            Self::Stream(StreamWriter::try_new_with_options(packer, schema, options)?)
+        })
     }
 
-    pub(crate) fn write(
-        &mut self,
-        trades: &RecordBatch,
-        added: &[Added<'_>],
-        kept: Option<&[bool]>,
-    ) -> Result<(), ArrowError> {
-        let batch = self.shape.batch(trades, added, kept)?;
-        match &mut self.writer {
-            IpcWriter::File(writer) => writer.write(&batch),
-            IpcWriter::Stream(writer) => writer.write(&batch),
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        match self {
+            Self::File(writer) => writer.write(batch),
+            Self::Stream(writer) => writer.write(batch),
         }
     }
 
     pub(crate) fn finish(self) -> Result<Packer, ArrowError> {
-        match self.writer {
-            IpcWriter::File(writer) => writer.into_inner(),
-            IpcWriter::Stream(writer) => writer.into_inner(),
+        match self {
+            Self::File(writer) => writer.into_inner(),
+            Self::Stream(writer) => writer.into_inner(),
         }
     }
 }

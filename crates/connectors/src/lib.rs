@@ -88,7 +88,7 @@ pub use error::{
 pub use input::{InputOptions, Progress, check_readable};
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
-pub use output::{AddedColumn, Output, OutputOptions};
+pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use tables::{TableOptions, TableReader, open_table};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::bad::Refusals;
@@ -217,7 +217,7 @@ impl Lane {
 }
 
 impl Source for MessageReader {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        Ok(self.read()?)
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.read()?.map(Block::from))
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{BoxError, End, Sink};
+use parquet::arrow::ArrowWriter;
+use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::{ColumnType, Enriched};
 
-use crate::columnar_encoder::{ArrowEncoder, ParquetEncoder, Shape};
+use crate::columnar_encoder::{IpcWriter, Shape, parquet_writer};
 use crate::encoding::{Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
 use crate::target::{OutputHandle, Packer, Target};
@@ -52,21 +53,43 @@ pub struct OutputOptions {
 /// stream format to standard output, devices and pipes.
 pub struct Output {
     name: Arc<str>,
-    added: Vec<AddedColumn>,
     handle: OutputHandle,
-    encoder: Encoder,
-    /// Behind `encoder`: what it holds goes before the file's name.
+    encoder: OutputEncoder,
+    writer: Writer,
+    /// Behind `writer`: what it holds goes before the file's name.
     target: Target,
-    buffer: Vec<u8>,
+    piece: OutputPiece,
 }
 
-enum Encoder {
+/// What an [`Output`] writes of one batch: rows as text, or as columns in the
+/// types of the file.
+#[derive(Debug, Default)]
+pub struct OutputPiece {
+    text: Vec<u8>,
+    columns: Option<RecordBatch>,
+}
+
+/// Makes pieces for an [`Output`], on any thread: an [`Encode`] whose errors are
+/// [`WriteError`]s.
+#[derive(Clone)]
+pub struct OutputEncoder {
+    name: Arc<str>,
+    added: Arc<[AddedColumn]>,
+    kind: Arc<Kind>,
+}
+
+enum Kind {
+    Csv,
+    Json(JsonEncoder),
+    Columns(Shape),
+}
+
+enum Writer {
     /// With the header, until the first rows are written: a run that fails
     /// before that leaves standard output empty.
-    Csv(Packer, Vec<u8>),
-    Json(JsonEncoder, Packer),
-    Parquet(Box<ParquetEncoder>),
-    Arrow(Box<ArrowEncoder>),
+    Text(Packer, Vec<u8>),
+    Parquet(Box<ArrowWriter<Packer>>),
+    Arrow(Box<IpcWriter>),
     Finished,
 }
 
@@ -85,12 +108,14 @@ impl Output {
         let handle = OutputHandle::default();
         let (target, file, named) = Target::create(&location, handle.clone()).map_err(failed)?;
         let packer = Packer::new(file, encoding.compression).map_err(failed)?;
-        let encoder = Encoder::new(encoding.format, &schema, &added, packer, named);
-        let encoder = encoder.map_err(|source| match source.downcast::<io::Error>() {
+        let kind = Kind::new(encoding.format, &schema, &added);
+        let writer = Writer::new(encoding.format, &kind, &schema, &added, packer, named);
+        let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
             Ok(source) => failed(*source),
             Err(source) => CreateError::Schema { target_name: Arc::clone(&name), source },
         })?;
-        Ok(Self { name, added, handle, encoder, target, buffer: Vec::new() })
+        let encoder = OutputEncoder { name: Arc::clone(&name), added: added.into(), kind: Arc::new(kind) };
+        Ok(Self { name, handle, encoder, writer, target, piece: OutputPiece::default() })
     }
 
     /// The handle by which the output can be asked after it was given away.
@@ -103,27 +128,38 @@ impl Output {
         Arc::clone(&self.name)
     }
 
-    /// Writes the rows that go on, as [`Sink::write`] does.
+    /// Encodes and writes the rows that go on.
     ///
     /// # Errors
     /// If writing fails.
     pub fn write_enriched(&mut self, enriched: &Enriched) -> Result<(), WriteError> {
-        let added = self.added.iter().map(|added| (&enriched.columns[added.index], added.column_type));
-        let added: Vec<_> = added.collect();
-        let kept = enriched.kept.as_deref();
-        self.encoder
-            .write(enriched.trades(), &added, kept, &mut self.buffer)
-            .map_err(|source| WriteError { target_name: Arc::clone(&self.name), source })
+        self.encoder.encode_enriched(enriched, &mut self.piece)?;
+        self.write_own()
     }
 
-    /// Writes all rows of a batch, of an output without added columns.
+    /// Encodes and writes all rows of a batch, of an output without added
+    /// columns.
     ///
     /// # Errors
     /// If writing fails.
     pub fn write_batch(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
-        self.encoder
-            .write(batch, &[], None, &mut self.buffer)
-            .map_err(|source| WriteError { target_name: Arc::clone(&self.name), source })
+        self.encoder.encode_rows(batch, &[], None, &mut self.piece)?;
+        self.write_own()
+    }
+
+    fn write_own(&mut self) -> Result<(), WriteError> {
+        let mut piece = std::mem::take(&mut self.piece);
+        let written = self.write_piece(&mut piece);
+        self.piece = piece;
+        written
+    }
+
+    /// Writes a piece, as [`Sink::write`] does.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn write_piece(&mut self, piece: &mut OutputPiece) -> Result<(), WriteError> {
+        self.writer.write(piece).map_err(failed(&self.name))
     }
 
     /// Completes the file, and gives it its name unless the run was interrupted,
@@ -132,16 +168,65 @@ impl Output {
     /// # Errors
     /// If writing the rest or naming the file fails.
     pub fn close(&mut self, end: End) -> Result<(), WriteError> {
-        std::mem::replace(&mut self.encoder, Encoder::Finished)
+        std::mem::replace(&mut self.writer, Writer::Finished)
             .finish()
             .and_then(|()| Ok(self.target.settle(end)?))
-            .map_err(|source| WriteError { target_name: Arc::clone(&self.name), source })
+            .map_err(failed(&self.name))
+    }
+}
+
+fn failed(name: &Arc<str>) -> impl Fn(AnyError) -> WriteError {
+    |source| WriteError { target_name: Arc::clone(name), source }
+}
+
+impl OutputEncoder {
+    /// Makes a piece of the rows that go on, as [`Encode::encode`] does.
+    ///
+    /// # Errors
+    /// If a column cannot be brought to the type that the output has for it.
+    pub fn encode_enriched(&self, enriched: &Enriched, piece: &mut OutputPiece) -> Result<(), WriteError> {
+        let added = self.added.iter().map(|added| (&enriched.columns[added.index], added.column_type));
+        self.encode_rows(enriched.trades(), &added.collect::<Vec<_>>(), enriched.kept.as_deref(), piece)
+    }
+
+    fn encode_rows(
+        &self,
+        trades: &RecordBatch,
+        added: &[Added<'_>],
+        kept: Option<&[bool]>,
+        piece: &mut OutputPiece,
+    ) -> Result<(), WriteError> {
+        let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
+        let OutputPiece { text, columns } = piece;
+        text.clear();
+        *columns = None;
+        let encoded = match &*self.kind {
+            Kind::Csv => csv_rows(trades, added, rows, text),
+            Kind::Json(encoder) => encoder.rows(trades, added, rows, text),
+            Kind::Columns(shape) => shape.batch(trades, added, kept).map(|batch| *columns = Some(batch)),
+        };
+        encoded.map_err(|source| failed(&self.name)(source.into()))
+    }
+}
+
+impl Encode for OutputEncoder {
+    type Piece = OutputPiece;
+
+    fn encode(&mut self, enriched: &Enriched, piece: &mut OutputPiece) -> Result<(), BoxError> {
+        Ok(self.encode_enriched(enriched, piece)?)
     }
 }
 
 impl Sink for Output {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        Ok(self.write_enriched(enriched)?)
+    type Piece = OutputPiece;
+    type Encoder = OutputEncoder;
+
+    fn encoder(&self) -> OutputEncoder {
+        self.encoder.clone()
+    }
+
+    fn write(&mut self, piece: &mut OutputPiece) -> Result<(), BoxError> {
+        Ok(self.write_piece(piece)?)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
@@ -151,65 +236,68 @@ impl Sink for Output {
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-impl Encoder {
+impl Kind {
+    fn new(format: Format, schema: &SchemaRef, added: &[AddedColumn]) -> Self {
+        match format {
+            Format::Csv => Self::Csv,
+            Format::JsonLines => {
+                Self::Json(JsonEncoder::new(schema, added.iter().map(|added| added.name.as_str()), ""))
+            }
+            Format::Parquet | Format::Arrow => {
+                Self::Columns(Shape::new(schema, added.iter().map(|a| (a.name.as_str(), a.column_type))))
+            }
+        }
+    }
+}
+
+impl Writer {
     fn new(
         format: Format,
+        kind: &Kind,
         schema: &SchemaRef,
         added: &[AddedColumn],
         packer: Packer,
         named: bool,
     ) -> Result<Self, AnyError> {
-        let names = added.iter().map(|added| added.name.as_str());
-        let shape = || Shape::new(schema, added.iter().map(|a| (a.name.as_str(), a.column_type)));
-        Ok(match format {
-            Format::Csv => {
+        Ok(match kind {
+            Kind::Csv => {
                 let own = schema.fields().iter().map(|field| field.name().as_str());
-                let all: Vec<_> = own.chain(names).collect();
+                let all: Vec<_> = own.chain(added.iter().map(|added| added.name.as_str())).collect();
                 let mut header = Vec::new();
                 csv_header(all.into_iter(), &mut header);
-                Self::Csv(packer, header)
+                Self::Text(packer, header)
             }
-            Format::JsonLines => Self::Json(JsonEncoder::new(schema, names, ""), packer),
-            Format::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(shape(), packer)?)),
-            Format::Arrow => Self::Arrow(Box::new(ArrowEncoder::new(shape(), packer, named)?)),
+            Kind::Json(_) => Self::Text(packer, Vec::new()),
+            Kind::Columns(shape) if format == Format::Parquet => {
+                Self::Parquet(Box::new(parquet_writer(&shape.schema, packer)?))
+            }
+            Kind::Columns(shape) => Self::Arrow(Box::new(IpcWriter::new(&shape.schema, packer, named)?)),
         })
     }
 
-    fn write(
-        &mut self,
-        trades: &RecordBatch,
-        added: &[Added<'_>],
-        kept: Option<&[bool]>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), AnyError> {
-        let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
-        buffer.clear();
-        match self {
-            Self::Csv(packer, header) => {
-                buffer.append(header);
-                csv_rows(trades, added, rows, buffer)?;
-                packer.write_all(buffer)?;
+    fn write(&mut self, piece: &OutputPiece) -> Result<(), AnyError> {
+        match (self, &piece.columns) {
+            (Self::Text(packer, header), _) => {
+                packer.write_all(header)?;
+                header.clear();
+                packer.write_all(&piece.text)?;
             }
-            Self::Json(encoder, packer) => {
-                encoder.rows(trades, added, rows, buffer)?;
-                packer.write_all(buffer)?;
-            }
-            Self::Parquet(encoder) => encoder.write(trades, added, kept)?,
-            Self::Arrow(encoder) => encoder.write(trades, added, kept)?,
-            Self::Finished => return Err("the output is finished".into()),
+            (Self::Parquet(writer), Some(batch)) => writer.write(batch)?,
+            (Self::Arrow(writer), Some(batch)) => writer.write(batch)?,
+            (Self::Parquet(_) | Self::Arrow(_), None) => {}
+            (Self::Finished, _) => return Err("the output is finished".into()),
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), AnyError> {
         let packer = match self {
-            Self::Csv(mut packer, header) => {
+            Self::Text(mut packer, header) => {
                 packer.write_all(&header)?;
                 packer
             }
-            Self::Json(_, packer) => packer,
-            Self::Parquet(encoder) => encoder.finish()?,
-            Self::Arrow(encoder) => encoder.finish()?,
+            Self::Parquet(writer) => writer.into_inner()?,
+            Self::Arrow(writer) => writer.finish()?,
             Self::Finished => return Ok(()),
         };
         Ok(packer.finish()?)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
-use tradejoin_flow::{BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlocks;
@@ -112,7 +112,7 @@ impl TradeReader {
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
 
-    fn empty_block(&self) -> Result<Block, ReadError> {
+    fn empty_block(&self) -> Result<Rows, ReadError> {
         let keys = match &self.kind {
             Kind::Text(trades) => trades.builder.key_count(),
             Kind::Arrow(trades) => trades.keys.len(),
@@ -122,12 +122,12 @@ impl TradeReader {
 }
 
 impl Source for TradeReader {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        Ok(self.read()?)
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.read()?.map(Block::from))
     }
 }
 
-type Block = (RecordBatch, Vec<UInt32Array>);
+type Rows = (RecordBatch, Vec<UInt32Array>);
 
 struct TextTrades {
     rows: TextRows,
@@ -137,7 +137,7 @@ struct TextTrades {
 }
 
 impl TextTrades {
-    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Block>, ReadError> {
+    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Rows>, ReadError> {
         while *left > 0 && !self.builder.is_full(self.batch_len) {
             *left -= 1;
             match self.rows.next(&mut self.row)? {
@@ -180,7 +180,7 @@ impl ArrowTrades {
         Ok(Self { blocks, keys, rows_read: 0 })
     }
 
-    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Block>, ReadError> {
+    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Rows>, ReadError> {
         while *left > 0
             && let Some(batch) = self.blocks.next()?
         {
@@ -226,7 +226,7 @@ impl ArrowTrades {
     }
 }
 
-fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Block, ArrowError> {
+fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Rows, ArrowError> {
     let trades = filter_record_batch(batch, good)?;
     let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
     Ok((trades, keys.collect::<Result<_, ArrowError>>()?))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tradejoin_flow::Depth;
-use tradejoin_merger::{Order, Unmatched};
+use tradejoin_merger::Unmatched;
 use tradejoin_model::{ShardCount, TableSpec};
 
 /// The settings of a run.
@@ -14,7 +14,7 @@ pub struct EngineConfig {
     pub tables: Vec<TableSpec>,
     /// How many workers share the keys of partitioned tables.
     pub shards: ShardCount,
-    /// How many batches a link holds.
+    /// How many batches may be under way beside one for each shard.
     pub queue_depth: Depth,
     /// The order of the output.
     pub order: Order,
@@ -23,12 +23,12 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// Batches in a link unless something else is asked for: enough that a stage
-    /// that is held up for a moment does not hold up its neighbours, few enough
-    /// to stay in cache.
+    /// The depth unless something else is asked for: enough that a thread that is
+    /// held up for a moment does not hold up the others, few enough to stay in
+    /// cache.
     pub const QUEUE_DEPTH: Depth = Depth::new(8).expect("within bounds");
 
-    /// The defaults for `tables`: a worker for each core, 8 batches to a link,
+    /// The defaults for `tables`: a worker for each core, 8 batches ahead,
     /// input order, unmatched trades dropped.
     #[must_use]
     pub fn new(tables: Vec<TableSpec>) -> Self {
@@ -40,6 +40,16 @@ impl EngineConfig {
             unmatched: Unmatched::default(),
         }
     }
+}
+
+/// In which order enriched trades are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// In the order of their positions.
+    #[default]
+    Input,
+    /// A batch as soon as it is complete; within it, the order of positions.
+    Arrival,
 }
 
 /// A request to end a run early: nothing more is read, and what was read by then

@@ -1,18 +1,17 @@
 //! Starts the threads of a run, and sees to it that all of them end.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::{Builder, Scope, ScopedJoinHandle, panicking, scope};
+use std::thread::{Builder, scope};
 
-use tradejoin_flow::{End, Receiver, Sender, Sink, Source, TableSource, link};
-use tradejoin_merger::Merger;
-use tradejoin_model::{Answer, Ledger, Routed, ShardIndex};
+use crossbeam_utils::sync::Parker;
+use tradejoin_flow::{End, Sink, Source, TableSource};
+use tradejoin_model::Ledger;
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
-use crate::report::{Monitor, Publisher, Report, RunClock, ShardReport};
-use crate::stages::{Answered, Inbox, Ingested, ingest, work, write};
+use crate::load::{Feed, Generations, Loaded};
+use crate::report::{Monitor, Publisher, Report, RunClock};
+use crate::run::{Ended, Run, panicked, shard_report};
 
 /// A join, ready to run.
 #[derive(Clone, Debug)]
@@ -20,15 +19,6 @@ pub struct Engine {
     config: EngineConfig,
     stop: Stop,
     monitor: Monitor,
-}
-
-/// The threads of a run, and the link that their answers come through.
-struct Threads<'scope> {
-    ingest: ScopedJoinHandle<'scope, Result<Ingested, EngineError>>,
-    workers: Vec<ScopedJoinHandle<'scope, ShardReport>>,
-    answers: Receiver<Answered>,
-    /// Where answers that are used up go, by shard.
-    returns: Vec<Sender<Answer>>,
 }
 
 impl Engine {
@@ -63,9 +53,9 @@ impl Engine {
     }
 
     /// Loads the tables that have a source, one entry for each table; then
-    /// joins the trades of `source` and writes them to `sink`. Takes
-    /// one thread for reading, one for each shard, and the calling one for
-    /// writing.
+    /// joins the trades of `source` and writes them to `sink`. Takes one thread
+    /// for each shard; each of them reads, looks up, encodes and writes as there
+    /// is need.
     ///
     /// # Errors
     /// If a source or the sink fails, a stage panics or the ledger does not add
@@ -74,109 +64,57 @@ impl Engine {
     /// # Panics
     /// If `tables` does not have one entry for each table.
     pub fn run<'env>(
-        &self,
+        &'env self,
         tables: Vec<Option<Box<dyn TableSource + 'env>>>,
         source: impl Source + 'env,
-        mut sink: impl Sink,
+        sink: impl Sink,
     ) -> Result<Report, EngineError> {
-        assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
+        let (config, stop) = (&self.config, &self.stop);
+        assert_eq!(tables.len(), config.tables.len(), "one entry for each table");
         let clock = RunClock::start();
-        let mut publisher = Publisher::new(self.monitor.clone(), clock);
-        let mut merger = Merger::new(&self.config.tables, self.config.order, self.config.unmatched);
+        let publisher = Publisher::new(self.monitor.clone(), clock);
+        let generations = Generations::new(config.tables.len());
+        let feed = Feed::new(&config.tables, tables, &generations, stop, source);
+        let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
+        let run = Run::new(config, stop, &generations, feed, sink, publisher, &parkers);
 
-        let (written, ingested, shards) = scope(|scope| {
-            let Threads { ingest, workers, answers, returns } = self.start(scope, tables, source)?;
-            let writing = || write(&mut merger, answers, &returns, &mut sink, &mut publisher, &self.stop);
-            let written = catch_unwind(AssertUnwindSafe(writing));
-            if !matches!(written, Ok(Ok(()))) {
-                // A source that waits for input would not notice otherwise.
-                self.stop.request();
+        let cpus = scope(|scope| {
+            let spawn = |(thread, parker): (usize, Parker)| {
+                let (run, encoder) = (&run, run.encoder());
+                let work = move || run.work(thread, encoder, &parker);
+                Builder::new().name(format!("shard-{thread}")).spawn_scoped(scope, work)
+            };
+            let threads: Vec<_> = parkers.into_iter().enumerate().map(spawn).collect();
+            if threads.iter().any(Result::is_err) {
+                // Those that have started end, and the error is told below.
+                stop.request();
             }
-            let shards: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
-            Ok::<_, EngineError>((written, ingest.join(), shards))
-        })?;
+            let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
+            joined.collect::<Result<Vec<_>, _>>()
+        });
+        let cpus = cpus.map_err(EngineError::Thread)?.into_iter();
+        let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
 
-        // A stage that fails makes its neighbours end early: look at the causes
-        // before the consequences.
-        let shards = shards.into_iter().zip(self.config.shards.shards());
-        let shards: Vec<_> =
-            shards.map(|(r, shard)| joined(r, Stage::Worker(shard))).collect::<Result<_, _>>()?;
-        joined(written, Stage::Merger)??;
-        let ingested = joined(ingested, Stage::Ingest)??;
-
-        let mut ledger = merger.ledger().clone();
-        add_loaded(&mut ledger, &ingested);
+        let (ended, feed) = run.end();
+        let Ended { mut sink, mut ledger, mut publisher, workers, interrupted, failure } = ended;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        add_loaded(&mut ledger, &feed.into_loaded());
         ledger.check()?;
         publisher.publish(&ledger);
-        let end = if ingested.interrupted { End::Interrupted } else { End::Complete };
-        let finished = catch_unwind(AssertUnwindSafe(|| sink.finish(end)));
-        joined(finished, Stage::Merger)?.map_err(EngineError::Sink)?;
-        Ok(clock.report(ledger, shards, ingested.interrupted))
-    }
-
-    fn start<'scope, 'env: 'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, 'env>,
-        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
-        source: impl Source + 'env,
-    ) -> Result<Threads<'scope>, EngineError> {
-        let (config, stop) = (&self.config, &self.stop);
-        let (answer_sender, answers) = link(config.queue_depth);
-        let (outboxes, inboxes) = links::<Arc<Routed>>(config);
-        let (returns, spent) = links(config);
-        let spawn_worker = |(shard, (inbox, spent)): (ShardIndex, (Inbox, Receiver<Answer>))| {
-            let outbox = answer_sender.clone();
-            Builder::new()
-                .name(format!("shard-{shard}"))
-                .spawn_scoped(scope, move || {
-                    let _guard = StopOnPanic(stop);
-                    work(shard, config, inbox, outbox, spent)
-                })
-                .map_err(EngineError::Thread)
-        };
-        let workers = config
-            .shards
-            .shards()
-            .zip(inboxes.into_iter().zip(spent))
-            .map(spawn_worker)
-            .collect::<Result<_, _>>()?;
-        let ingest = Builder::new()
-            .name("ingest".to_owned())
-            .spawn_scoped(scope, move || ingest(config, tables, source, outboxes, stop))
-            .map_err(EngineError::Thread)?;
-        Ok(Threads { ingest, workers, answers, returns })
+        let end = if interrupted { End::Interrupted } else { End::Complete };
+        catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
+            .map_err(|panic| panicked(panic, Stage::Write))?
+            .map_err(EngineError::Sink)?;
+        let shards = workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
+        Ok(clock.report(ledger, shards, interrupted))
     }
 }
 
-/// Asks the run to stop if the thread that holds it panics: a source that waits
-/// for input would keep the others waiting, too.
-struct StopOnPanic<'a>(&'a Stop);
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        if panicking() {
-            self.0.request();
-        }
-    }
-}
-
-/// A link for each shard.
-fn links<T>(config: &EngineConfig) -> (Vec<Sender<T>>, Vec<Receiver<T>>) {
-    config.shards.shards().map(|_| link(config.queue_depth)).unzip()
-}
-
-/// What a stage came to, or the error that its panic is.
-fn joined<T>(result: Result<T, Box<dyn Any + Send>>, stage: Stage) -> Result<T, EngineError> {
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
-    })
-}
-
-/// Adds what was loaded past the merger.
-fn add_loaded(ledger: &mut Ledger, ingested: &Ingested) {
-    for (table, loaded) in ledger.tables.iter_mut().zip(&ingested.loaded) {
+/// Adds what was loaded past the shards.
+fn add_loaded(ledger: &mut Ledger, loaded: &[Loaded]) {
+    for (table, loaded) in ledger.tables.iter_mut().zip(loaded) {
         table.rows_loaded += loaded.rows;
         table.duplicates += loaded.duplicates;
         table.rejected += loaded.rejected;

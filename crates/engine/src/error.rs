@@ -9,20 +9,32 @@ use tradejoin_model::{LedgerError, ShardIndex};
 /// A stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading, numbering and routing.
-    Ingest,
-    /// The worker of a shard.
-    Worker(ShardIndex),
-    /// Merging and writing.
-    Merger,
+    /// Asking the source for a block.
+    Read,
+    /// Decoding a block and routing it.
+    Decode,
+    /// The look-ups of a shard.
+    LookUp(ShardIndex),
+    /// Merging answers.
+    Merge,
+    /// Encoding what was merged.
+    Encode,
+    /// Writing what was encoded.
+    Write,
+    /// Finding out what to do next.
+    Schedule,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ingest => f.write_str("the reading side"),
-            Self::Worker(shard) => write!(f, "the worker of shard {shard}"),
-            Self::Merger => f.write_str("the writing side"),
+            Self::Read => f.write_str("reading"),
+            Self::Decode => f.write_str("decoding"),
+            Self::LookUp(shard) => write!(f, "shard {shard}"),
+            Self::Merge => f.write_str("merging"),
+            Self::Encode => f.write_str("encoding"),
+            Self::Write => f.write_str("writing"),
+            Self::Schedule => f.write_str("scheduling"),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Tables that are complete before the first trade.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::Schema;
-use tradejoin_flow::TableSource;
-use tradejoin_model::{Applied, ChangeLane, Distribution, KeyedTable, Messages, TableSpec};
+use tradejoin_flow::{Block, Source, TableSource};
+use tradejoin_model::{Applied, ChangeLane, Distribution, KeyedTable, Messages, OutputColumn, TableSpec};
 
 use crate::config::Stop;
 use crate::error::EngineError;
@@ -35,50 +36,75 @@ pub(crate) struct Loaded {
     pub(crate) rejected: u64,
 }
 
-/// Reads every table that has a source to its end. A broadcast table becomes a
-/// generation; the rows of a partitioned one go to `emit` as messages without
-/// trades, ahead of all others, so that each shard builds its own part. Ends
-/// early if `emit` says so or the run is asked to stop.
-pub(crate) fn load(
-    specs: &[TableSpec],
-    sources: Vec<Option<Box<dyn TableSource + '_>>>,
-    generations: &Generations,
-    stop: &Stop,
-    mut emit: impl FnMut(Messages) -> bool,
-) -> Result<Vec<Loaded>, EngineError> {
-    let mut loaded = vec![Loaded::default(); specs.len()];
-    for (index, source) in sources.into_iter().enumerate() {
-        let Some(mut source) = source else { continue };
-        let spec = &specs[index];
-        let failed = |source| EngineError::TableSource { table: spec.name.clone(), source };
-        match spec.distribution {
-            Distribution::Broadcast => {
-                let mut generation = KeyedTable::new(spec.outputs.clone().into());
-                while let Some(lane) = source.next().map_err(failed)? {
-                    if stop.is_requested() {
-                        return Ok(loaded);
-                    }
-                    add(&mut generation, &lane, &mut loaded[index]);
-                }
-                generations.0[index].store(Some(Arc::new(generation)));
-            }
-            Distribution::Partitioned => {
-                while let Some(lane) = source.next().map_err(failed)? {
-                    if stop.is_requested() || !emit(rows_alone(specs.len(), index, lane)) {
-                        return Ok(loaded);
-                    }
-                }
-            }
-        }
-    }
-    Ok(loaded)
+/// A source whose tables come first: the rows of a partitioned table as messages
+/// without trades, so that each shard builds its own part; those of a broadcast
+/// one become a generation before anything else is read.
+pub(crate) struct Feed<'a, S> {
+    specs: &'a [TableSpec],
+    loads: VecDeque<(usize, Box<dyn TableSource + 'a>)>,
+    generations: &'a Generations,
+    loaded: Vec<Loaded>,
+    stop: &'a Stop,
+    source: S,
 }
 
-fn add(generation: &mut KeyedTable, lane: &ChangeLane, loaded: &mut Loaded) {
+impl<'a, S: Source> Feed<'a, S> {
+    pub(crate) fn new(
+        specs: &'a [TableSpec],
+        loads: Vec<Option<Box<dyn TableSource + 'a>>>,
+        generations: &'a Generations,
+        stop: &'a Stop,
+        source: S,
+    ) -> Self {
+        let loaded = vec![Loaded::default(); specs.len()];
+        let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
+        Self { specs, loads, generations, loaded, stop, source }
+    }
+
+    /// What was counted for each broadcast table.
+    pub(crate) fn into_loaded(self) -> Vec<Loaded> {
+        self.loaded
+    }
+
+    /// The next block: of the first table that is not complete, then of the
+    /// source. `None` at the end, or if the run is to stop.
+    pub(crate) fn next(&mut self) -> Result<Option<Block>, EngineError> {
+        while let Some((index, load)) = self.loads.front_mut() {
+            if self.stop.is_requested() {
+                return Ok(None);
+            }
+            let index = *index;
+            let spec = &self.specs[index];
+            let failed = |source| EngineError::TableSource { table: spec.name.clone(), source };
+            match spec.distribution {
+                Distribution::Partitioned => {
+                    if let Some(lane) = load.next().map_err(failed)? {
+                        return Ok(Some(rows_alone(self.specs.len(), index, lane).into()));
+                    }
+                }
+                Distribution::Broadcast => {
+                    let mut generation = KeyedTable::new(&spec.outputs);
+                    while let Some(lane) = load.next().map_err(failed)? {
+                        if self.stop.is_requested() {
+                            return Ok(None);
+                        }
+                        add(&mut generation, &spec.outputs, &lane, &mut self.loaded[index]);
+                    }
+                    self.generations.0[index].store(Some(Arc::new(generation)));
+                }
+            }
+            self.loads.pop_front();
+        }
+        self.source.next().map_err(EngineError::Source)
+    }
+}
+
+fn add(generation: &mut KeyedTable, outputs: &[OutputColumn], lane: &ChangeLane, loaded: &mut Loaded) {
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
+    let rendered = KeyedTable::render(outputs, lane);
     for index in 0..lane.len() {
-        let applied = generation.apply(lane, index);
+        let applied = generation.apply(lane, &rendered, index);
         loaded.duplicates += u64::from(applied == Applied::Replaced);
     }
     generation.reclaim();

@@ -1,6 +1,7 @@
 //! The two ends of a run.
 
 use std::error::Error;
+use std::fmt;
 
 use tradejoin_model::{ChangeLane, Enriched, Messages};
 
@@ -13,12 +14,49 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Whatever lengths it cuts its messages into, the sequence that they make is
 /// the same.
 pub trait Source: Send {
-    /// The next messages of the sequence, or `None` at its end. May wait.
+    /// The next block of the sequence, or `None` at its end. May wait.
     ///
     /// # Errors
-    /// If reading fails, or a record is bad and the source does not skip such.
-    /// After an error the source is not asked again.
-    fn next(&mut self) -> Result<Option<Messages>, BoxError>;
+    /// If reading fails. After an error the source is not asked again.
+    fn next(&mut self) -> Result<Option<Block>, BoxError>;
+}
+
+/// A run of messages, or what becomes one on whichever thread is free: reading
+/// is one at a time, decoding is not.
+pub enum Block {
+    /// The messages themselves.
+    Messages(Messages),
+    /// What makes them. It fails if a record is bad and the source does not skip
+    /// such.
+    Encoded(Box<dyn FnOnce() -> Result<Messages, BoxError> + Send>),
+}
+
+impl Block {
+    /// The messages.
+    ///
+    /// # Errors
+    /// If they cannot be decoded.
+    pub fn decode(self) -> Result<Messages, BoxError> {
+        match self {
+            Self::Messages(messages) => Ok(messages),
+            Self::Encoded(decode) => decode(),
+        }
+    }
+}
+
+impl From<Messages> for Block {
+    fn from(messages: Messages) -> Self {
+        Self::Messages(messages)
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Messages(messages) => f.debug_tuple("Messages").field(&messages.len()).finish(),
+            Self::Encoded(_) => f.write_str("Encoded"),
+        }
+    }
 }
 
 /// Where the rows of a table come from that are there before the first trade.
@@ -32,14 +70,24 @@ pub trait TableSource: Send {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError>;
 }
 
-/// Where enriched trades go.
+/// Where enriched trades go, in two steps: the thread that joined a batch
+/// [encodes](Encode) it into a piece while it is in its cache; pieces are
+/// written one after the other.
 pub trait Sink: Send {
-    /// Takes the next trades. With input order they come in the order of their
-    /// positions.
+    /// What is written of one batch.
+    type Piece: Default + Send;
+    /// What makes pieces.
+    type Encoder: Encode<Piece = Self::Piece>;
+
+    /// An encoder for one thread. Called before the run, once for each thread.
+    fn encoder(&self) -> Self::Encoder;
+
+    /// Writes the next piece. With input order they come in the order of their
+    /// positions. The piece is used again for a later batch.
     ///
     /// # Errors
     /// If writing fails. After an error the sink is not written to again.
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError>;
+    fn write(&mut self, piece: &mut Self::Piece) -> Result<(), BoxError>;
 
     /// Completes the output: nothing follows. Called once, at the end of a run
     /// in which no stage failed.
@@ -47,6 +95,19 @@ pub trait Sink: Send {
     /// # Errors
     /// If the output cannot be completed.
     fn finish(&mut self, end: End) -> Result<(), BoxError>;
+}
+
+/// Makes pieces for a sink out of enriched trades, on one thread.
+pub trait Encode: Send {
+    /// What it makes.
+    type Piece;
+
+    /// Replaces what `piece` holds by what is to be written of `enriched`; keeps
+    /// its memory.
+    ///
+    /// # Errors
+    /// If the trades cannot be encoded.
+    fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError>;
 }
 
 /// How a run came to its end.
@@ -58,25 +119,57 @@ pub enum End {
     Interrupted,
 }
 
+/// A sink that calls a function with each enriched batch in turn. The batches
+/// are copied from thread to thread, which an [`Encode`] of its own avoids.
+#[derive(Clone, Copy, Debug)]
+pub struct ForEach<F>(pub F);
+
+/// What [`ForEach`] copies with.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied;
+
+impl<F: FnMut(&Enriched) -> Result<(), BoxError> + Send> Sink for ForEach<F> {
+    type Piece = Option<Enriched>;
+    type Encoder = Copied;
+
+    fn encoder(&self) -> Copied {
+        Copied
+    }
+
+    fn write(&mut self, piece: &mut Option<Enriched>) -> Result<(), BoxError> {
+        piece.take().map_or(Ok(()), |enriched| (self.0)(&enriched))
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Encode for Copied {
+    type Piece = Option<Enriched>;
+
+    fn encode(&mut self, enriched: &Enriched, piece: &mut Option<Enriched>) -> Result<(), BoxError> {
+        *piece = Some(enriched.clone());
+        Ok(())
+    }
+}
+
 impl<S: Source + ?Sized> Source for Box<S> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
         (**self).next()
     }
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        (**self).write(enriched)
+    type Piece = S::Piece;
+    type Encoder = S::Encoder;
+
+    fn encoder(&self) -> S::Encoder {
+        (**self).encoder()
     }
 
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        (**self).finish(end)
-    }
-}
-
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        (**self).write(enriched)
+    fn write(&mut self, piece: &mut S::Piece) -> Result<(), BoxError> {
+        (**self).write(piece)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

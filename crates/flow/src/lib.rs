@@ -1,28 +1,29 @@
-//! What batches move through: bounded links between threads, and the two ends
-//! that a run reads from and writes to.
+//! How batches move: the two ends that a run reads from and writes to, and the
+//! board that says what is to be done next.
 //!
-//! The lowest floor beside `model`. The engine makes links and owns the threads
-//! on both sides; generators and connectors implement [`Source`] and [`Sink`].
+//! The lowest floor beside `model`. Generators and connectors implement
+//! [`Source`] and [`Sink`]; the engine's threads share a [`Board`].
 //!
-//! Guaranteed: a link holds at most its depth, and a full one makes its sender
-//! wait: nothing is dropped. A link whose other side is gone says so, and a
-//! refused item comes back to its caller.
+//! Guaranteed: no more batches are under way than the board's window; every
+//! shard meets all batches in their order; a batch is written once, and with
+//! input order in its turn; no thread waits while there is a task that it may
+//! take.
 //!
-//! Not here: what travels, and threads. This is the one crate that names the
-//! channel library.
+//! Not here: threads, locks, and what a task does.
 //!
 //! ```
-//! use tradejoin_flow::{Depth, link};
+//! use tradejoin_flow::{Board, Claim, Task};
 //!
-//! let (sender, receiver) = link(Depth::new(2).expect("within bounds"));
-//! sender.send("batch").expect("the receiver stands");
-//! drop(sender);
-//! assert_eq!(receiver.recv(), Some("batch"));
-//! assert_eq!(receiver.recv(), None);
+//! let mut board: Board<Vec<u8>, String> = Board::new(1, 4, true);
+//! assert!(matches!(board.claim(0), Claim::Task(Task::Read)));
+//! assert!(board.read(0, false).is_none(), "an empty source");
+//! assert!(matches!(board.claim(0), Claim::End));
 //! ```
 
+mod board;
+mod depth;
 mod ends;
-mod link;
 
-pub use ends::{BoxError, End, Sink, Source, TableSource};
-pub use link::{Depth, Disconnected, Receiver, Sender, link};
+pub use board::{Board, Claim, Complete, Task};
+pub use depth::Depth;
+pub use ends::{Block, BoxError, Copied, Encode, End, ForEach, Sink, Source, TableSource};

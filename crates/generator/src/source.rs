@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tradejoin_flow::{BoxError, Source, TableSource};
+use rayon::prelude::*;
+use tradejoin_flow::{Block, BoxError, Source, TableSource};
 use tradejoin_model::{ChangeLane, InstrumentId, Messages, UserId};
 
 use crate::block::{Lane, names, options};
@@ -24,32 +25,30 @@ impl Progress {
     }
 }
 
-/// The first messages of a stream, in blocks.
+/// Messages of a stream, in blocks.
+///
+/// As a [`Source`] it gives each block to be made by the thread that asks for
+/// its messages.
 #[derive(Debug)]
 pub struct GeneratedSource {
     stream: Arc<Stream>,
     positions: Range<u64>,
     block_len: u64,
-    /// How many blocks are made at once.
-    ahead: u64,
-    ready: VecDeque<Messages>,
     progress: Progress,
 }
 
 impl GeneratedSource {
-    /// The messages at `positions`, in blocks of `block_len`, the last one
-    /// shorter. `ahead` blocks are made at once by rayon's threads; with 1 the
-    /// calling thread makes each. Both are at least 1.
+    /// The messages at `positions`, in blocks of `block_len`, at least 1, the
+    /// last one shorter.
     #[must_use]
-    pub fn new(stream: Arc<Stream>, positions: Range<u64>, block_len: usize, ahead: usize) -> Self {
-        Self {
-            stream,
-            positions,
-            block_len: block_len.max(1) as u64,
-            ahead: ahead.max(1) as u64,
-            ready: VecDeque::new(),
-            progress: Progress::default(),
-        }
+    pub fn new(stream: Arc<Stream>, positions: Range<u64>, block_len: usize) -> Self {
+        let block_len = block_len.max(1) as u64;
+        Self { stream, positions, block_len, progress: Progress::default() }
+    }
+
+    /// The blocks, several of which rayon's threads make at once.
+    pub fn made(self) -> impl Iterator<Item = Messages> {
+        Made { source: self, ready: VecDeque::new() }
     }
 
     /// How far the source has come.
@@ -58,31 +57,45 @@ impl GeneratedSource {
         self.progress.clone()
     }
 
-    fn fill(&mut self) {
+    /// The positions of the next block, which is then taken.
+    fn cut(&mut self) -> Option<Range<u64>> {
         let Range { start, end } = self.positions;
-        let next = end.min(start.saturating_add(self.ahead.saturating_mul(self.block_len)));
-        let cut = |at: u64| start.saturating_add(at.saturating_mul(self.block_len)).min(next);
-        let blocks = (next - start).div_ceil(self.block_len);
-        if blocks == 1 {
-            self.ready.push_back(self.stream.messages(start..next));
-        } else {
-            use rayon::prelude::*;
-            let made: Vec<_> =
-                (0..blocks).into_par_iter().map(|at| self.stream.messages(cut(at)..cut(at + 1))).collect();
-            self.ready.extend(made);
-        }
-        self.positions.start = next;
+        let cut = end.min(start.saturating_add(self.block_len));
+        self.positions.start = cut;
+        self.progress.0.fetch_add(cut - start, Ordering::Relaxed);
+        Some(start..cut).filter(|block| !block.is_empty())
     }
 }
 
 impl Source for GeneratedSource {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        if self.ready.is_empty() && !self.positions.is_empty() {
-            self.fill();
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.cut().map(|positions| {
+            let stream = Arc::clone(&self.stream);
+            Block::Encoded(Box::new(move || Ok(stream.messages(positions))))
+        }))
+    }
+}
+
+/// See [`GeneratedSource::made`].
+#[derive(Debug)]
+struct Made {
+    source: GeneratedSource,
+    ready: VecDeque<Messages>,
+}
+
+impl Iterator for Made {
+    type Item = Messages;
+
+    fn next(&mut self) -> Option<Messages> {
+        if self.ready.is_empty() {
+            let Self { source, ready } = self;
+            // Two for each thread, so that none waits long for the slowest.
+            let blocks: Vec<_> =
+                std::iter::from_fn(|| source.cut()).take(2 * rayon::current_num_threads()).collect();
+            let made: Vec<_> = blocks.into_par_iter().map(|block| source.stream.messages(block)).collect();
+            ready.extend(made);
         }
-        let messages = self.ready.pop_front();
-        self.progress.0.fetch_add(messages.as_ref().map_or(0, Messages::len), Ordering::Relaxed);
-        Ok(messages)
+        self.ready.pop_front()
     }
 }
 

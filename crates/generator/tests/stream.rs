@@ -93,28 +93,34 @@ fn contents(blocks: &[Messages]) -> (Vec<String>, Vec<String>) {
 }
 
 fn blocks_of(source: &mut GeneratedSource) -> Vec<Messages> {
-    std::iter::from_fn(|| source.next().expect("a source without faults")).collect()
+    let next = || Some(source.next().expect("no faults")?.decode().expect("no faults"));
+    std::iter::from_fn(next).collect()
 }
 
 #[test]
 fn the_stream_is_the_same_however_it_is_cut_and_whoever_makes_it() {
     let stream = Arc::new(stream("article-users"));
     let expected = contents(&[stream.messages(0..5_000)]);
-    for (block_len, ahead) in [(1, 1), (7, 3), (512, 4), (4_999, 2), (10_000, 1)] {
-        let mut source = GeneratedSource::new(Arc::clone(&stream), 0..5_000, block_len, ahead);
-        let progress = source.progress();
-        let blocks = blocks_of(&mut source);
+    // The last block is longer than the limit.
+    for block_len in [1, 7, 512, 4_999, 10_000, usize::MAX] {
+        let source = || GeneratedSource::new(Arc::clone(&stream), 0..5_000, block_len);
+        let mut one_by_one = source();
+        let progress = one_by_one.progress();
+        let blocks = blocks_of(&mut one_by_one);
         assert!(blocks.iter().all(|block| block.len() <= block_len as u64));
-        assert_eq!(contents(&blocks), expected, "blocks of {block_len}, {ahead} at once");
+        assert_eq!(contents(&blocks), expected, "blocks of {block_len}");
         assert_eq!(progress.messages(), 5_000, "the limit is exact");
+        let several_at_once: Vec<_> = source().made().collect();
+        assert_eq!(contents(&several_at_once), expected, "blocks of {block_len}, several at once");
     }
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let blocks = pool.install(|| stream.blocks(0..5, 1_000));
         assert_eq!(contents(&blocks), expected, "{threads} threads");
+        let source = GeneratedSource::new(Arc::clone(&stream), 0..5_000, 512);
+        let blocks: Vec<_> = pool.install(|| source.made().collect());
+        assert_eq!(contents(&blocks), expected, "{threads} threads, one source");
     }
-    let mut whole = GeneratedSource::new(Arc::clone(&stream), 0..5_000, usize::MAX, usize::MAX);
-    assert_eq!(contents(&blocks_of(&mut whole)), expected, "a block longer than the limit");
 }
 
 #[test]

@@ -1,27 +1,24 @@
-//! Puts the answers of all shards back at their rows, batch by batch.
+//! Puts the answers of all shards back at their rows, and accounts for every
+//! trade.
 //!
-//! The engine gives it each answer as it comes and takes out enriched batches
+//! The engine gives it a batch with all its answers and takes an enriched batch
 //! for the sink; it calls nothing but the model.
 //!
-//! Guaranteed: with input order, batches come out in the order of their
-//! positions; every trade has one outcome in the ledger, counted here and
+//! Guaranteed: every trade has one outcome in the ledger, counted here and
 //! nowhere else.
 //!
-//! Not here: look-ups and files. It holds the batches that wait for an answer:
-//! no more than the links to the shards can hold. A text costs 24 bytes to put
-//! in its place; a table that is not partitioned costs nothing, its answer is
-//! the column.
+//! Not here: look-ups, files, and the order of batches. A text costs 24 bytes to
+//! put in its place; a table that is not partitioned costs nothing, its answer
+//! is the column.
 //!
 //! ```
-//! use tradejoin_merger::{Merger, Order, Unmatched};
+//! use tradejoin_merger::{Merger, Unmatched};
 //! use tradejoin_model::TableSpec;
 //!
-//! let mut merger = Merger::new(&[TableSpec::instruments()], Order::Input, Unmatched::Drop);
-//! assert!(merger.pop().is_none());
-//! assert_eq!(merger.ledger().check(), Ok(()));
+//! let mut merger = Merger::new(&[TableSpec::instruments()], Unmatched::Drop);
+//! assert!(merger.take_spent().is_none(), "nothing was merged, so no memory is free");
 //! ```
 
-mod merge;
 mod merger;
 
-pub use merger::{Merger, Order, Unmatched};
+pub use merger::{Merger, Unmatched};

@@ -1,21 +1,8 @@
-//! The merger: batches that wait for answers, and those that are complete.
+//! One batch and all its answers, made into enriched trades.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tradejoin_model::{Answer, BatchIndex, Column, Enriched, Ledger, Routed, TableSpec};
-
-use crate::merge::{Buffers, merge};
-
-/// In which order enriched trades come out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// In the order of their positions.
-    #[default]
-    Input,
-    /// A batch as soon as it is complete; within it, the order of positions.
-    Arrival,
-}
+use tradejoin_model::{Answer, Column, Enriched, Ledger, Partition, Position, Routed, TableRoute, TableSpec};
 
 /// What becomes of a trade that misses in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,111 +14,164 @@ pub enum Unmatched {
     Keep,
 }
 
-/// Collects answers into enriched batches.
+/// Makes enriched batches of answers: one for each thread, for the memory that
+/// it uses again.
 #[derive(Debug)]
 pub struct Merger {
     tables: Vec<TableSpec>,
-    order: Order,
     unmatched: Unmatched,
-    /// The index of the batch at the front of `waiting`.
-    first: BatchIndex,
-    waiting: VecDeque<Waiting>,
-    ledger: Ledger,
-    buffers: Buffers,
-}
-
-/// A batch of which not all answers have come, or which is not yet its turn.
-#[derive(Debug, Default)]
-enum Waiting {
-    /// Nothing has come for it.
-    #[default]
-    Unseen,
-    /// These answers have come.
-    Answered(Arc<Routed>, Vec<Answer>),
-    /// It has gone out ahead of earlier ones.
-    Gone,
+    /// The columns of an enriched batch that is done with.
+    columns: Vec<Column>,
+    /// Answers that have been merged.
+    spent: Vec<Answer>,
 }
 
 impl Merger {
     /// A merger for tables in the order in which batches have them.
     #[must_use]
-    pub fn new(tables: &[TableSpec], order: Order, unmatched: Unmatched) -> Self {
-        Self {
-            tables: tables.to_vec(),
-            order,
-            unmatched,
-            first: BatchIndex(0),
-            waiting: VecDeque::new(),
-            ledger: Ledger::new(tables.len()),
-            buffers: Buffers::default(),
-        }
+    pub fn new(tables: &[TableSpec], unmatched: Unmatched) -> Self {
+        Self { tables: tables.to_vec(), unmatched, columns: Vec::new(), spent: Vec::new() }
     }
 
-    /// Takes the answer of a shard that [`Routed::is_answered_by`] names.
+    /// Puts the answers at their rows, and tells what became of every trade.
     ///
-    /// # Panics
-    /// If the batch has gone out already: a shard has answered twice.
-    pub fn push(&mut self, routed: Arc<Routed>, answer: Answer) {
-        let ahead = routed.batch.index.0.checked_sub(self.first.0).expect("one answer from each shard");
-        // No further ahead than the links are deep.
-        let ahead = ahead as usize;
-        while self.waiting.len() <= ahead {
-            self.waiting.push_back(Waiting::Unseen);
-        }
-        match &mut self.waiting[ahead] {
-            Waiting::Answered(_, answers) => answers.push(answer),
-            Waiting::Gone => unreachable!("one answer from each shard"),
-            unseen @ Waiting::Unseen => {
-                let mut answers = Vec::with_capacity(routed.answers_expected());
-                answers.push(answer);
-                *unseen = Waiting::Answered(routed, answers);
+    /// `answers` are those of all shards that answer, in any order;
+    /// `first_position` is the place of the batch's first message.
+    pub fn merge(
+        &mut self,
+        routed: &Routed,
+        first_position: Position,
+        mut answers: Vec<Answer>,
+    ) -> (Enriched, Ledger) {
+        let messages = &routed.batch.messages;
+        let rows = messages.trades.num_rows();
+        let mut ledger = Ledger::new(self.tables.len());
+        let mut old_columns = std::mem::take(&mut self.columns).into_iter();
+        let mut columns = Vec::with_capacity(old_columns.len());
+        let mut matched = Matched { rows, marks: None };
+        for (index, table) in self.tables.iter().enumerate() {
+            let account = &mut ledger.tables[index];
+            account.missed = matched.lookups_missed(index, routed, &answers);
+            account.matched = rows as u64 - account.missed;
+            account.rejected = messages.lanes[index].rejected;
+            let (changes, replaced) = (messages.lanes[index].len() as u64, replaced(&answers, index));
+            if messages.loading {
+                (account.rows_loaded, account.duplicates) = (changes, replaced);
+            } else {
+                account.changes = changes;
             }
+            // The columns of the last batch, which had the same tables.
+            let mut old: Vec<Column> = old_columns.by_ref().take(table.outputs.len()).collect();
+            old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));
+            match &routed.routes[index] {
+                TableRoute::Partitioned(partition) => {
+                    scatter(table, partition, &answers, index, rows, &mut old);
+                }
+                TableRoute::Whole { .. } => {
+                    // The shard whose turn it was is the only one with columns;
+                    // it gets the old ones in exchange.
+                    if let Some(answer) = answers.iter_mut().find(|answer| answer.shard == routed.whole_shard)
+                    {
+                        std::mem::swap(&mut old, &mut answer.tables[index].columns);
+                    }
+                }
+            }
+            columns.append(&mut old);
         }
-    }
-
-    /// The next enriched batch, if one is complete and its turn has come.
-    pub fn pop(&mut self) -> Option<Enriched> {
-        let at = match self.order {
-            Order::Input => self.waiting.front().filter(|waiting| waiting.is_complete()).map(|_| 0),
-            Order::Arrival => self.waiting.iter().position(Waiting::is_complete),
-        }?;
-        let Waiting::Answered(routed, answers) = std::mem::replace(&mut self.waiting[at], Waiting::Gone)
-        else {
-            return None;
+        self.spent.append(&mut answers);
+        // Other threads merge, too: what they are short of is too much here.
+        self.spent.truncate(routed.shards.as_usize() + 1);
+        let missed = matched.missed_rows();
+        ledger.rows_read = rows as u64 + messages.rejected;
+        ledger.rejected = messages.rejected;
+        ledger.enriched = (rows - missed) as u64;
+        let (kept, rows_kept) = match self.unmatched {
+            Unmatched::Keep => {
+                ledger.unmatched_kept = missed as u64;
+                (None, rows)
+            }
+            Unmatched::Drop => {
+                ledger.unmatched_dropped = missed as u64;
+                (matched.marks, rows - missed)
+            }
         };
-        while let Some(Waiting::Gone) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.first = self.first.next();
-        }
-        Some(merge(&self.tables, &routed, answers, self.unmatched, &mut self.ledger, &mut self.buffers))
+        let enriched = Enriched {
+            index: routed.batch.index,
+            first_position,
+            messages: Arc::clone(messages),
+            columns,
+            kept,
+            rows_kept,
+        };
+        (enriched, ledger)
     }
 
-    /// Takes back the columns of a batch that has been written, to use their
-    /// memory again.
+    /// Takes back the columns of a batch that is done with, to use their memory
+    /// again.
     pub fn recycle(&mut self, columns: Vec<Column>) {
-        self.buffers.columns = columns;
+        self.columns = columns;
     }
 
-    /// An answer that has been used up, to go back to its shard.
-    pub fn pop_spent(&mut self) -> Option<Answer> {
-        self.buffers.spent.pop()
+    /// Takes back the memory of an answer.
+    pub fn recycle_answer(&mut self, answer: Answer) {
+        self.spent.push(answer);
     }
 
-    /// What became of the trades that have come out so far.
-    #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// How many batches wait for an answer or for their turn.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Answered(..))).count()
+    /// The memory of an answer that has been merged, for another.
+    pub fn take_spent(&mut self) -> Option<Answer> {
+        self.spent.pop()
     }
 }
 
-impl Waiting {
-    fn is_complete(&self) -> bool {
-        matches!(self, Self::Answered(routed, answers) if answers.len() == routed.answers_expected())
+/// Which rows have found a match in every table so far.
+struct Matched {
+    rows: usize,
+    /// A mark for each row; `None` while all have.
+    marks: Option<Vec<bool>>,
+}
+
+impl Matched {
+    /// Marks the rows that missed in a table, and counts them.
+    fn lookups_missed(&mut self, table: usize, routed: &Routed, answers: &[Answer]) -> u64 {
+        let mut missed = 0;
+        let unkeyed = match &routed.routes[table] {
+            TableRoute::Partitioned(partition) => partition.unkeyed.as_slice(),
+            TableRoute::Whole { .. } => &[],
+        };
+        for rows in answers.iter().map(|answer| answer.tables[table].missed.as_slice()).chain([unkeyed]) {
+            missed += rows.len() as u64;
+            if !rows.is_empty() {
+                let marks = self.marks.get_or_insert_with(|| vec![true; self.rows]);
+                rows.iter().for_each(|&row| marks[row as usize] = false);
+            }
+        }
+        missed
+    }
+
+    fn missed_rows(&self) -> usize {
+        self.marks.as_ref().map_or(0, |marks| marks.iter().filter(|&&matched| !matched).count())
+    }
+}
+
+/// Upserts that found their key there already.
+fn replaced(answers: &[Answer], table: usize) -> u64 {
+    answers.iter().map(|answer: &Answer| answer.tables[table].replaced).sum()
+}
+
+/// Fills the columns of a partitioned table: the shards' dense values at their
+/// rows.
+fn scatter(
+    table: &TableSpec,
+    partition: &Partition,
+    answers: &[Answer],
+    index: usize,
+    rows: usize,
+    columns: &mut [Column],
+) {
+    for (number, (output, column)) in table.outputs.iter().zip(columns).enumerate() {
+        column.reset(output.column_type, rows);
+        for answer in answers {
+            column.scatter(partition.rows.get(answer.shard), &answer.tables[index].columns[number]);
+        }
     }
 }

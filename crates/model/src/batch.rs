@@ -116,34 +116,19 @@ impl Messages {
     }
 }
 
-/// Messages at their place in the sequence. Immutable, and shared by reference
-/// count: rows do not travel, selections do.
+/// Messages with their number. Immutable, and shared by reference count: rows do
+/// not travel, selections do.
+///
+/// The place of a message in the sequence, its position, is that of its batch
+/// plus its own among the batch's: a change stands before the row that it
+/// precedes, tables in their order. A batch has one once all before it are
+/// decoded.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The batch's place among the batches.
     pub index: BatchIndex,
-    /// The place of its first message. Within a batch a change stands before
-    /// the row that it precedes, tables in their order.
-    pub first_position: Position,
     /// What it holds.
     pub messages: Arc<Messages>,
-}
-
-/// Gives messages their places: the only serial step of a run.
-#[derive(Debug, Default)]
-pub struct Sequencer {
-    next_index: BatchIndex,
-    next_position: Position,
-}
-
-impl Sequencer {
-    /// The batch of `messages`, next in the sequence.
-    pub fn number(&mut self, messages: Arc<Messages>) -> Batch {
-        let batch = Batch { index: self.next_index, first_position: self.next_position, messages };
-        self.next_index = self.next_index.next();
-        self.next_position.0 += batch.messages.len();
-        batch
-    }
 }
 
 /// Trades with the columns that the tables add: what a sink takes.
@@ -205,14 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn positions_count_trades_changes_and_refused_records() {
-        let mut sequencer = Sequencer::default();
-        let mut first = messages(3, &[&[0, 1]]).expect("valid");
-        first.rejected = 2;
-        let first = sequencer.number(Arc::new(first));
-        let second = sequencer.number(Arc::new(messages(1, &[&[]]).expect("valid")));
-        assert_eq!((first.index, first.first_position), (BatchIndex(0), Position(0)));
-        assert_eq!((second.index, second.first_position), (BatchIndex(1), Position(7)));
+    fn a_length_counts_trades_changes_and_refused_records() {
+        let mut some = messages(3, &[&[0, 1], &[1]]).expect("valid");
+        some.rejected = 2;
+        assert_eq!(some.len(), 8);
     }
 
     #[test]

@@ -97,15 +97,6 @@ impl Column {
         }
     }
 
-    /// Forgets the values from `len` on.
-    pub fn truncate(&mut self, len: usize) {
-        match self {
-            Self::Text(texts) => texts.resize(len.min(texts.len())),
-            Self::Integers(values) => values.truncate(len),
-            Self::Options(symbols) => symbols.truncate(len),
-        }
-    }
-
     /// Becomes `len` nulls of type `ty`, in the memory that it has if the kind
     /// is the same.
     pub fn reset(&mut self, ty: ColumnType, len: usize) {
@@ -135,6 +126,20 @@ impl Column {
             Self::Text(texts) => texts.push_view(TextView::NULL),
             Self::Integers(values) => values.push(INTEGER_NULL),
             Self::Options(_) => unreachable!("options are never an answer"),
+        }
+    }
+
+    /// Overwrites the value at `row` with that at `other_row` of `other`, a
+    /// column of the same kind.
+    ///
+    /// # Panics
+    /// If the kinds differ or a row is out of bounds.
+    #[inline]
+    pub fn set_from(&mut self, row: usize, other: &Self, other_row: usize) {
+        match (self, other) {
+            (Self::Text(texts), Self::Text(other)) => texts.set_from(row, other, other_row),
+            (Self::Integers(values), Self::Integers(other)) => values[row] = other[other_row],
+            _ => unreachable!("columns of one output have one kind"),
         }
     }
 

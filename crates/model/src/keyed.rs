@@ -1,18 +1,10 @@
 //! The rows of a reference table in memory, by key.
 
-use std::sync::Arc;
-
-use ahash::{AHashMap, RandomState};
-
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
 use crate::ids::Key;
+use crate::index::SlotIndex;
 use crate::table::OutputColumn;
-
-/// Seeds of the map's hash: digits of e. The router's hash has others: with one
-/// hash for both, the keys of a shard share their high bits and crowd its map.
-const SEEDS: [u64; 4] =
-    [0x324e_7738_926c_fbe5, 0xf4bf_8d8d_8c31_d763, 0xda06_c80a_bb11_85eb, 0x4f7c_7b57_57f5_9584];
 
 /// Where the values of a row stand in the columns of a [`KeyedTable`]: below
 /// [`IN_GENERATION`].
@@ -45,8 +37,7 @@ pub enum Applied {
 /// be read in one pass.
 #[derive(Clone, Debug)]
 pub struct KeyedTable {
-    outputs: Arc<[OutputColumn]>,
-    slots: AHashMap<u32, Slot>,
+    slots: SlotIndex,
     columns: Vec<Column>,
     /// Slots that hold nothing that anyone may still read.
     free: Vec<Slot>,
@@ -57,11 +48,10 @@ pub struct KeyedTable {
 impl KeyedTable {
     /// A table without rows that adds `outputs`.
     #[must_use]
-    pub fn new(outputs: Arc<[OutputColumn]>) -> Self {
-        let [k0, k1, k2, k3] = SEEDS;
+    pub fn new(outputs: &[OutputColumn]) -> Self {
         let columns = outputs.iter().map(|output| Column::new(output.column_type)).collect();
-        let slots = AHashMap::with_hasher(RandomState::with_seeds(k0, k1, k2, k3));
-        Self { outputs, slots, columns, free: Vec::new(), retired: Vec::new() }
+        let slots = SlotIndex::default();
+        Self { slots, columns, free: Vec::new(), retired: Vec::new() }
     }
 
     /// How many rows there are.
@@ -80,7 +70,14 @@ impl KeyedTable {
     #[inline]
     #[must_use]
     pub fn slot(&self, key: Key) -> Option<Slot> {
-        self.slots.get(&key.0).copied()
+        self.slots.get(key.0)
+    }
+
+    /// Appends the slot of each key at this moment, [`MISS`] for a key without a
+    /// row.
+    #[inline]
+    pub fn find(&self, keys: impl Iterator<Item = u32>, found: &mut Vec<Slot>) {
+        self.slots.find(keys, found);
     }
 
     /// The columns, one for each output, indexed by slot.
@@ -89,15 +86,28 @@ impl KeyedTable {
         &self.columns
     }
 
-    /// Applies the change at `index` of `lane`.
+    /// The changes of a lane in the form that this table's rows have.
     ///
     /// # Panics
-    /// If `index` is out of bounds, the lane's fields are not those of the
-    /// table, or the table has 2³¹ rows.
-    pub fn apply(&mut self, lane: &ChangeLane, index: usize) -> Applied {
+    /// If the lane's fields are not those of the table.
+    #[must_use]
+    pub fn render(outputs: &[OutputColumn], lane: &ChangeLane) -> Vec<Column> {
+        if lane.is_empty() {
+            return Vec::new();
+        }
+        outputs.iter().map(|output| output.render(&lane.fields)).collect()
+    }
+
+    /// Applies the change at `index` of `lane`, of which `rendered` is what
+    /// [`KeyedTable::render`] makes.
+    ///
+    /// # Panics
+    /// If `index` is out of bounds, `rendered` is of another lane or table, or
+    /// the table has 2³¹ rows.
+    pub fn apply(&mut self, lane: &ChangeLane, rendered: &[Column], index: usize) -> Applied {
         let key = lane.keys[index].0;
         let old = match lane.kinds[index] {
-            ChangeKind::Delete => match self.slots.remove(&key) {
+            ChangeKind::Delete => match self.slots.remove(key) {
                 Some(old) => {
                     self.retired.push(old);
                     return Applied::Removed;
@@ -106,8 +116,8 @@ impl KeyedTable {
             },
             ChangeKind::Upsert => {
                 let slot = self.vacant_slot();
-                for (output, column) in self.outputs.iter().zip(&mut self.columns) {
-                    output.write(&lane.fields, index, column, slot as usize);
+                for (column, rendered) in self.columns.iter_mut().zip(rendered) {
+                    column.set_from(slot as usize, rendered, index);
                 }
                 self.slots.insert(key, slot)
             }
@@ -143,10 +153,8 @@ impl KeyedTable {
     /// Bytes of memory in use, the map's estimated from its capacity.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        // Eight bytes of key and slot and one of control, at a load of 7/8.
-        let map = self.slots.capacity() * 9 * 8 / 7;
         let spare = (self.free.capacity() + self.retired.capacity()) * size_of::<Slot>();
-        map + spare + self.columns.iter().map(Column::memory_bytes).sum::<usize>()
+        self.slots.memory_bytes() + spare + self.columns.iter().map(Column::memory_bytes).sum::<usize>()
     }
 }
 
@@ -168,8 +176,12 @@ mod tests {
         }
     }
 
+    fn outputs() -> [OutputColumn; 1] {
+        [OutputColumn::field("user", 0, ColumnType::Text)]
+    }
+
     fn table() -> KeyedTable {
-        KeyedTable::new(Arc::new([OutputColumn::field("user", 0, ColumnType::Text)]))
+        KeyedTable::new(&outputs())
     }
 
     fn value(table: &KeyedTable, slot: Slot) -> String {
@@ -182,13 +194,14 @@ mod tests {
         use ChangeKind::{Delete, Upsert};
         let lane = lane(&[(7, Upsert, "old"), (7, Upsert, "new"), (7, Delete, ""), (7, Delete, "")]);
         let mut table = table();
-        assert_eq!(table.apply(&lane, 0), Applied::Added);
+        let rendered = KeyedTable::render(&outputs(), &lane);
+        assert_eq!(table.apply(&lane, &rendered, 0), Applied::Added);
         let old = table.slot(Key(7)).expect("a row");
-        assert_eq!(table.apply(&lane, 1), Applied::Replaced);
+        assert_eq!(table.apply(&lane, &rendered, 1), Applied::Replaced);
         let new = table.slot(Key(7)).expect("a row");
         assert_eq!((value(&table, old), value(&table, new)), ("old".to_owned(), "new".to_owned()));
-        assert_eq!(table.apply(&lane, 2), Applied::Removed);
-        assert_eq!(table.apply(&lane, 3), Applied::Nothing);
+        assert_eq!(table.apply(&lane, &rendered, 2), Applied::Removed);
+        assert_eq!(table.apply(&lane, &rendered, 3), Applied::Nothing);
         assert_eq!((table.slot(Key(7)), table.len()), (None, 0));
     }
 
@@ -196,9 +209,10 @@ mod tests {
     fn replacing_rows_for_ever_takes_no_more_slots() {
         let lane = lane(&[(1, ChangeKind::Upsert, "a"), (2, ChangeKind::Upsert, "b")]);
         let mut table = table();
+        let rendered = KeyedTable::render(&outputs(), &lane);
         for _ in 0..1_000 {
-            table.apply(&lane, 0);
-            table.apply(&lane, 1);
+            table.apply(&lane, &rendered, 0);
+            table.apply(&lane, &rendered, 1);
             table.reclaim();
         }
         assert_eq!(table.columns()[0].len(), 4);

@@ -44,6 +44,23 @@ impl Ledger {
         Self { tables: vec![TableLedger::default(); tables], ..Self::default() }
     }
 
+    /// Adds the account of more trades of the same run.
+    pub fn add(&mut self, other: &Self) {
+        self.rows_read += other.rows_read;
+        self.enriched += other.enriched;
+        self.unmatched_kept += other.unmatched_kept;
+        self.unmatched_dropped += other.unmatched_dropped;
+        self.rejected += other.rejected;
+        for (table, other) in self.tables.iter_mut().zip(&other.tables) {
+            table.matched += other.matched;
+            table.missed += other.missed;
+            table.rows_loaded += other.rows_loaded;
+            table.duplicates += other.duplicates;
+            table.changes += other.changes;
+            table.rejected += other.rejected;
+        }
+    }
+
     /// Trades that missed in at least one table.
     #[must_use]
     pub fn unmatched(&self) -> u64 {

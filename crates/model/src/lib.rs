@@ -26,6 +26,7 @@
 
 mod error;
 mod ids;
+mod index;
 
 mod decimal;
 mod option;
@@ -43,7 +44,7 @@ mod ledger;
 mod message;
 mod routed;
 
-pub use batch::{Batch, ChangeKind, ChangeLane, Enriched, Messages, Sequencer};
+pub use batch::{Batch, ChangeKind, ChangeLane, Enriched, Messages};
 pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
@@ -53,7 +54,7 @@ pub use ledger::{Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
-pub use routed::{Answer, Partition, Routed, TableAnswer, TableRoute};
+pub use routed::{Answer, Partition, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TRADE_COLUMNS, USER_COLUMNS, USER_ID, UTC,
     trade_schema,

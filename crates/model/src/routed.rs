@@ -15,8 +15,13 @@ pub struct Routed {
     pub batch: Batch,
     /// The route of each table.
     pub routes: Vec<TableRoute>,
+    /// The changes of each table's lane in the form that a row has: the values of
+    /// its outputs. Rendered once for all shards.
+    pub rendered: Vec<Vec<Column>>,
     /// How many shards the batch was routed for.
     pub shards: ShardCount,
+    /// The shard that looks up the rows of all tables that are not partitioned.
+    pub whole_shard: ShardIndex,
 }
 
 /// What every shard has to do with a batch, for one table.
@@ -37,27 +42,76 @@ pub enum TableRoute {
 /// each in rising order.
 #[derive(Clone, Debug, Default)]
 pub struct Partition {
-    /// The trades' rows, by shard.
-    pub rows: Vec<Vec<u32>>,
-    /// Indices into the table's lane, by shard.
-    pub changes: Vec<Vec<u32>>,
+    /// The trades' rows.
+    pub rows: Selections,
+    /// Indices into the table's lane.
+    pub changes: Selections,
     /// Rows without a key: no shard owns them, and they match nothing.
     pub unkeyed: Vec<u32>,
 }
 
-impl Routed {
-    /// The shard that looks up the rows of all tables that are not
-    /// partitioned: the shards take turns.
+/// Numbers by shard, in one allocation for all shards.
+#[derive(Clone, Debug, Default)]
+pub struct Selections {
+    numbers: Vec<u32>,
+    /// Where those of each shard end; they begin where the last one's end.
+    ends: Vec<u32>,
+}
+
+impl Selections {
+    /// Gives number `i` to the shard `owners[i]`, in rising order.
+    ///
+    /// # Panics
+    /// If an owner is no shard of so many.
     #[must_use]
-    pub fn whole_shard(&self) -> ShardIndex {
-        // A remainder by a count of 32 bits fits 32 bits.
-        ShardIndex((self.batch.index.0 % u64::from(self.shards.get())) as u32)
+    pub fn new(shards: ShardCount, owners: &[u16]) -> Self {
+        let mut ends = vec![0_u32; shards.as_usize() + 1];
+        owners.iter().for_each(|&owner| ends[usize::from(owner) + 1] += 1);
+        // Where each shard's begin; moved on to where they end as they are set.
+        for shard in 1..ends.len() {
+            ends[shard] += ends[shard - 1];
+        }
+        let mut numbers = vec![0; owners.len()];
+        for (number, &owner) in (0..).zip(owners) {
+            let at = &mut ends[usize::from(owner)];
+            numbers[*at as usize] = number;
+            *at += 1;
+        }
+        ends.pop();
+        Self { numbers, ends }
     }
 
+    /// As [`Selections::new`] for numbers that are not all there: replaces each
+    /// number by what `numbers` has at its place.
+    #[must_use]
+    pub fn of(shards: ShardCount, owners: &[u16], numbers: &[u32]) -> Self {
+        let mut selections = Self::new(shards, owners);
+        selections.numbers.iter_mut().for_each(|number| *number = numbers[*number as usize]);
+        selections
+    }
+
+    /// The numbers of a shard, rising.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, shard: ShardIndex) -> &[u32] {
+        let shard = shard.as_usize();
+        let start = if shard == 0 { 0 } else { self.ends[shard - 1] };
+        &self.numbers[start as usize..self.ends[shard] as usize]
+    }
+}
+
+impl Routed {
     /// Whether the merger waits for an answer from `shard`.
     #[must_use]
     pub fn is_answered_by(&self, shard: ShardIndex) -> bool {
-        self.has_partitioned() || shard == self.whole_shard()
+        self.has_partitioned() || shard == self.whole_shard
+    }
+
+    /// Whether `shard` has anything to do with the batch: an answer to give, or
+    /// a change to apply.
+    #[must_use]
+    pub fn concerns(&self, shard: ShardIndex) -> bool {
+        self.is_answered_by(shard) || self.batch.messages.lanes.iter().any(|lane| !lane.is_empty())
     }
 
     /// How many answers the merger waits for.

@@ -117,27 +117,24 @@ impl OutputColumn {
         Self { name: name.to_owned(), source: OutputSource::Field(field), column_type }
     }
 
-    /// Writes the value of this column, for the change at `index` of a lane
-    /// with the columns `fields`, to `slot` of `column`.
+    /// The values of this column for the changes of a lane with the columns
+    /// `fields`.
     ///
     /// # Panics
-    /// If `fields` are not those that the column was made for, or `slot` or
-    /// `index` is out of bounds: a bug of the source.
-    pub fn write(&self, fields: &[Column], index: usize, column: &mut Column, slot: usize) {
-        match (self.source, column) {
-            (OutputSource::Field(field), Column::Text(texts)) => match &fields[field] {
-                Column::Text(source) => texts.set_from(slot, source, index),
-                _ => unreachable!("a field of texts"),
+    /// If `fields` are not those that the column was made for: a bug of the
+    /// source.
+    #[must_use]
+    pub fn render(&self, fields: &[Column]) -> Column {
+        match self.source {
+            OutputSource::Field(field) => match (&fields[field], self.column_type) {
+                (Column::Text(_), ColumnType::Text) => fields[field].clone(),
+                (Column::Integers(_), ty) if ty != ColumnType::Text => fields[field].clone(),
+                _ => unreachable!("a field of the output's type"),
             },
-            (OutputSource::Field(field), Column::Integers(values)) => match &fields[field] {
-                Column::Integers(source) => values[slot] = source[index],
-                _ => unreachable!("a field of integers"),
-            },
-            (OutputSource::Option(field, part), column) => match &fields[field] {
-                Column::Options(symbols) => part.write(&symbols[index], column, slot),
+            OutputSource::Option(field, part) => match &fields[field] {
+                Column::Options(symbols) => part.render(symbols),
                 _ => unreachable!("a field of options"),
             },
-            (_, Column::Options(_)) => unreachable!("options are never an answer"),
         }
     }
 }
@@ -153,14 +150,14 @@ impl OptionPart {
         }
     }
 
-    fn write(self, symbol: &OccSymbol, column: &mut Column, slot: usize) {
-        match column {
-            Column::Text(texts) => texts.set_view(slot, self.text(symbol)),
-            Column::Integers(values) => values[slot] = self.integer(symbol),
-            Column::Options(_) => unreachable!("options are never an answer"),
+    fn render(self, symbols: &[OccSymbol]) -> Column {
+        match self.column_type() {
+            ColumnType::Text => Column::Text(symbols.iter().map(|symbol| self.text(symbol)).collect()),
+            _ => Column::Integers(symbols.iter().map(|symbol| self.integer(symbol)).collect()),
         }
     }
 
+    #[inline]
     fn text(self, symbol: &OccSymbol) -> TextView {
         match self {
             Self::Compact => symbol.compact(),

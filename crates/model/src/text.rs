@@ -227,18 +227,9 @@ impl TextColumn {
         self.views.get(slot as usize).copied().unwrap_or(TextView::NULL)
     }
 
-    /// Overwrites the value at `row` with an inline or null view. Memory of a
-    /// long value that it replaces is reclaimed once half of the heap is
+    /// Overwrites the value at `row` with that at `other_row` of `other`. Memory
+    /// of a long value that it replaces is reclaimed once half of the heap is
     /// unused.
-    ///
-    /// # Panics
-    /// If `row` is out of bounds.
-    pub fn set_view(&mut self, row: usize, view: TextView) {
-        debug_assert!(!view.is_long(), "a view on a heap is copied with `set_from`");
-        self.replace(row, view);
-    }
-
-    /// Overwrites the value at `row` with that at `other_row` of `other`.
     ///
     /// # Panics
     /// If a row is out of bounds.
@@ -306,6 +297,15 @@ impl TextColumn {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.views.capacity() * size_of::<TextView>() + self.heap.capacity()
+    }
+}
+
+impl FromIterator<TextView> for TextColumn {
+    /// A column of inline and null views.
+    fn from_iter<I: IntoIterator<Item = TextView>>(views: I) -> Self {
+        let views: Vec<_> = views.into_iter().collect();
+        debug_assert!(!views.iter().any(TextView::is_long), "a view on a heap belongs to its column");
+        Self { views, ..Self::default() }
     }
 }
 

@@ -10,14 +10,15 @@
 //! exactly one shard, the one that owns its key.
 //!
 //! Not here: tables, and a promise that a key has the same shard in another
-//! build. It costs one hash and one store for each row and partitioned table.
+//! build. It costs one hash and one store for each row and partitioned table, and
+//! renders each change once.
 //!
 //! ```
-//! use tradejoin_model::{Distribution, Key, ShardCount};
+//! use tradejoin_model::{Key, ShardCount, TableSpec};
 //! use tradejoin_router::Router;
 //!
 //! let shards = ShardCount::new(4).expect("within bounds");
-//! let router = Router::new(shards, vec![Distribution::Partitioned]);
+//! let router = Router::new(shards, vec![TableSpec::instruments()]);
 //! assert!(router.shard_of(Key(1234)).0 < 4);
 //! ```
 

@@ -2,126 +2,136 @@
 
 use std::sync::Arc;
 
-use ahash::RandomState;
+use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Batch, ChangeLane, Distribution, Key, KeyedTable, Partition, Routed, ShardCount, ShardIndex, TableRoute,
+    Batch, ChangeLane, Distribution, Key, KeyedTable, Partition, Routed, Selections, ShardCount, ShardIndex,
+    TableRoute, TableSpec,
 };
-
-/// Seeds of the hash that spreads keys over shards: digits of e. Those of the
-/// shards' own maps differ, or the keys of a shard would crowd its map. Digits
-/// of pi would cancel out against the library's own.
-const SEEDS: [u64; 4] =
-    [0xb7e1_5162_8aed_2a6a, 0xbf71_5880_9cf4_f3c7, 0x62e7_160f_38b4_da56, 0xa784_d904_5190_cfef];
 
 /// Spreads the keys of partitioned tables over shards.
 #[derive(Clone, Debug)]
 pub struct Router {
     shards: ShardCount,
-    distributions: Vec<Distribution>,
-    hash: RandomState,
+    tables: Vec<TableSpec>,
 }
 
 impl Router {
-    /// A router for tables with the given distributions.
+    /// A router for these tables.
     #[must_use]
-    pub fn new(shards: ShardCount, distributions: Vec<Distribution>) -> Self {
-        let [k0, k1, k2, k3] = SEEDS;
-        Self { shards, distributions, hash: RandomState::with_seeds(k0, k1, k2, k3) }
+    pub fn new(shards: ShardCount, tables: Vec<TableSpec>) -> Self {
+        Self { shards, tables }
     }
 
     /// The shard that owns `key` in every partitioned table.
     #[inline]
     #[must_use]
     pub fn shard_of(&self, key: Key) -> ShardIndex {
-        let hash = self.hash.hash_one(key.0);
-        // The high half of the hash, scaled to the shard count without a
-        // division (Lemire, "Fast Random Integer Generation in an Interval").
-        ShardIndex((((hash >> 32) * u64::from(self.shards.get())) >> 32) as u32)
+        ShardIndex(u32::from(owner(key.0, self.shards)))
     }
 
-    /// The batch with its selections. `generations` holds the pinned
-    /// generation of each table that is not partitioned.
+    /// The batch with its selections and its changes rendered. `generations`
+    /// holds the pinned generation of each table that is not partitioned;
+    /// `whole_shard` is to look up their rows.
     ///
     /// # Panics
-    /// If the batch or `generations` does not have one entry for each table.
+    /// If the batch or `generations` does not have one entry for each table, or
+    /// a lane's fields are not those of its table.
     #[must_use]
-    pub fn route(&self, batch: Batch, generations: &[Option<Arc<KeyedTable>>]) -> Routed {
-        let tables = self.distributions.len();
+    pub fn route(
+        &self,
+        batch: Batch,
+        generations: &[Option<Arc<KeyedTable>>],
+        whole_shard: ShardIndex,
+    ) -> Routed {
+        let tables = self.tables.len();
         assert_eq!(
             (batch.messages.keys.len(), generations.len()),
             (tables, tables),
             "one entry for each table"
         );
+        let lanes = batch.messages.lanes.iter();
+        let rendered =
+            self.tables.iter().zip(lanes).map(|(table, lane)| KeyedTable::render(&table.outputs, lane));
+        let rendered = rendered.collect();
         let routes = (0..tables).map(|table| self.route_table(&batch, table, &generations[table])).collect();
-        Routed { batch, routes, shards: self.shards }
+        Routed { batch, routes, rendered, shards: self.shards, whole_shard }
     }
 
     fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<KeyedTable>>) -> TableRoute {
         // A lone shard owns every key: there is nothing to select.
-        if self.distributions[table] == Distribution::Broadcast || self.shards.get() == 1 {
+        if self.tables[table].distribution == Distribution::Broadcast || self.shards.get() == 1 {
             return TableRoute::Whole { generation: generation.clone() };
         }
-        let mut partition = Partition {
-            rows: self.selections(batch.messages.keys[table].len()),
-            changes: self.selections(batch.messages.lanes[table].len()),
-            unkeyed: Vec::new(),
+        let (rows, unkeyed) = self.select_rows(&batch.messages.keys[table]);
+        let changes = self.select_changes(&batch.messages.lanes[table]);
+        TableRoute::Partitioned(Partition { rows, changes, unkeyed })
+    }
+
+    /// The rows of each shard, and those without a key.
+    fn select_rows(&self, keys: &UInt32Array) -> (Selections, Vec<u32>) {
+        let values = keys.values();
+        let Some(nulls) = keys.nulls().filter(|nulls| nulls.null_count() > 0) else {
+            let owners: Vec<_> = values.iter().map(|&key| owner(key, self.shards)).collect();
+            return (Selections::new(self.shards, &owners), Vec::new());
         };
-        self.select_rows(&batch.messages.keys[table], &mut partition);
-        self.select_changes(&batch.messages.lanes[table], &mut partition.changes);
-        TableRoute::Partitioned(partition)
+        let (keyed, unkeyed): (Vec<_>, Vec<_>) =
+            (0..values.len() as u32).partition(|&row| nulls.is_valid(row as usize));
+        let owners: Vec<_> = keyed.iter().map(|&row| owner(values[row as usize], self.shards)).collect();
+        (Selections::of(self.shards, &owners, &keyed), unkeyed)
     }
 
-    /// An empty selection for each shard, with room for its share of `len` and
-    /// an eighth more: keys do not spread evenly.
-    fn selections(&self, len: usize) -> Vec<Vec<u32>> {
-        let share = len.div_ceil(self.shards.as_usize());
-        vec![Vec::with_capacity(share + share / 8); self.shards.as_usize()]
+    fn select_changes(&self, lane: &ChangeLane) -> Selections {
+        let owners: Vec<_> = lane.keys.iter().map(|key| owner(key.0, self.shards)).collect();
+        Selections::new(self.shards, &owners)
     }
+}
 
-    fn select_rows(&self, keys: &arrow_array::UInt32Array, partition: &mut Partition) {
-        use arrow_array::Array as _;
-        match keys.nulls().filter(|nulls| nulls.null_count() > 0) {
-            None => {
-                for (row, &key) in (0..).zip(keys.values().iter()) {
-                    partition.rows[self.shard_of(Key(key)).as_usize()].push(row);
-                }
-            }
-            Some(_) => {
-                for (row, key) in (0..).zip(keys) {
-                    match key {
-                        Some(key) => partition.rows[self.shard_of(Key(key)).as_usize()].push(row),
-                        None => partition.unkeyed.push(row),
-                    }
-                }
-            }
-        }
-    }
-
-    fn select_changes(&self, lane: &ChangeLane, changes: &mut [Vec<u32>]) {
-        for (index, &key) in (0..).zip(&lane.keys) {
-            changes[self.shard_of(key).as_usize()].push(index);
-        }
-    }
+/// The owner of a key: a hash of 32 bits, scaled to the shard count without a
+/// division (Lemire, "Fast Random Integer Generation in an Interval").
+///
+/// The hash is a multiplicative one with a shift between two odd factors, those
+/// of xxHash32: enough for ids in sequence or in steps, and a compiler makes
+/// vectors of it.
+#[inline]
+fn owner(key: u32, shards: ShardCount) -> u16 {
+    let hash = key.wrapping_mul(0x9e37_79b1);
+    let hash = (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca77);
+    // A count of shards fits 16 bits.
+    ((u64::from(hash) * u64::from(shards.get())) >> 32) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn router(shards: u32) -> Router {
-        Router::new(ShardCount::new(shards).expect("within bounds"), vec![Distribution::Partitioned])
+    #[test]
+    fn keys_spread_evenly_whatever_their_step() {
+        for shards in [2, 3, 7, 64].into_iter().filter_map(ShardCount::new) {
+            for step in [1, 2, 3, 10, 64, 1_000, 4_096] {
+                let mut counts = vec![0_u32; shards.as_usize()];
+                (0..100_000_u32).for_each(|n| counts[usize::from(owner(n.wrapping_mul(step), shards))] += 1);
+                let share = 100_000 / shards.get();
+                // Six standard deviations of a binomial with that mean.
+                let bound = 6 * share.isqrt();
+                assert!(counts.iter().all(|&n| n.abs_diff(share) < bound), "{shards:?}, {step}: {counts:?}");
+            }
+        }
     }
 
     #[test]
-    fn keys_spread_evenly() {
-        for shards in [2, 3, 7, 64] {
-            let router = router(shards);
-            let mut counts = vec![0_u32; shards as usize];
-            (0..100_000).for_each(|key| counts[router.shard_of(Key(key)).as_usize()] += 1);
-            let share = 100_000 / shards;
-            // Six standard deviations of a binomial with that mean.
-            let bound = 6 * share.isqrt();
-            assert!(counts.iter().all(|&n| n.abs_diff(share) < bound), "{shards}: {counts:?}");
+    fn every_row_with_a_key_has_one_owner() {
+        let shards = ShardCount::new(3).expect("within bounds");
+        let router = Router::new(shards, vec![TableSpec::instruments()]);
+        let keys: UInt32Array = (0..100).map(|row| (row % 7 != 0).then_some(row * 31)).collect();
+        let (rows, unkeyed) = router.select_rows(&keys);
+        let mut all: Vec<_> = unkeyed;
+        for shard in shards.shards() {
+            let of_shard = rows.get(shard);
+            assert!(of_shard.is_sorted());
+            assert!(of_shard.iter().all(|&row| router.shard_of(Key(keys.value(row as usize))) == shard));
+            all.extend(of_shard);
         }
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
     }
 }

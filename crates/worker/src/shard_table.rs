@@ -61,7 +61,7 @@ impl Rows<'_> {
 
 impl ShardTable {
     pub(crate) fn new(outputs: Arc<[OutputColumn]>) -> Self {
-        let own = KeyedTable::new(Arc::clone(&outputs));
+        let own = KeyedTable::new(&outputs);
         Self { outputs, own, generation: None, deleted: ahash::AHashSet::new(), found: Vec::new() }
     }
 
@@ -74,7 +74,7 @@ impl ShardTable {
         };
         if !same {
             self.generation = generation.cloned();
-            self.own = KeyedTable::new(Arc::clone(&self.outputs));
+            self.own = KeyedTable::new(&self.outputs);
             self.deleted.clear();
         }
     }
@@ -86,6 +86,7 @@ impl ShardTable {
         keys: &UInt32Array,
         rows: Rows<'_>,
         lane: &ChangeLane,
+        rendered: &[Column],
         changes: impl Iterator<Item = u32>,
         answer: &mut TableAnswer,
     ) {
@@ -96,7 +97,7 @@ impl ShardTable {
             let end = rows.end_before(lane.at_rows[change as usize], start);
             self.look_up(keys, rows, start, end);
             start = end;
-            answer.replaced += u64::from(self.apply(lane, change as usize));
+            answer.replaced += u64::from(self.apply(lane, rendered, change as usize));
         }
         self.look_up(keys, rows, start, rows.len());
         answer.missed.clear();
@@ -109,19 +110,29 @@ impl ShardTable {
     /// Finds the slots of the rows from `start` to before `end`.
     #[inline]
     fn look_up(&mut self, keys: &UInt32Array, rows: Rows<'_>, start: usize, end: usize) {
-        let mut found = std::mem::take(&mut self.found);
         let (values, nulls) = (keys.values(), keys.nulls());
         match (rows, nulls) {
-            (Rows::First(_), None) => found.extend(values[start..end].iter().map(|&key| self.slot(Key(key)))),
+            (Rows::First(_), None) => self.look_up_keys(values[start..end].iter().copied()),
             (Rows::First(_), Some(nulls)) => {
+                let mut found = std::mem::take(&mut self.found);
                 let slot = |row| if nulls.is_null(row) { MISS } else { self.slot(Key(values[row])) };
                 found.extend((start..end).map(slot));
+                self.found = found;
             }
             // The router selects no row without a key.
             (Rows::Selected(rows), _) => {
-                found.extend(rows[start..end].iter().map(|&row| self.slot(Key(values[row as usize]))));
+                self.look_up_keys(rows[start..end].iter().map(|&row| values[row as usize]));
             }
         }
+    }
+
+    #[inline]
+    fn look_up_keys(&mut self, keys: impl Iterator<Item = u32>) {
+        if self.generation.is_none() {
+            return self.own.find(keys, &mut self.found);
+        }
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(keys.map(|key| self.slot(Key(key))));
         self.found = found;
     }
 
@@ -138,8 +149,8 @@ impl ShardTable {
     }
 
     /// Whether the change found its key there already, and replaced its row.
-    fn apply(&mut self, lane: &ChangeLane, index: usize) -> bool {
-        let applied = self.own.apply(lane, index);
+    fn apply(&mut self, lane: &ChangeLane, rendered: &[Column], index: usize) -> bool {
+        let applied = self.own.apply(lane, rendered, index);
         let Some(generation) = &self.generation else {
             return applied == Applied::Replaced;
         };

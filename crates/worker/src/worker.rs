@@ -7,8 +7,6 @@ use crate::shard_table::{Rows, ShardTable};
 /// What a worker has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerCounts {
-    /// Batches that came by.
-    pub batches: u64,
     /// Look-ups, in all tables.
     pub looked_up: u64,
     /// Changes applied, in all tables.
@@ -45,25 +43,26 @@ impl Worker {
         for (index, answer) in answer.tables.iter_mut().enumerate() {
             self.step_table(index, routed, answer);
         }
-        self.counts.batches += 1;
         answer
     }
 
     fn step_table(&mut self, index: usize, routed: &Routed, answer: &mut TableAnswer) {
-        let (shard, table) = (self.shard.as_usize(), &mut self.tables[index]);
+        let (shard, table) = (self.shard, &mut self.tables[index]);
         let (keys, lane) = (&routed.batch.messages.keys[index], &routed.batch.messages.lanes[index]);
+        let rendered = &routed.rendered[index];
         match &routed.routes[index] {
             TableRoute::Partitioned(partition) => {
-                let (rows, changes) = (Rows::Selected(&partition.rows[shard]), &partition.changes[shard]);
-                table.step(keys, rows, lane, changes.iter().copied(), answer);
+                let (rows, changes) =
+                    (Rows::Selected(partition.rows.get(shard)), partition.changes.get(shard));
+                table.step(keys, rows, lane, rendered, changes.iter().copied(), answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += changes.len() as u64;
             }
             TableRoute::Whole { generation } => {
-                let answers = routed.whole_shard() == self.shard;
+                let answers = routed.whole_shard == self.shard;
                 let rows = Rows::First(if answers { keys.len() } else { 0 });
                 table.pin(generation.as_ref());
-                table.step(keys, rows, lane, 0..lane.len() as u32, answer);
+                table.step(keys, rows, lane, rendered, 0..lane.len() as u32, answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += lane.len() as u64;
                 if !answers {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tradejoin_flow::{BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_generator::{GeneratedSource, Mix, Stream, StreamConfig};
 use tradejoin_model::{Message, Messages, ShardCount};
 
@@ -33,12 +33,7 @@ impl Feed {
             for &workers in &args.workers {
                 let batch_len = feed.batch_len(plan::workers(Some(workers))?);
                 if feed.blocks.iter().all(|(of_len, _)| *of_len != batch_len) {
-                    let mut source = feed.generated(batch_len);
-                    let mut blocks = Vec::new();
-                    while let Some(block) = source.next().map_err(anyhow::Error::from_boxed)? {
-                        blocks.push(block);
-                    }
-                    feed.blocks.push((batch_len, blocks));
+                    feed.blocks.push((batch_len, feed.generated(batch_len).made().collect()));
                 }
             }
         }
@@ -70,7 +65,7 @@ impl Feed {
     }
 
     fn generated(&self, batch_len: usize) -> GeneratedSource {
-        GeneratedSource::new(Arc::clone(&self.stream), 0..self.len, batch_len, 4)
+        GeneratedSource::new(Arc::clone(&self.stream), 0..self.len, batch_len)
     }
 
     fn batch_len(&self, workers: ShardCount) -> usize {
@@ -82,7 +77,7 @@ impl Feed {
 struct Shared<'a>(std::slice::Iter<'a, Messages>);
 
 impl Source for Shared<'_> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        Ok(self.0.next().cloned())
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.0.next().cloned().map(Block::from))
     }
 }

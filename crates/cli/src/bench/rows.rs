@@ -2,10 +2,11 @@
 
 use clap::ValueEnum;
 use tradejoin_baseline::{
-    Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
+    Digest, Outcome, Section, Tables, digest_enriched, maps, naive, threads_channel, threads_ring,
+    two_tables_ring,
 };
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::{Distribution, Enriched, Message, ShardCount, TableSpec};
 
 use crate::args::BenchArgs;
@@ -85,12 +86,31 @@ fn row_at_a_time(name: RowName, messages: impl Iterator<Item = Message> + Send, 
 struct Digesting(Digest);
 
 impl Sink for Digesting {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        digest_enriched(enriched, &mut self.0);
+    type Piece = Section;
+    type Encoder = Sections;
+
+    fn encoder(&self) -> Sections {
+        Sections
+    }
+
+    fn write(&mut self, section: &mut Section) -> Result<(), BoxError> {
+        self.0.append(section);
         Ok(())
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Digests batches where they are joined.
+struct Sections;
+
+impl Encode for Sections {
+    type Piece = Section;
+
+    fn encode(&mut self, enriched: &Enriched, section: &mut Section) -> Result<(), BoxError> {
+        *section = digest_enriched(enriched);
         Ok(())
     }
 }

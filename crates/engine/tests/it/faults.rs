@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
-use tradejoin_flow::{BoxError, End, Sink, Source};
-use tradejoin_model::{Column, Distribution, Enriched, Messages, TextColumn};
+use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
+use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, Messages, TextColumn};
 
 use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
 
@@ -32,10 +32,10 @@ fn run(case: &Case, source: impl Source, sink: impl Sink) -> Result<tradejoin_en
 struct Then<F>(Rest<Messages>, F);
 
 impl<F: FnMut() -> Result<Option<Messages>, BoxError> + Send> Source for Then<F> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
         match self.0.next()? {
-            Some(messages) => Ok(Some(messages)),
-            None => (self.1)(),
+            Some(block) => Ok(Some(block)),
+            None => Ok((self.1)()?.map(Block::from)),
         }
     }
 }
@@ -44,13 +44,30 @@ impl<F: FnMut() -> Result<Option<Messages>, BoxError> + Send> Source for Then<F>
 struct Third<F>(u32, F);
 
 impl<F: FnMut() -> Result<(), BoxError> + Send> Sink for Third<F> {
-    fn write(&mut self, _: &Enriched) -> Result<(), BoxError> {
+    type Piece = ();
+    type Encoder = Nothing;
+
+    fn encoder(&self) -> Nothing {
+        Nothing
+    }
+
+    fn write(&mut self, _: &mut ()) -> Result<(), BoxError> {
         self.0 += 1;
         if self.0 == 3 { (self.1)() } else { Ok(()) }
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         panic!("a failed run is not finished");
+    }
+}
+
+struct Nothing;
+
+impl Encode for Nothing {
+    type Piece = ();
+
+    fn encode(&mut self, _: &Enriched, _: &mut ()) -> Result<(), BoxError> {
+        Ok(())
     }
 }
 
@@ -88,42 +105,57 @@ fn a_sink_that_fails_stops_a_source_that_waits() {
     assert!(matches!(error, Err(EngineError::Sink(_))), "{error:?}");
 }
 
-#[test]
-fn a_worker_that_panics_is_named() {
-    let case = case(5_000);
+/// Blocks of which number `at` has texts where the first table has options: a
+/// source that breaks its word.
+fn broken(case: &Case, at: usize) -> Vec<Messages> {
     let mut blocks = case.blocks();
-    // A source that breaks its word: texts where the table has options.
+    let mut lanes = blocks[at].lanes.to_vec();
     let mut names = TextColumn::default();
     names.push(Some("not an option"));
-    let mut lanes = blocks[0].lanes.to_vec();
+    lanes[0].at_rows = vec![0];
+    lanes[0].keys = vec![Key(1)];
+    lanes[0].kinds = vec![ChangeKind::Upsert];
     lanes[0].fields = vec![Column::Text(names)];
-    blocks[200].lanes = lanes.into();
-    let error = run(&case, Rest::new(blocks), Collect(Arc::default())).expect_err("a worker panicked");
-    let owner = tradejoin_router::Router::new(case.engine().config().shards, vec![]);
-    let owner = owner.shard_of(tradejoin_model::Key(1));
-    let EngineError::Panicked { stage, .. } = error else { panic!("{error:?}") };
-    assert_eq!(stage, Stage::Worker(owner));
+    blocks[at].lanes = lanes.into();
+    blocks
 }
 
 #[test]
-fn a_worker_that_panics_stops_a_source_that_waits() {
-    let case = case(50);
+fn a_stage_that_panics_is_named() {
+    let case = case(5_000);
+    let error = run(&case, Rest::new(broken(&case, 200)), Collect(Arc::default()));
+    let Err(EngineError::Panicked { stage, .. }) = error else { panic!("{error:?}") };
+    assert_eq!(stage, Stage::Decode);
+}
+
+#[test]
+fn a_shard_that_panics_is_named() {
+    let mut case = case(100);
+    case.shards = 2;
     let mut blocks = case.blocks();
-    let mut names = TextColumn::default();
-    names.push(Some("not an option"));
-    let mut lanes = blocks[0].lanes.to_vec();
-    lanes[0].fields = vec![Column::Text(names)];
-    blocks[0].lanes = lanes.into();
+    // A change that has a key and no place among the trades.
+    let mut lanes = blocks[5].lanes.to_vec();
+    lanes[0].keys.push(Key(1));
+    blocks[5].lanes = lanes.into();
+    let error = run(&case, Rest::new(blocks), Collect(Arc::default()));
+    let Err(EngineError::Panicked { stage: Stage::LookUp(shard), .. }) = error else { panic!("{error:?}") };
+    let router = tradejoin_router::Router::new(case.engine().config().shards, case.tables());
+    assert_eq!(shard, router.shard_of(Key(1)));
+}
+
+#[test]
+fn a_stage_that_panics_stops_a_source_that_waits() {
+    let case = case(50);
     let engine = case.engine();
     let stop = engine.stop();
-    let source = Then(Rest::new(blocks), move || {
+    let source = Then(Rest::new(broken(&case, 0)), move || {
         while !stop.is_requested() {
             std::thread::yield_now();
         }
         Ok(None)
     });
     let error = engine.run((0..TABLES).map(|_| None).collect(), source, Collect(Arc::default()));
-    assert!(matches!(error, Err(EngineError::Panicked { stage: Stage::Worker(_), .. })), "{error:?}");
+    assert!(matches!(error, Err(EngineError::Panicked { .. })), "{error:?}");
 }
 
 #[test]
@@ -132,11 +164,11 @@ fn a_panic_at_either_end_is_named() {
     let source = Then(Rest::new(case.blocks()), || panic!("at the source"));
     let error = run(&case, source, Collect(Arc::default()));
     assert!(
-        matches!(&error, Err(EngineError::Panicked { stage: Stage::Ingest, message }) if message == "at the source")
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Read, message }) if message == "at the source")
     );
     let error = run(&case, Rest::new(case.blocks()), Third(0, || panic!("at the sink")));
     assert!(
-        matches!(&error, Err(EngineError::Panicked { stage: Stage::Merger, message }) if message == "at the sink")
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Write, message }) if message == "at the sink")
     );
 }
 

@@ -6,7 +6,7 @@ use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::U
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
-use tradejoin_flow::{BoxError, Depth, End, Sink, Source, TableSource};
+use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
     Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
@@ -213,8 +213,8 @@ impl<T> Rest<T> {
 }
 
 impl Source for Rest<Messages> {
-    fn next(&mut self) -> Result<Option<Messages>, BoxError> {
-        Ok(self.0.next())
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        Ok(self.0.next().map(Block::from))
     }
 }
 
@@ -238,12 +238,31 @@ pub(crate) fn rows_of(enriched: &Enriched) -> Rows {
 }
 
 impl Sink for Collect {
-    fn write(&mut self, enriched: &Enriched) -> Result<(), BoxError> {
-        self.0.lock().expect("not poisoned").extend(rows_of(enriched));
+    type Piece = Rows;
+    type Encoder = AsRows;
+
+    fn encoder(&self) -> AsRows {
+        AsRows
+    }
+
+    fn write(&mut self, rows: &mut Rows) -> Result<(), BoxError> {
+        self.0.lock().expect("not poisoned").append(rows);
         Ok(())
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Makes rows of text.
+pub(crate) struct AsRows;
+
+impl Encode for AsRows {
+    type Piece = Rows;
+
+    fn encode(&mut self, enriched: &Enriched, rows: &mut Rows) -> Result<(), BoxError> {
+        *rows = rows_of(enriched);
         Ok(())
     }
 }

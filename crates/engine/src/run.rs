@@ -1,0 +1,285 @@
+//! What the threads of a run share, and what each of them does.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+use crossbeam_utils::sync::{Parker, Unparker};
+use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
+use tradejoin_merger::Merger;
+use tradejoin_model::{Batch, BatchIndex, Ledger, ShardIndex};
+use tradejoin_router::Router;
+use tradejoin_worker::Worker;
+
+use crate::config::{EngineConfig, Order, Stop};
+use crate::error::{EngineError, Stage};
+use crate::load::{Feed, Generations};
+use crate::report::{Publisher, ShardReport, thread_cpu};
+
+/// How long a run that was asked to stop may go on writing what it has read.
+/// What is left then is dropped: it must not delay the end.
+const DRAIN: Duration = Duration::from_millis(400);
+
+/// What the threads of a run share.
+pub(crate) struct Run<'a, S, K: Sink> {
+    config: &'a EngineConfig,
+    stop: &'a Stop,
+    generations: &'a Generations,
+    router: Router,
+    board: CachePadded<Mutex<Board<K::Piece, EngineError>>>,
+    feed: Mutex<Feed<'a, S>>,
+    shards: Vec<CachePadded<Mutex<Worker>>>,
+    output: Mutex<Output<K>>,
+    unparkers: Vec<Unparker>,
+    /// When the stop was noticed.
+    stopping: Mutex<Option<Instant>>,
+}
+
+/// The writing end.
+struct Output<K> {
+    sink: K,
+    ledger: Ledger,
+    publisher: Publisher,
+}
+
+/// What a run has come to when its threads have ended.
+pub(crate) struct Ended<K> {
+    pub(crate) sink: K,
+    pub(crate) ledger: Ledger,
+    pub(crate) publisher: Publisher,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) interrupted: bool,
+    pub(crate) failure: Option<EngineError>,
+}
+
+/// What one thread has for itself.
+struct Own<E> {
+    thread: usize,
+    encoder: E,
+    merger: Merger,
+}
+
+impl<'a, S: Source, K: Sink> Run<'a, S, K> {
+    pub(crate) fn new(
+        config: &'a EngineConfig,
+        stop: &'a Stop,
+        generations: &'a Generations,
+        feed: Feed<'a, S>,
+        sink: K,
+        publisher: Publisher,
+        parkers: &[Parker],
+    ) -> Self {
+        let shards = config.shards.as_usize();
+        let board = Board::new(shards, shards + config.queue_depth.get(), config.order == Order::Input);
+        let worker = |shard| CachePadded::new(Mutex::new(Worker::new(shard, &config.tables)));
+        Self {
+            config,
+            stop,
+            generations,
+            router: Router::new(config.shards, config.tables.clone()),
+            board: CachePadded::new(Mutex::new(board)),
+            feed: Mutex::new(feed),
+            shards: config.shards.shards().map(worker).collect(),
+            output: Mutex::new(Output { sink, ledger: Ledger::new(config.tables.len()), publisher }),
+            unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
+            stopping: Mutex::new(None),
+        }
+    }
+
+    /// The encoder of one thread.
+    pub(crate) fn encoder(&self) -> K::Encoder {
+        lock(&self.output).sink.encoder()
+    }
+
+    /// What one thread does until there is nothing left to do; gives its
+    /// processor time.
+    pub(crate) fn work(&self, thread: usize, encoder: K::Encoder, parker: &Parker) -> Duration {
+        let merger = Merger::new(&self.config.tables, self.config.unmatched);
+        let mut own = Own { thread, encoder, merger };
+        loop {
+            match self.claim(thread) {
+                Claim::Wait => parker.park(),
+                Claim::End => return thread_cpu(),
+                Claim::Task(task) => {
+                    let mut stage = stage_of(&task);
+                    let carried_out =
+                        catch_unwind(AssertUnwindSafe(|| self.carry_out(task, &mut own, &mut stage)));
+                    match carried_out {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => self.fail(thread, error),
+                        Err(panic) => self.fail(thread, panicked(panic, stage)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn claim(&self, thread: usize) -> Claim<K::Piece> {
+        let is_stopping = self.stop.is_requested();
+        let mut board = lock(&self.board);
+        if is_stopping {
+            let mut stopping = lock(&self.stopping);
+            if !board.is_closed() {
+                board.close();
+                stopping.get_or_insert_with(Instant::now);
+            }
+            if stopping.is_some_and(|since| since.elapsed() > DRAIN) {
+                board.give_up();
+            }
+        }
+        let claim = board.claim(thread);
+        if matches!(claim, Claim::End) {
+            self.wake(&mut board, thread);
+        }
+        claim
+    }
+
+    /// Changes the board and wakes those who have something to do now.
+    fn update<T>(&self, thread: usize, change: impl FnOnce(&mut Board<K::Piece, EngineError>) -> T) -> T {
+        let mut board = lock(&self.board);
+        let result = change(&mut board);
+        self.wake(&mut board, thread);
+        result
+    }
+
+    fn wake(&self, board: &mut Board<K::Piece, EngineError>, caller: usize) {
+        board.to_wake(caller).into_iter().for_each(|thread| self.unparkers[thread].unpark());
+    }
+
+    fn fail(&self, thread: usize, error: EngineError) {
+        self.update(thread, |board| board.fail(error));
+        // A source that waits for input would not notice otherwise.
+        self.stop.request();
+    }
+
+    /// Carries out a task; `stage` is kept at what is being done.
+    fn carry_out(
+        &self,
+        task: Task<K::Piece>,
+        own: &mut Own<K::Encoder>,
+        stage: &mut Stage,
+    ) -> Result<(), EngineError> {
+        match task {
+            Task::Read => self.read(own, stage),
+            Task::LookUp(shard, routed) => {
+                let spent = own.merger.take_spent().unwrap_or_default();
+                let answer = lock(&self.shards[shard.as_usize()]).step(&routed, spent);
+                drop(routed);
+                match self.update(own.thread, |board| board.answered(shard, answer)) {
+                    Ok(Some(complete)) => self.complete(complete, own, stage),
+                    Ok(None) => Ok(()),
+                    Err(answer) => {
+                        own.merger.recycle_answer(answer);
+                        Ok(())
+                    }
+                }
+            }
+            Task::Write(index, mut piece, account) => {
+                let mut output = lock(&self.output);
+                if account.rows_written() > 0 {
+                    output.sink.write(&mut piece).map_err(EngineError::Sink)?;
+                }
+                let Output { ledger, publisher, .. } = &mut *output;
+                ledger.add(&account);
+                publisher.offer(ledger);
+                drop(output);
+                self.update(own.thread, |board| board.written(own.thread, index, piece));
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&self, own: &Own<K::Encoder>, stage: &mut Stage) -> Result<(), EngineError> {
+        let next = lock(&self.feed).next();
+        let thread = own.thread;
+        match next {
+            Ok(block) => {
+                if block.is_none() && self.stop.is_requested() {
+                    // A source that watches the flag ends when it is set.
+                    lock(&self.stopping).get_or_insert_with(Instant::now);
+                }
+                let index = self.update(thread, |board| board.read(thread, block.is_some()));
+                if let (Some(index), Some(block)) = (index, block) {
+                    *stage = Stage::Decode;
+                    self.decode(thread, index, block);
+                }
+            }
+            Err(error) => self.update(thread, |board| board.read_failed(thread, error)),
+        }
+        Ok(())
+    }
+
+    fn decode(&self, thread: usize, index: BatchIndex, block: Block) {
+        let routed = block.decode().map_err(EngineError::Source).map(|messages| {
+            let batch = Batch { index, messages: Arc::new(messages) };
+            self.router.route(batch, &self.generations.pin(), ShardIndex(thread as u32))
+        });
+        self.update(thread, |board| board.routed(index, routed));
+    }
+
+    fn complete(
+        &self,
+        complete: Complete,
+        own: &mut Own<K::Encoder>,
+        stage: &mut Stage,
+    ) -> Result<(), EngineError> {
+        let Complete { routed, first_position, answers } = complete;
+        *stage = Stage::Merge;
+        let (enriched, account) = own.merger.merge(&routed, first_position, answers);
+        *stage = Stage::Encode;
+        let mut piece = lock(&self.board).spare();
+        if enriched.rows_kept > 0 {
+            own.encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
+        }
+        own.merger.recycle(enriched.columns);
+        self.update(own.thread, |board| board.encoded(routed.batch.index, piece, account));
+        Ok(())
+    }
+
+    /// What the run has come to.
+    pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
+        let Output { sink, ledger, publisher } = into_inner(self.output);
+        let interrupted = into_inner(self.stopping).is_some();
+        let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
+        let failure = into_inner(self.board.into_inner()).into_failure();
+        (Ended { sink, ledger, publisher, workers, interrupted, failure }, into_inner(self.feed))
+    }
+}
+
+fn stage_of<P>(task: &Task<P>) -> Stage {
+    match task {
+        Task::Read => Stage::Read,
+        Task::LookUp(shard, _) => Stage::LookUp(*shard),
+        Task::Write(..) => Stage::Write,
+    }
+}
+
+/// The error that a panic is.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>, stage: Stage) -> EngineError {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
+}
+
+/// What a panic has left behind is looked at by nobody but those who end.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a shard has done, and the processor time of the thread of its number.
+pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
+    let counts = worker.counts();
+    ShardReport {
+        shard: worker.shard(),
+        looked_up: counts.looked_up,
+        changes: counts.changes,
+        cpu,
+        table_bytes: worker.memory_bytes() as u64,
+    }
+}

@@ -1,0 +1,206 @@
+//! From keys to slots: an array where keys are dense, else a hash map.
+
+use ahash::{AHashMap, RandomState};
+
+use crate::keyed::{MISS, Slot};
+
+/// Seeds of the map's hash: digits of e. The router's hash has others: with one
+/// hash for both, the keys of a shard share their high bits and crowd its map.
+const SEEDS: [u64; 4] =
+    [0x324e_7738_926c_fbe5, 0xf4bf_8d8d_8c31_d763, 0xda06_c80a_bb11_85eb, 0x4f7c_7b57_57f5_9584];
+
+/// Where the row of each key is.
+///
+/// Ids are mostly given out in sequence, and then an array finds a slot with one
+/// load. It is left for a map by a key that would make it mostly empty, and
+/// taken again once enough keys have come.
+#[derive(Clone, Debug)]
+pub(crate) enum SlotIndex {
+    /// The slot of each key below the length, [`MISS`] for a key without one;
+    /// and how many have one.
+    Dense(Vec<Slot>, usize),
+    /// Keys of any value; and the largest that was ever there.
+    Sparse(AHashMap<u32, Slot>, u32),
+}
+
+impl Default for SlotIndex {
+    fn default() -> Self {
+        Self::Dense(Vec::new(), 0)
+    }
+}
+
+impl SlotIndex {
+    /// An array of this length is small enough for any table: it fits a cache.
+    const SMALL: usize = 1 << 16;
+    /// Places of an array for each row, at most: beyond that a map is smaller.
+    const PLACES_MAX: usize = 8;
+    /// As many are few enough to go back to an array.
+    const PLACES_FEW: usize = 3;
+
+    /// How many keys have a slot.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Dense(_, len) => *len,
+            Self::Sparse(map, _) => map.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: u32) -> Option<Slot> {
+        match self {
+            Self::Dense(slots, _) => slots.get(key as usize).copied().filter(|&slot| slot != MISS),
+            Self::Sparse(map, _) => map.get(&key).copied(),
+        }
+    }
+
+    /// Appends the slot of each key, [`MISS`] for one without.
+    #[inline]
+    pub(crate) fn find(&self, keys: impl Iterator<Item = u32>, found: &mut Vec<Slot>) {
+        match self {
+            Self::Dense(slots, _) => {
+                found.extend(keys.map(|key| slots.get(key as usize).copied().unwrap_or(MISS)));
+            }
+            Self::Sparse(map, _) => found.extend(keys.map(|key| map.get(&key).copied().unwrap_or(MISS))),
+        }
+    }
+
+    /// Gives a key a slot, and back the one that it had.
+    pub(crate) fn insert(&mut self, key: u32, slot: Slot) -> Option<Slot> {
+        self.make_room(key);
+        match self {
+            Self::Dense(slots, len) => {
+                let old = std::mem::replace(&mut slots[key as usize], slot);
+                *len += usize::from(old == MISS);
+                Some(old).filter(|&old| old != MISS)
+            }
+            Self::Sparse(map, largest) => {
+                *largest = key.max(*largest);
+                map.insert(key, slot)
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) -> Option<Slot> {
+        match self {
+            Self::Dense(slots, len) => {
+                let old = std::mem::replace(slots.get_mut(key as usize)?, MISS);
+                *len -= usize::from(old != MISS);
+                Some(old).filter(|&old| old != MISS)
+            }
+            Self::Sparse(map, _) => map.remove(&key),
+        }
+    }
+
+    /// Sees to it that `key` has a place, in an array or a map.
+    fn make_room(&mut self, key: u32) {
+        let places = key as usize + 1;
+        match self {
+            Self::Dense(slots, _) if places <= slots.len() => {}
+            Self::Dense(slots, len) if places <= Self::SMALL.max(Self::PLACES_MAX * *len) => {
+                // Twice as long each time, so that few keys pay for all.
+                let room = places.next_power_of_two().min(Self::SMALL.max(Self::PLACES_MAX * *len));
+                slots.reserve_exact(room - slots.len());
+                slots.resize(room, MISS);
+            }
+            Self::Dense(slots, _) => {
+                let [k0, k1, k2, k3] = SEEDS;
+                let mut map = AHashMap::with_hasher(RandomState::with_seeds(k0, k1, k2, k3));
+                map.extend((0..).zip(slots.iter().copied()).filter(|&(_, slot)| slot != MISS));
+                // No key is larger: this one did not fit.
+                *self = Self::Sparse(map, key);
+            }
+            // Looked at when the map is about to double: few keys pay for all.
+            Self::Sparse(map, largest) if map.len() == map.capacity() => {
+                let places = (*largest).max(key) as usize + 1;
+                if places <= Self::PLACES_FEW * map.len() {
+                    let mut slots = vec![MISS; places];
+                    map.iter().for_each(|(&key, &slot)| slots[key as usize] = slot);
+                    *self = Self::Dense(slots, map.len());
+                }
+            }
+            Self::Sparse(..) => {}
+        }
+    }
+
+    /// Bytes of memory in use, the map's estimated from its capacity.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Dense(slots, _) => slots.capacity() * size_of::<Slot>(),
+            // Eight bytes of key and slot and one of control, at a load of 7/8.
+            Self::Sparse(map, _) => map.capacity() * 9 * 8 / 7,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys with their slots, in order.
+    fn content(index: &SlotIndex, keys: &[u32]) -> Vec<Option<Slot>> {
+        let mut found = Vec::new();
+        index.find(keys.iter().copied(), &mut found);
+        let one_by_one: Vec<_> = keys.iter().map(|&key| index.get(key)).collect();
+        assert_eq!(
+            found.iter().map(|&slot| Some(slot).filter(|&slot| slot != MISS)).collect::<Vec<_>>(),
+            one_by_one
+        );
+        one_by_one
+    }
+
+    #[test]
+    fn keys_in_sequence_are_an_array_and_stay_one() {
+        let mut index = SlotIndex::default();
+        for key in 0..1_000_000 {
+            assert_eq!(index.insert(key, key + 1), None);
+        }
+        assert!(matches!(index, SlotIndex::Dense(..)));
+        assert!(index.memory_bytes() <= 1 << 22, "four bytes for each key and room to the next power of two");
+        assert_eq!(
+            content(&index, &[0, 999_999, 1_000_000, u32::MAX]),
+            [Some(1), Some(1_000_000), None, None]
+        );
+    }
+
+    #[test]
+    fn a_key_far_away_makes_it_a_map_with_the_same_content() {
+        let mut index = SlotIndex::default();
+        (0..10).for_each(|key| assert_eq!(index.insert(key, key * 2), None));
+        assert_eq!(index.remove(3), Some(6));
+        assert_eq!(index.insert(u32::MAX, 7), None);
+        assert!(matches!(index, SlotIndex::Sparse(..)));
+        assert_eq!(index.len(), 10);
+        assert_eq!(content(&index, &[2, 3, u32::MAX]), [Some(4), None, Some(7)]);
+        assert_eq!((index.remove(u32::MAX), index.remove(u32::MAX)), (Some(7), None));
+        assert_eq!((index.insert(2, 9), index.get(2)), (Some(4), Some(9)));
+    }
+
+    #[test]
+    fn a_map_whose_keys_fill_up_becomes_an_array() {
+        let mut index = SlotIndex::default();
+        // From the top down: the first key is far from the others.
+        for key in (0..300_000).rev() {
+            index.insert(key, key);
+        }
+        assert!(matches!(index, SlotIndex::Dense(..)));
+        assert_eq!(index.len(), 300_000);
+        assert_eq!(
+            content(&index, &[0, 150_000, 299_999, 300_000]),
+            [Some(0), Some(150_000), Some(299_999), None]
+        );
+    }
+
+    #[test]
+    fn scattered_keys_take_no_more_memory_than_a_map() {
+        let mut index = SlotIndex::default();
+        for n in 0..100_000_u32 {
+            index.insert(n.wrapping_mul(2_654_435_761), n);
+        }
+        assert!(matches!(index, SlotIndex::Sparse(..)));
+        assert!(index.memory_bytes() < 100_000 * 24);
+    }
+}
