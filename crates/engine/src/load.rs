@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, Source, TableSource};
-use tradejoin_model::{Applied, ChangeLane, Distribution, KeyedTable, Messages, OutputColumn, TableSpec};
+use tradejoin_model::{ChangeLane, Distribution, KeyedTable, Messages, OutputColumn, TableSpec};
 
 use crate::config::Stop;
 use crate::error::EngineError;
@@ -103,11 +103,9 @@ fn add(generation: &mut KeyedTable, outputs: &[OutputColumn], lane: &ChangeLane,
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
     let rendered = KeyedTable::render(outputs, lane);
-    for index in 0..lane.len() {
-        let applied = generation.apply(lane, &rendered, index);
-        loaded.duplicates += u64::from(applied == Applied::Replaced);
-    }
-    generation.reclaim();
+    // A block has no more rows than 32 bits can count.
+    loaded.duplicates += generation.apply(lane, &rendered, 0..lane.len() as u32, None);
+    generation.settle();
 }
 
 /// Messages of the rows of one table, without trades.

@@ -12,7 +12,7 @@ use crate::decimal::Strike;
 use crate::keyed::{IN_GENERATION, Slot};
 use crate::occ::OccSymbol;
 use crate::schema::UTC;
-use crate::text::{TextColumn, TextView};
+use crate::text::TextColumn;
 
 /// The type of a reference column, as users see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,29 +116,29 @@ impl Column {
         }
     }
 
-    /// Appends a null.
+    /// Grows to `len` values by nulls, unless it is longer.
     ///
     /// # Panics
     /// If it is a column of options, which have no null.
-    #[inline]
-    pub fn push_null(&mut self) {
+    pub fn grow(&mut self, len: usize) {
         match self {
-            Self::Text(texts) => texts.push_view(TextView::NULL),
-            Self::Integers(values) => values.push(INTEGER_NULL),
+            Self::Text(texts) => texts.resize(len.max(texts.len())),
+            Self::Integers(values) => values.resize(len.max(values.len()), INTEGER_NULL),
             Self::Options(_) => unreachable!("options are never an answer"),
         }
     }
 
-    /// Overwrites the value at `row` with that at `other_row` of `other`, a
-    /// column of the same kind.
+    /// Overwrites, for each of `places`, the value at the first with that at the
+    /// second of `other`, a column of the same kind.
     ///
     /// # Panics
-    /// If the kinds differ or a row is out of bounds.
-    #[inline]
-    pub fn set_from(&mut self, row: usize, other: &Self, other_row: usize) {
+    /// If the kinds differ or a place is out of bounds.
+    pub fn set_all(&mut self, places: impl Iterator<Item = (usize, usize)>, other: &Self) {
         match (self, other) {
-            (Self::Text(texts), Self::Text(other)) => texts.set_from(row, other, other_row),
-            (Self::Integers(values), Self::Integers(other)) => values[row] = other[other_row],
+            (Self::Text(texts), Self::Text(other)) => texts.set_all(places, other),
+            (Self::Integers(values), Self::Integers(other)) => {
+                places.for_each(|(to, from)| values[to] = other[from])
+            }
             _ => unreachable!("columns of one output have one kind"),
         }
     }

@@ -1,22 +1,22 @@
-//! From keys to slots: an array where keys are dense, else a hash map.
+//! From keys to entries: an array where keys are dense, else a hash map.
 
 use ahash::{AHashMap, RandomState};
 
-use crate::keyed::{MISS, Slot};
+use crate::keyed::{MISS, Slot, is_special};
 
 /// Seeds of the map's hash: digits of e. The router's hash has others: with one
 /// hash for both, the keys of a shard share their high bits and crowd its map.
 const SEEDS: [u64; 4] =
     [0x324e_7738_926c_fbe5, 0xf4bf_8d8d_8c31_d763, 0xda06_c80a_bb11_85eb, 0x4f7c_7b57_57f5_9584];
 
-/// Where the row of each key is.
+/// What a table notes of each key: mostly where its row is.
 ///
 /// Ids are mostly given out in sequence, and then an array finds a slot with one
 /// load. It is left for a map by a key that would make it mostly empty, and
 /// taken again once enough keys have come.
 #[derive(Clone, Debug)]
 pub(crate) enum SlotIndex {
-    /// The slot of each key below the length, [`MISS`] for a key without one;
+    /// The entry of each key below the length, [`MISS`] for a key without one;
     /// and how many have one.
     Dense(Vec<Slot>, usize),
     /// Keys of any value; and the largest that was ever there.
@@ -49,49 +49,70 @@ impl SlotIndex {
         self.len() == 0
     }
 
+    /// The entry of a key, [`MISS`] for a key without one.
     #[inline]
-    pub(crate) fn get(&self, key: u32) -> Option<Slot> {
+    pub(crate) fn get(&self, key: u32) -> Slot {
         match self {
-            Self::Dense(slots, _) => slots.get(key as usize).copied().filter(|&slot| slot != MISS),
-            Self::Sparse(map, _) => map.get(&key).copied(),
+            Self::Dense(slots, _) => slots.get(key as usize).copied().unwrap_or(MISS),
+            Self::Sparse(map, _) => map.get(&key).copied().unwrap_or(MISS),
         }
     }
 
-    /// Appends the slot of each key, [`MISS`] for one without.
+    /// Writes the entry of each key to `found`, [`MISS`] for no key and for one
+    /// without an entry, and to `special` at which places there are entries that
+    /// are no slots.
     #[inline]
-    pub(crate) fn find(&self, keys: impl Iterator<Item = u32>, found: &mut Vec<Slot>) {
+    pub(crate) fn find(
+        &self,
+        keys: impl ExactSizeIterator<Item = Option<u32>>,
+        found: &mut Vec<Slot>,
+        special: &mut Vec<u32>,
+    ) {
         match self {
             Self::Dense(slots, _) => {
-                found.extend(keys.map(|key| slots.get(key as usize).copied().unwrap_or(MISS)));
+                // A key that is no key is beyond any array.
+                let slots = slots.as_slice();
+                collect(keys.map(|key| key.and_then(|key| slots.get(key as usize))), found, special);
             }
-            Self::Sparse(map, _) => found.extend(keys.map(|key| map.get(&key).copied().unwrap_or(MISS))),
+            Self::Sparse(map, _) => {
+                collect(keys.map(|key| key.and_then(|key| map.get(&key))), found, special);
+            }
         }
     }
 
-    /// Gives a key a slot, and back the one that it had.
-    pub(crate) fn insert(&mut self, key: u32, slot: Slot) -> Option<Slot> {
+    /// Gives a key an entry, and back the one that it had; [`MISS`] is none.
+    #[inline]
+    pub(crate) fn set(&mut self, key: u32, entry: Slot) -> Slot {
+        if let Self::Dense(slots, len) = self
+            && let Some(place) = slots.get_mut(key as usize)
+        {
+            let old = std::mem::replace(place, entry);
+            *len = *len + usize::from(old == MISS) - usize::from(entry == MISS);
+            return old;
+        }
+        if entry == MISS { self.remove(key) } else { self.insert(key, entry) }
+    }
+
+    fn insert(&mut self, key: u32, entry: Slot) -> Slot {
         self.make_room(key);
         match self {
             Self::Dense(slots, len) => {
-                let old = std::mem::replace(&mut slots[key as usize], slot);
+                let old = std::mem::replace(&mut slots[key as usize], entry);
                 *len += usize::from(old == MISS);
-                Some(old).filter(|&old| old != MISS)
+                old
             }
             Self::Sparse(map, largest) => {
                 *largest = key.max(*largest);
-                map.insert(key, slot)
+                map.insert(key, entry).unwrap_or(MISS)
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, key: u32) -> Option<Slot> {
+    fn remove(&mut self, key: u32) -> Slot {
         match self {
-            Self::Dense(slots, len) => {
-                let old = std::mem::replace(slots.get_mut(key as usize)?, MISS);
-                *len -= usize::from(old != MISS);
-                Some(old).filter(|&old| old != MISS)
-            }
-            Self::Sparse(map, _) => map.remove(&key),
+            // Its place is not there.
+            Self::Dense(..) => MISS,
+            Self::Sparse(map, _) => map.remove(&key).unwrap_or(MISS),
         }
     }
 
@@ -136,47 +157,64 @@ impl SlotIndex {
     }
 }
 
+/// See [`SlotIndex::find`]. No branch depends on what is found.
+#[inline]
+fn collect<'a>(
+    entries: impl ExactSizeIterator<Item = Option<&'a Slot>>,
+    found: &mut Vec<Slot>,
+    special: &mut Vec<u32>,
+) {
+    let len = entries.len();
+    // Every place is written before it is read; only the length matters.
+    found.resize(len, MISS);
+    special.resize(len, 0);
+    let (places, mut count) = (special.as_mut_slice(), 0);
+    for ((number, entry), place) in (0..).zip(entries).zip(found.iter_mut()) {
+        let entry = entry.copied().unwrap_or(MISS);
+        *place = entry;
+        places[count] = number;
+        count += usize::from(is_special(entry));
+    }
+    special.truncate(count);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The keys with their slots, in order.
-    fn content(index: &SlotIndex, keys: &[u32]) -> Vec<Option<Slot>> {
-        let mut found = Vec::new();
-        index.find(keys.iter().copied(), &mut found);
+    /// The entries of the keys, in order.
+    fn content(index: &SlotIndex, keys: &[u32]) -> Vec<Slot> {
+        let (mut found, mut special) = (Vec::new(), Vec::new());
+        index.find(keys.iter().copied().map(Some), &mut found, &mut special);
         let one_by_one: Vec<_> = keys.iter().map(|&key| index.get(key)).collect();
-        assert_eq!(
-            found.iter().map(|&slot| Some(slot).filter(|&slot| slot != MISS)).collect::<Vec<_>>(),
-            one_by_one
-        );
-        one_by_one
+        assert_eq!(found, one_by_one);
+        let missed: Vec<_> = (0..).zip(&found).filter(|&(_, &entry)| entry == MISS).map(|(n, _)| n).collect();
+        assert_eq!(special, missed);
+        found
     }
 
     #[test]
     fn keys_in_sequence_are_an_array_and_stay_one() {
         let mut index = SlotIndex::default();
         for key in 0..1_000_000 {
-            assert_eq!(index.insert(key, key + 1), None);
+            assert_eq!(index.set(key, key + 1), MISS);
         }
         assert!(matches!(index, SlotIndex::Dense(..)));
         assert!(index.memory_bytes() <= 1 << 22, "four bytes for each key and room to the next power of two");
-        assert_eq!(
-            content(&index, &[0, 999_999, 1_000_000, u32::MAX]),
-            [Some(1), Some(1_000_000), None, None]
-        );
+        assert_eq!(content(&index, &[0, 999_999, 1_000_000, u32::MAX]), [1, 1_000_000, MISS, MISS]);
     }
 
     #[test]
     fn a_key_far_away_makes_it_a_map_with_the_same_content() {
         let mut index = SlotIndex::default();
-        (0..10).for_each(|key| assert_eq!(index.insert(key, key * 2), None));
-        assert_eq!(index.remove(3), Some(6));
-        assert_eq!(index.insert(u32::MAX, 7), None);
+        (0..10).for_each(|key| assert_eq!(index.set(key, key * 2), MISS));
+        assert_eq!(index.set(3, MISS), 6);
+        assert_eq!(index.set(u32::MAX, 7), MISS);
         assert!(matches!(index, SlotIndex::Sparse(..)));
         assert_eq!(index.len(), 10);
-        assert_eq!(content(&index, &[2, 3, u32::MAX]), [Some(4), None, Some(7)]);
-        assert_eq!((index.remove(u32::MAX), index.remove(u32::MAX)), (Some(7), None));
-        assert_eq!((index.insert(2, 9), index.get(2)), (Some(4), Some(9)));
+        assert_eq!(content(&index, &[2, 3, u32::MAX]), [4, MISS, 7]);
+        assert_eq!((index.set(u32::MAX, MISS), index.set(u32::MAX, MISS)), (7, MISS));
+        assert_eq!((index.set(2, 9), index.get(2)), (4, 9));
     }
 
     #[test]
@@ -184,21 +222,18 @@ mod tests {
         let mut index = SlotIndex::default();
         // From the top down: the first key is far from the others.
         for key in (0..300_000).rev() {
-            index.insert(key, key);
+            index.set(key, key);
         }
         assert!(matches!(index, SlotIndex::Dense(..)));
         assert_eq!(index.len(), 300_000);
-        assert_eq!(
-            content(&index, &[0, 150_000, 299_999, 300_000]),
-            [Some(0), Some(150_000), Some(299_999), None]
-        );
+        assert_eq!(content(&index, &[0, 150_000, 299_999, 300_000]), [0, 150_000, 299_999, MISS]);
     }
 
     #[test]
     fn scattered_keys_take_no_more_memory_than_a_map() {
         let mut index = SlotIndex::default();
         for n in 0..100_000_u32 {
-            index.insert(n.wrapping_mul(2_654_435_761), n);
+            index.set(n.wrapping_mul(2_654_435_761), n);
         }
         assert!(matches!(index, SlotIndex::Sparse(..)));
         assert!(index.memory_bytes() < 100_000 * 24);

@@ -2,7 +2,6 @@
 
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
-use crate::ids::Key;
 use crate::index::SlotIndex;
 use crate::table::OutputColumn;
 
@@ -11,38 +10,65 @@ use crate::table::OutputColumn;
 pub type Slot = u32;
 
 /// Added to a slot of a generation, to tell it from one of a shard's own rows.
-pub const IN_GENERATION: Slot = 1 << 31;
+pub const IN_GENERATION: Slot = 1 << 30;
 
 /// Stands for a look-up without a match: it is no slot of any table.
 pub const MISS: Slot = Slot::MAX;
 
-/// What a change did to a [`KeyedTable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// A key that was not there before.
-    Added,
-    /// A key that was there, with its values replaced.
-    Replaced,
-    /// A key that was there and is not any more.
-    Removed,
-    /// Nothing: a delete of a key that was not there.
-    Nothing,
+/// The entry of a key that is not in the table, although it is in the generation
+/// below it.
+const GONE: Slot = MISS - 1;
+
+/// Added to the number of a [`Version`], to make it an entry.
+const YOUNG: Slot = 1 << 31;
+
+/// Whether an entry is no slot: a miss, or something to be looked into.
+pub(crate) fn is_special(entry: Slot) -> bool {
+    entry & YOUNG != 0
+}
+
+/// What a key's entry is from one row of the batch under way on.
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    key: u32,
+    /// The first row that sees it.
+    at_row: u32,
+    /// The entry that earlier rows see.
+    before: Slot,
+    /// Where its values are, [`MISS`] or [`GONE`].
+    slot: Slot,
 }
 
 /// A table's rows: the values that it adds to a trade, rendered when a row
 /// changes and never when it is read.
 ///
-/// A slot keeps its values until [`KeyedTable::reclaim`], also when its row
-/// has changed in between, so that slots found before and after a change can
-/// be read in one pass.
+/// A batch is taken in three steps: [`apply`](KeyedTable::apply) all changes,
+/// [`find`](KeyedTable::find) all rows, [`settle`](KeyedTable::settle). In between
+/// a key that has changed has a version for each change, and a row finds the one
+/// that it is to see; no loop runs from change to change, whose few rows cost more
+/// in mispredicted branches than in look-ups. A slot keeps its values until the
+/// batch is settled.
 #[derive(Clone, Debug)]
 pub struct KeyedTable {
     slots: SlotIndex,
     columns: Vec<Column>,
+    /// How many slots the columns have a place for.
+    slot_count: Slot,
     /// Slots that hold nothing that anyone may still read.
     free: Vec<Slot>,
-    /// Slots whose rows have changed since the last `reclaim`.
+    /// Slots whose rows have changed in the batch under way.
     retired: Vec<Slot>,
+    /// One for each change of the batch under way.
+    versions: Vec<Version>,
+}
+
+/// Memory of [`KeyedTable::find`], for many batches.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The slot of each row looked up, in order: [`MISS`] for none, with the mark
+    /// [`IN_GENERATION`] for one of the generation below.
+    pub slots: Vec<Slot>,
+    special: Vec<u32>,
 }
 
 impl KeyedTable {
@@ -50,34 +76,27 @@ impl KeyedTable {
     #[must_use]
     pub fn new(outputs: &[OutputColumn]) -> Self {
         let columns = outputs.iter().map(|output| Column::new(output.column_type)).collect();
-        let slots = SlotIndex::default();
-        Self { slots, columns, free: Vec::new(), retired: Vec::new() }
+        Self {
+            slots: SlotIndex::default(),
+            columns,
+            slot_count: 0,
+            free: Vec::new(),
+            retired: Vec::new(),
+            versions: Vec::new(),
+        }
     }
 
-    /// How many rows there are.
+    /// How many keys it knows something of: its rows, and what is gone from the
+    /// generation below.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there are no rows.
+    /// Whether it knows of no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
-    }
-
-    /// The slot of a key's row at this moment.
-    #[inline]
-    #[must_use]
-    pub fn slot(&self, key: Key) -> Option<Slot> {
-        self.slots.get(key.0)
-    }
-
-    /// Appends the slot of each key at this moment, [`MISS`] for a key without a
-    /// row.
-    #[inline]
-    pub fn find(&self, keys: impl Iterator<Item = u32>, found: &mut Vec<Slot>) {
-        self.slots.find(keys, found);
     }
 
     /// The columns, one for each output, indexed by slot.
@@ -98,62 +117,134 @@ impl KeyedTable {
         outputs.iter().map(|output| output.render(&lane.fields)).collect()
     }
 
-    /// Applies the change at `index` of `lane`, of which `rendered` is what
-    /// [`KeyedTable::render`] makes.
+    /// Applies changes of `lane`, of which `rendered` is what
+    /// [`KeyedTable::render`] makes: those at `changes`, rising. Gives how many
+    /// upserts found their key there already, here or in the generation `below`.
     ///
     /// # Panics
-    /// If `index` is out of bounds, `rendered` is of another lane or table, or
-    /// the table has 2³¹ rows.
-    pub fn apply(&mut self, lane: &ChangeLane, rendered: &[Column], index: usize) -> Applied {
-        let key = lane.keys[index].0;
-        let old = match lane.kinds[index] {
-            ChangeKind::Delete => match self.slots.remove(key) {
-                Some(old) => {
-                    self.retired.push(old);
-                    return Applied::Removed;
-                }
-                None => return Applied::Nothing,
-            },
-            ChangeKind::Upsert => {
-                let slot = self.vacant_slot();
-                for (column, rendered) in self.columns.iter_mut().zip(rendered) {
-                    column.set_from(slot as usize, rendered, index);
-                }
-                self.slots.insert(key, slot)
-            }
-        };
-        match old {
-            Some(old) => {
+    /// If a change is out of bounds, `rendered` is of another lane or table, the
+    /// table has 2³⁰ rows, or the last batch was not settled.
+    pub fn apply(
+        &mut self,
+        lane: &ChangeLane,
+        rendered: &[Column],
+        changes: impl Iterator<Item = u32> + Clone,
+        below: Option<&Self>,
+    ) -> u64 {
+        assert!(self.versions.is_empty(), "a batch is settled before the next");
+        let mut replaced = 0;
+        for change in changes.clone() {
+            let change = change as usize;
+            let key = lane.keys[change].0;
+            let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
+            let is_below = || below.is_some_and(|below| below.slots.get(key) != MISS);
+            let slot = match lane.kinds[change] {
+                ChangeKind::Upsert => self.vacant_slot(),
+                ChangeKind::Delete if is_below() => GONE,
+                ChangeKind::Delete => MISS,
+            };
+            let before = self.slots.set(key, YOUNG | self.versions.len() as Slot);
+            let old = if is_special(before) && before < GONE { self.version(before).slot } else { before };
+            let was_there = if old == MISS { is_below() } else { old != GONE };
+            if old < GONE {
                 self.retired.push(old);
-                Applied::Replaced
             }
-            None => Applied::Added,
+            replaced += u64::from(is_upsert && was_there);
+            self.versions.push(Version { key, at_row: lane.at_rows[change], before, slot });
         }
+        if !self.versions.is_empty() {
+            let places = self.versions.iter().zip(changes).filter(|(version, _)| version.slot < GONE);
+            let places = places.map(|(version, change)| (version.slot as usize, change as usize));
+            for (column, rendered) in self.columns.iter_mut().zip(rendered) {
+                column.grow(self.slot_count as usize);
+                column.set_all(places.clone(), rendered);
+            }
+        }
+        replaced
     }
 
-    /// A slot to write to; the columns have a place for it.
+    fn version(&self, entry: Slot) -> &Version {
+        &self.versions[(entry & !YOUNG) as usize]
+    }
+
+    /// A slot to write to.
     fn vacant_slot(&mut self) -> Slot {
-        if let Some(slot) = self.free.pop() {
-            return slot;
-        }
-        // Every slot is in the map, free or retired.
-        let used = self.slots.len() + self.retired.len();
-        let slot = Slot::try_from(used).ok().filter(|&slot| slot < IN_GENERATION - 1);
-        let slot = slot.expect("a table has fewer than 2^31 rows");
-        self.columns.iter_mut().for_each(Column::push_null);
-        slot
+        self.free.pop().unwrap_or_else(|| {
+            assert!(self.slot_count < IN_GENERATION - 1, "a table has fewer than 2^30 rows");
+            self.slot_count += 1;
+            self.slot_count - 1
+        })
     }
 
-    /// Lets the slots of rows that have changed be used again: what was found
-    /// before must not be read any more.
-    pub fn reclaim(&mut self) {
+    /// Finds the slots of `keys`, those of the rows `row(0)`, `row(1)`, …, rising,
+    /// in this table and else in the generation `below`. `found` is overwritten,
+    /// and `missed` becomes the rows without a match.
+    #[inline]
+    pub fn find(
+        &self,
+        keys: impl ExactSizeIterator<Item = Option<u32>> + Clone,
+        row: impl Fn(usize) -> u32,
+        below: Option<&Self>,
+        found: &mut Found,
+        missed: &mut Vec<u32>,
+    ) {
+        missed.clear();
+        let Found { slots, special } = found;
+        match below {
+            Some(below) if self.is_empty() => {
+                below.slots.find(keys, slots, special);
+                slots.iter_mut().for_each(|slot| *slot |= IN_GENERATION);
+                missed.extend(special.iter().map(|&number| row(number as usize)));
+            }
+            Some(below) => {
+                slots.clear();
+                slots.extend(keys.enumerate().map(|(number, key)| {
+                    let Some(key) = key else { return MISS };
+                    match self.seen_by(row(number), self.slots.get(key)) {
+                        MISS => below.slots.get(key) | IN_GENERATION,
+                        GONE => MISS,
+                        slot => slot,
+                    }
+                }));
+                let number_missed = slots.iter().enumerate().filter(|&(_, &slot)| slot == MISS);
+                missed.extend(number_missed.map(|(number, _)| row(number)));
+            }
+            None => {
+                self.slots.find(keys, slots, special);
+                for &number in special.iter() {
+                    let (slot, row) = (&mut slots[number as usize], row(number as usize));
+                    *slot = self.seen_by(row, *slot);
+                    if *slot == MISS {
+                        missed.push(row);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a row sees of a key with this entry: a slot, [`MISS`] or [`GONE`].
+    fn seen_by(&self, row: u32, mut entry: Slot) -> Slot {
+        while is_special(entry) && entry < GONE {
+            let version = self.version(entry);
+            entry = if version.at_row <= row { version.slot } else { version.before };
+        }
+        entry
+    }
+
+    /// Makes the last version of each key the only one: what was found before
+    /// must not be read any more.
+    pub fn settle(&mut self) {
+        for version in self.versions.drain(..) {
+            self.slots.set(version.key, version.slot);
+        }
         self.free.append(&mut self.retired);
     }
 
     /// Bytes of memory in use, the map's estimated from its capacity.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let spare = (self.free.capacity() + self.retired.capacity()) * size_of::<Slot>();
+        let spare = (self.free.capacity() + self.retired.capacity()) * size_of::<Slot>()
+            + self.versions.capacity() * size_of::<Version>();
         self.slots.memory_bytes() + spare + self.columns.iter().map(Column::memory_bytes).sum::<usize>()
     }
 }
@@ -162,6 +253,7 @@ impl KeyedTable {
 mod tests {
     use super::*;
     use crate::column::ColumnType;
+    use crate::ids::Key;
     use crate::text::TextColumn;
 
     fn lane(rows: &[(u32, ChangeKind, &str)]) -> ChangeLane {
@@ -184,36 +276,85 @@ mod tests {
         KeyedTable::new(&outputs())
     }
 
-    fn value(table: &KeyedTable, slot: Slot) -> String {
+    fn value(table: &KeyedTable, slot: Slot) -> Option<String> {
         let Column::Text(texts) = &table.columns()[0] else { unreachable!("a text column") };
-        String::from_utf8_lossy(texts.get(slot as usize).expect("a value")).into_owned()
+        texts.get(slot as usize).map(|text| String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn apply(table: &mut KeyedTable, lane: &ChangeLane, below: Option<&KeyedTable>) -> u64 {
+        let rendered = KeyedTable::render(&outputs(), lane);
+        table.apply(lane, &rendered, 0..lane.len() as u32, below)
+    }
+
+    /// What each row of a batch sees of a key.
+    fn seen(table: &KeyedTable, key: u32, rows: u32, below: Option<&KeyedTable>) -> Vec<Option<String>> {
+        let (mut found, mut missed) = (Found::default(), Vec::new());
+        let keys = vec![Some(key); rows as usize];
+        table.find(keys.into_iter(), |number| number as u32, below, &mut found, &mut missed);
+        let values: Vec<_> = (0..)
+            .zip(&found.slots)
+            .map(|(row, &slot)| match (slot, below) {
+                (MISS, _) => {
+                    assert!(missed.contains(&row));
+                    None
+                }
+                (slot, Some(below)) if slot & IN_GENERATION != 0 => value(below, slot ^ IN_GENERATION),
+                (slot, _) => value(table, slot),
+            })
+            .collect();
+        assert_eq!(missed.len(), values.iter().filter(|value| value.is_none()).count());
+        values
+    }
+
+    fn some(texts: &[&str]) -> Vec<Option<String>> {
+        texts.iter().map(|&text| Some(text.to_owned()).filter(|text| !text.is_empty())).collect()
     }
 
     #[test]
-    fn a_slot_keeps_its_value_until_it_is_reclaimed() {
+    fn each_row_sees_the_version_of_its_place() {
         use ChangeKind::{Delete, Upsert};
-        let lane = lane(&[(7, Upsert, "old"), (7, Upsert, "new"), (7, Delete, ""), (7, Delete, "")]);
+        let mut first = lane(&[(7, Upsert, "old")]);
+        first.at_rows = vec![1];
         let mut table = table();
-        let rendered = KeyedTable::render(&outputs(), &lane);
-        assert_eq!(table.apply(&lane, &rendered, 0), Applied::Added);
-        let old = table.slot(Key(7)).expect("a row");
-        assert_eq!(table.apply(&lane, &rendered, 1), Applied::Replaced);
-        let new = table.slot(Key(7)).expect("a row");
-        assert_eq!((value(&table, old), value(&table, new)), ("old".to_owned(), "new".to_owned()));
-        assert_eq!(table.apply(&lane, &rendered, 2), Applied::Removed);
-        assert_eq!(table.apply(&lane, &rendered, 3), Applied::Nothing);
-        assert_eq!((table.slot(Key(7)), table.len()), (None, 0));
+        assert_eq!(apply(&mut table, &first, None), 0);
+        assert_eq!(seen(&table, 7, 2, None), some(&["", "old"]));
+        table.settle();
+
+        let mut lane = lane(&[(7, Upsert, "new"), (7, Delete, ""), (7, Delete, ""), (7, Upsert, "last")]);
+        lane.at_rows = vec![1, 2, 2, 4];
+        assert_eq!(apply(&mut table, &lane, None), 1);
+        assert_eq!(seen(&table, 7, 5, None), some(&["old", "new", "", "", "last"]));
+        assert_eq!(seen(&table, 8, 1, None), some(&[""]));
+        table.settle();
+        assert_eq!(seen(&table, 7, 1, None), some(&["last"]));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn changes_go_on_top_of_a_generation() {
+        use ChangeKind::{Delete, Upsert};
+        let mut below = table();
+        apply(&mut below, &lane(&[(7, Upsert, "seven"), (8, Upsert, "eight")]), None);
+        below.settle();
+        let mut table = table();
+        assert_eq!(seen(&table, 7, 1, Some(&below)), some(&["seven"]));
+        let mut lane = lane(&[(7, Delete, ""), (7, Upsert, "new"), (8, Upsert, "more"), (9, Delete, "")]);
+        lane.at_rows = vec![1, 2, 2, 2];
+        assert_eq!(apply(&mut table, &lane, Some(&below)), 1, "7 was gone, 8 was there");
+        assert_eq!(seen(&table, 7, 3, Some(&below)), some(&["seven", "", "new"]));
+        assert_eq!(seen(&table, 8, 3, Some(&below)), some(&["eight", "eight", "more"]));
+        table.settle();
+        assert_eq!(seen(&table, 9, 1, Some(&below)), some(&[""]));
+        assert_eq!(seen(&table, 8, 1, Some(&below)), some(&["more"]));
     }
 
     #[test]
     fn replacing_rows_for_ever_takes_no_more_slots() {
         let lane = lane(&[(1, ChangeKind::Upsert, "a"), (2, ChangeKind::Upsert, "b")]);
         let mut table = table();
-        let rendered = KeyedTable::render(&outputs(), &lane);
         for _ in 0..1_000 {
-            table.apply(&lane, &rendered, 0);
-            table.apply(&lane, &rendered, 1);
-            table.reclaim();
+            apply(&mut table, &lane, None);
+            table.settle();
         }
         assert_eq!(table.columns()[0].len(), 4);
     }

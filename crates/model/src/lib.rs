@@ -49,7 +49,7 @@ pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
-pub use keyed::{Applied, IN_GENERATION, KeyedTable, MISS, Slot};
+pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
 pub use ledger::{Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;

@@ -227,16 +227,21 @@ impl TextColumn {
         self.views.get(slot as usize).copied().unwrap_or(TextView::NULL)
     }
 
-    /// Overwrites the value at `row` with that at `other_row` of `other`. Memory
-    /// of a long value that it replaces is reclaimed once half of the heap is
-    /// unused.
+    /// Overwrites, for each of `places`, the value at the first with that at the
+    /// second of `other`. Memory of long values that are replaced is reclaimed once
+    /// half of the heap is unused.
     ///
     /// # Panics
-    /// If a row is out of bounds.
-    #[inline]
-    pub fn set_from(&mut self, row: usize, other: &Self, other_row: usize) {
-        let view = self.adopt(other.views[other_row], other);
-        self.replace(row, view);
+    /// If a place is out of bounds.
+    pub(crate) fn set_all(&mut self, places: impl Iterator<Item = (usize, usize)>, other: &Self) {
+        if self.heap.is_empty() && other.heap.is_empty() {
+            places.for_each(|(to, from)| self.views[to] = other.views[from]);
+        } else {
+            for (to, from) in places {
+                let view = self.adopt(other.views[from], other);
+                self.replace(to, view);
+            }
+        }
     }
 
     fn replace(&mut self, row: usize, view: TextView) {
@@ -352,7 +357,7 @@ mod tests {
         let source = column(&[Some(LONG_TEXT)]);
         let mut table = column(&[Some("keep me, I am a long text as well"), Some("x")]);
         for _ in 0..10_000 {
-            table.set_from(1, &source, 0);
+            table.set_all(std::iter::once((1, 0)), &source);
         }
         assert_eq!(table.get(0), Some(&b"keep me, I am a long text as well"[..]));
         assert_eq!(table.get(1), Some(LONG_TEXT.as_bytes()));
