@@ -73,6 +73,7 @@ impl Column {
     }
 
     /// How many values there are.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -83,12 +84,14 @@ impl Column {
     }
 
     /// Whether there are no values.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Forgets all values and keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
         match self {
             Self::Text(texts) => texts.clear(),

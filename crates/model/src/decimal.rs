@@ -28,6 +28,7 @@ impl Price {
     }
 
     /// The price as a number of 10⁻⁹.
+    #[inline]
     #[must_use]
     pub const fn units(self) -> i128 {
         self.0
@@ -74,6 +75,7 @@ impl Strike {
     }
 
     /// The strike in thousandths.
+    #[inline]
     #[must_use]
     pub const fn thousandths(self) -> u32 {
         self.0

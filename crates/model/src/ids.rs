@@ -70,6 +70,7 @@ impl From<UserId> for Key {
 
 impl ShardIndex {
     /// The index as a position in a slice.
+    #[inline]
     #[must_use]
     pub const fn as_usize(self) -> usize {
         self.0 as usize
@@ -78,6 +79,7 @@ impl ShardIndex {
 
 impl TableIndex {
     /// The index as a position in a slice.
+    #[inline]
     #[must_use]
     pub const fn as_usize(self) -> usize {
         self.0 as usize
@@ -116,12 +118,14 @@ impl ShardCount {
     }
 
     /// The count as an integer.
+    #[inline]
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0.get()
     }
 
     /// The count as a length.
+    #[inline]
     #[must_use]
     pub const fn as_usize(self) -> usize {
         self.0.get() as usize

@@ -88,18 +88,21 @@ impl KeyedTable {
 
     /// How many keys it knows something of: its rows, and what is gone from the
     /// generation below.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether it knows of no key.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// The columns, one for each output, indexed by slot.
+    #[inline]
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns

@@ -17,12 +17,23 @@ pub struct Ticker {
 
 impl Ticker {
     /// The bytes of the ticker, without padding: 1 to 6.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.trim_ascii_end()
+        &self.bytes[..self.byte_len()]
+    }
+
+    /// How many bytes there are without padding: 1 to 6.
+    #[inline]
+    pub(crate) fn byte_len(&self) -> usize {
+        let [a, b, c, d, e, f] = self.bytes;
+        // What differs from spaces; the first byte does, and spaces are at the end.
+        let differing = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) ^ 0x2020_2020_2020;
+        8 - (differing.leading_zeros() / 8) as usize
     }
 
     /// The six bytes of the ticker, padded with spaces at the end.
+    #[inline]
     #[must_use]
     pub const fn padded(&self) -> &[u8; 6] {
         &self.bytes
@@ -107,6 +118,7 @@ impl Expiry {
     }
 
     /// The last two digits of the year, the month, the day: each below 100.
+    #[inline]
     #[must_use]
     pub const fn yymmdd(self) -> [u8; 3] {
         [self.year, self.month, self.day]
@@ -167,6 +179,7 @@ impl OptionType {
     }
 
     /// `C` or `P`.
+    #[inline]
     #[must_use]
     pub const fn letter(self) -> u8 {
         match self {

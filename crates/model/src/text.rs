@@ -39,6 +39,7 @@ impl TextView {
     }
 
     /// A text of at most [`Self::INLINE_MAX`] bytes, or `None` if it is longer.
+    #[inline]
     #[must_use]
     pub fn inline(text: &str) -> Option<Self> {
         if text.len() > Self::INLINE_MAX {
@@ -52,12 +53,24 @@ impl TextView {
     }
 
     /// The first `len` of `text`, which the caller knows to be ASCII.
+    #[inline]
     pub(crate) fn inline_ascii<const N: usize>(text: &[u8; N], len: usize) -> Self {
         const { assert!(N <= TAG) };
         debug_assert!(text[..len].is_ascii());
         let mut bytes = [0; 24];
         bytes[..len].copy_from_slice(&text[..len]);
         bytes[TAG] = len as u8;
+        Self { bytes }
+    }
+
+    /// A text of `len` bytes of ASCII, at most 21, as the digits of two numbers to
+    /// the base 256, the first the lowest; the digits behind it are zero.
+    #[inline]
+    pub(crate) fn of_digits(low: u128, high: u64, len: usize) -> Self {
+        debug_assert!(len <= 21);
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&low.to_le_bytes());
+        bytes[16..].copy_from_slice(&(high | (len as u64) << (8 * 7)).to_le_bytes());
         Self { bytes }
     }
 
@@ -71,22 +84,26 @@ impl TextView {
     }
 
     /// Whether the value is absent.
+    #[inline]
     #[must_use]
     pub const fn is_null(&self) -> bool {
         self.bytes[TAG] == NULL
     }
 
+    #[inline]
     const fn is_long(&self) -> bool {
         self.bytes[TAG] == LONG
     }
 
     /// Where a long text stands in its heap.
+    #[inline]
     fn range(&self) -> std::ops::Range<usize> {
         let [offset, len, _] = self.words();
         offset as usize..offset as usize + (len as u32) as usize
     }
 
     /// The inline bytes; empty for null and for a text on the heap.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self.bytes[TAG] {
@@ -97,15 +114,11 @@ impl TextView {
 
     /// The whole view as three little-endian words, for hashing and checksums
     /// of inline texts.
+    #[inline]
     #[must_use]
     pub fn words(&self) -> [u64; 3] {
-        let mut words = [0; 3];
-        for (word, chunk) in words.iter_mut().zip(self.bytes.chunks_exact(8)) {
-            *word = u64::from_le_bytes([
-                chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
-            ]);
-        }
-        words
+        let (words, _) = self.bytes.as_chunks();
+        [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]), u64::from_le_bytes(words[2])]
     }
 }
 
@@ -130,6 +143,7 @@ pub struct TextColumn {
 
 impl TextColumn {
     /// How many values there are.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.views.len()
@@ -154,6 +168,7 @@ impl TextColumn {
     }
 
     /// The views, in order.
+    #[inline]
     #[must_use]
     pub fn views(&self) -> &[TextView] {
         &self.views
@@ -163,6 +178,7 @@ impl TextColumn {
     ///
     /// # Panics
     /// If `row` is not below [`Self::len`].
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&[u8]> {
         let view = &self.views[row];
@@ -189,6 +205,7 @@ impl TextColumn {
     ///
     /// # Panics
     /// In a debug build, if the view belongs to the heap of another column.
+    #[inline]
     pub fn push_view(&mut self, view: TextView) {
         debug_assert!(!view.is_long(), "a view on a heap is copied with `gather`");
         self.views.push(view);
