@@ -235,8 +235,8 @@ pub(crate) struct EngineArgs {
     #[arg(long, default_value = "drop")]
     pub(crate) unmatched: UnmatchedArg,
 
-    /// How a table is spread: TABLE=partitioned or TABLE=broadcast; may be given for each table
-    /// [default: instruments=partitioned, users=broadcast]
+    /// How a table is spread: TABLE=partitioned, TABLE=broadcast or TABLE=auto; may be given for each
+    /// table [default: auto, by the size of the table and the number of workers]
     #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,
 }
@@ -367,7 +367,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = StreamArgs::IDS, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
     pub(crate) ids: u32,
 
-    /// How a table is spread: TABLE=partitioned or TABLE=broadcast
+    /// How a table is spread: TABLE=auto, TABLE=partitioned or TABLE=broadcast
     #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,
 
@@ -393,14 +393,16 @@ pub(crate) struct BenchArgs {
 }
 
 fn distribution(text: &str) -> Result<(String, Distribution), String> {
-    let (table, how) = text.split_once('=').ok_or("write TABLE=partitioned or TABLE=broadcast")?;
+    let (table, how) =
+        text.split_once('=').ok_or("write TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
     if !["instruments", "users"].contains(&table) {
         return Err(format!("no table is called {table:?}; there are instruments and users"));
     }
     let how = match how {
+        "auto" => Distribution::Auto,
         "partitioned" => Distribution::Partitioned,
         "broadcast" => Distribution::Broadcast,
-        _ => return Err(format!("{how:?} is neither partitioned nor broadcast")),
+        _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
     };
     Ok((table.to_owned(), how))
 }

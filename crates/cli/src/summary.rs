@@ -6,7 +6,6 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use tradejoin_engine::{EngineConfig, Report, ShardReport, Unmatched};
-use tradejoin_model::{TableLedger, TableSpec};
 
 use crate::memory;
 use crate::style::{FAINT, HEADING};
@@ -82,7 +81,7 @@ impl Summary {
             },
             interrupted: report.interrupted,
             messages,
-            tables: config.tables.iter().zip(&ledger.tables).map(TableSummary::new).collect(),
+            tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
             workers: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
             elapsed_s,
@@ -178,10 +177,13 @@ impl Summary {
 }
 
 impl TableSummary {
-    fn new((spec, ledger): (&TableSpec, &TableLedger)) -> Self {
+    fn new(table: usize, config: &EngineConfig, report: &Report) -> Self {
+        let (spec, ledger) = (&config.tables[table], &report.ledger.tables[table]);
+        // Known once the run has ended.
+        let distribution = report.distributions.get(table).unwrap_or(&spec.distribution);
         Self {
             name: spec.name.clone(),
-            distribution: spec.distribution.as_str(),
+            distribution: distribution.as_str(),
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
             changes: ledger.changes,

@@ -154,6 +154,12 @@ pub enum Location {
 }
 
 impl Location {
+    /// The length of a regular file in bytes; `None` of anything else.
+    pub(crate) fn file_len(&self) -> Option<u64> {
+        let Self::Path(path) = self else { return None };
+        path.metadata().ok().filter(std::fs::Metadata::is_file).map(|file| file.len())
+    }
+
     /// The location that an argument states: `-` is standard input or output.
     #[must_use]
     pub fn of_argument(argument: &Path) -> Self {

@@ -41,6 +41,7 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
     let TableOptions { input, kind, strict } = options;
     let batch_len = input.batch_len.max(1);
     let format = input.encoding.format;
+    let bytes = input.location.file_len();
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
@@ -50,7 +51,7 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
         open_arrow(&name, ArrowBlocks::open(input)?, kind)?
     };
     let lines = strict.then(BTreeMap::new);
-    Ok(TableReader { refusals, kind, rows, builder, columns, batch_len, lines })
+    Ok(TableReader { refusals, kind, rows, builder, columns, batch_len, lines, bytes })
 }
 
 type Opened = (Rows, LaneBuilder, Vec<TableColumn>);
@@ -107,6 +108,8 @@ pub struct TableReader {
     batch_len: usize,
     /// Where each key stands, if it may stand once alone.
     lines: Option<BTreeMap<Key, Place>>,
+    /// Of the file, if it is one.
+    bytes: Option<u64>,
 }
 
 enum Rows {
@@ -215,5 +218,9 @@ impl Adder<'_> {
 impl TableSource for TableReader {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
         Ok(self.read()?)
+    }
+
+    fn bytes_hint(&self) -> Option<u64> {
+        self.bytes
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tradejoin_flow::Depth;
+use tradejoin_flow::{Depth, TableSource};
 use tradejoin_merger::Unmatched;
-use tradejoin_model::{ShardCount, TableSpec};
+use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -39,6 +39,26 @@ impl EngineConfig {
             order: Order::default(),
             unmatched: Unmatched::default(),
         }
+    }
+}
+
+/// Bytes of a stored table up to which every shard looks into one generation:
+/// about a million instruments. Of a larger one, shards load their parts at once,
+/// and changes do not go to all of them.
+const BROADCAST_BYTES_MAX: u64 = 64 << 20;
+/// Workers up to which each applies all changes of a stream. Whole batches then
+/// stay on one core; with more workers, changes would be most of what each does.
+const BROADCAST_WORKERS_MAX: u32 = 4;
+
+impl EngineConfig {
+    /// How a table is spread that has been left to the engine; `load` is what it
+    /// is loaded from.
+    pub(crate) fn choose(&self, load: Option<&dyn TableSource>) -> Distribution {
+        let is_small = match load {
+            Some(load) => load.bytes_hint().is_some_and(|bytes| bytes <= BROADCAST_BYTES_MAX),
+            None => self.shards.get() <= BROADCAST_WORKERS_MAX,
+        };
+        if is_small { Distribution::Broadcast } else { Distribution::Partitioned }
     }
 }
 

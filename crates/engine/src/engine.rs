@@ -5,7 +5,7 @@ use std::thread::{Builder, scope};
 
 use crossbeam_utils::sync::Parker;
 use tradejoin_flow::{End, Sink, Source, TableSource};
-use tradejoin_model::Ledger;
+use tradejoin_model::{Distribution, Ledger};
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
@@ -69,8 +69,8 @@ impl Engine {
         source: impl Source + 'env,
         sink: impl Sink,
     ) -> Result<Report, EngineError> {
-        let (config, stop) = (&self.config, &self.stop);
-        assert_eq!(tables.len(), config.tables.len(), "one entry for each table");
+        assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
+        let (config, stop) = (&self.with_distributions(&tables), &self.stop);
         let clock = RunClock::start();
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
@@ -108,7 +108,19 @@ impl Engine {
             .map_err(|panic| panicked(panic, Stage::Write))?
             .map_err(EngineError::Sink)?;
         let shards = workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
-        Ok(clock.report(ledger, shards, interrupted))
+        let distributions = config.tables.iter().map(|table| table.distribution).collect();
+        Ok(Report { distributions, ..clock.report(ledger, shards, interrupted) })
+    }
+
+    /// The settings with a choice where a table is left to the engine.
+    fn with_distributions<'env>(&self, loads: &[Option<Box<dyn TableSource + 'env>>]) -> EngineConfig {
+        let mut config = self.config.clone();
+        for (table, load) in config.tables.iter_mut().zip(loads) {
+            if table.distribution == Distribution::Auto {
+                table.distribution = self.config.choose(load.as_deref());
+            }
+        }
+        config
     }
 }
 

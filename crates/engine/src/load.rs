@@ -77,7 +77,8 @@ impl<'a, S: Source> Feed<'a, S> {
             let spec = &self.specs[index];
             let failed = |source| EngineError::TableSource { table: spec.name.clone(), source };
             match spec.distribution {
-                Distribution::Partitioned => {
+                // The engine has chosen by now.
+                Distribution::Partitioned | Distribution::Auto => {
                     if let Some(lane) = load.next().map_err(failed)? {
                         return Ok(Some(rows_alone(self.specs.len(), index, lane).into()));
                     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tradejoin_model::{Ledger, ShardIndex};
+use tradejoin_model::{Distribution, Ledger, ShardIndex};
 
 /// The account of a run at its end.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Report {
     pub ledger: Ledger,
     /// What each shard did, in their order.
     pub shards: Vec<ShardReport>,
+    /// How each table was spread; empty while a run goes on.
+    pub distributions: Vec<Distribution>,
     /// From the first read to the end of the output.
     pub elapsed: Duration,
     /// Processor time of the whole process in that time.
@@ -94,7 +96,7 @@ impl RunClock {
     /// A report of what has happened since the start.
     pub(crate) fn report(&self, ledger: Ledger, shards: Vec<ShardReport>, interrupted: bool) -> Report {
         let cpu = process_cpu().saturating_sub(self.cpu);
-        Report { ledger, shards, elapsed: self.start.elapsed(), cpu, interrupted }
+        Report { ledger, shards, distributions: Vec::new(), elapsed: self.start.elapsed(), cpu, interrupted }
     }
 }
 

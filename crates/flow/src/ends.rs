@@ -68,6 +68,12 @@ pub trait TableSource: Send {
     /// If reading fails, or a row is bad and the source does not skip such.
     /// After an error the source is not asked again.
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError>;
+
+    /// About how many bytes the rows have as they are stored, if that is known
+    /// before they are read.
+    fn bytes_hint(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Where enriched trades go, in two steps: the thread that joined a batch
@@ -180,5 +186,9 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 impl<S: TableSource + ?Sized> TableSource for Box<S> {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
         (**self).next()
+    }
+
+    fn bytes_hint(&self) -> Option<u64> {
+        (**self).bytes_hint()
     }
 }

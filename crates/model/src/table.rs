@@ -7,8 +7,11 @@ use crate::schema::{INSTRUMENT_ID, USER_ID};
 use crate::text::TextView;
 
 /// How a table is spread over the shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Distribution {
+    /// As the engine finds best, which it says at the end of a run.
+    #[default]
+    Auto,
     /// Each shard owns the rows whose keys hash to it, and no other. For a
     /// table of any size.
     Partitioned,
@@ -21,6 +24,7 @@ impl Distribution {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Partitioned => "partitioned",
             Self::Broadcast => "broadcast",
         }
@@ -79,27 +83,25 @@ pub struct TableSpec {
 }
 
 impl TableSpec {
-    /// The instruments table with its compact symbol as `instrument`,
-    /// partitioned. Field 0 of its changes is [`Column::Options`].
+    /// The instruments table with its compact symbol as `instrument`. Field 0 of its changes is [`Column::Options`].
     #[must_use]
     pub fn instruments() -> Self {
         Self {
             name: "instruments".to_owned(),
             key_column: INSTRUMENT_ID.to_owned(),
             outputs: vec![OutputColumn::option("instrument", OptionPart::Compact)],
-            distribution: Distribution::Partitioned,
+            distribution: Distribution::Auto,
         }
     }
 
-    /// The users table with `username` as `user`, broadcast. Field 0 of its
-    /// changes is the username, a [`Column::Text`].
+    /// The users table with `username` as `user`. Field 0 of its changes is the username, a [`Column::Text`].
     #[must_use]
     pub fn users() -> Self {
         Self {
             name: "users".to_owned(),
             key_column: USER_ID.to_owned(),
             outputs: vec![OutputColumn::field("user", 0, ColumnType::Text)],
-            distribution: Distribution::Broadcast,
+            distribution: Distribution::Auto,
         }
     }
 }

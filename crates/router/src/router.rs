@@ -58,8 +58,9 @@ impl Router {
     }
 
     fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<KeyedTable>>) -> TableRoute {
+        let is_broadcast = self.tables[table].distribution == Distribution::Broadcast || generation.is_some();
         // A lone shard owns every key: there is nothing to select.
-        if self.tables[table].distribution == Distribution::Broadcast || self.shards.get() == 1 {
+        if is_broadcast || self.shards.get() == 1 {
             return TableRoute::Whole { generation: generation.clone() };
         }
         let (rows, unkeyed) = self.select_rows(&batch.messages.keys[table]);

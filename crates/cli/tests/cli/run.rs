@@ -45,7 +45,10 @@ fn the_bytes_do_not_depend_on_workers_batches_queues_or_distribution() {
     let expected = folder.ok(job);
     assert_eq!(expected.lines().count(), 20_001);
     for workers in [1, 2, 3, 7, 16] {
-        assert!(folder.ok(&format!("{job} --workers {workers}")) == expected, "{workers} workers");
+        for how in ["auto", "partitioned", "broadcast"] {
+            let printed = folder.ok(&format!("{job} --workers {workers} --distribution instruments={how}"));
+            assert!(printed == expected, "{workers} workers, {how}");
+        }
     }
     for rest in [
         "--workers 3 --batch-len 1 --limit 500",
@@ -68,6 +71,24 @@ fn the_bytes_do_not_depend_on_workers_batches_queues_or_distribution() {
         lines
     };
     assert!(sorted(&arrival) == sorted(&expected), "the same rows in any order");
+}
+
+#[test]
+fn the_summary_says_how_a_table_was_spread() {
+    let folder = Folder::empty();
+    folder.ok("generate --trades t.csv --instruments i.csv --ids 500 --limit 2000 --quiet");
+    let of_file = "run --trades t.csv --instruments i.csv --output o.csv --workers 8";
+    for (line, expected) in [
+        (of_file.to_owned(), "broadcast"),
+        (format!("{of_file} --distribution instruments=partitioned"), "partitioned"),
+        ("run --limit 2000 --workers 4".to_owned(), "broadcast"),
+        ("run --limit 2000 --workers 5".to_owned(), "partitioned"),
+        ("run --limit 2000 --workers 5 --distribution instruments=broadcast".to_owned(), "broadcast"),
+    ] {
+        let printed = folder.ok(&format!("{line} --json"));
+        let summary: serde_json::Value = serde_json::from_str(&printed).expect("one line of JSON");
+        assert_eq!(summary["tables"][0]["distribution"], expected, "{line}");
+    }
 }
 
 #[test]

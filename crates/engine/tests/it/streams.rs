@@ -61,6 +61,7 @@ prop_compose! {
         steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
         cuts in prop::collection::vec(1..60_usize, 1..8),
         distributions in prop::array::uniform3(prop_oneof![
+            Just(Distribution::Auto),
             Just(Distribution::Partitioned),
             Just(Distribution::Broadcast),
         ]),
