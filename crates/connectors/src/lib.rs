@@ -71,6 +71,7 @@ mod trades;
 mod select;
 
 mod columnar_encoder;
+mod frames;
 mod render;
 mod target;
 mod text_encoder;

@@ -177,6 +177,11 @@ impl Write for Counted {
     }
 }
 
+/// A file that is written to in large steps.
+pub(crate) fn buffered(file: Counted) -> BufWriter<Counted> {
+    BufWriter::with_capacity(128 << 10, file)
+}
+
 /// Packs bytes on their way to a file.
 pub(crate) enum Packer {
     Plain(BufWriter<Counted>),
@@ -186,7 +191,7 @@ pub(crate) enum Packer {
 
 impl Packer {
     pub(crate) fn new(file: Counted, compression: Compression) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(128 << 10, file);
+        let file = buffered(file);
         Ok(match compression {
             Compression::None => Self::Plain(file),
             Compression::Gzip => Self::Gzip(GzEncoder::new(file, flate2::Compression::default())),
