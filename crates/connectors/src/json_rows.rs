@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::LINE_BYTES_MAX;
 use crate::chunks::Chunks;
 use crate::error::{Flaw, ReadError, Reason};
+use crate::json_plain;
 use crate::parse::is_sound_token;
 
 /// The members of one object, as places in its line.
@@ -28,6 +29,18 @@ impl Members {
         }
         // Without its end, or the parser takes what is missing for a second line.
         let line = std::str::from_utf8(line.trim_ascii_end()).map_err(|_| Reason::NotUtf8)?;
+        let Self { names, spans } = self;
+        let plain = json_plain::members(line, |name, token| {
+            let start = names.len();
+            names.push_str(&line[name]);
+            spans.push((start..names.len(), token));
+        });
+        if plain.is_some() { Ok(line) } else { self.parse(line) }
+    }
+
+    fn parse<'a>(&mut self, line: &'a str) -> Result<&'a str, Reason> {
+        self.names.clear();
+        self.spans.clear();
         let mut json = serde_json::Deserializer::from_str(line);
         let seed = Scan { members: self, start: line.as_ptr().addr() };
         seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| not_json(line, &error))?;
@@ -186,6 +199,8 @@ pub(crate) fn columns(chunks: &mut Chunks) -> Result<Vec<String>, ReadError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::chunks::Records;
     use crate::encoding::Format;
@@ -203,6 +218,22 @@ mod tests {
             scan(r#" {"a" : 1.70 , "bé\n": "x\ty" ,"c":{"d": [1, 2]},"e":null} "#).expect("an object");
         let pairs: Vec<_> = members.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
         assert_eq!(pairs, [("a", "1.70"), ("bé\n", r#""x\ty""#), ("c", r#"{"d": [1, 2]}"#), ("e", "null")]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn a_plain_object_is_what_the_parser_says(
+            line in " ?[{] ?(\"[aé]{0,2}\" ?: ?(-?[0-9]{1,2}(.[0-9]{0,2})?(e[+-]?[0-9]?)?|\"[ax\\\\ ]{0,2}\"|null|true|[{]\"a\":1[}]|x) ?,? ?){0,3}[}]? ?",
+        ) {
+            let (mut plain, mut parsed) = (Members::default(), Members::default());
+            let plain_text = plain.scan(line.as_bytes());
+            prop_assert_eq!(&plain_text, &parsed.parse(line.trim_ascii_end()));
+            if plain_text.is_ok() {
+                prop_assert_eq!((plain.names, plain.spans), (parsed.names, parsed.spans));
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod records;
 
 mod csv_rows;
 mod header;
+mod json_plain;
 mod json_rows;
 mod parse;
 mod text_rows;

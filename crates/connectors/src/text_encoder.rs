@@ -99,7 +99,9 @@ fn push_csv_cell(cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) 
 
 /// Quotes what needs it. A record of one empty field would be a blank line.
 pub(crate) fn push_csv_text(text: &[u8], alone: bool, out: &mut Vec<u8>) {
-    let special = text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+    // Without an early end: most texts are short, and have none of these.
+    let is_special = |byte: u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
+    let special = text.iter().fold(false, |special, &byte| special | is_special(byte));
     let quoted = special || (alone && text.is_empty());
     if !quoted {
         out.extend_from_slice(text);
@@ -229,7 +231,7 @@ fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
         Form::NumberText | Form::OptionalText if cells.text(row).is_empty() => out.extend_from_slice(b"null"),
         Form::OptionalText => push_json_text(cells.text(row), out),
         Form::NumberText => match cells.text(row) {
-            text if std::str::from_utf8(text).is_ok_and(is_json_number) => out.extend_from_slice(text),
+            text if is_json_number(text) => out.extend_from_slice(text),
             text => push_json_text(text, out),
         },
         Form::Token => out.extend_from_slice(cells.text(row)),
@@ -255,7 +257,8 @@ fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
 pub(crate) fn push_json_text(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    if text.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !text.iter().fold(false, |special, &byte| special | is_special(byte)) {
         out.extend_from_slice(text);
     } else {
         for &byte in text {

@@ -64,6 +64,12 @@ impl<'l> TradeBuilder<'l> {
         let Self { layout, row_keys, body, .. } = self;
         layout.parse_keys(&cell, row_keys)?;
         match body {
+            Body::Columns { columns, .. } if layout.fields == Fields::AsText => {
+                // Text as it is may be anything.
+                for (i, column) in columns.iter_mut().enumerate() {
+                    column.append(layout.dialect, cell(i), &Value::Text);
+                }
+            }
             Body::Columns { columns, row } => {
                 row.clear();
                 for (i, column) in columns.iter().enumerate() {
