@@ -57,20 +57,28 @@ pub(crate) struct FrameWriter<W> {
     text: Vec<u8>,
     frame: Vec<u8>,
     is_empty: bool,
+    is_live: bool,
 }
 
 impl<W: Write> FrameWriter<W> {
     /// A writer of a file that starts with `header`, which is not written before
     /// what follows it: a run that fails before that leaves the file empty.
     pub(crate) fn new(file: W, compression: Compression, header: Vec<u8>) -> Self {
-        Self { file, compression, text: header, frame: Vec::new(), is_empty: true }
+        Self { file, compression, text: header, frame: Vec::new(), is_empty: true, is_live: false }
+    }
+
+    /// A writer whose text goes on at once, if `is_live` says so and it is not to
+    /// be packed: somebody waits for it.
+    pub(crate) fn live(self, is_live: bool) -> Self {
+        Self { is_live, ..self }
     }
 
     /// Writes text.
     pub(crate) fn write_text(&mut self, text: &[u8]) -> io::Result<()> {
         if self.compression == Compression::None {
             self.write_pending()?;
-            return self.file.write_all(text);
+            self.file.write_all(text)?;
+            return if self.is_live { self.file.flush() } else { Ok(()) };
         }
         self.text.extend_from_slice(text);
         if self.text.len() >= FRAME_TEXT_MIN { self.write_pending() } else { Ok(()) }

@@ -270,7 +270,10 @@ impl Writer {
         file: Counted,
         named: bool,
     ) -> Result<Self, AnyError> {
-        let text = |file, header| Self::Text(FrameWriter::new(buffered(file), encoding.compression, header));
+        let text = |file: Counted, header| {
+            let is_live = file.is_live();
+            Self::Text(FrameWriter::new(buffered(file), encoding.compression, header).live(is_live))
+        };
         Ok(match kind {
             Kind::Csv => {
                 let own = schema.fields().iter().map(|field| field.name().as_str());

@@ -1,8 +1,9 @@
 //! Where bytes of an output go: a file that appears when it is whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -163,6 +164,15 @@ fn create_partial(path: &Path) -> io::Result<(File, PathBuf)> {
 pub(crate) struct Counted {
     file: File,
     handle: OutputHandle,
+}
+
+impl Counted {
+    /// Whether somebody may be waiting for the bytes at the other end: a pipe, a
+    /// socket or a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        let is_stream = |kind: fs::FileType| kind.is_fifo() || kind.is_socket();
+        self.file.is_terminal() || self.file.metadata().is_ok_and(|file| is_stream(file.file_type()))
+    }
 }
 
 impl Write for Counted {
