@@ -71,6 +71,9 @@ pub(crate) fn integer(text: &str) -> Result<i64, Reason> {
 
 /// A point in time in nanoseconds: RFC 3339, or the integer.
 pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
+    if let Some(ns) = plain_time(text.as_bytes()) {
+        return Ok(ns);
+    }
     if let Ok(ns) = integer(text) {
         return Ok(ns);
     }
@@ -82,6 +85,36 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
     }
     let ns = time.timestamp_nanos_opt().filter(|&ns| ns != i64::MIN);
     ns.ok_or_else(|| ParseFieldError::NotATime.into())
+}
+
+/// A time in UTC as most are written, such as `2014-06-06T13:30:00.5Z`, from 1678
+/// to 2261; `None` for any other text, also if it is a time.
+fn plain_time(text: &[u8]) -> Option<i64> {
+    let (second, rest) = text.split_at_checked(19)?;
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if marks.into_iter().any(|(at, mark)| second[at] != mark) {
+        return None;
+    }
+    let fraction = match rest.strip_suffix(b"Z")? {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            number(digits)? * 10_u32.pow(9 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    let year = i32::try_from(number(&second[..4])?).ok().filter(|year| (1678..=2261).contains(year))?;
+    let date = chrono::NaiveDate::from_ymd_opt(year, number(&second[5..7])?, number(&second[8..10])?)?;
+    let clock = [11, 14, 17].map(|at| number(&second[at..at + 2]));
+    let [Some(hour @ 0..24), Some(minute @ 0..60), Some(second @ 0..60)] = clock else { return None };
+    let seconds = i64::from(date.to_epoch_days()) * 86_400 + i64::from((hour * 60 + minute) * 60 + second);
+    Some(seconds * 1_000_000_000 + i64::from(fraction))
+}
+
+/// At most nine digits as a number.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }
 
 /// `true` or `false` in any case of letters.
@@ -156,6 +189,18 @@ mod tests {
             assert!(timestamp(bad).is_err(), "{bad}");
         }
         assert!(timestamp("1970-01-01T00:00:00.0000000011Z").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn plain_times_are_those_of_the_calendar(
+            text in "(19|20|16|22)[0-9]{2}-(0[1-9]|1[0-3])-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?Z",
+        ) {
+            if let Some(ns) = plain_time(text.as_bytes()) {
+                let time = DateTime::parse_from_rfc3339(&text).ok().and_then(|time| time.timestamp_nanos_opt());
+                proptest::prop_assert_eq!(Some(ns), time);
+            }
+        }
     }
 
     #[test]
