@@ -258,6 +258,30 @@ fn a_generated_run_shows_trades_before_and_after() {
 }
 
 #[test]
+fn the_sample_shows_the_fields_of_records_that_pass_as_they_are() {
+    let folder = Folder::new();
+    for (from, column, to) in [
+        ("trades.csv", "ticker", "out.csv"),
+        ("out.csv", "strike", "out.jsonl"),
+        ("out.jsonl", "expiry", "two.jsonl"),
+    ] {
+        let job =
+            format!("run --trades {from} --instruments instruments.csv --columns {column} --output {to}");
+        let printed = folder.ok(&job);
+        let line = |start: &str| {
+            printed.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned)
+        };
+        let names = line("trade_id").unwrap_or_else(|| panic!("{from}: {printed}"));
+        assert!(names.contains("instrument_id") && names.contains("venue") && names.contains('→'), "{names}");
+        let first = line("1 ").unwrap_or_else(|| panic!("{from}: {printed}"));
+        assert!(
+            first.contains("2024-11-01T13:30:00Z") && first.contains("1.70") && first.contains("X, Y"),
+            "{first}"
+        );
+    }
+}
+
+#[test]
 fn a_table_row_can_be_deleted_and_later_rows_win() {
     let folder = Folder::new();
     folder.put(
