@@ -1,6 +1,7 @@
 //! What the user typed: the flags and their help.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -133,6 +134,11 @@ pub(crate) struct InputArgs {
     /// What to do with a record that cannot be read
     #[arg(long, value_name = "POLICY", default_value = "fail")]
     pub(crate) on_bad_record: OnBadRecord,
+
+    /// How long a record that has come through a pipe may wait for more to come: 0, 500us, 1ms, 2s.
+    /// For text; longer makes larger batches, shorter makes trades go on sooner
+    #[arg(long, value_name = "DURATION", default_value = "1ms", allow_negative_numbers = true, value_parser = duration)]
+    pub(crate) linger: Duration,
 
     /// Refuse a table in which a key stands twice (otherwise the later row wins)
     #[arg(long)]
@@ -405,6 +411,15 @@ fn distribution(text: &str) -> Result<(String, Distribution), String> {
         _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
     };
     Ok((table.to_owned(), how))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    // The one number that needs no unit.
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+        .map_err(|_| "write a time with its unit, such as 500us, 1ms or 2s".to_owned())
 }
 
 /// A whole number in a range, or what the range is.

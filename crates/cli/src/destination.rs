@@ -67,9 +67,13 @@ impl Destination {
         }
     }
 
-    /// What is to be made of the fields of trades that come as text.
-    pub(crate) fn fields(&self) -> Fields {
-        if self.encoding.format.is_text() { Fields::AsText } else { Fields::Typed }
+    /// What is to be made of the fields of trades that come as text, in a format.
+    pub(crate) fn fields(&self, from: Format) -> Fields {
+        match self.encoding.format {
+            to if !to.is_text() => Fields::Typed,
+            to if to == from => Fields::InRecord,
+            _ => Fields::AsText,
+        }
     }
 
     pub(crate) fn create(

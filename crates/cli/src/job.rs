@@ -1,6 +1,7 @@
 //! What a run reads: everything that is open before the first trade.
 
 use std::path::Path;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
@@ -108,11 +109,12 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         readers.push(open_table(TableOptions { input, kind, strict: args.input.strict })?);
     }
     let key_columns = readers.iter().map(|reader| reader.kind().key_column().to_owned()).collect();
+    let fields = destination.fields(trades.encoding.format);
     let trades = open_trades(TradesOptions {
         input: shared.apply(trades),
         limit: args.stream.limit,
         key_columns,
-        fields: destination.fields(),
+        fields,
     })?;
     let offers: Vec<_> = readers
         .iter()
@@ -152,7 +154,7 @@ fn interleaved(
         input: shared.apply(input),
         limit: args.stream.limit,
         tables: args.input.table_kinds(),
-        fields: destination.fields(),
+        fields: destination.fields(Format::JsonLines),
     })?;
     let offers: Vec<_> = reader.tables().map(TableColumns::of_messages).collect();
     let schema = reader.schema();
@@ -187,6 +189,7 @@ struct Shared {
     on_bad_record: tradejoin_connectors::OnBadRecord,
     bad_records: BadRecords,
     progress: tradejoin_connectors::Progress,
+    linger: Duration,
     stop: Stop,
 }
 
@@ -198,6 +201,7 @@ impl Shared {
             on_bad_record: args.input.on_bad_record.into(),
             bad_records: input.bad_records.clone(),
             progress: input.progress.clone(),
+            linger: args.input.linger,
             stop: stop.clone(),
         })
     }
@@ -208,6 +212,7 @@ impl Shared {
             on_bad_record: self.on_bad_record,
             bad_records: self.bad_records.clone(),
             progress: self.progress.clone(),
+            linger: self.linger,
             stop: Some(self.stop.flag()),
             ..input
         }

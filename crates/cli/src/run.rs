@@ -20,7 +20,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let destination = Destination::new(args)?;
     let job = Job::open(args, &destination, signals.stop())?;
     let config = plan::engine_config(&args.engine, job.tables)?;
-    let sample = Sample::new(job.added.clone());
+    let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow_schema::SchemaRef;
 use comfy_table::Table;
 use tradejoin_connectors::{AddedColumn, PreviewRow, preview};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
@@ -17,18 +18,13 @@ const ROWS: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Sample(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    rows: Mutex<Rows>,
+    schema: SchemaRef,
+    added: Vec<AddedColumn>,
+    rows: Mutex<Vec<PreviewRow>>,
     /// Whether more would not be shown.
     full: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Rows {
-    names: Vec<String>,
-    added: Vec<AddedColumn>,
-    rows: Vec<PreviewRow>,
 }
 
 /// A sink that keeps a sample of what it passes on, or its encoder.
@@ -40,15 +36,15 @@ pub(crate) struct Sampled<S> {
 /// What is written, and what could be shown of it.
 #[derive(Default)]
 pub(crate) struct SampledPiece<P> {
-    names: Vec<String>,
     rows: Vec<PreviewRow>,
     inner: P,
 }
 
 impl Sample {
-    /// An empty sample of trades to which `added` is added.
-    pub(crate) fn new(added: Vec<AddedColumn>) -> Self {
-        Self(Arc::new(Shared { rows: Mutex::new(Rows { added, ..Rows::default() }), ..Shared::default() }))
+    /// An empty sample of trades with the columns of `schema`, to which `added`
+    /// is added.
+    pub(crate) fn new(schema: SchemaRef, added: Vec<AddedColumn>) -> Self {
+        Self(Arc::new(Shared { schema, added, rows: Mutex::default(), full: AtomicBool::new(false) }))
     }
 
     /// A sink that fills this sample on the way to `inner`.
@@ -59,13 +55,14 @@ impl Sample {
     /// The trades before and after as a table, or `None` if none was enriched.
     pub(crate) fn table(&self) -> Option<Table> {
         let rows = self.rows();
-        if rows.rows.is_empty() {
+        if rows.is_empty() {
             return None;
         }
-        let added = rows.added.iter().map(|column| column.name.as_str());
-        let header: Vec<&str> = rows.names.iter().map(String::as_str).chain(["→"]).chain(added).collect();
+        let names = self.0.schema.fields().iter().map(|field| field.name().as_str());
+        let added = self.0.added.iter().map(|column| column.name.as_str());
+        let header: Vec<&str> = names.chain(["→"]).chain(added).collect();
         let mut table = plain_table(&header, usize::MAX);
-        for PreviewRow { trade, added } in &rows.rows {
+        for PreviewRow { trade, added } in &*rows {
             table.add_row(trade.iter().chain([&"→".to_owned()]).chain(added));
         }
         Some(table)
@@ -98,27 +95,24 @@ impl<E: Encode> Encode for Sampled<E> {
     fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError> {
         piece.rows.clear();
         if !self.sample.0.full.load(Ordering::Relaxed) {
-            let added = self.sample.rows().added.clone();
-            piece.rows = preview(enriched, &added, ROWS)?;
-            let schema = enriched.trades().schema();
-            piece.names = schema.fields().iter().map(|field| field.name().clone()).collect();
+            let Shared { schema, added, .. } = &*self.sample.0;
+            piece.rows = preview(enriched, schema, added, ROWS)?;
         }
         self.inner.encode(enriched, &mut piece.inner)
     }
 }
 
 impl Sample {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, Vec<PreviewRow>> {
         self.0.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what there is still room for of a piece.
     fn take<P>(&self, piece: &mut SampledPiece<P>) {
         let mut sample = self.rows();
-        let room = ROWS - sample.rows.len();
-        sample.rows.extend(piece.rows.drain(..).take(room));
-        sample.names = std::mem::take(&mut piece.names);
+        let room = ROWS - sample.len();
+        sample.extend(piece.rows.drain(..).take(room));
         // Rows of pieces that are encoded meanwhile are left over.
-        self.0.full.store(sample.rows.len() == ROWS, Ordering::Relaxed);
+        self.0.full.store(sample.len() == ROWS, Ordering::Relaxed);
     }
 }

@@ -10,7 +10,7 @@ use arrow_schema::{ArrowError, DataType};
 
 use crate::error::{Flaw, OpenError, Reason};
 use crate::parse;
-use crate::trade_builder::KeyColumn;
+use crate::trade_layout::KeyColumn;
 use tradejoin_model::ParseFieldError;
 
 /// What a type of a key column is read through.

@@ -22,8 +22,15 @@ pub struct BadRecords(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     count: AtomicU64,
-    first: Mutex<Vec<BadRecord>>,
+    tickets: AtomicU64,
+    /// Sorted by ticket.
+    first: Mutex<Vec<(Ticket, BadRecord)>>,
 }
+
+/// A place in the order in which the inputs were read. What one thread refuses
+/// under a ticket it refuses in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticket(u64);
 
 impl BadRecords {
     /// How many are kept to be named.
@@ -35,17 +42,26 @@ impl BadRecords {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// The first few of them, in the order in which they were met.
+    /// The first few of them, in the order in which they were read.
     #[must_use]
     pub fn first(&self) -> Vec<BadRecord> {
-        self.0.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.iter().map(|(_, bad)| bad.clone()).collect()
     }
 
-    fn add(&self, bad: BadRecord) {
+    fn ticket(&self) -> Ticket {
+        Ticket(self.0.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Blocks are decoded in any order: an earlier one takes the place of a
+    /// later.
+    fn add(&self, ticket: Ticket, bad: BadRecord) {
         self.0.count.fetch_add(1, Ordering::Relaxed);
         let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.len() < Self::KEPT {
-            first.push(bad);
+        let at = first.partition_point(|(other, _)| *other <= ticket);
+        if at < Self::KEPT {
+            first.insert(at, (ticket, bad));
+            first.truncate(Self::KEPT);
         }
     }
 }
@@ -56,13 +72,21 @@ pub(crate) struct Refusals {
     pub(crate) source_name: Arc<str>,
     pub(crate) policy: OnBadRecord,
     pub(crate) records: BadRecords,
+    /// That of the block, if these are the dealings with one.
+    ticket: Option<Ticket>,
     /// Skipped since the last block was handed out.
     pending: u64,
 }
 
 impl Refusals {
     pub(crate) fn new(source_name: Arc<str>, policy: OnBadRecord, records: BadRecords) -> Self {
-        Self { source_name, policy, records, pending: 0 }
+        Self { source_name, policy, records, ticket: None, pending: 0 }
+    }
+
+    /// The dealings with the next block of the input, on whichever thread.
+    pub(crate) fn of_next_block(&self) -> Self {
+        let (source_name, records) = (Arc::clone(&self.source_name), self.records.clone());
+        Self { source_name, ticket: Some(records.ticket()), records, policy: self.policy, pending: 0 }
     }
 
     /// Refuses a record: an error, or one more that was skipped.
@@ -71,7 +95,7 @@ impl Refusals {
         match self.policy {
             OnBadRecord::Fail => Err(bad.into()),
             OnBadRecord::Skip => {
-                self.records.add(bad);
+                self.records.add(self.ticket.unwrap_or_else(|| self.records.ticket()), bad);
                 self.pending += 1;
                 Ok(())
             }

@@ -21,7 +21,7 @@ use tradejoin_model::ColumnType;
 use crate::render::Cells;
 use crate::target::Packer;
 use crate::text_encoder::Added;
-use crate::trade_builder::{ENCODING_JSON, ENCODING_KEY};
+use crate::trade_layout::{ENCODING_JSON, ENCODING_KEY};
 
 /// Rows of a Parquet row group: what is held in memory before it is written.
 const ROW_GROUP_LEN: usize = 131_072;

@@ -1,209 +1,186 @@
-//! CSV as rows of text.
+//! CSV records as cells.
 
-use std::io::{self, Read};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::ops::Range;
 
-use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
+use memchr::memchr;
 
-use crate::LINE_BYTES_MAX;
-use crate::error::{Flaw, Place, ReadError, Reason};
-use crate::input::{Cut, TextInput};
-use crate::text_rows::{Next, Row};
+use crate::error::{Flaw, Reason};
 
-/// Records of a CSV input with a header.
-pub(crate) struct CsvRows {
-    pub(crate) columns: Vec<String>,
-    reader: Reader<Watched>,
-    name: Arc<str>,
-    cut: Cut,
-    bytes: ByteRecord,
-    /// Where the last record starts.
-    last_line: u64,
+/// The cells of one record.
+pub(crate) type CsvCells<'c> = Vec<Cow<'c, str>>;
+
+/// Records of a chunk as text. What is UTF-8 as a whole is so in all its parts,
+/// and need not be looked at again.
+pub(crate) struct CsvText<'c> {
+    bytes: &'c [u8],
+    whole: Option<&'c str>,
 }
 
-impl CsvRows {
-    pub(crate) fn open(input: TextInput) -> Result<Self, ReadError> {
-        let watched = Watched { bytes: input.bytes, ..Watched::default() };
-        let reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .buffer_capacity(128 << 10)
-            .from_reader(watched);
-        let (name, cut) = (input.name, input.cut);
-        let bytes = ByteRecord::new();
-        let mut rows = Self { columns: Vec::new(), reader, name, cut, bytes, last_line: 0 };
-        if rows.read()? {
-            rows.last_line = rows.line();
-            rows.columns = rows.header()?;
-        }
-        Ok(rows)
+impl<'c> CsvText<'c> {
+    pub(crate) fn new(bytes: &'c [u8]) -> Self {
+        Self { bytes, whole: std::str::from_utf8(bytes).ok() }
     }
 
-    /// The names in the record that was read first.
-    fn header(&mut self) -> Result<Vec<String>, ReadError> {
-        match StringRecord::from_byte_record(std::mem::take(&mut self.bytes)) {
-            Ok(header) => Ok(header.iter().map(str::to_owned).collect()),
-            Err(error) => {
-                let field = error.utf8_error().field();
-                let bytes = error.into_byte_record();
-                let value = String::from_utf8_lossy(bytes.get(field).unwrap_or_default()).into_owned();
-                let flaw = Flaw { column: None, value: Some(value), reason: Reason::NotUtf8 };
-                Err(flaw.at(&self.name, Place::Line(1)).into())
+    /// A record, or what is wrong with one that is not UTF-8.
+    pub(crate) fn record(&self, record: Range<usize>, columns: &[String]) -> Result<&'c str, Flaw> {
+        match self.whole {
+            Some(text) => Ok(&text[record]),
+            None => {
+                let bytes = &self.bytes[record];
+                std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to(), columns))
             }
         }
     }
+}
 
-    pub(crate) fn next(&mut self, row: &mut Row) -> Result<Next, ReadError> {
-        self.bytes = std::mem::take(&mut row.cells).into_byte_record();
-        if !self.read()? {
-            return Ok(Next::End);
-        }
-        row.line = self.line();
-        self.last_line = row.line;
-        let (found, expected) = (self.bytes.len(), self.columns.len());
-        if found != expected {
-            let flaw = Flaw::record(Reason::FieldCount { found, expected });
-            return Ok(Next::Bad(row.place(), flaw));
-        }
-        match StringRecord::from_byte_record(std::mem::take(&mut self.bytes)) {
-            Ok(cells) => {
-                row.cells = cells;
-                Ok(Next::Row)
-            }
-            Err(error) => {
-                let field = error.utf8_error().field();
-                let bytes = error.into_byte_record();
-                let value = String::from_utf8_lossy(bytes.get(field).unwrap_or_default()).into_owned();
-                Ok(Next::Bad(row.place(), Flaw::cell(&self.columns[field], &value, Reason::NotUtf8)))
-            }
-        }
-    }
-
-    /// Reads the next record into `bytes`; `false` at the end.
-    fn read(&mut self) -> Result<bool, ReadError> {
-        self.reader.get_mut().since_record = 0;
-        let read = self.reader.read_byte_record(&mut self.bytes);
-        let at_end = self.reader.get_ref().at_end;
-        match read {
-            // A record that was cut short would pass for a whole one.
-            Ok(_) | Err(_) if at_end && self.cut.is_set() => Ok(false),
-            Ok(more) => Ok(more),
-            Err(error) => match error.into_kind() {
-                csv::ErrorKind::Io(_) if self.reader.get_ref().is_beyond() => {
-                    let place = Place::Line(self.last_line + 1);
-                    Err(Flaw::record(Reason::OpenQuote).at(&self.name, place).into())
-                }
-                csv::ErrorKind::Io(error) => Err(ReadError::of_io(&self.name, error)),
-                other => Err(ReadError::corrupt(&self.name, format!("{other:?}"))),
-            },
-        }
-    }
-
-    /// The line on which the record in `bytes` starts.
-    ///
-    /// The reader counts the line ends that it has passed. Whether that of this
-    /// record is among them depends on how the line ended (the second half of
-    /// `\r\n` is left for the next record), and blank lines in front are passed
-    /// with it; so this counts back from the end.
-    fn line(&self) -> u64 {
-        let end = self.reader.position();
-        let ended = self.reader.get_ref().byte_before(end.byte()) == Some(b'\n');
-        let inside = self.bytes.as_slice().iter().filter(|&&byte| byte == b'\n').count();
-        end.line().saturating_sub(u64::from(ended) + inside as u64).max(1)
+/// What is wrong with a record that is text up to `valid`: it may have another
+/// number of fields besides.
+fn not_utf8(record: &[u8], valid: usize, columns: &[String]) -> Flaw {
+    let mut cells = Vec::new();
+    let before = std::str::from_utf8(&record[..valid]).unwrap_or_default();
+    split(before, &mut cells);
+    let field = cells.len() - 1;
+    let text = String::from_utf8_lossy(record).into_owned();
+    let mut cells = Vec::new();
+    split(&text, &mut cells);
+    match check_count(cells.len(), columns) {
+        Err(flaw) => flaw,
+        Ok(()) => Flaw::cell(&columns[field], &cells[field], Reason::NotUtf8),
     }
 }
 
-/// The bytes below the CSV reader, which asks for more only when it has used up
-/// what it was given.
-struct Watched {
-    bytes: Box<dyn Read + Send>,
-    /// What was given last, and how much was given before it.
-    chunk: Vec<u8>,
-    chunk_offset: u64,
-    before: Option<u8>,
-    /// Given since the record began.
-    since_record: usize,
-    at_end: bool,
-}
-
-impl Default for Watched {
-    fn default() -> Self {
-        Self {
-            bytes: Box::new(io::empty()),
-            chunk: Vec::new(),
-            chunk_offset: 0,
-            before: None,
-            since_record: 0,
-            at_end: false,
+/// The header's names.
+pub(crate) fn header(record: &[u8]) -> Result<Vec<String>, Flaw> {
+    let mut cells = Vec::new();
+    let text = String::from_utf8_lossy(record);
+    split(&text, &mut cells);
+    match std::str::from_utf8(record) {
+        Ok(_) => Ok(cells.into_iter().map(Cow::into_owned).collect()),
+        Err(_) => {
+            let value = cells.iter().find(|cell| cell.contains('\u{FFFD}')).map(|cell| cell.to_string());
+            Err(Flaw { column: None, value, reason: Reason::NotUtf8 })
         }
     }
 }
 
-impl Watched {
-    /// Whether the record is longer than one may be.
-    fn is_beyond(&self) -> bool {
-        self.since_record > LINE_BYTES_MAX
-    }
+/// # Errors
+/// If a record has not as many fields as the header.
+pub(crate) fn check_count(found: usize, columns: &[String]) -> Result<(), Flaw> {
+    let expected = columns.len();
+    if found == expected { Ok(()) } else { Err(Flaw::record(Reason::FieldCount { found, expected })) }
+}
 
-    /// The byte in front of `offset`, which lies in the last chunk or at its
-    /// start.
-    fn byte_before(&self, offset: u64) -> Option<u8> {
-        let at = usize::try_from(offset.checked_sub(self.chunk_offset)?).ok()?;
-        if at == 0 { self.before } else { self.chunk.get(at - 1).copied() }
+/// The contents of a record's fields; at least one.
+pub(crate) fn split<'c>(record: &'c str, cells: &mut CsvCells<'c>) {
+    cells.clear();
+    let mut at = 0;
+    loop {
+        let (cell, end) = if record.as_bytes().get(at) == Some(&b'"') {
+            quoted(record, at + 1)
+        } else {
+            let end = field_end(record, at);
+            (Cow::Borrowed(&record[at..end]), end)
+        };
+        cells.push(cell);
+        if end == record.len() {
+            break;
+        }
+        at = end + 1;
     }
 }
 
-impl Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_beyond() {
-            return Err(io::ErrorKind::InvalidData.into());
+fn field_end(record: &str, from: usize) -> usize {
+    // Most fields are too short for a search to pay.
+    let rest = &record.as_bytes()[from..];
+    rest.iter().position(|&byte| byte == b',').map_or(record.len(), |end| from + end)
+}
+
+/// The content of a field behind its opening quote, and where the field ends.
+/// What follows the closing quote belongs to it, as it stands.
+fn quoted(record: &str, from: usize) -> (Cow<'_, str>, usize) {
+    let bytes = record.as_bytes();
+    let mut cell = Cow::Borrowed("");
+    let mut at = from;
+    loop {
+        let Some(quote) = memchr(b'"', &bytes[at..]).map(|quote| at + quote) else {
+            // The input ends within the quotes.
+            append(&mut cell, &record[at..]);
+            return (cell, record.len());
+        };
+        if bytes.get(quote + 1) == Some(&b'"') {
+            append(&mut cell, &record[at..=quote]);
+            at = quote + 2;
+            continue;
         }
-        let len = self.bytes.read(buffer).inspect_err(|_| self.at_end = true)?;
-        self.before = self.chunk.last().copied().or(self.before);
-        self.chunk_offset += self.chunk.len() as u64;
-        self.chunk.clear();
-        self.chunk.extend_from_slice(&buffer[..len]);
-        self.since_record += len;
-        self.at_end |= len == 0 && !buffer.is_empty();
-        Ok(len)
+        append(&mut cell, &record[at..quote]);
+        let end = field_end(record, quote + 1);
+        append(&mut cell, &record[quote + 1..end]);
+        return (cell, end);
+    }
+}
+
+fn append<'c>(cell: &mut Cow<'c, str>, text: &'c str) {
+    if cell.is_empty() {
+        *cell = Cow::Borrowed(text);
+    } else if !text.is_empty() {
+        cell.to_mut().push_str(text);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::chunks::{Chunk, Records};
+    use crate::encoding::Format;
 
-    fn lines(text: &str) -> Vec<u64> {
-        let input = crate::input::memory(text.as_bytes());
-        let mut rows = CsvRows::open(input).expect("a header");
-        let (mut row, mut lines) = (Row::default(), Vec::new());
-        loop {
-            match rows.next(&mut row).expect("from memory") {
-                Next::Row => lines.push(row.line),
-                Next::Bad(Place::Line(line), _) => lines.push(line),
-                Next::Bad(..) => unreachable!("text has lines"),
-                Next::End => return lines,
-            }
+    /// Every record's cells, with the line on which it starts.
+    fn ours(text: &str) -> Vec<Vec<String>> {
+        let chunk = Chunk { bytes: text.as_bytes().to_vec(), line: 1, records: 0 };
+        let mut records = Records::new(&chunk, Format::Csv);
+        let mut rows = Vec::new();
+        while let Some(record) = records.next() {
+            let mut cells = Vec::new();
+            split(&text[record], &mut cells);
+            rows.push(cells.into_iter().map(Cow::into_owned).collect());
+        }
+        rows
+    }
+
+    fn theirs(text: &str) -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.trim_start_matches('\u{FEFF}').as_bytes());
+        reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn quotes_count_at_the_start_of_a_field_alone() {
+        let text = "a\"b\",\"c\"d\"e,\"f\"\"g\"\"\"\n\"\"x,\"\n\r,\",\"\"\r\r\n\n\"open,\n";
+        let expected: [&[&str]; 3] = [&["a\"b\"", "cd\"e", "f\"g\""], &["x", "\n\r,", ""], &["open,\n"]];
+        assert_eq!(ours(text), expected);
+        assert_eq!(theirs(text), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn records_are_those_of_the_csv_crate(text in "[a\",\n\ré]{0,40}") {
+            prop_assert_eq!(ours(&text), theirs(&text));
         }
     }
 
     #[test]
-    fn lines_are_physical_whatever_ends_them() {
-        for end in ["\n", "\r\n"] {
-            let text = ["a,b", "1,2", "", "", "\"x", "y\",2", "3", "4,5", ""].join(end);
-            assert_eq!(lines(&text), [2, 5, 7, 8], "{end:?}");
-            assert_eq!(lines(text.trim_end()), [2, 5, 7, 8], "{end:?}");
-        }
-        let long = format!("a,b\n{}", "1,2\n".repeat(100_000));
-        assert_eq!(lines(&long), (2..100_002).collect::<Vec<_>>());
-        assert_eq!(lines(&long.replace('\n', "\r\n")), (2..100_002).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn an_open_quote_does_not_swallow_the_file() {
-        let bytes = io::Read::chain(&b"a\n\"x"[..], io::repeat(b'y'));
-        let mut rows = CsvRows::open(crate::input::memory(bytes)).expect("a header");
-        let error = rows.next(&mut Row::default()).err().expect("no end");
-        assert_eq!(error.category(), crate::Category::Data);
+    fn what_is_not_utf8_is_named_with_its_column() {
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let text = CsvText::new(b"\xEF\xBF\xBD,x\xFFy");
+        let flaw = text.record(0..7, &columns).expect_err("not UTF-8");
+        assert_eq!((flaw.column.as_deref(), flaw.value.as_deref()), (Some("b"), Some("x\u{FFFD}y")));
+        let flaw = CsvText::new(b"\xFF").record(0..1, &columns).expect_err("not UTF-8");
+        assert_eq!(flaw.reason, Reason::FieldCount { found: 1, expected: 2 });
     }
 }

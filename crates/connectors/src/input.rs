@@ -5,8 +5,9 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -30,6 +31,9 @@ pub struct InputOptions {
     pub bad_records: BadRecords,
     /// Where the bytes that were read show up.
     pub progress: Progress,
+    /// How long records of a pipe may wait for more to come: those that are there
+    /// are then handed out as a block, however short. Text formats only.
+    pub linger: Duration,
     /// Ends a pipe or a terminal quietly, as if its writer had left, once it is
     /// set. Noticed within a tenth of a second.
     pub stop: Option<Arc<AtomicBool>>,
@@ -38,6 +42,8 @@ pub struct InputOptions {
 impl InputOptions {
     /// Rows of a block unless something else is asked for.
     pub const BATCH_LEN: usize = 8_192;
+    /// How long records wait for more unless something else is asked for.
+    pub const LINGER: Duration = Duration::from_millis(1);
 
     /// Options for a location whose ending tells the encoding.
     ///
@@ -58,6 +64,7 @@ impl InputOptions {
             on_bad_record: OnBadRecord::default(),
             bad_records: BadRecords::default(),
             progress: Progress::default(),
+            linger: Self::LINGER,
             stop: None,
         }
     }
@@ -107,6 +114,7 @@ impl Input {
             waits: kind.is_fifo() || kind.is_char_device() || kind.is_socket(),
             stop: options.stop.clone(),
             cut: Arc::default(),
+            patience: Patience::default(),
             progress: options.progress.clone(),
         };
         Ok(Self { name, raw, options, file_bytes })
@@ -118,7 +126,7 @@ impl Input {
 
     /// The unpacked bytes of a text format, without a byte order mark.
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
-        let cut = Arc::clone(&self.raw.cut);
+        let (cut, patience) = (self.raw.cut(), self.raw.patience.clone());
         let failed = |error| ReadError::of_io(&self.name, error);
         let mut raw = self.raw;
         // A file without a byte is empty, however it would be packed.
@@ -134,7 +142,8 @@ impl Input {
             _ => Box::new(raw),
         };
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
-        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut: Cut(cut) })
+        let linger = self.options.linger;
+        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut, patience, linger })
     }
 }
 
@@ -176,6 +185,25 @@ pub(crate) struct TextInput {
     pub(crate) name: Arc<str>,
     pub(crate) bytes: Box<dyn Read + Send>,
     pub(crate) cut: Cut,
+    pub(crate) patience: Patience,
+    pub(crate) linger: Duration,
+}
+
+/// Until when a read of a pipe may wait. Past that it fails with `WouldBlock`,
+/// and whatever unpacks the bytes goes on where it was when it reads again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience(Arc<Mutex<Option<Instant>>>);
+
+impl Patience {
+    /// `None` for ever.
+    pub(crate) fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// Whether an input was ended by the stop flag: what follows from that, such as
@@ -196,6 +224,7 @@ pub(crate) struct RawInput {
     pub(crate) waits: bool,
     stop: Option<Arc<AtomicBool>>,
     cut: Arc<AtomicBool>,
+    patience: Patience,
     progress: Progress,
 }
 
@@ -206,13 +235,19 @@ impl RawInput {
 
     /// Waits for something to read; `false` if the input is to end instead.
     fn wait(&self) -> io::Result<bool> {
-        const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        const INTERVAL: Duration = Duration::from_millis(100);
         loop {
             if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return Ok(false);
             }
+            let left = self.patience.left();
+            let timeout = left.map_or(INTERVAL, |left| left.min(INTERVAL));
+            let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
-            match poll(&mut fds, Some(&INTERVAL)) {
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) if left.is_some_and(|left| left <= INTERVAL) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(true),
                 Err(error) => return Err(error.into()),
@@ -280,7 +315,9 @@ impl<R: Read> Read for SkipMark<R> {
 pub(crate) fn memory(bytes: impl Read) -> TextInput {
     let mut owned = Vec::new();
     bytes.take(64 << 20).read_to_end(&mut owned).expect("from memory");
-    TextInput { name: "memory".into(), bytes: Box::new(io::Cursor::new(owned)), cut: Cut(Arc::default()) }
+    let bytes = Box::new(io::Cursor::new(owned));
+    let (cut, patience, linger) = (Cut(Arc::default()), Patience::default(), Duration::ZERO);
+    TextInput { name: "memory".into(), bytes, cut, patience, linger }
 }
 
 #[cfg(test)]

@@ -1,90 +1,15 @@
 //! JSON Lines as rows of text: each cell is the token as it stands in the file.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
-use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::LINE_BYTES_MAX;
-use crate::error::{Flaw, Place, ReadError, Reason};
-use crate::input::{Cut, TextInput};
+use crate::chunks::Chunks;
+use crate::error::{Flaw, ReadError, Reason};
+use crate::json_plain;
 use crate::parse::is_sound_token;
-use crate::text_rows::{Next, Row};
-
-/// Lines of a text input, with a limit to their length.
-pub(crate) struct Lines {
-    reader: BufReader<Box<dyn Read + Send>>,
-    name: Arc<str>,
-    cut: Cut,
-    /// The line that was read last, counted from 1.
-    line: u64,
-    /// Lines that were read ahead.
-    ahead: VecDeque<(u64, Vec<u8>)>,
-}
-
-impl Lines {
-    pub(crate) fn new(input: TextInput) -> Self {
-        let reader = BufReader::with_capacity(128 << 10, input.bytes);
-        Self { reader, name: input.name, cut: input.cut, line: 0, ahead: VecDeque::new() }
-    }
-
-    /// Puts the next line that is not blank into `buffer`, and its number into
-    /// the result; `None` at the end. A line beyond the limit is cut right
-    /// behind it.
-    pub(crate) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
-        match self.ahead.pop_front() {
-            Some((line, bytes)) => {
-                *buffer = bytes;
-                Ok(Some(line))
-            }
-            None => self.read(buffer),
-        }
-    }
-
-    /// Shows lines to `look` until it returns `false`, or the lines end, or
-    /// take too much memory. All of them come again.
-    pub(crate) fn look_ahead(&mut self, mut look: impl FnMut(&[u8]) -> bool) -> Result<(), ReadError> {
-        const BYTES_MAX: usize = 64 << 20;
-        let (mut buffer, mut bytes) = (Vec::new(), 0);
-        while bytes < BYTES_MAX
-            && let Some(line) = self.read(&mut buffer)?
-        {
-            bytes += buffer.len();
-            let more = look(&buffer);
-            self.ahead.push_back((line, buffer.clone()));
-            if !more {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
-        loop {
-            buffer.clear();
-            let limit = LINE_BYTES_MAX as u64 + 1;
-            let read = self.reader.by_ref().take(limit).read_until(b'\n', buffer);
-            let ended = buffer.last() == Some(&b'\n');
-            if !ended && self.cut.is_set() {
-                return Ok(None);
-            }
-            read.map_err(|error| ReadError::of_io(&self.name, error))?;
-            if buffer.is_empty() {
-                return Ok(None);
-            }
-            self.line += 1;
-            if !ended && buffer.len() > LINE_BYTES_MAX {
-                self.reader.skip_until(b'\n').map_err(|error| ReadError::of_io(&self.name, error))?;
-            }
-            if !buffer.trim_ascii().is_empty() {
-                return Ok(Some(self.line));
-            }
-        }
-    }
-}
 
 /// The members of one object, as places in its line.
 #[derive(Debug, Default)]
@@ -104,6 +29,18 @@ impl Members {
         }
         // Without its end, or the parser takes what is missing for a second line.
         let line = std::str::from_utf8(line.trim_ascii_end()).map_err(|_| Reason::NotUtf8)?;
+        let Self { names, spans } = self;
+        let plain = json_plain::members(line, |name, token| {
+            let start = names.len();
+            names.push_str(&line[name]);
+            spans.push((start..names.len(), token));
+        });
+        if plain.is_some() { Ok(line) } else { self.parse(line) }
+    }
+
+    fn parse<'a>(&mut self, line: &'a str) -> Result<&'a str, Reason> {
+        self.names.clear();
+        self.spans.clear();
         let mut json = serde_json::Deserializer::from_str(line);
         let seed = Scan { members: self, start: line.as_ptr().addr() };
         seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| not_json(line, &error))?;
@@ -247,58 +184,27 @@ impl Union {
     }
 }
 
-/// Objects of a JSON Lines input.
-pub(crate) struct JsonRows {
-    /// The members of the first lines; none if there are no objects.
-    pub(crate) columns: Vec<String>,
-    lines: Lines,
-    unknown: UnknownMembers,
-    members: Members,
-    buffer: Vec<u8>,
-}
-
-impl JsonRows {
-    pub(crate) fn open(input: TextInput, unknown: UnknownMembers) -> Result<Self, ReadError> {
-        let mut lines = Lines::new(input);
-        let (mut members, mut union, mut seen) = (Members::default(), Union::default(), 0);
-        lines.look_ahead(|line| {
-            if let Ok(text) = members.scan(line) {
-                members.iter(text).for_each(|(name, _)| union.add(name));
-            }
-            seen += 1;
-            seen < Union::LINES
-        })?;
-        Ok(Self { columns: union.columns, lines, unknown, members, buffer: Vec::new() })
-    }
-
-    /// Adds columns that no line has yet; to be called before the first row.
-    pub(crate) fn add_columns(&mut self, names: impl IntoIterator<Item = &'static str>) {
-        self.columns.extend(names.into_iter().map(str::to_owned));
-    }
-
-    pub(crate) fn next(&mut self, row: &mut Row) -> Result<Next, ReadError> {
-        let Some(line) = self.lines.next(&mut self.buffer)? else { return Ok(Next::End) };
-        row.line = line;
-        row.cells.clear();
-        let mut cells = Vec::with_capacity(self.columns.len());
-        let placed = self
-            .members
-            .scan(&self.buffer)
-            .map_err(Flaw::record)
-            .and_then(|text| self.members.place(text, &self.columns, None, self.unknown, &mut cells));
-        match placed {
-            Ok(()) => {
-                cells.iter().for_each(|cell| row.cells.push_field(cell));
-                Ok(Next::Row)
-            }
-            Err(flaw) => Ok(Next::Bad(Place::Line(line), flaw)),
+/// The columns of the first lines; none if there are no objects.
+pub(crate) fn columns(chunks: &mut Chunks) -> Result<Vec<String>, ReadError> {
+    let (mut members, mut union, mut seen) = (Members::default(), Union::default(), 0);
+    chunks.look_ahead(|line| {
+        if let Ok(text) = members.scan(line) {
+            members.iter(text).for_each(|(name, _)| union.add(name));
         }
-    }
+        seen += 1;
+        seen < Union::LINES
+    })?;
+    Ok(union.columns)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::chunks::Records;
+    use crate::encoding::Format;
+    use crate::error::Place;
 
     fn scan(line: &str) -> Result<Vec<(String, String)>, Reason> {
         let mut members = Members::default();
@@ -312,6 +218,22 @@ mod tests {
             scan(r#" {"a" : 1.70 , "bé\n": "x\ty" ,"c":{"d": [1, 2]},"e":null} "#).expect("an object");
         let pairs: Vec<_> = members.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
         assert_eq!(pairs, [("a", "1.70"), ("bé\n", r#""x\ty""#), ("c", r#"{"d": [1, 2]}"#), ("e", "null")]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn a_plain_object_is_what_the_parser_says(
+            line in " ?[{] ?(\"[aé]{0,2}\" ?: ?(-?[0-9]{1,2}(.[0-9]{0,2})?(e[+-]?[0-9]?)?|\"[ax\\\\ ]{0,2}\"|null|true|[{]\"a\":1[}]|x) ?,? ?){0,3}[}]? ?",
+        ) {
+            let (mut plain, mut parsed) = (Members::default(), Members::default());
+            let plain_text = plain.scan(line.as_bytes());
+            prop_assert_eq!(&plain_text, &parsed.parse(line.trim_ascii_end()));
+            if plain_text.is_ok() {
+                prop_assert_eq!((plain.names, plain.spans), (parsed.names, parsed.spans));
+            }
+        }
     }
 
     #[test]
@@ -329,11 +251,16 @@ mod tests {
     #[test]
     fn a_line_without_end_is_cut_and_the_next_one_read() {
         let bytes = [b"{\"a\":\"".as_slice(), &vec![b'x'; LINE_BYTES_MAX], b"\"}\n\n{\"a\":1}"].concat();
-        let mut lines = Lines::new(crate::input::memory(bytes.as_slice()));
-        let mut buffer = Vec::new();
-        assert_eq!(lines.next(&mut buffer).expect("from memory"), Some(1));
-        assert_eq!(Members::default().scan(&buffer), Err(Reason::TooLong));
-        assert_eq!(lines.next(&mut buffer).expect("from memory"), Some(3));
-        assert_eq!(buffer, b"{\"a\":1}");
+        let mut chunks = Chunks::new(crate::input::memory(bytes.as_slice()), Format::JsonLines);
+        let mut lines = Vec::new();
+        while let Some(chunk) = chunks.next(10).expect("from memory") {
+            let mut records = Records::new(&chunk, Format::JsonLines);
+            while let Some(line) = records.next() {
+                let members = Members::default().scan(&chunk.bytes[line.clone()]).map(str::to_owned);
+                lines.push((records.place(&line), members));
+            }
+        }
+        let expected = [(Place::Line(1), Err(Reason::TooLong)), (Place::Line(3), Ok("{\"a\":1}".to_owned()))];
+        assert_eq!(lines, expected);
     }
 }

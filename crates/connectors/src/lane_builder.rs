@@ -126,6 +126,7 @@ enum Base {
     Text(Option<String>),
 }
 
+#[derive(Clone)]
 enum Extra {
     Text(Option<String>),
     Integer(i64),
@@ -135,6 +136,7 @@ enum Extra {
 pub(crate) type CellText<'a> = Option<Cow<'a, str>>;
 
 /// Collects the changes of one table.
+#[derive(Clone)]
 pub(crate) struct LaneBuilder {
     kind: TableKind,
     header: Header,

@@ -53,8 +53,12 @@ mod error;
 mod bad;
 mod input;
 
+mod chunks;
+mod records;
+
 mod csv_rows;
 mod header;
+mod json_plain;
 mod json_rows;
 mod parse;
 mod text_rows;
@@ -62,15 +66,19 @@ mod text_rows;
 mod arrow_blocks;
 mod arrow_keys;
 
+mod column_builder;
 mod lane_builder;
 mod messages;
 mod tables;
 mod trade_builder;
+mod trade_decoder;
+mod trade_layout;
 mod trades;
 
 mod select;
 
 mod columnar_encoder;
+mod frames;
 mod render;
 mod target;
 mod text_encoder;
@@ -93,7 +101,7 @@ pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;
-pub use trade_builder::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
+pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use writers::{MessageWriter, TableWriter};
 

@@ -7,13 +7,16 @@ use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::bad::Refusals;
-use crate::error::{Flaw, OpenError, Place, ReadError, Reason};
+use crate::chunks::{Chunk, Chunks, Records};
+use crate::encoding::Format;
+use crate::error::{Flaw, OpenError, ReadError, Reason};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
-use crate::json_rows::{Lines, Members, Union, UnknownMembers};
+use crate::json_rows::{Members, Union, UnknownMembers};
 use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
 use crate::parse::{Dialect, is_sound_token, json_text};
-use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
+use crate::trade_builder::TradeBuilder;
+use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
 use crate::trades::known_columns;
 
 /// The member that says what a line is.
@@ -51,7 +54,7 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let mut lines = Lines::new(input.into_text()?);
+    let mut lines = Chunks::new(input.into_text()?, Format::JsonLines);
     let (columns, tables_seen) = first_lines(&mut lines)?;
     let tables = tables.unwrap_or(tables_seen);
     let header = Header::new(&name, columns, TRADE_COLUMNS)?;
@@ -62,20 +65,14 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
         let header = Header::new(&name, names, kind.known_columns())?;
         Ok(Lane { kind, builder: LaneBuilder::new(&name, kind, header)?, rejected: 0 })
     };
-    Ok(MessageReader {
-        refusals,
-        lines,
-        members: Members::default(),
-        buffer: Vec::new(),
-        trades: TradeBuilder::new(header, Dialect::Json, fields, keys),
-        lanes: tables.iter().map(lane).collect::<Result<_, OpenError>>()?,
-        batch_len,
-        left: limit.unwrap_or(u64::MAX),
-    })
+    let lanes = tables.iter().map(lane).collect::<Result<_, OpenError>>()?;
+    let trades = Arc::new(TradeLayout::new(header, Dialect::Json, fields, keys));
+    let decoder = Arc::new(MessageDecoder { trades, lanes });
+    Ok(MessageReader { refusals, lines, decoder, batch_len, left: limit.unwrap_or(u64::MAX) })
 }
 
 /// The columns of the first trades, and the tables with rows among them.
-fn first_lines(lines: &mut Lines) -> Result<(Vec<String>, Vec<TableKind>), ReadError> {
+fn first_lines(lines: &mut Chunks) -> Result<(Vec<String>, Vec<TableKind>), ReadError> {
     let (mut members, mut union, mut trades) = (Members::default(), Union::default(), 0);
     let mut seen = TableKind::ALL.map(|kind| (kind, kind == TableKind::Instruments));
     lines.look_ahead(|line| {
@@ -96,20 +93,34 @@ fn first_lines(lines: &mut Lines) -> Result<(Vec<String>, Vec<TableKind>), ReadE
 /// [`ReadError`]s.
 pub struct MessageReader {
     refusals: Refusals,
-    lines: Lines,
-    members: Members,
-    buffer: Vec<u8>,
-    trades: TradeBuilder,
-    lanes: Vec<Lane>,
+    lines: Chunks,
+    decoder: Arc<MessageDecoder>,
     batch_len: usize,
     /// Messages that may still be read.
     left: u64,
 }
 
+/// What it takes to decode messages, on any thread.
+#[derive(Clone)]
+struct MessageDecoder {
+    trades: Arc<TradeLayout>,
+    /// Without a change: what those of a block begin as.
+    lanes: Vec<Lane>,
+}
+
+/// A block that is being decoded.
+struct MessageBlock<'d> {
+    trades: TradeBuilder<'d>,
+    columns: &'d [String],
+    lanes: Vec<Lane>,
+    members: Members,
+}
+
+#[derive(Clone)]
 struct Lane {
     kind: TableKind,
     builder: LaneBuilder,
-    /// Rows refused since the last block.
+    /// Rows refused in this block.
     rejected: u64,
 }
 
@@ -117,12 +128,12 @@ impl MessageReader {
     /// The trades' own columns.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(self.trades.schema())
+        Arc::clone(&self.decoder.trades.schema)
     }
 
     /// The tables of the run, in order.
     pub fn tables(&self) -> impl Iterator<Item = TableKind> {
-        self.lanes.iter().map(|lane| lane.kind)
+        self.decoder.lanes.iter().map(|lane| lane.kind)
     }
 
     /// Adds fields 1, 2, … to the changes of a table, by its place among the
@@ -131,7 +142,7 @@ impl MessageReader {
     /// # Panics
     /// If there are not so many tables.
     pub fn load(&mut self, table: usize, fields: &[TableColumn]) {
-        self.lanes[table].builder.set_extra(fields);
+        Arc::make_mut(&mut self.decoder).lanes[table].builder.set_extra(fields);
     }
 
     /// The next messages, as [`Source::next`] gives them.
@@ -139,35 +150,52 @@ impl MessageReader {
     /// # Errors
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
-        let (mut len, mut rejected) = (0, 0);
-        while self.left > 0 && len < self.batch_len && !self.trades.is_full(self.batch_len) {
-            let Some(line) = self.lines.next(&mut self.buffer)? else { break };
-            (self.left, len) = (self.left - 1, len + 1);
-            if let Err((lane, flaw)) = self.take_line() {
-                self.refusals.refuse(Place::Line(line), flaw)?;
-                *lane.map_or(&mut rejected, |lane| &mut self.lanes[lane].rejected) += 1;
-            }
-        }
-        if len == 0 {
-            return Ok(None);
-        }
-        let corrupt = |error| ReadError::corrupt(&self.refusals.source_name, error);
-        let (trades, keys) = self.trades.finish().map_err(corrupt)?;
-        let lanes = self.lanes.iter_mut().map(Lane::take).collect();
-        Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
+        let Some(chunk) = self.next_chunk()? else { return Ok(None) };
+        self.decoder.decode(&chunk, self.refusals.of_next_block()).map(Some)
     }
 
-    /// Takes the line in the buffer, or tells what is wrong with it, and in
-    /// which table if it is a row of one.
-    fn take_line(&mut self) -> Result<(), (Option<usize>, Flaw)> {
-        let Self { members, trades, lanes, .. } = self;
-        let text = members.scan(&self.buffer).map_err(|reason| (None, Flaw::record(reason)))?;
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+        let lines_max = usize::try_from(self.left).map_or(self.batch_len, |left| left.min(self.batch_len));
+        let chunk = self.lines.next(lines_max)?;
+        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.records as u64);
+        Ok(chunk)
+    }
+}
+
+impl MessageDecoder {
+    fn decode(&self, chunk: &Chunk, mut refusals: Refusals) -> Result<Messages, ReadError> {
+        let mut block = MessageBlock {
+            trades: TradeBuilder::new(&self.trades, chunk.records, chunk.bytes.len()),
+            columns: self.trades.columns(),
+            lanes: self.lanes.clone(),
+            members: Members::default(),
+        };
+        let mut rejected = 0;
+        let mut lines = Records::new(chunk, Format::JsonLines);
+        while let Some(line) = lines.next() {
+            if let Err((lane, flaw)) = block.take_line(&chunk.bytes[line.clone()]) {
+                refusals.refuse(lines.place(&line), flaw)?;
+                *lane.map_or(&mut rejected, |lane| &mut block.lanes[lane].rejected) += 1;
+            }
+        }
+        let finished = block.trades.finish();
+        let (trades, keys) = finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let lanes = block.lanes.iter_mut().map(Lane::take).collect();
+        Ok(Messages { trades, keys, lanes, rejected, loading: false })
+    }
+}
+
+impl MessageBlock<'_> {
+    /// Takes a line, or tells what is wrong with it, and in which table if it is
+    /// a row of one.
+    fn take_line(&mut self, line: &[u8]) -> Result<(), (Option<usize>, Flaw)> {
+        let Self { members, trades, lanes, columns } = self;
+        let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE);
         let kind = ty.and_then(json_text).unwrap_or_default();
         if kind == TRADE {
-            let mut cells = Vec::with_capacity(trades.columns().len());
-            let placed =
-                members.place(text, trades.columns(), Some(TYPE), UnknownMembers::Refuse, &mut cells);
+            let mut cells = Vec::with_capacity(columns.len());
+            let placed = members.place(text, columns, Some(TYPE), UnknownMembers::Refuse, &mut cells);
             return placed.and_then(|()| trades.push(|i| cells[i])).map_err(|flaw| (None, flaw));
         }
         if let Some(index) = lanes.iter().position(|lane| lane.kind.message_type() == kind) {
@@ -218,6 +246,8 @@ impl Lane {
 
 impl Source for MessageReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        Ok(self.read()?.map(Block::from))
+        let Some(chunk) = self.next_chunk()? else { return Ok(None) };
+        let (decoder, refusals) = (Arc::clone(&self.decoder), self.refusals.of_next_block());
+        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
     }
 }

@@ -1,7 +1,7 @@
 //! Enriched trades to a file of any format.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -11,9 +11,10 @@ use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::{ColumnType, Enriched};
 
 use crate::columnar_encoder::{IpcWriter, Shape, parquet_writer};
-use crate::encoding::{Encoding, Format, Location};
+use crate::encoding::{Compression, Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
-use crate::target::{OutputHandle, Packer, Target};
+use crate::frames::{FrameWriter, pack_piece};
+use crate::target::{Counted, OutputHandle, Packer, Target, buffered};
 use crate::text_encoder::{Added, JsonEncoder, csv_header, csv_rows};
 
 /// A column that tables add to the output.
@@ -66,6 +67,10 @@ pub struct Output {
 #[derive(Debug, Default)]
 pub struct OutputPiece {
     text: Vec<u8>,
+    /// Whether the text is packed already.
+    is_frame: bool,
+    /// Memory for packing.
+    spare: Vec<u8>,
     columns: Option<RecordBatch>,
 }
 
@@ -76,6 +81,7 @@ pub struct OutputEncoder {
     name: Arc<str>,
     added: Arc<[AddedColumn]>,
     kind: Arc<Kind>,
+    compression: Compression,
 }
 
 enum Kind {
@@ -85,9 +91,7 @@ enum Kind {
 }
 
 enum Writer {
-    /// With the header, until the first rows are written: a run that fails
-    /// before that leaves standard output empty.
-    Text(Packer, Vec<u8>),
+    Text(FrameWriter<BufWriter<Counted>>),
     Parquet(Box<ArrowWriter<Packer>>),
     Arrow(Box<IpcWriter>),
     Finished,
@@ -107,14 +111,18 @@ impl Output {
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
         let (target, file, named) = Target::create(&location, handle.clone()).map_err(failed)?;
-        let packer = Packer::new(file, encoding.compression).map_err(failed)?;
         let kind = Kind::new(encoding.format, &schema, &added);
-        let writer = Writer::new(encoding.format, &kind, &schema, &added, packer, named);
+        let writer = Writer::new(encoding, &kind, &schema, &added, file, named);
         let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
             Ok(source) => failed(*source),
             Err(source) => CreateError::Schema { target_name: Arc::clone(&name), source },
         })?;
-        let encoder = OutputEncoder { name: Arc::clone(&name), added: added.into(), kind: Arc::new(kind) };
+        let encoder = OutputEncoder {
+            name: Arc::clone(&name),
+            added: added.into(),
+            kind: Arc::new(kind),
+            compression: encoding.compression,
+        };
         Ok(Self { name, handle, encoder, writer, target, piece: OutputPiece::default() })
     }
 
@@ -197,7 +205,7 @@ impl OutputEncoder {
         piece: &mut OutputPiece,
     ) -> Result<(), WriteError> {
         let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
-        let OutputPiece { text, columns } = piece;
+        let OutputPiece { text, is_frame, spare, columns } = piece;
         text.clear();
         *columns = None;
         let encoded = match &*self.kind {
@@ -205,7 +213,10 @@ impl OutputEncoder {
             Kind::Json(encoder) => encoder.rows(trades, added, rows, text),
             Kind::Columns(shape) => shape.batch(trades, added, kept).map(|batch| *columns = Some(batch)),
         };
-        encoded.map_err(|source| failed(&self.name)(source.into()))
+        encoded.map_err(|source| failed(&self.name)(source.into()))?;
+        let packed = pack_piece(text, spare, self.compression);
+        *is_frame = packed.map_err(|source| failed(&self.name)(source.into()))?;
+        Ok(())
     }
 }
 
@@ -252,36 +263,41 @@ impl Kind {
 
 impl Writer {
     fn new(
-        format: Format,
+        encoding: Encoding,
         kind: &Kind,
         schema: &SchemaRef,
         added: &[AddedColumn],
-        packer: Packer,
+        file: Counted,
         named: bool,
     ) -> Result<Self, AnyError> {
+        let text = |file: Counted, header| {
+            let is_live = file.is_live();
+            Self::Text(FrameWriter::new(buffered(file), encoding.compression, header).live(is_live))
+        };
         Ok(match kind {
             Kind::Csv => {
                 let own = schema.fields().iter().map(|field| field.name().as_str());
                 let all: Vec<_> = own.chain(added.iter().map(|added| added.name.as_str())).collect();
                 let mut header = Vec::new();
                 csv_header(all.into_iter(), &mut header);
-                Self::Text(packer, header)
+                text(file, header)
             }
-            Kind::Json(_) => Self::Text(packer, Vec::new()),
-            Kind::Columns(shape) if format == Format::Parquet => {
+            Kind::Json(_) => text(file, Vec::new()),
+            Kind::Columns(shape) if encoding.format == Format::Parquet => {
+                let packer = Packer::new(file, Compression::None)?;
                 Self::Parquet(Box::new(parquet_writer(&shape.schema, packer)?))
             }
-            Kind::Columns(shape) => Self::Arrow(Box::new(IpcWriter::new(&shape.schema, packer, named)?)),
+            Kind::Columns(shape) => {
+                let packer = Packer::new(file, Compression::None)?;
+                Self::Arrow(Box::new(IpcWriter::new(&shape.schema, packer, named)?))
+            }
         })
     }
 
     fn write(&mut self, piece: &OutputPiece) -> Result<(), AnyError> {
         match (self, &piece.columns) {
-            (Self::Text(packer, header), _) => {
-                packer.write_all(header)?;
-                header.clear();
-                packer.write_all(&piece.text)?;
-            }
+            (Self::Text(writer), _) if piece.is_frame => writer.write_frame(&piece.text)?,
+            (Self::Text(writer), _) => writer.write_text(&piece.text)?,
             (Self::Parquet(writer), Some(batch)) => writer.write(batch)?,
             (Self::Arrow(writer), Some(batch)) => writer.write(batch)?,
             (Self::Parquet(_) | Self::Arrow(_), None) => {}
@@ -292,10 +308,7 @@ impl Writer {
 
     fn finish(self) -> Result<(), AnyError> {
         let packer = match self {
-            Self::Text(mut packer, header) => {
-                packer.write_all(&header)?;
-                packer
-            }
+            Self::Text(writer) => return Ok(writer.finish()?.flush()?),
             Self::Parquet(writer) => writer.into_inner()?,
             Self::Arrow(writer) => writer.finish()?,
             Self::Finished => return Ok(()),

@@ -71,6 +71,9 @@ pub(crate) fn integer(text: &str) -> Result<i64, Reason> {
 
 /// A point in time in nanoseconds: RFC 3339, or the integer.
 pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
+    if let Some(ns) = plain_time(text.as_bytes()) {
+        return Ok(ns);
+    }
     if let Ok(ns) = integer(text) {
         return Ok(ns);
     }
@@ -82,6 +85,36 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
     }
     let ns = time.timestamp_nanos_opt().filter(|&ns| ns != i64::MIN);
     ns.ok_or_else(|| ParseFieldError::NotATime.into())
+}
+
+/// A time in UTC as most are written, such as `2014-06-06T13:30:00.5Z`, from 1678
+/// to 2261; `None` for any other text, also if it is a time.
+fn plain_time(text: &[u8]) -> Option<i64> {
+    let (second, rest) = text.split_at_checked(19)?;
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if marks.into_iter().any(|(at, mark)| second[at] != mark) {
+        return None;
+    }
+    let fraction = match rest.strip_suffix(b"Z")? {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            number(digits)? * 10_u32.pow(9 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    let year = i32::try_from(number(&second[..4])?).ok().filter(|year| (1678..=2261).contains(year))?;
+    let date = chrono::NaiveDate::from_ymd_opt(year, number(&second[5..7])?, number(&second[8..10])?)?;
+    let clock = [11, 14, 17].map(|at| number(&second[at..at + 2]));
+    let [Some(hour @ 0..24), Some(minute @ 0..60), Some(second @ 0..60)] = clock else { return None };
+    let seconds = i64::from(date.to_epoch_days()) * 86_400 + i64::from((hour * 60 + minute) * 60 + second);
+    Some(seconds * 1_000_000_000 + i64::from(fraction))
+}
+
+/// At most nine digits as a number.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }
 
 /// `true` or `false` in any case of letters.
@@ -107,21 +140,29 @@ pub(crate) fn day(text: &str) -> Result<i64, Reason> {
 }
 
 /// Whether a text is a number as JSON writes it.
-pub(crate) fn is_json_number(text: &str) -> bool {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
-        Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
-        None => (unsigned, None),
-    };
-    let (whole, fraction) = match mantissa.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (mantissa, None),
-    };
-    let run = |text: &str| digits(text).is_ok();
-    run(whole)
-        && (whole == "0" || !whole.starts_with('0'))
-        && fraction.is_none_or(run)
-        && exponent.is_none_or(|e| run(e.strip_prefix(['+', '-']).unwrap_or(e)))
+pub(crate) fn is_json_number(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let (whole, mut rest) = digit_run(unsigned);
+    if whole.is_empty() || (whole.len() > 1 && whole[0] == b'0') {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let (digits, behind) = digit_run(fraction);
+        if digits.is_empty() {
+            return false;
+        }
+        rest = behind;
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let unsigned = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
+        let (digits, behind) = digit_run(unsigned);
+        return !digits.is_empty() && behind.is_empty();
+    }
+    rest.is_empty()
+}
+
+fn digit_run(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -150,13 +191,25 @@ mod tests {
         assert!(timestamp("1970-01-01T00:00:00.0000000011Z").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn plain_times_are_those_of_the_calendar(
+            text in "(19|20|16|22)[0-9]{2}-(0[1-9]|1[0-3])-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?Z",
+        ) {
+            if let Some(ns) = plain_time(text.as_bytes()) {
+                let time = DateTime::parse_from_rfc3339(&text).ok().and_then(|time| time.timestamp_nanos_opt());
+                proptest::prop_assert_eq!(Some(ns), time);
+            }
+        }
+    }
+
     #[test]
     fn json_numbers_are_told_from_what_looks_like_them() {
         for good in ["0", "-0", "1.70", "1e5", "12E-3", "-0.5e+1"] {
-            assert!(is_json_number(good), "{good}");
+            assert!(is_json_number(good.as_bytes()), "{good}");
         }
         for bad in ["", "-", "01", ".5", "1.", "+1", "1e", "NaN", "1.e5", "1e5e5", "0x1"] {
-            assert!(!is_json_number(bad), "{bad}");
+            assert!(!is_json_number(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -1,10 +1,16 @@
 //! A few enriched trades as text, for people to look at.
 
-use arrow_schema::ArrowError;
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_schema::{ArrowError, Schema};
 use tradejoin_model::Enriched;
 
+use crate::csv_rows;
+use crate::json_rows::Members;
 use crate::output::AddedColumn;
 use crate::render::Cells;
+use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
 
 /// A trade as text: its own fields, and what was added; null is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,24 +22,46 @@ pub struct PreviewRow {
 }
 
 /// The first `rows` trades of a batch that go on, their fields as CSV would
-/// show them.
+/// show them. `schema` is that of their source.
 ///
 /// # Errors
 /// If a column has a type that cannot be shown.
 pub fn preview(
     enriched: &Enriched,
+    schema: &Schema,
     added: &[AddedColumn],
     rows: usize,
 ) -> Result<Vec<PreviewRow>, ArrowError> {
-    let schema = enriched.trades().schema();
-    let fields = schema.fields().iter().zip(enriched.trades().columns());
-    let trade: Vec<_> = fields.map(|(field, array)| Cells::of_csv(array, field)).collect::<Result<_, _>>()?;
+    let trades = enriched.trades();
     let added: Vec<_> = added
         .iter()
         .map(|added| Cells::of_added(&enriched.columns[added.index], added.column_type))
         .collect();
     let texts =
         |cells: &[Cells<'_>], row| cells.iter().map(|cells| cells.to_text(row).unwrap_or_default()).collect();
-    let row = |row| PreviewRow { trade: texts(&trade, row), added: texts(&added, row) };
-    Ok(enriched.rows().take(rows).map(row).collect())
+    let rows = enriched.rows().take(rows);
+    if let Some(records) = trades.columns().first().and_then(|column| column.as_binary_opt::<i32>())
+        && let Some(encoding) = trades.schema_ref().metadata().get(RECORDS_KEY)
+    {
+        let fields = |row| record_fields(records.value(row), encoding, schema);
+        return Ok(rows.map(|row| PreviewRow { trade: fields(row), added: texts(&added, row) }).collect());
+    }
+    let fields = schema.fields().iter().zip(trades.columns());
+    let trade: Vec<_> = fields.map(|(field, array)| Cells::of_csv(array, field)).collect::<Result<_, _>>()?;
+    Ok(rows.map(|row| PreviewRow { trade: texts(&trade, row), added: texts(&added, row) }).collect())
+}
+
+/// The fields of a record as they stand in it.
+fn record_fields(record: &[u8], encoding: &str, schema: &Schema) -> Vec<String> {
+    // It came out of a text that is UTF-8.
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    if encoding == ENCODING_CSV {
+        let mut cells = Vec::new();
+        csv_rows::split(text, &mut cells);
+        return cells.into_iter().map(Cow::into_owned).collect();
+    }
+    let mut members = Members::default();
+    let found = members.scan(record).is_ok();
+    let token = |name: &str| members.get(text, name).filter(|_| found).unwrap_or_default().to_owned();
+    schema.fields().iter().map(|field| token(field.name())).collect()
 }

@@ -16,7 +16,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, TimeUnit};
 use chrono::{Datelike, NaiveDate};
 use tradejoin_model::{Column, ColumnType, INTEGER_NULL, KnownKind, Strike, TRADE_COLUMNS, TextColumn};
 
-use crate::trade_builder::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY};
+use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY};
 
 /// What the text of a cell is to a format that tells text from numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

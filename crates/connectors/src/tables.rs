@@ -11,13 +11,13 @@ use tradejoin_model::{ChangeLane, ColumnType, Key};
 
 use crate::arrow_blocks::ArrowBlocks;
 use crate::bad::Refusals;
+use crate::encoding::Format;
 use crate::error::{OpenError, Place, ReadError};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
-use crate::json_rows::UnknownMembers;
 use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
 use crate::render::Cells;
-use crate::text_rows::{Next, Row, TextRows};
+use crate::text_rows::{TextRows, for_each_row};
 
 /// Which table to read, and how.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
     let (rows, builder, columns) = if format.is_text() {
-        open_text(&name, TextRows::open(input.into_text()?, format, UnknownMembers::Ignore)?, kind)?
+        open_text(&name, TextRows::open(input.into_text()?, format)?, kind)?
     } else {
         open_arrow(&name, ArrowBlocks::open(input)?, kind)?
     };
@@ -57,19 +57,19 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
 type Opened = (Rows, LaneBuilder, Vec<TableColumn>);
 
 fn open_text(name: &Arc<str>, mut rows: TextRows, kind: TableKind) -> Result<Opened, OpenError> {
-    if let TextRows::Json(rows) = &mut rows {
+    if rows.format == Format::JsonLines {
         // A member such as `deleted` may well show up late. Of the required
         // ones, the first lines must have all, unless there are no lines.
         let skip = if rows.columns.is_empty() { 0 } else { kind.required_columns().len() };
         let seen = |name: &str| rows.columns.iter().any(|column| column == name);
         let late = kind.known_columns().iter().skip(skip).map(|column| column.name);
-        let late: Vec<_> = late.filter(|name| !seen(name)).collect();
-        rows.add_columns(late);
+        let late: Vec<_> = late.filter(|name| !seen(name)).map(str::to_owned).collect();
+        rows.columns.extend(late);
     }
-    let header = Header::new(name, rows.columns().to_vec(), kind.known_columns())?;
+    let header = Header::new(name, rows.columns.clone(), kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| TableColumn::type_of_text(builder.header().kind(i)));
-    Ok((Rows::Text { rows, row: Row::default() }, builder, columns))
+    Ok((Rows::Text(rows), builder, columns))
 }
 
 fn open_arrow(name: &Arc<str>, blocks: ArrowBlocks, kind: TableKind) -> Result<Opened, OpenError> {
@@ -113,7 +113,7 @@ pub struct TableReader {
 }
 
 enum Rows {
-    Text { rows: TextRows, row: Row },
+    Text(TextRows),
     Arrow { blocks: ArrowBlocks, rows_read: u64 },
 }
 
@@ -152,19 +152,21 @@ impl TableReader {
         Ok(Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0))
     }
 
-    /// Reads a record or a block of rows; `false` at the end.
+    /// Reads a block of rows; `false` at the end.
     fn read_some(&mut self) -> Result<bool, ReadError> {
-        let Self { rows, builder, refusals, lines, kind, .. } = self;
+        let Self { rows, builder, refusals, lines, kind, batch_len, .. } = self;
         let mut adder = Adder { builder, refusals, lines, kind: *kind };
         match rows {
-            Rows::Text { rows, row } => match rows.next(row)? {
-                Next::End => return Ok(false),
-                Next::Bad(place, flaw) => adder.refusals.refuse(place, flaw)?,
-                Next::Row => {
-                    let dialect = rows.dialect();
-                    adder.add(row.place(), &|i| dialect.text(row.cells.get(i).unwrap_or_default()))?;
-                }
-            },
+            Rows::Text(rows) => {
+                let Some(chunk) = rows.chunks.next(*batch_len - adder.builder.len())? else {
+                    return Ok(false);
+                };
+                let dialect = rows.dialect();
+                for_each_row(&chunk, rows.format, &rows.columns, |place, cells| match cells {
+                    Ok(cells) => adder.add(place, &|i| dialect.text(&cells[i])),
+                    Err(flaw) => adder.refusals.refuse(place, flaw),
+                })?;
+            }
             Rows::Arrow { blocks, rows_read } => {
                 let Some(batch) = blocks.next()? else { return Ok(false) };
                 adder.add_block(&batch, *rows_read)?;

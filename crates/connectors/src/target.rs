@@ -1,8 +1,9 @@
 //! Where bytes of an output go: a file that appears when it is whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,6 +166,15 @@ pub(crate) struct Counted {
     handle: OutputHandle,
 }
 
+impl Counted {
+    /// Whether somebody may be waiting for the bytes at the other end: a pipe, a
+    /// socket or a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        let is_stream = |kind: fs::FileType| kind.is_fifo() || kind.is_socket();
+        self.file.is_terminal() || self.file.metadata().is_ok_and(|file| is_stream(file.file_type()))
+    }
+}
+
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.file.write(bytes)?;
@@ -177,6 +187,11 @@ impl Write for Counted {
     }
 }
 
+/// A file that is written to in large steps.
+pub(crate) fn buffered(file: Counted) -> BufWriter<Counted> {
+    BufWriter::with_capacity(128 << 10, file)
+}
+
 /// Packs bytes on their way to a file.
 pub(crate) enum Packer {
     Plain(BufWriter<Counted>),
@@ -186,7 +201,7 @@ pub(crate) enum Packer {
 
 impl Packer {
     pub(crate) fn new(file: Counted, compression: Compression) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(128 << 10, file);
+        let file = buffered(file);
         Ok(match compression {
             Compression::None => Self::Plain(file),
             Compression::Gzip => Self::Gzip(GzEncoder::new(file, flate2::Compression::default())),

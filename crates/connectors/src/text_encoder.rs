@@ -1,11 +1,13 @@
 //! Rows as CSV and as JSON Lines.
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::{BinaryArray, RecordBatch};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use tradejoin_model::{Column, ColumnType};
 
 use crate::parse::{is_json_number, json_text};
 use crate::render::{Cells, Form};
+use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, RECORDS_KEY};
 
 /// A column that tables add, beside its type.
 pub(crate) type Added<'a> = (&'a Column, ColumnType);
@@ -29,6 +31,11 @@ pub(crate) fn csv_rows(
     rows: impl Iterator<Item = usize>,
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
+    if let Some(records) = records(trades, ENCODING_CSV)? {
+        let added = cells(std::iter::empty(), added)?;
+        rows.for_each(|row| csv_record(records.value(row), &added, row, out));
+        return Ok(());
+    }
     let fields = trades.schema_ref().fields();
     let own = trades.columns().iter().zip(fields).map(|(array, field)| Cells::of_csv(array, field));
     let cells = cells(own, added)?;
@@ -43,6 +50,30 @@ pub(crate) fn csv_rows(
         out.push(b'\n');
     }
     Ok(())
+}
+
+/// The records of a block that is made of such.
+fn records<'a>(trades: &'a RecordBatch, encoding: &str) -> Result<Option<&'a BinaryArray>, ArrowError> {
+    match trades.schema_ref().metadata().get(RECORDS_KEY) {
+        None => Ok(None),
+        Some(found) if found == encoding => Ok(trades.column(0).as_binary_opt()),
+        Some(found) => {
+            Err(ArrowError::InvalidArgumentError(format!("records of {found} for an output of {encoding}")))
+        }
+    }
+}
+
+fn csv_record(record: &[u8], added: &[Cells<'_>], row: usize, out: &mut Vec<u8>) {
+    if record.is_empty() && added.is_empty() {
+        // Otherwise a blank line.
+        out.extend_from_slice(b"\"\"");
+    }
+    out.extend_from_slice(record);
+    for cells in added {
+        out.push(b',');
+        push_csv_cell(cells, row, false, out);
+    }
+    out.push(b'\n');
 }
 
 fn cells<'a>(
@@ -67,8 +98,10 @@ fn push_csv_cell(cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) 
 }
 
 /// Quotes what needs it. A record of one empty field would be a blank line.
-fn push_csv_text(text: &[u8], alone: bool, out: &mut Vec<u8>) {
-    let special = text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+pub(crate) fn push_csv_text(text: &[u8], alone: bool, out: &mut Vec<u8>) {
+    // Without an early end: most texts are short, and have none of these.
+    let is_special = |byte: u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
+    let special = text.iter().fold(false, |special, &byte| special | is_special(byte));
     let quoted = special || (alone && text.is_empty());
     if !quoted {
         out.extend_from_slice(text);
@@ -97,13 +130,7 @@ impl JsonEncoder {
     /// begins with, such as a tag; empty for nothing.
     pub(crate) fn new<'a>(trades: &'a Schema, added: impl Iterator<Item = &'a str>, start: &str) -> Self {
         let own = trades.fields().iter().map(|field| field.name().as_str());
-        let name = |name: &str| {
-            let mut out = Vec::with_capacity(name.len() + 3);
-            push_json_text(name.as_bytes(), &mut out);
-            out.push(b':');
-            out
-        };
-        Self { names: own.chain(added).map(name).collect(), start: [b"{", start.as_bytes()].concat() }
+        Self { names: own.chain(added).map(json_name).collect(), start: [b"{", start.as_bytes()].concat() }
     }
 
     /// Appends rows as objects, one for each line.
@@ -114,6 +141,11 @@ impl JsonEncoder {
         rows: impl Iterator<Item = usize>,
         out: &mut Vec<u8>,
     ) -> Result<(), ArrowError> {
+        if let Some(records) = records(trades, ENCODING_JSON)? {
+            let added = cells(std::iter::empty(), added)?;
+            rows.for_each(|row| self.record(records.value(row), &added, row, out));
+            return Ok(());
+        }
         let cells = self.cells(trades, added)?;
         rows.for_each(|row| self.row(&cells, row, out));
         Ok(())
@@ -131,24 +163,66 @@ impl JsonEncoder {
         cells(own, added)
     }
 
+    /// Appends an object with members added at its end.
+    fn record(&self, object: &[u8], added: &[Cells<'_>], row: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(object.strip_suffix(b"}").unwrap_or(object));
+        let mut first = object == b"{}";
+        let own = self.names.len() - added.len();
+        for (cells, name) in added.iter().zip(&self.names[own..]) {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            Self::member(name, cells, row, out);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn member(name: &[u8], cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(name);
+        if cells.is_null(row) { out.extend_from_slice(b"null") } else { push_json_cell(cells, row, out) }
+    }
+
     /// Appends one row.
     pub(crate) fn row(&self, cells: &[Cells<'_>], row: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.start);
         let mut first = self.start.len() == 1;
         for (cells, name) in cells.iter().zip(&self.names) {
-            let null = cells.is_null(row);
-            if null && cells.form == Form::Token {
+            if cells.form == Form::Token && cells.is_null(row) {
                 continue;
             }
             if !first {
                 out.push(b',');
             }
             first = false;
-            out.extend_from_slice(name);
-            if null { out.extend_from_slice(b"null") } else { push_json_cell(cells, row, out) }
+            Self::member(name, cells, row, out);
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// `"name":`.
+pub(crate) fn json_name(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 3);
+    push_json_text(name.as_bytes(), &mut out);
+    out.push(b':');
+    out
+}
+
+/// Appends an object of members whose names are prepared; those without a token
+/// are absent.
+pub(crate) fn push_json_members<'a>(members: impl Iterator<Item = (&'a [u8], &'a str)>, out: &mut Vec<u8>) {
+    let mut mark = b'{';
+    for (name, token) in members.filter(|(_, token)| !token.is_empty()) {
+        out.push(mark);
+        out.extend_from_slice(name);
+        out.extend_from_slice(token.as_bytes());
+        mark = b',';
+    }
+    if mark == b'{' {
+        out.push(b'{');
+    }
+    out.push(b'}');
 }
 
 fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
@@ -157,7 +231,7 @@ fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
         Form::NumberText | Form::OptionalText if cells.text(row).is_empty() => out.extend_from_slice(b"null"),
         Form::OptionalText => push_json_text(cells.text(row), out),
         Form::NumberText => match cells.text(row) {
-            text if std::str::from_utf8(text).is_ok_and(is_json_number) => out.extend_from_slice(text),
+            text if is_json_number(text) => out.extend_from_slice(text),
             text => push_json_text(text, out),
         },
         Form::Token => out.extend_from_slice(cells.text(row)),
@@ -183,7 +257,8 @@ fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
 pub(crate) fn push_json_text(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    if text.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !text.iter().fold(false, |special, &byte| special | is_special(byte)) {
         out.extend_from_slice(text);
     } else {
         for &byte in text {

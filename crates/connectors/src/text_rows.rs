@@ -1,71 +1,77 @@
-//! Rows of a text format, whichever it is.
+//! Rows of a text format, whichever it is, one after the other.
 
-use csv::StringRecord;
+use std::borrow::Cow;
 
-use crate::csv_rows::CsvRows;
+use crate::chunks::{Chunk, Chunks, Records};
+use crate::csv_rows::{self, CsvText};
 use crate::encoding::Format;
 use crate::error::{Flaw, Place, ReadError};
 use crate::input::TextInput;
-use crate::json_rows::{JsonRows, UnknownMembers};
+use crate::json_rows::{self, Members, UnknownMembers};
 use crate::parse::Dialect;
 
-/// One row: its cells, in the order of the columns, as its dialect writes them.
-#[derive(Debug, Default)]
-pub(crate) struct Row {
-    pub(crate) cells: StringRecord,
-    /// The physical line on which it starts.
-    pub(crate) line: u64,
-}
-
-impl Row {
-    pub(crate) fn place(&self) -> Place {
-        Place::Line(self.line)
-    }
-}
-
-/// What the next record turned out to be.
-pub(crate) enum Next {
-    /// A row, now in the buffer.
-    Row,
-    /// A bad record.
-    Bad(Place, Flaw),
-    /// The end.
-    End,
-}
-
-/// Rows of a CSV or JSON Lines input.
-pub(crate) enum TextRows {
-    Csv(CsvRows),
-    Json(JsonRows),
+/// A CSV or JSON Lines input whose columns are known, before its rows.
+pub(crate) struct TextRows {
+    pub(crate) chunks: Chunks,
+    pub(crate) format: Format,
+    pub(crate) columns: Vec<String>,
 }
 
 impl TextRows {
     /// Reads the header, or enough lines to know the columns.
-    pub(crate) fn open(input: TextInput, format: Format, unknown: UnknownMembers) -> Result<Self, ReadError> {
-        match format {
-            Format::JsonLines => JsonRows::open(input, unknown).map(Self::Json),
-            _ => CsvRows::open(input).map(Self::Csv),
-        }
+    pub(crate) fn open(input: TextInput, format: Format) -> Result<Self, ReadError> {
+        let name = input.name.clone();
+        let mut chunks = Chunks::new(input, format);
+        let columns = match format {
+            Format::JsonLines => json_rows::columns(&mut chunks)?,
+            _ => match chunks.next(1)? {
+                None => Vec::new(),
+                Some(chunk) => {
+                    let mut records = Records::new(&chunk, format);
+                    let record = records.next().unwrap_or_default();
+                    let header = csv_rows::header(&chunk.bytes[record.clone()]);
+                    header.map_err(|flaw| flaw.at(&name, records.place(&record)))?
+                }
+            },
+        };
+        Ok(Self { chunks, format, columns })
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
-        match self {
-            Self::Csv(_) => Dialect::Csv,
-            Self::Json(_) => Dialect::Json,
-        }
+        if self.format == Format::JsonLines { Dialect::Json } else { Dialect::Csv }
     }
+}
 
-    pub(crate) fn columns(&self) -> &[String] {
-        match self {
-            Self::Csv(rows) => &rows.columns,
-            Self::Json(rows) => &rows.columns,
+/// Shows each record of a chunk to `take`: its cells, in the order of the
+/// columns, as its dialect writes them; or what is wrong with it. Members that
+/// no column stands for are not shown.
+pub(crate) fn for_each_row<E>(
+    chunk: &Chunk,
+    format: Format,
+    columns: &[String],
+    mut take: impl FnMut(Place, Result<&[Cow<'_, str>], Flaw>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut records = Records::new(chunk, format);
+    if format == Format::JsonLines {
+        let mut members = Members::default();
+        while let Some(record) = records.next() {
+            let mut cells = Vec::with_capacity(columns.len());
+            let line = members.scan(&chunk.bytes[record.clone()]).map_err(Flaw::record);
+            let ignore = UnknownMembers::Ignore;
+            let placed = line.and_then(|line| members.place(line, columns, None, ignore, &mut cells));
+            let cells: Vec<_> = cells.iter().map(|&cell| Cow::Borrowed(cell)).collect();
+            take(records.place(&record), placed.map(|()| cells.as_slice()))?;
         }
+        return Ok(());
     }
-
-    pub(crate) fn next(&mut self, row: &mut Row) -> Result<Next, ReadError> {
-        match self {
-            Self::Csv(rows) => rows.next(row),
-            Self::Json(rows) => rows.next(row),
-        }
+    let text = CsvText::new(&chunk.bytes);
+    let mut cells = Vec::with_capacity(columns.len());
+    while let Some(record) = records.next() {
+        let split = text.record(record.clone(), columns).and_then(|record| {
+            csv_rows::split(record, &mut cells);
+            csv_rows::check_count(cells.len(), columns)
+        });
+        take(records.place(&record), split.map(|()| cells.as_slice()))?;
     }
+    Ok(())
 }

@@ -11,12 +11,13 @@ use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 use crate::arrow_blocks::ArrowBlocks;
 use crate::arrow_keys;
 use crate::bad::Refusals;
+use crate::chunks::{Chunk, Chunks};
 use crate::error::{Flaw, OpenError, Place, ReadError};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
-use crate::json_rows::UnknownMembers;
-use crate::text_rows::{Next, Row, TextRows};
-use crate::trade_builder::{Fields, KeyColumn, TradeBuilder};
+use crate::text_rows::TextRows;
+use crate::trade_decoder::TradeDecoder;
+use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
 
 /// Which trades to read, and how.
 #[derive(Clone, Debug)]
@@ -50,16 +51,15 @@ pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
             kind: Kind::Arrow(ArrowTrades::open(&name, input, &key_columns)?),
         });
     }
-    let rows = TextRows::open(input.into_text()?, format, UnknownMembers::Refuse)?;
-    let names = match rows.columns() {
-        // No header, no object: the output has the columns that trades have.
-        [] => known_columns(),
-        names => names.to_vec(),
-    };
+    let rows = TextRows::open(input.into_text()?, format)?;
+    let dialect = rows.dialect();
+    // No header, no object: the output has the columns that trades have.
+    let names = if rows.columns.is_empty() { known_columns() } else { rows.columns };
     let header = Header::new(&name, names, TRADE_COLUMNS)?;
     let keys = KeyColumn::find(&name, &header, &key_columns)?;
-    let builder = TradeBuilder::new(header, rows.dialect(), fields, keys);
-    let kind = Kind::Text(Box::new(TextTrades { rows, row: Row::default(), builder, batch_len }));
+    let layout = TradeLayout::new(header, dialect, fields, keys);
+    let decoder = Arc::new(TradeDecoder { format, layout });
+    let kind = Kind::Text(TextTrades { chunks: rows.chunks, decoder, batch_len });
     Ok(TradeReader { refusals, left: limit.unwrap_or(u64::MAX), kind })
 }
 
@@ -78,7 +78,7 @@ pub struct TradeReader {
 }
 
 enum Kind {
-    Text(Box<TextTrades>),
+    Text(TextTrades),
     Arrow(ArrowTrades),
 }
 
@@ -87,7 +87,7 @@ impl TradeReader {
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         match &self.kind {
-            Kind::Text(trades) => Arc::clone(trades.builder.schema()),
+            Kind::Text(trades) => Arc::clone(&trades.decoder.layout.schema),
             Kind::Arrow(trades) => Arc::clone(&trades.blocks.schema),
         }
     }
@@ -97,66 +97,51 @@ impl TradeReader {
     /// # Errors
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
-        let next = match &mut self.kind {
-            Kind::Text(trades) => trades.next(&mut self.refusals, &mut self.left)?,
-            Kind::Arrow(trades) => trades.next(&mut self.refusals, &mut self.left)?,
+        let trades = match &mut self.kind {
+            Kind::Text(trades) => {
+                let Some(chunk) = trades.next(&mut self.left)? else { return Ok(None) };
+                return trades.decoder.decode(&chunk, self.refusals.of_next_block()).map(Some);
+            }
+            Kind::Arrow(trades) => trades,
         };
+        let next = trades.next(&mut self.refusals, &mut self.left)?;
         let rejected = self.refusals.take();
         let (trades, keys) = match next {
             Some(block) => block,
             // The last records were all bad: they still have to be told.
-            None if rejected > 0 => self.empty_block()?,
+            None if rejected > 0 => trades.empty_block(),
             None => return Ok(None),
         };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
-
-    fn empty_block(&self) -> Result<Rows, ReadError> {
-        let keys = match &self.kind {
-            Kind::Text(trades) => trades.builder.key_count(),
-            Kind::Arrow(trades) => trades.keys.len(),
-        };
-        Ok((RecordBatch::new_empty(self.schema()), vec![UInt32Array::from(Vec::<u32>::new()); keys]))
-    }
 }
 
 impl Source for TradeReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        Ok(self.read()?.map(Block::from))
+        let Kind::Text(trades) = &mut self.kind else {
+            return Ok(self.read()?.map(Block::from));
+        };
+        let Some(chunk) = trades.next(&mut self.left)? else { return Ok(None) };
+        let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
+        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
     }
 }
 
 type Rows = (RecordBatch, Vec<UInt32Array>);
 
 struct TextTrades {
-    rows: TextRows,
-    row: Row,
-    builder: TradeBuilder,
+    chunks: Chunks,
+    decoder: Arc<TradeDecoder>,
     batch_len: usize,
 }
 
 impl TextTrades {
-    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Rows>, ReadError> {
-        while *left > 0 && !self.builder.is_full(self.batch_len) {
-            *left -= 1;
-            match self.rows.next(&mut self.row)? {
-                Next::Row => {
-                    let cells = &self.row.cells;
-                    if let Err(flaw) = self.builder.push(|i| cells.get(i).unwrap_or_default()) {
-                        refusals.refuse(self.row.place(), flaw)?;
-                    }
-                }
-                Next::Bad(place, flaw) => refusals.refuse(place, flaw)?,
-                Next::End => break,
-            }
-        }
-        if self.builder.len() == 0 {
-            return Ok(None);
-        }
-        let block =
-            self.builder.finish().map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
-        Ok(Some(block))
+    fn next(&mut self, left: &mut u64) -> Result<Option<Chunk>, ReadError> {
+        let records_max = usize::try_from(*left).map_or(self.batch_len, |left| left.min(self.batch_len));
+        let chunk = self.chunks.next(records_max)?;
+        *left -= chunk.as_ref().map_or(0, |chunk| chunk.records as u64);
+        Ok(chunk)
     }
 }
 
@@ -203,6 +188,11 @@ impl ArrowTrades {
             }
         }
         Ok(None)
+    }
+
+    fn empty_block(&self) -> Rows {
+        let keys = self.keys.iter().map(|_| UInt32Array::from(Vec::<u32>::new()));
+        (RecordBatch::new_empty(Arc::clone(&self.blocks.schema)), keys.collect())
     }
 
     /// Refuses bad rows, each once. Tells which rows are good, if not all are.

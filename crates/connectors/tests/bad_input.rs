@@ -3,7 +3,10 @@
 mod support;
 
 use support::{Files, convert, input, keys, read_all, skipping, table, trades};
-use tradejoin_connectors::{Category, Fields, InputOptions, Location, OpenError, TableKind};
+use tradejoin_connectors::{
+    Category, Fields, InputOptions, Location, OpenError, Place, TableKind, TradesOptions, open_trades,
+};
+use tradejoin_flow::Source;
 
 const LONG_LINE: usize = (16 << 20) + 1;
 
@@ -147,4 +150,56 @@ fn only_the_first_few_bad_records_are_kept() {
     let messages = read_all(&mut trades(options, Fields::AsText).expect("opens")).expect("skips");
     assert_eq!((bad.count(), bad.first().len()), (100, 5));
     assert_eq!(messages.iter().map(|m| m.rejected).sum::<u64>(), 100);
+}
+
+#[test]
+fn the_bad_records_that_are_kept_are_the_first_whoever_decodes_them() {
+    let files = Files::new();
+    let rows: String =
+        (2..40).map(|line| if line % 3 == 0 { "1\n".to_owned() } else { format!("x{line}\n") }).collect();
+    let path = files.put("t.csv", format!("instrument_id\n{rows}"));
+    let (options, bad) = skipping(&path);
+    let mut reader = trades(InputOptions { batch_len: 2, ..options }, Fields::InRecord).expect("opens");
+    let mut blocks = Vec::new();
+    while let Some(block) = reader.next().expect("reads") {
+        blocks.push(block);
+    }
+    let rejected: u64 = blocks.into_iter().rev().map(|block| block.decode().expect("skips").rejected).sum();
+    let lines: Vec<_> = bad.first().iter().map(|bad| bad.place).collect();
+    assert_eq!(lines, [2, 4, 5, 7, 8].map(Place::Line));
+    assert_eq!((bad.count(), rejected), (25, 25));
+}
+
+#[test]
+fn a_block_fails_where_its_record_is_bad_and_those_before_it_do_not() {
+    let files = Files::new();
+    let path = files.put("t.csv", "instrument_id\n1\n2\n3\nx\n5\ny\n");
+    let mut reader = trades(InputOptions { batch_len: 2, ..input(&path) }, Fields::AsText).expect("opens");
+    let blocks = std::iter::from_fn(|| reader.next().expect("reads"));
+    let decoded: Vec<_> = blocks.map(|block| block.decode().map_err(|error| error.to_string())).collect();
+    let [first, second, third] = decoded.as_slice() else { panic!("three blocks") };
+    assert_eq!(first.as_ref().map(|messages| messages.trades.num_rows()), Ok(2));
+    assert!(second.as_ref().is_err_and(|error| error.contains("line 5, column instrument_id: \"x\"")));
+    assert!(third.as_ref().is_err_and(|error| error.contains("line 7, column instrument_id: \"y\"")));
+}
+
+#[test]
+fn a_limit_counts_records_and_no_more_are_read() {
+    let files = Files::new();
+    let path = files.put("t.csv", "instrument_id\n1\n\nx\n\"3\"\n4\n\"open");
+    for (limit, expected) in [(0, vec![]), (1, vec![1]), (2, vec![1]), (3, vec![1, 3]), (4, vec![1, 3, 4])] {
+        for batch_len in 1..5 {
+            let (options, bad) = skipping(&path);
+            let mut reader = open_trades(TradesOptions {
+                input: InputOptions { batch_len, ..options },
+                limit: Some(limit),
+                key_columns: vec!["instrument_id".to_owned()],
+                fields: Fields::AsText,
+            })
+            .expect("opens");
+            let messages = read_all(&mut reader).expect("skips");
+            assert_eq!(keys(&messages), expected.iter().map(|&key| Some(key)).collect::<Vec<_>>());
+            assert_eq!(bad.count(), u64::from(limit >= 2));
+        }
+    }
 }

@@ -2,9 +2,57 @@
 
 mod support;
 
+use std::path::Path;
+
 use proptest::prelude::*;
-use support::{Files, content, convert, input, trades};
-use tradejoin_connectors::Fields;
+use support::{Files, content, convert, create, enriched, input, skipping, trades};
+use tradejoin_connectors::{AddedColumn, Fields, InputOptions, TradesOptions, open_trades};
+use tradejoin_flow::End;
+use tradejoin_model::{Column, ColumnType};
+
+/// What comes out of a file in its own format with an added column, and what was
+/// refused.
+fn enrich(files: &Files, path: &Path, fields: Fields, batch_len: usize) -> Option<(String, Vec<String>)> {
+    let (options, bad) = skipping(path);
+    let mut reader = open_trades(TradesOptions {
+        input: InputOptions { batch_len, ..options },
+        limit: None,
+        key_columns: vec!["k".to_owned(), "user_id".to_owned()],
+        fields,
+    })
+    .ok()?;
+    let to = files.path(&format!("out.{}", path.extension()?.to_str()?));
+    let added = AddedColumn { name: "n".to_owned(), column_type: ColumnType::Integer, index: 0 };
+    let mut output = create(&to, &reader, vec![added]);
+    let mut keys = Vec::new();
+    while let Some(messages) = reader.read().expect("skips") {
+        keys.extend(messages.keys.iter().map(|keys| format!("{keys:?}")).filter(|_| batch_len > 100));
+        let numbers = (0..messages.trades.num_rows() as i64).map(|row| if row == 1 { i64::MIN } else { 7 });
+        let columns = vec![Column::Integers(numbers.collect())];
+        output.write_enriched(&enriched(messages, columns, None)).expect("written");
+    }
+    output.close(End::Complete).expect("complete");
+    let refused = bad.first().into_iter().map(|bad| bad.to_string()).chain([bad.count().to_string()]);
+    Some((content(&to), keys.into_iter().chain(refused).collect()))
+}
+
+#[test]
+fn a_record_of_one_empty_field_is_no_blank_line() {
+    let files = Files::new();
+    let path = files.put("a.csv", "user_id\n\"\"\n\n1\n");
+    let mut reader = open_trades(TradesOptions {
+        input: input(&path),
+        limit: None,
+        key_columns: vec!["user_id".to_owned()],
+        fields: Fields::InRecord,
+    })
+    .expect("opens");
+    let to = files.path("b.csv");
+    let mut output = create(&to, &reader, Vec::new());
+    output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("written");
+    output.close(End::Complete).expect("complete");
+    assert_eq!(content(&to), "user_id\n\"\"\n1\n");
+}
 
 #[test]
 fn csv_fields_pass_as_they_are() {
@@ -58,6 +106,29 @@ proptest! {
             prop_assert_eq!(record[0].to_owned(), id.to_string());
             prop_assert_eq!(&record[1], note.as_str());
         }
+    }
+
+    #[test]
+    fn a_csv_record_as_a_whole_comes_out_as_its_fields_do(
+        rows in "(([12]|x|\"3\"|),([a\"é]|\"(\"\"|,|\n|\r|b){0,2}\"|\"\"x| ){0,2},[0-9]{0,2}(,z)?(\n|\r\n|\r|\n\n)){0,9}(4,\"open)?",
+        batch_len in prop::sample::select(vec![1, 2, 3, 1_000]),
+    ) {
+        let files = Files::new();
+        let path = files.put("a.csv", format!("k,note,user_id\n{rows}"));
+        let fields = enrich(&files, &path, Fields::AsText, batch_len).expect("opens");
+        prop_assert_eq!(enrich(&files, &path, Fields::InRecord, batch_len).expect("opens"), fields);
+    }
+
+    #[test]
+    fn an_object_as_a_whole_comes_out_as_its_members_do(
+        rows in "(( |)[{](\"k\":( |)([12]|\"3\"|null)(,|, )){0,2}(\"n\\\\u006fte\"|\"note\"):(1.50|\"é\\\\n\"|[{]\"a\": 1[}]|null)(,\"user_id\":[0-9]{1,2}|,\"k\":5)?[}] ?(\n|\r\n|\n\n)){0,9}",
+        batch_len in prop::sample::select(vec![1, 2, 3, 1_000]),
+    ) {
+        let files = Files::new();
+        let first = "{\"k\":1,\"note\":null,\"user_id\":null}\n";
+        let path = files.put("a.jsonl", format!("{first}{rows}"));
+        let fields = enrich(&files, &path, Fields::AsText, batch_len).expect("opens");
+        prop_assert_eq!(enrich(&files, &path, Fields::InRecord, batch_len).expect("opens"), fields);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Files, convert, input, keys, read_all, trades};
+use support::{Files, convert, create, input, keys, read_all, trades};
 use tradejoin_connectors::{Category, Fields, InputOptions, Progress};
+use tradejoin_flow::End;
 
 const CSV: &str = "instrument_id,note\n1,a\n2,b\n";
 
@@ -27,6 +28,80 @@ fn members_and_frames_are_read_to_the_last() {
         let path = files.put(&format!("both.{ending}"), [second, first].concat());
         let error = read_all(&mut trades(input(&path), Fields::AsText).expect("opens")).expect_err("header");
         assert!(error.to_string().contains("line 2, column instrument_id: \"instrument_id\""), "{error}");
+    }
+}
+
+#[test]
+fn a_packed_output_of_many_pieces_reads_back() {
+    let files = Files::new();
+    let rows: String = (0..30_000).map(|i| format!("{i},{}\n", i * 7_919 % 1_000_003)).collect();
+    let text = format!("instrument_id,note\n{rows}");
+    let source = files.put("in.csv", &text);
+    for ending in ["csv.gz", "csv.zst"] {
+        // Pieces large enough for frames of their own, and some that are not.
+        for batch_len in [20_000, 9_000, 100] {
+            let path = files.path(&format!("out.{ending}"));
+            let mut reader =
+                trades(InputOptions { batch_len, ..input(&source) }, Fields::InRecord).expect("opens");
+            let mut output = create(&path, &reader, Vec::new());
+            while let Some(messages) = reader.read().expect("good") {
+                output.write_batch(&messages.trades).expect("written");
+            }
+            output.close(End::Complete).expect("complete");
+            let back = files.path("back.csv");
+            convert(&path, &back);
+            assert_eq!(std::fs::read_to_string(&back).expect("text"), text, "{ending} {batch_len}");
+        }
+        let empty = files.put("none.csv", "instrument_id\n");
+        convert(&empty, &files.path(&format!("none.{ending}")));
+        convert(&files.path(&format!("none.{ending}")), &files.path("back.csv"));
+        assert_eq!(std::fs::read(files.path("back.csv")).expect("there"), b"instrument_id\n", "{ending}");
+    }
+}
+
+#[test]
+fn what_has_come_through_a_pipe_does_not_wait_for_the_rest() {
+    let files = Files::new();
+    let two = files.put("two.csv", CSV);
+    let three = files.put("three.csv", "instrument_id,note\n3,c\n");
+    for ending in ["csv", "csv.gz", "csv.zst", "jsonl", "jsonl.gz"] {
+        let part = |source| {
+            let part = files.path(&format!("part.{ending}"));
+            convert(source, &part);
+            std::fs::read(&part).expect("there")
+        };
+        let pipe = files.path(&format!("pipe.{ending}"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("runs").success());
+        let mut writer = OpenOptions::new().read(true).write(true).open(&pipe).expect("opens");
+        let first = part(&two);
+        // The columns of JSON Lines are those of the first 1,024 lines.
+        let more: Vec<u8> = if ending.starts_with("jsonl") {
+            let lines = "{\"instrument_id\":9,\"note\":null}\n".repeat(1_024);
+            let lines = files.put("lines.jsonl", lines);
+            let packed = files.path(&format!("lines-packed.{ending}"));
+            convert(&lines, &packed);
+            std::fs::read(packed).expect("there")
+        } else {
+            Vec::new()
+        };
+        writer.write_all(&[first, more.clone()].concat()).expect("fits the pipe");
+        let mut reader = trades(input(&pipe), Fields::AsText).expect("opens");
+        let mut read = || keys(&[reader.read().expect("good").expect("rows")]);
+        // The writer is there and silent: a reader that waits for it waits for ever.
+        let mut rows = read();
+        let expected = 2 + if more.is_empty() { 0 } else { 1_024 };
+        while rows.len() < expected {
+            rows.extend(read());
+        }
+        assert_eq!((&rows[..2], rows.len()), (&[Some(1), Some(2)][..], expected), "{ending}");
+        writer.write_all(&part(&three)).expect("fits the pipe");
+        drop(writer);
+        let rest = reader.read();
+        match ending.starts_with("csv") {
+            // The header of the second part is a record of the whole.
+            true => assert!(rest.expect_err("a header").to_string().contains("line 4"), "{ending}"),
+            false => assert_eq!(keys(&[rest.expect("good").expect("rows")]), [Some(3)], "{ending}"),
+        }
     }
 }
 

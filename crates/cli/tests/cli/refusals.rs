@@ -51,6 +51,8 @@ fn what_cannot_be_meant_is_2() {
         ("run --queue-depth 0", "from 1 to 65536"),
         ("run --queue-depth 99999999999999999999", "from 1 to 65536"),
         ("run --limit 0", "at least 1"),
+        ("run --linger 5", "with its unit"),
+        ("run --linger -1", "with its unit"),
         ("run --ids 0", "from 1 to"),
         ("run --output-format csv", "--output"),
         ("run --strict", "--strict"),

@@ -1,5 +1,8 @@
 //! What comes out, for any number of workers and every format.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::{ENRICHED, Folder, TRADES};
@@ -276,6 +279,30 @@ fn a_generated_run_shows_trades_before_and_after() {
 }
 
 #[test]
+fn the_sample_shows_the_fields_of_records_that_pass_as_they_are() {
+    let folder = Folder::new();
+    for (from, column, to) in [
+        ("trades.csv", "ticker", "out.csv"),
+        ("out.csv", "strike", "out.jsonl"),
+        ("out.jsonl", "expiry", "two.jsonl"),
+    ] {
+        let job =
+            format!("run --trades {from} --instruments instruments.csv --columns {column} --output {to}");
+        let printed = folder.ok(&job);
+        let line = |start: &str| {
+            printed.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned)
+        };
+        let names = line("trade_id").unwrap_or_else(|| panic!("{from}: {printed}"));
+        assert!(names.contains("instrument_id") && names.contains("venue") && names.contains('→'), "{names}");
+        let first = line("1 ").unwrap_or_else(|| panic!("{from}: {printed}"));
+        assert!(
+            first.contains("2024-11-01T13:30:00Z") && first.contains("1.70") && first.contains("X, Y"),
+            "{first}"
+        );
+    }
+}
+
+#[test]
 fn a_table_row_can_be_deleted_and_later_rows_win() {
     let folder = Folder::new();
     folder.put(
@@ -289,4 +316,31 @@ fn a_table_row_can_be_deleted_and_later_rows_win() {
     let out = folder.read("out.csv");
     assert_eq!(out.lines().count(), 2);
     assert!(out.ends_with(",NEW\n"), "{out}");
+}
+
+#[test]
+fn a_trade_that_has_come_through_a_pipe_goes_on_while_the_pipe_is_open() {
+    let folder = Folder::new();
+    for linger in ["", "--linger 0", "--linger 500us"] {
+        let job = format!("run --trades - --format csv --instruments instruments.csv {linger}");
+        let mut command = folder.command(&job);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).expect("text");
+            line
+        };
+        stdin.write_all(b"trade_id,instrument_id\n1,1\n").expect("written");
+        assert_eq!(line(), "trade_id,instrument_id,instrument\n");
+        for id in 1..4 {
+            assert_eq!(line(), format!("{id},1,SPY241103C00200000\n"));
+            stdin.write_all(format!("{},1\n", id + 1).as_bytes()).expect("written");
+        }
+        drop(stdin);
+        assert_eq!(line(), "4,1,SPY241103C00200000\n");
+        assert!(child.wait().expect("it ends").success());
+    }
 }

@@ -1,0 +1,307 @@
+//! Text cut into chunks of whole records, which any thread may decode.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memchr::memchr_iter;
+
+use crate::LINE_BYTES_MAX;
+use crate::encoding::Format;
+use crate::error::{Flaw, Place, ReadError, Reason};
+use crate::input::{Cut, Patience, TextInput};
+use crate::records::Scanner;
+
+/// Bytes at which a chunk is full, whatever its records.
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Bytes that are asked for at a time.
+const READ_LEN: usize = 128 << 10;
+
+/// Whole records, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    /// The physical line on which it starts, counted from 1.
+    pub(crate) line: u64,
+    /// How many records there are.
+    pub(crate) records: usize,
+}
+
+/// Cuts a text input into [`Chunk`]s. Looks at no more of a record than it
+/// takes to find its end: this is the part of reading that is serial.
+pub(crate) struct Chunks {
+    input: Box<dyn Read + Send>,
+    name: Arc<str>,
+    cut: Cut,
+    patience: Patience,
+    linger: Duration,
+    scanner: Scanner,
+    /// What was read and not handed out is `start..filled`.
+    buffer: Vec<u8>,
+    start: usize,
+    filled: usize,
+    /// The line on which `start` lies.
+    line: u64,
+    end: End,
+}
+
+enum End {
+    NotYet,
+    /// Reading has failed: told once what stands before has been handed out.
+    Failed(ReadError),
+    Reached,
+}
+
+/// What an attempt to read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    More,
+    /// Nothing has come for so long that what is there is to be handed out.
+    Late,
+    End,
+}
+
+impl Chunks {
+    pub(crate) fn new(input: TextInput, format: Format) -> Self {
+        let TextInput { name, bytes, cut, patience, linger } = input;
+        Self {
+            input: bytes,
+            name,
+            cut,
+            patience,
+            linger,
+            scanner: Scanner::new(format),
+            buffer: Vec::new(),
+            start: 0,
+            filled: 0,
+            line: 1,
+            end: End::NotYet,
+        }
+    }
+
+    /// At most `records_max` records, or `None` at the end. Fewer if they are
+    /// long, or if a pipe has no more for the moment.
+    ///
+    /// # Errors
+    /// If reading fails, or a CSV record does not end within the limit.
+    pub(crate) fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReadError> {
+        let (mut records, mut end, mut deadline) = (0, self.start, None);
+        while records < records_max && end - self.start < CHUNK_BYTES_MAX {
+            if let Some(record) = self.scan() {
+                if self.is_beyond(&record) {
+                    self.fail_beyond(record.start);
+                    break;
+                }
+                records += 1;
+                end = self.scanner.at();
+                continue;
+            }
+            if records > 0 {
+                deadline = deadline.or_else(|| Some(Instant::now() + self.linger));
+            }
+            if self.fill(deadline) != Filled::More {
+                match self.last() {
+                    Some(record) if self.is_beyond(&record) => self.fail_beyond(record.start),
+                    Some(_) => (records, end) = (records + 1, self.filled),
+                    None => {}
+                }
+                break;
+            }
+        }
+        if records > 0 {
+            return Ok(Some(self.hand_out(end, records)));
+        }
+        // What was not asked for is not told.
+        if records_max > 0 { self.take_failure().map(|()| None) } else { Ok(None) }
+    }
+
+    fn take_failure(&mut self) -> Result<(), ReadError> {
+        match std::mem::replace(&mut self.end, End::Reached) {
+            End::Failed(error) => Err(error),
+            end => {
+                self.end = end;
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows records to `look` until it returns `false`, or they end, or take
+    /// too much memory. All of them come again.
+    ///
+    /// # Errors
+    /// If reading fails before that.
+    pub(crate) fn look_ahead(&mut self, mut look: impl FnMut(&[u8]) -> bool) -> Result<(), ReadError> {
+        const BYTES_MAX: usize = 64 << 20;
+        loop {
+            let record = match self.scan() {
+                Some(record) => record,
+                None if self.filled - self.start >= BYTES_MAX => break,
+                None if self.fill(None) == Filled::More => continue,
+                None => match self.last() {
+                    Some(record) => record,
+                    None => break,
+                },
+            };
+            if !look(&self.buffer[record]) {
+                break;
+            }
+        }
+        self.scanner.restart(self.start);
+        self.take_failure()
+    }
+
+    fn scan(&mut self) -> Option<Range<usize>> {
+        self.scanner.next(&self.buffer[..self.filled])
+    }
+
+    /// The record that the end of the input ends. One that was cut short by a
+    /// stop would pass for a whole one, and what stands before an error may.
+    fn last(&mut self) -> Option<Range<usize>> {
+        let whole = matches!(self.end, End::Reached) && !self.cut.is_set();
+        if whole { self.scanner.last(&self.buffer[..self.filled]) } else { None }
+    }
+
+    /// Whether no more can be said of a record than that it is too long. Lines
+    /// are told apart all the same, and refused one by one.
+    fn is_beyond(&self, record: &Range<usize>) -> bool {
+        self.scanner.has_quotes() && record.len() > LINE_BYTES_MAX
+    }
+
+    fn fail_beyond(&mut self, record: usize) {
+        let place = Place::Line(self.line + count_lines(&self.buffer[self.start..record]));
+        self.end = End::Failed(Flaw::record(Reason::OpenQuote).at(&self.name, place).into());
+    }
+
+    /// Reads more, and takes care that no record fills the memory.
+    fn fill(&mut self, deadline: Option<Instant>) -> Filled {
+        if !matches!(self.end, End::NotYet) {
+            return Filled::End;
+        }
+        let filled = self.read(self.filled, deadline);
+        let record = self.scanner.record();
+        if filled == Filled::More && self.scanner.at() - record > LINE_BYTES_MAX {
+            if self.scanner.has_quotes() {
+                self.fail_beyond(record);
+                return Filled::End;
+            }
+            self.drop_line(record);
+        }
+        filled
+    }
+
+    /// Reads behind the first `len` bytes, of which the buffer then consists.
+    fn read(&mut self, len: usize, deadline: Option<Instant>) -> Filled {
+        if self.buffer.len() < len + READ_LEN {
+            self.buffer.resize(len + READ_LEN, 0);
+        }
+        self.patience.set(deadline);
+        let room = &mut self.buffer[len..len + READ_LEN];
+        let read = loop {
+            match self.input.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => self.end = End::Reached,
+            Ok(more) => {
+                self.filled = len + more;
+                return Filled::More;
+            }
+            Err(error) if deadline.is_some() && error.kind() == io::ErrorKind::WouldBlock => {
+                return Filled::Late;
+            }
+            // What follows from a stop, such as half a frame, is no error.
+            Err(_) if self.cut.is_set() => self.end = End::Reached,
+            Err(error) => self.end = End::Failed(ReadError::of_io(&self.name, error)),
+        }
+        Filled::End
+    }
+
+    /// Keeps of a line that is too long as much as shows that it is, and its
+    /// end.
+    fn drop_line(&mut self, record: usize) {
+        let kept = record + LINE_BYTES_MAX + 1;
+        let mut from = kept;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer[from..self.filled]) {
+                self.buffer.copy_within(from + end..self.filled, kept);
+                self.filled -= from + end - kept;
+                break;
+            }
+            self.filled = kept;
+            if self.read(kept, None) != Filled::More {
+                break;
+            }
+            from = kept;
+        }
+        self.scanner.resume(kept);
+    }
+
+    /// Everything up to `end` as a chunk.
+    fn hand_out(&mut self, end: usize, records: usize) -> Chunk {
+        let (len, rest) = (end - self.start, self.filled - end);
+        let line = self.line;
+        self.line += count_lines(&self.buffer[self.start..end]);
+        let bytes = if self.start == 0 && rest <= len {
+            let mut next = Vec::with_capacity(len + 2 * READ_LEN);
+            next.extend_from_slice(&self.buffer[end..self.filled]);
+            let mut bytes = std::mem::replace(&mut self.buffer, next);
+            bytes.truncate(end);
+            self.move_back(end);
+            bytes
+        } else {
+            // A look ahead has left more behind than is to be copied each time.
+            let bytes = self.buffer[self.start..end].to_vec();
+            self.start = end;
+            if end >= rest {
+                self.buffer.copy_within(end..self.filled, 0);
+                self.move_back(end);
+            }
+            bytes
+        };
+        Chunk { bytes, line, records }
+    }
+
+    /// Notes that the first bytes of the buffer are gone.
+    fn move_back(&mut self, bytes: usize) {
+        self.scanner.move_back(bytes);
+        self.filled -= bytes;
+        self.start = 0;
+    }
+}
+
+pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// The records of a chunk, each with its line if that is asked for.
+pub(crate) struct Records<'c> {
+    bytes: &'c [u8],
+    scanner: Scanner,
+    /// A place, and the line on which it lies.
+    counted: (usize, u64),
+}
+
+impl<'c> Records<'c> {
+    pub(crate) fn new(chunk: &'c Chunk, format: Format) -> Self {
+        Self { bytes: &chunk.bytes, scanner: Scanner::new(format), counted: (0, chunk.line) }
+    }
+
+    /// Where the next record is.
+    pub(crate) fn next(&mut self) -> Option<Range<usize>> {
+        self.scanner.next(self.bytes).or_else(|| self.scanner.last(self.bytes))
+    }
+
+    /// The line on which a record starts; asked for in their order.
+    pub(crate) fn place(&mut self, record: &Range<usize>) -> Place {
+        let (from, line) = self.counted;
+        let line = line + count_lines(&self.bytes[from..record.start]);
+        self.counted = (record.start, line);
+        Place::Line(line)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! A text is cut anywhere, and comes out the same.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::input::memory;
+
+/// A text that comes in reads of the given lengths, over and over.
+struct Dripping {
+    text: Vec<u8>,
+    at: usize,
+    lens: Vec<usize>,
+    reads: usize,
+}
+
+impl Read for Dripping {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.lens[self.reads % self.lens.len()];
+        self.reads += 1;
+        let len = len.min(self.text.len() - self.at).min(buffer.len());
+        buffer[..len].copy_from_slice(&self.text[self.at..self.at + len]);
+        self.at += len;
+        Ok(len)
+    }
+}
+
+fn dripping(text: &[u8], lens: &[usize], format: Format) -> Chunks {
+    let bytes = Dripping { text: text.to_vec(), at: 0, lens: lens.to_vec(), reads: 0 };
+    Chunks::new(TextInput { bytes: Box::new(bytes), ..memory(&b""[..]) }, format)
+}
+
+/// Every record with its line, and the records of each chunk.
+fn records(mut chunks: Chunks, format: Format, max: usize) -> (Vec<(Place, Vec<u8>)>, Vec<usize>) {
+    let (mut all, mut lens) = (Vec::new(), Vec::new());
+    while let Some(chunk) = chunks.next(max).expect("from memory") {
+        let mut records = Records::new(&chunk, format);
+        let before = all.len();
+        while let Some(record) = records.next() {
+            all.push((records.place(&record), chunk.bytes[record].to_vec()));
+        }
+        assert_eq!(chunk.records, all.len() - before);
+        lens.push(chunk.records);
+    }
+    (all, lens)
+}
+
+fn lines(text: &str) -> Vec<Place> {
+    let chunks = Chunks::new(memory(text.as_bytes()), Format::Csv);
+    records(chunks, Format::Csv, 3).0.into_iter().map(|(place, _)| place).collect()
+}
+
+#[test]
+fn lines_are_physical_whatever_ends_them() {
+    for end in ["\n", "\r\n"] {
+        let text = ["a,b", "1,2", "", "", "\"x", "y\",2", "3", "4,5", ""].join(end);
+        let expected = [1, 2, 5, 7, 8].map(Place::Line);
+        assert_eq!(lines(&text), expected, "{end:?}");
+        assert_eq!(lines(text.trim_end()), expected, "{end:?}");
+    }
+    let long = format!("a,b\n{}", "1,2\n".repeat(100_000));
+    let expected: Vec<_> = (1..100_002).map(Place::Line).collect();
+    assert_eq!(lines(&long), expected);
+    assert_eq!(lines(&long.replace('\n', "\r\n")), expected);
+}
+
+#[test]
+fn an_open_quote_does_not_swallow_the_file() {
+    let endless = io::Read::chain(&b"a\nb\n\n\"x"[..], io::repeat(b'y'));
+    let mut chunks = Chunks::new(memory(endless), Format::Csv);
+    assert_eq!(chunks.next(10).expect("good so far").map(|chunk| chunk.records), Some(2));
+    let error = chunks.next(10).expect_err("no end");
+    assert!(error.to_string().starts_with("memory, line 4: longer than 16 MiB"), "{error}");
+    assert_eq!(error.category(), crate::Category::Data);
+}
+
+#[test]
+fn a_long_record_is_no_different_where_the_text_is_cut() {
+    let text = |len| [b"a\n\"", vec![b'x'; len].as_slice(), b"\"\nb\n"].concat();
+    let records = |len| {
+        let mut chunks = Chunks::new(memory(text(len).as_slice()), Format::Csv);
+        std::iter::from_fn(|| chunks.next(1).transpose()).map(|chunk| chunk.map(|_| ())).collect::<Vec<_>>()
+    };
+    let longest = LINE_BYTES_MAX - 2;
+    assert!(records(longest).iter().all(Result::is_ok));
+    assert_eq!(records(longest).len(), 3);
+    assert!(records(longest + 1)[1].is_err());
+}
+
+#[test]
+fn a_look_ahead_takes_nothing_away() {
+    let text = (0..5_000).map(|i| format!("{{\"a\":{i}}}\n")).collect::<String>();
+    let mut chunks = dripping(text.as_bytes(), &[7_000], Format::JsonLines);
+    let mut seen = 0;
+    chunks
+        .look_ahead(|_| {
+            seen += 1;
+            seen < 4_000
+        })
+        .expect("from memory");
+    assert_eq!(seen, 4_000);
+    let (all, lens) = records(chunks, Format::JsonLines, 100);
+    assert_eq!((all.len(), lens), (5_000, vec![100; 50]));
+    assert_eq!(all.last().map(|(place, _)| *place), Some(Place::Line(5_000)));
+}
+
+#[test]
+fn an_error_is_told_behind_what_stands_before_it() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+    let bytes = Box::new(io::Read::chain(&b"a\nb\nc"[..], Broken));
+    let mut chunks = Chunks::new(TextInput { bytes, ..memory(&b""[..]) }, Format::Csv);
+    assert_eq!(chunks.next(9).expect("whole records").map(|chunk| chunk.records), Some(2));
+    assert!(chunks.next(0).expect("nothing asked").is_none());
+    assert!(chunks.next(9).is_err());
+}
+
+#[test]
+fn what_does_not_come_in_time_is_not_waited_for() {
+    /// Has nothing for the moment every other time.
+    struct Halting(Dripping, bool);
+    impl Read for Halting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { self.0.read(buffer) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        }
+    }
+    let dripping =
+        Dripping { text: b"a,1\nb,2\n\"c\n\",3\nd".to_vec(), at: 0, lens: vec![8, 5, 4], reads: 0 };
+    let input = TextInput { bytes: Box::new(Halting(dripping, false)), ..memory(&b""[..]) };
+    let mut chunks = Chunks::new(input, Format::Csv);
+    let chunk = chunks.next(100).expect("late").expect("records");
+    assert_eq!((chunk.bytes.as_slice(), chunk.line), (&b"a,1\nb,2\n"[..], 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn csv_is_the_same_wherever_it_is_cut(
+        text in "(([ab]{0,3}|\"[a,\n\ré]{0,4}\"|\"\"x|é)(,([ab]{0,3}|\"[a\r\n]{0,3}(\"\")?\"))?(\n|\r\n|\r|\n\n|,)){0,8}[\"a,\r]{0,3}",
+        lens in proptest::collection::vec(1..9_usize, 1..4),
+        max in 1..5_usize,
+    ) {
+        let whole = records(Chunks::new(memory(text.as_bytes()), Format::Csv), Format::Csv, usize::MAX).0;
+        let (cut, chunks) = records(dripping(text.as_bytes(), &lens, Format::Csv), Format::Csv, max);
+        prop_assert_eq!(&cut, &whole);
+        prop_assert!(chunks.iter().rev().skip(1).all(|&len| len == max));
+    }
+
+    #[test]
+    fn lines_are_the_same_wherever_they_are_cut(
+        text in "(x{0,5}é?| |\r){0,3}(\n( |\r|x{0,3}){0,2}){0,8}",
+        lens in proptest::collection::vec(1..9_usize, 1..4),
+        max in 1..5_usize,
+    ) {
+        let whole = text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+        let whole: Vec<_> =
+            whole.map(|(i, line)| (Place::Line(i as u64 + 1), line.as_bytes().to_vec())).collect();
+        let json = Format::JsonLines;
+        prop_assert_eq!(records(dripping(text.as_bytes(), &lens, json), json, max).0, whole);
+    }
+}

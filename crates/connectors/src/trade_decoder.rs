@@ -1,0 +1,117 @@
+//! Chunks of text as trades, on any thread.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter};
+use tradejoin_model::{ChangeLane, Messages};
+
+use crate::bad::Refusals;
+use crate::chunks::{Chunk, Records};
+use crate::csv_rows::{self, CsvCells, CsvText};
+use crate::encoding::Format;
+use crate::error::{Flaw, ReadError};
+use crate::json_rows::{Members, UnknownMembers};
+use crate::trade_builder::TradeBuilder;
+use crate::trade_layout::{Fields, TradeLayout};
+
+/// What it takes to decode trades.
+#[derive(Debug)]
+pub(crate) struct TradeDecoder {
+    pub(crate) format: Format,
+    pub(crate) layout: TradeLayout,
+}
+
+impl TradeDecoder {
+    /// The trades of a chunk. What is bad is told to `refusals`, those of this
+    /// chunk alone.
+    pub(crate) fn decode(&self, chunk: &Chunk, mut refusals: Refusals) -> Result<Messages, ReadError> {
+        let mut builder = TradeBuilder::new(&self.layout, chunk.records, chunk.bytes.len());
+        match self.format {
+            Format::JsonLines => self.decode_json(chunk, &mut builder, &mut refusals)?,
+            _ => self.decode_csv(chunk, &mut builder, &mut refusals)?,
+        }
+        let block = builder.finish();
+        let (trades, keys) = block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
+        Ok(Messages { trades, keys, lanes, rejected: refusals.take(), loading: false })
+    }
+
+    fn decode_csv<'l>(
+        &'l self,
+        chunk: &Chunk,
+        builder: &mut TradeBuilder<'l>,
+        refusals: &mut Refusals,
+    ) -> Result<(), ReadError> {
+        let mut records = Records::new(chunk, self.format);
+        let text = CsvText::new(&chunk.bytes);
+        let has_quotes = memchr(b'"', &chunk.bytes).is_some();
+        let mut cells = CsvCells::with_capacity(self.layout.columns().len());
+        let mut key_cells = Vec::with_capacity(self.layout.keys.len());
+        while let Some(range) = records.next() {
+            let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
+                let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
+                if plain && self.layout.fields == Fields::InRecord {
+                    self.find_keys(record, &mut key_cells)?;
+                    builder.push_record(record, |column| &record[self.key_cell(column, &key_cells)])
+                } else {
+                    csv_rows::split(record, &mut cells);
+                    csv_rows::check_count(cells.len(), self.layout.columns())?;
+                    builder.push(|column| &cells[column])
+                }
+            });
+            if let Err(flaw) = pushed {
+                refusals.refuse(records.place(&range), flaw)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the cells of the keys, in the order of the tables, in a record
+    /// without quotes.
+    fn find_keys(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
+        let bytes = record.as_bytes();
+        cells.clear();
+        for key in &self.layout.keys {
+            // A second key mostly stands behind the first, but need not.
+            let start = match key.column {
+                0 => 0,
+                column => memchr_iter(b',', bytes).nth(column - 1).map_or(bytes.len(), |comma| comma + 1),
+            };
+            let end = memchr(b',', &bytes[start..]).map_or(bytes.len(), |len| start + len);
+            cells.push(start..end);
+        }
+        csv_rows::check_count(memchr_iter(b',', bytes).count() + 1, self.layout.columns())
+    }
+
+    fn key_cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
+        let key = self.layout.keys.iter().position(|key| key.column == column);
+        key.map(|key| cells[key].clone()).unwrap_or_default()
+    }
+
+    fn decode_json<'l>(
+        &'l self,
+        chunk: &Chunk,
+        builder: &mut TradeBuilder<'l>,
+        refusals: &mut Refusals,
+    ) -> Result<(), ReadError> {
+        let mut records = Records::new(chunk, self.format);
+        let mut members = Members::default();
+        let columns = self.layout.columns();
+        while let Some(range) = records.next() {
+            let line = members.scan(&chunk.bytes[range.clone()]).map_err(Flaw::record);
+            let pushed = line.and_then(|line| {
+                let mut cells = Vec::with_capacity(columns.len());
+                members.place(line, columns, None, UnknownMembers::Refuse, &mut cells)?;
+                if builder.is_canonical(line, &cells) {
+                    builder.push_record(line, |column| cells[column])
+                } else {
+                    builder.push(|column| cells[column])
+                }
+            });
+            if let Err(flaw) = pushed {
+                refusals.refuse(records.place(&range), flaw)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! What the columns of trades are, and what becomes of them.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use tradejoin_model::{INSTRUMENT_ID, KnownKind, TRADE_COLUMNS};
+
+use crate::error::{Flaw, OpenError};
+use crate::header::Header;
+use crate::parse::{self, Dialect};
+use crate::text_encoder::json_name;
+
+/// Under this key the metadata of a text field says how its cells are written:
+/// [`ENCODING_CSV`] or [`ENCODING_JSON`]. Without it they are plain values.
+pub const ENCODING_KEY: &str = "tradejoin.encoding";
+/// The cell is the content of a CSV field.
+pub const ENCODING_CSV: &str = "csv";
+/// The cell is a JSON token as it stood in the file; null means that the object
+/// has no such member.
+pub const ENCODING_JSON: &str = "json";
+
+/// Under this key the metadata of a block's schema says that its one column holds
+/// whole records: those of [`ENCODING_CSV`] or [`ENCODING_JSON`] as an output of
+/// that format has them, but for the end of the line.
+pub(crate) const RECORDS_KEY: &str = "tradejoin.records";
+
+/// What to make of the fields of trades that come as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fields {
+    /// They pass as they came in; only keys are interpreted. For an output that
+    /// is text itself.
+    #[default]
+    AsText,
+    /// They pass with their record as a whole; only keys are interpreted. For an
+    /// output of the same text format. A block then has one column, of records,
+    /// and its source's schema tells their fields.
+    InRecord,
+    /// Known columns get their types. For an output with types.
+    Typed,
+}
+
+/// A column of trades that is the key of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyColumn {
+    pub(crate) column: usize,
+    /// Whether each trade must have one.
+    pub(crate) required: bool,
+}
+
+impl KeyColumn {
+    /// The key columns of tables, in their order.
+    pub(crate) fn find(
+        source_name: &Arc<str>,
+        header: &Header,
+        key_columns: &[String],
+    ) -> Result<Vec<Self>, OpenError> {
+        let find = |name: &String| {
+            let column = header.require(source_name, name, TRADE_COLUMNS)?;
+            Ok(Self { column, required: header.names[column] == INSTRUMENT_ID })
+        };
+        key_columns.iter().map(find).collect()
+    }
+}
+
+/// The columns of trades in a text format, and what is made of them.
+#[derive(Debug)]
+pub(crate) struct TradeLayout {
+    pub(crate) header: Header,
+    pub(crate) dialect: Dialect,
+    pub(crate) fields: Fields,
+    pub(crate) keys: Vec<KeyColumn>,
+    /// The trades' own columns.
+    pub(crate) schema: SchemaRef,
+    /// What a block has.
+    pub(crate) block_schema: SchemaRef,
+}
+
+impl TradeLayout {
+    pub(crate) fn new(header: Header, dialect: Dialect, fields: Fields, keys: Vec<KeyColumn>) -> Self {
+        let encoding = if dialect == Dialect::Csv { ENCODING_CSV } else { ENCODING_JSON };
+        let field = |(column, name): (usize, &String)| match fields {
+            Fields::Typed => Field::new(name, typed(header.kind(column)), true),
+            Fields::AsText | Fields::InRecord => {
+                let marked = [(ENCODING_KEY.to_owned(), encoding.to_owned())];
+                Field::new(name, DataType::Utf8, true).with_metadata(marked)
+            }
+        };
+        let own = header.names.iter().enumerate().map(field);
+        let schema = Arc::new(Schema::new(own.collect::<Vec<_>>()));
+        let block_schema = match fields {
+            Fields::AsText | Fields::Typed => Arc::clone(&schema),
+            Fields::InRecord => {
+                let records = vec![Field::new("record", DataType::Binary, false)];
+                let marked = [(RECORDS_KEY.to_owned(), encoding.to_owned())];
+                Arc::new(Schema::new_with_metadata(records, marked))
+            }
+        };
+        Self { header, dialect, fields, keys, schema, block_schema }
+    }
+
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.header.names
+    }
+
+    /// The name of each column as JSON writes it, with a colon behind it.
+    pub(crate) fn member_names(&self) -> Vec<Vec<u8>> {
+        self.columns().iter().map(|name| json_name(name)).collect()
+    }
+
+    /// The keys of a row, by table.
+    pub(crate) fn parse_keys<'a>(
+        &self,
+        cell: impl Fn(usize) -> &'a str,
+        keys: &mut Vec<Option<u32>>,
+    ) -> Result<(), Flaw> {
+        keys.clear();
+        for key in &self.keys {
+            let name = &self.header.names[key.column];
+            keys.push(parse_key(name, self.dialect, cell(key.column), key.required)?);
+        }
+        Ok(())
+    }
+}
+
+/// The type that a column has where columns have types.
+fn typed(kind: KnownKind) -> DataType {
+    match kind {
+        KnownKind::Id | KnownKind::TradeNumber | KnownKind::Decimal | KnownKind::Timestamp => kind.arrow(),
+        // No other kind stands among the columns of trades.
+        _ => DataType::Utf8,
+    }
+}
+
+/// The key in a cell; `None` if it is empty and need not be there.
+pub(crate) fn parse_key(
+    column: &str,
+    dialect: Dialect,
+    raw: &str,
+    required: bool,
+) -> Result<Option<u32>, Flaw> {
+    match dialect.text(raw).filter(|text| !text.is_empty() || (dialect == Dialect::Json && !raw.is_empty())) {
+        Some(text) => match parse::id(&text) {
+            Ok(key) => Ok(Some(key)),
+            Err(reason) => Err(Flaw::cell(column, &text, reason)),
+        },
+        None if required => Err(Flaw::empty(column)),
+        None => Ok(None),
+    }
+}
