@@ -69,8 +69,11 @@ impl TextView {
     pub(crate) fn of_digits(low: u128, high: u64, len: usize) -> Self {
         debug_assert!(len <= 21);
         let mut bytes = [0; 24];
-        bytes[..16].copy_from_slice(&low.to_le_bytes());
-        bytes[16..].copy_from_slice(&(high | (len as u64) << (8 * 7)).to_le_bytes());
+        // Three stores; slices of 16 bytes and 8 would be copied by a call.
+        let (words, _) = bytes.as_chunks_mut();
+        words[0] = (low as u64).to_le_bytes();
+        words[1] = ((low >> 64) as u64).to_le_bytes();
+        words[2] = (high | (len as u64) << (8 * 7)).to_le_bytes();
         Self { bytes }
     }
 
