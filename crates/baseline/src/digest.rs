@@ -154,20 +154,26 @@ pub fn digest_enriched(enriched: &Enriched) -> Section {
         let rows = start..trade_ids.len().min(start + CHUNK_LEN);
         let mut sums = [0; CHUNK_LEN];
         let sums = &mut sums[..rows.len()];
-        // A pass for each product: one loop over all columns has more pointers than
-        // there are registers, and takes twice the time.
+        // A few columns in each pass: one loop over all has more pointers than there
+        // are registers, and takes twice the time.
+        let prices = &prices[rows.clone()];
         let times = trade_ids[rows.clone()].iter().zip(&timestamps[rows.clone()]);
-        add(sums, times, |(&id, &time)| product(id, time as u64, 0));
-        let (prices, ids) = (&prices[rows.clone()], instrument_ids[rows.clone()].iter());
-        let ids = ids.zip(&user_ids[rows.clone()]).zip(prices);
-        add(sums, ids, |((&id, &user), &price)| product(two(id, user), price as u64, 2));
+        let ids = instrument_ids[rows.clone()].iter().zip(&user_ids[rows.clone()]).zip(prices);
+        for ((sum, (&id, &time)), ((&instrument, &user), &price)) in sums.iter_mut().zip(times).zip(ids) {
+            let ids = product(two(instrument, user), price as u64, 2);
+            *sum = product(id, time as u64, 0).wrapping_add(ids);
+        }
         let sizes = quantities[rows.clone()].iter().zip(&sides[rows.clone()]).zip(prices);
-        add(sums, sizes, |((&quantity, &side), &price)| {
-            product((price >> 64) as u64, two(quantity, u32::from(side)), 4)
-        });
-        add_texts(sums, symbols, rows.clone(), 6);
+        add_texts(
+            sums,
+            symbols,
+            rows.clone(),
+            6,
+            |((&quantity, &side), &price)| product((price >> 64) as u64, two(quantity, u32::from(side)), 4),
+            sizes,
+        );
         if let Some(users) = users {
-            add_texts(sums, users, rows.clone(), 10);
+            add_texts(sums, users, rows.clone(), 10, |()| 0, std::iter::repeat(()));
         }
         section.extend(match enriched.kept.as_deref() {
             None => sums,
@@ -180,20 +186,23 @@ pub fn digest_enriched(enriched: &Enriched) -> Section {
 /// Rows of one pass: their sums stay in the nearest cache.
 const CHUNK_LEN: usize = 1024;
 
+/// Adds the products of texts, and with each `more` of a value.
 #[inline]
-fn add<T>(sums: &mut [u64], values: impl Iterator<Item = T>, product: impl Fn(T) -> u64) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = sum.wrapping_add(product(value));
-    }
-}
-
-fn add_texts(sums: &mut [u64], texts: &TextColumn, rows: Range<usize>, at: usize) {
-    for ((sum, row), view) in sums.iter_mut().zip(rows.clone()).zip(&texts.views()[rows]) {
+fn add_texts<T>(
+    sums: &mut [u64],
+    texts: &TextColumn,
+    rows: Range<usize>,
+    at: usize,
+    more: impl Fn(T) -> u64,
+    values: impl Iterator<Item = T>,
+) {
+    let views = &texts.views()[rows.clone()];
+    for (((sum, row), view), value) in sums.iter_mut().zip(rows).zip(views).zip(values) {
         let mut words = view.words();
         if words[2] >> 56 == LONG {
             words = hash_of(texts.get(row).unwrap_or_default());
         }
-        *sum = sum.wrapping_add(text_product(words, at));
+        *sum = sum.wrapping_add(text_product(words, at)).wrapping_add(more(value));
     }
 }
 
