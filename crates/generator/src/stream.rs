@@ -1,7 +1,7 @@
 //! The stream: what stands at each position.
 
-use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
+use rand_xoshiro::SplitMix64;
 use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, User, UserId};
 
 use crate::error::GeneratorError;
@@ -148,15 +148,16 @@ impl Stream {
         User { user_id: id, username: self.universe.username(&mut rng) }
     }
 
-    /// The generator of a position: independent of all others. It is named, for
-    /// rand's `SmallRng` may be another one on another platform.
-    fn rng(&self, position: u64) -> Xoshiro256PlusPlus {
-        // Seeding mixes its input well, but seeds one apart must not make one
-        // stream the other's neighbour.
-        Xoshiro256PlusPlus::seed_from_u64(self.config.seed.wrapping_mul(SEED_FACTOR) ^ position)
+    /// The generator of a position: independent of all others. A message draws some
+    /// eight numbers: a generator whose state is its seed has drawn them before
+    /// another one is seeded.
+    fn rng(&self, position: u64) -> SplitMix64 {
+        // Each draw mixes the state well, but seeds one apart must not make one stream
+        // the other's neighbour.
+        SplitMix64::seed_from_u64(self.config.seed.wrapping_mul(SEED_FACTOR) ^ position)
     }
 
-    fn preamble(&self, position: u64, rng: &mut Xoshiro256PlusPlus) -> Message {
+    fn preamble(&self, position: u64, rng: &mut SplitMix64) -> Message {
         // A preamble of every id is as long as there are ids: both fit 32 bits.
         if position < self.users_end {
             let id = match self.config.mix.first_users() {
@@ -173,15 +174,15 @@ impl Stream {
         }
     }
 
-    fn user(&self, user_id: UserId, rng: &mut Xoshiro256PlusPlus) -> Message {
+    fn user(&self, user_id: UserId, rng: &mut SplitMix64) -> Message {
         Message::User(User { user_id, username: self.universe.username(rng) })
     }
 
-    fn instrument(&self, instrument_id: InstrumentId, rng: &mut Xoshiro256PlusPlus) -> Message {
+    fn instrument(&self, instrument_id: InstrumentId, rng: &mut SplitMix64) -> Message {
         Message::Instrument(Instrument { instrument_id, terms: self.universe.terms(rng) })
     }
 
-    fn trade(&self, position: u64, rng: &mut Xoshiro256PlusPlus) -> Trade {
+    fn trade(&self, position: u64, rng: &mut SplitMix64) -> Trade {
         let known = self.keys.draw(rng);
         let is_unknown = u64::from(rng.next_u32()) < self.unknown_threshold;
         Trade {

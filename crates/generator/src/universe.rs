@@ -27,28 +27,37 @@ const STRIKES: u32 = 400;
 #[derive(Clone, Debug)]
 pub struct Universe {
     tickers: Vec<Ticker>,
+    expiries: Vec<Expiry>,
     names: Vec<TextView>,
 }
 
 impl Universe {
     /// The universe of a seed.
+    ///
+    /// # Panics
+    /// Never: all Fridays are within the range of an expiry.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        Self { tickers: tickers(&mut rng), names: names(&mut rng) }
+        let friday = |week| Expiry::from_epoch_days(FIRST_FRIDAY + 7 * week).expect("a day in 2024 to 2026");
+        Self {
+            tickers: tickers(&mut rng),
+            expiries: (0..FRIDAYS).map(friday).collect(),
+            names: names(&mut rng),
+        }
     }
 
     /// The terms of an option, valid whatever `rng` gives.
     ///
     /// # Panics
-    /// Never: the ranges are within those of an option symbol.
+    /// Never: the strikes are within those of an option symbol.
     #[must_use]
     pub fn terms(&self, rng: &mut impl Rng) -> OccSymbol {
-        let expiry = FIRST_FRIDAY + 7 * rng.random_range(0..FRIDAYS);
+        let expiry = self.expiries[rng.random_range(0..self.expiries.len())];
         let strike = STRIKE_STEP * rng.random_range(1..=STRIKES);
         OccSymbol {
             ticker: self.tickers[rng.random_range(0..self.tickers.len())],
-            expiry: Expiry::from_epoch_days(expiry).expect("a day in 2024 to 2026"),
+            expiry,
             option_type: if rng.random() { OptionType::Call } else { OptionType::Put },
             strike: Strike::from_thousandths(strike).expect("at most 1,000"),
         }
