@@ -1,4 +1,4 @@
-//! Rows as Parquet and as Arrow IPC.
+//! Rows in the types of a columnar file, and Arrow IPC.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,24 +7,14 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, Strin
 use arrow_cast::cast;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{
-    ArrowError, DECIMAL64_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema, SchemaRef,
-};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 use tradejoin_model::ColumnType;
 
 use crate::render::Cells;
 use crate::target::Packer;
 use crate::text_encoder::Added;
 use crate::trade_layout::{ENCODING_JSON, ENCODING_KEY};
-
-/// Rows of a Parquet row group: what is held in memory before it is written.
-const ROW_GROUP_LEN: usize = 131_072;
 
 /// The schema that a file has, and how blocks are brought to it.
 pub(crate) struct Shape {
@@ -95,37 +85,6 @@ fn plain_array(array: &ArrayRef, field: &Field, to: &DataType) -> Result<ArrayRe
         return Ok(Arc::new(texts.collect::<StringArray>()));
     }
     if array.data_type() == to { Ok(Arc::clone(array)) } else { cast(array, to) }
-}
-
-/// Whether Parquet has the type as byte arrays of one length: decimals that do
-/// not fit 64 bits, among others.
-fn is_fixed_length(ty: &DataType) -> bool {
-    match ty {
-        DataType::Decimal128(precision, _) => *precision > DECIMAL64_MAX_PRECISION,
-        DataType::Decimal256(..)
-        | DataType::FixedSizeBinary(_)
-        | DataType::Interval(_)
-        | DataType::Float16 => true,
-        _ => false,
-    }
-}
-
-/// A Parquet file of rows of `schema`.
-pub(crate) fn parquet_writer(
-    schema: &SchemaRef,
-    packer: Packer,
-) -> Result<ArrowWriter<Packer>, ParquetError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_LEN));
-    let fixed = schema.fields().iter().filter(|field| is_fixed_length(field.data_type()));
-    // The library's smallest and largest value of such a column share the
-    // memory of the whole block that they are from, until the file's end.
-    let properties = fixed.fold(properties, |properties, field| {
-        let column = ColumnPath::new(vec![field.name().clone()]);
-        properties.set_column_statistics_enabled(column, EnabledStatistics::None)
-    });
-    ArrowWriter::try_new(packer, Arc::clone(schema), Some(properties.build()))
 }
 
 /// An Arrow IPC file or stream.

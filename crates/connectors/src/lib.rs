@@ -79,6 +79,7 @@ mod select;
 
 mod columnar_encoder;
 mod frames;
+mod parquet_writer;
 mod render;
 mod target;
 mod text_encoder;

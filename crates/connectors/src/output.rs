@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::{ColumnType, Enriched};
 
-use crate::columnar_encoder::{IpcWriter, Shape, parquet_writer};
+use crate::columnar_encoder::{IpcWriter, Shape};
 use crate::encoding::{Compression, Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
 use crate::frames::{FrameWriter, pack_piece};
+use crate::parquet_writer::ParquetWriter;
 use crate::target::{Counted, OutputHandle, Packer, Target, buffered};
 use crate::text_encoder::{Added, JsonEncoder, csv_header, csv_rows};
 
@@ -92,7 +92,7 @@ enum Kind {
 
 enum Writer {
     Text(FrameWriter<BufWriter<Counted>>),
-    Parquet(Box<ArrowWriter<Packer>>),
+    Parquet(Box<ParquetWriter>),
     Arrow(Box<IpcWriter>),
     Finished,
 }
@@ -285,7 +285,7 @@ impl Writer {
             Kind::Json(_) => text(file, Vec::new()),
             Kind::Columns(shape) if encoding.format == Format::Parquet => {
                 let packer = Packer::new(file, Compression::None)?;
-                Self::Parquet(Box::new(parquet_writer(&shape.schema, packer)?))
+                Self::Parquet(Box::new(ParquetWriter::new(&shape.schema, packer)?))
             }
             Kind::Columns(shape) => {
                 let packer = Packer::new(file, Compression::None)?;
@@ -309,7 +309,7 @@ impl Writer {
     fn finish(self) -> Result<(), AnyError> {
         let packer = match self {
             Self::Text(writer) => return Ok(writer.finish()?.flush()?),
-            Self::Parquet(writer) => writer.into_inner()?,
+            Self::Parquet(writer) => writer.finish()?,
             Self::Arrow(writer) => writer.finish()?,
             Self::Finished => return Ok(()),
         };
