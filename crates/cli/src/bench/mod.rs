@@ -36,6 +36,8 @@ pub(crate) enum RowName {
     ThreadsRing,
     /// Three threads, two rings, two shared maps; always the mix article-users
     TwoTablesRing,
+    /// One thread, one plain loop over the engine's own blocks
+    Fused,
     /// The engine
     Sharded,
 }
@@ -50,6 +52,7 @@ impl RowName {
             Self::ThreadsChannel => "threads-channel",
             Self::ThreadsRing => "threads-ring",
             Self::TwoTablesRing => "two-tables-ring",
+            Self::Fused => "fused",
             Self::Sharded => "sharded",
         }
     }

@@ -46,9 +46,10 @@ fn a_bench_names_its_rows_and_they_agree() {
             "threads-channel",
             "threads-ring",
             "two-tables-ring",
+            "fused",
             "sharded",
         ];
-        assert_eq!(names[..7], expected);
+        assert_eq!(names[..8], expected);
         for row in rows {
             let spread = &row["elapsed_s"];
             let figure = |key: &str| spread[key].as_f64().expect("a figure");
