@@ -15,31 +15,25 @@ use crate::naive::Outcome;
 /// Joins blocks on one thread: instruments alone, or instruments and users, as
 /// the blocks have them.
 ///
-/// It is the plainest fast loop over the input that the engine gets: texts of 24
-/// bytes in an array by id, changes applied between the rows that they stand
-/// between, and a digest a column at a time.
+/// It is a plain loop over the input that the engine gets: texts of 24 bytes in an
+/// array by id, changes applied between the rows that they stand between, and a
+/// digest a column at a time. It is no lower bound: the engine looks up whole
+/// batches at once, and is faster.
 ///
 /// # Panics
 /// If a change carries neither an option nor a text of at most
 /// [`TextView::INLINE_MAX`] bytes, or the trades have not the columns of
 /// [`trade_schema`](tradejoin_model::trade_schema).
 pub fn fused(blocks: impl Iterator<Item = Messages>) -> Outcome {
-    let (mut tables, mut columns) = (Vec::new(), Vec::new());
+    let mut tables = Vec::new();
     let mut outcome = Outcome::default();
     for block in blocks {
         tables.resize_with(block.keys.len(), Texts::default);
-        columns.resize_with(block.keys.len(), TextColumn::default);
         let mut misses = 0;
-        for (table, column) in columns.iter_mut().enumerate() {
-            column.clear();
-            misses += tables[table].join(&block.keys[table], &block.lanes[table], column);
-        }
-        let enriched = enriched(block, std::mem::take(&mut columns), misses > 0);
-        outcome.add(&enriched);
-        columns.extend(enriched.columns.into_iter().map(|column| match column {
-            Column::Text(texts) => texts,
-            _ => unreachable!("put there as texts"),
-        }));
+        let joins = tables.iter_mut().zip(&block.keys).zip(block.lanes.iter());
+        let columns = joins.map(|((table, keys), lane)| table.join(keys, lane, &mut misses));
+        let columns = columns.collect();
+        outcome.add(&enriched(block, columns, misses > 0));
     }
     outcome
 }
@@ -87,33 +81,37 @@ impl Texts {
     /// makes it a map.
     const DENSE_KEYS: usize = 1 << 20;
 
-    /// Finds the text of each key with the changes before its row applied, and
-    /// gives how many have none.
-    fn join(&mut self, keys: &UInt32Array, lane: &ChangeLane, found: &mut TextColumn) -> usize {
-        let (mut row, mut misses) = (0, 0);
+    /// The text of each key with the changes before its row applied; adds to
+    /// `misses` how many have none.
+    fn join(&mut self, keys: &UInt32Array, lane: &ChangeLane, misses: &mut usize) -> TextColumn {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut row = 0;
         for change in 0..lane.len() {
             let at_row = lane.at_rows[change] as usize;
-            misses += self.find(keys, row..at_row, found);
+            *misses += self.find(keys, row..at_row, &mut found);
             self.set(lane.keys[change].0, text_of(lane, change));
             row = at_row;
         }
-        misses + self.find(keys, row..keys.len(), found)
+        *misses += self.find(keys, row..keys.len(), &mut found);
+        // In the memory that they are in.
+        found.into_iter().collect()
     }
 
     #[inline]
-    fn find(&self, keys: &UInt32Array, rows: Range<usize>, found: &mut TextColumn) -> usize {
+    fn find(&self, keys: &UInt32Array, rows: Range<usize>, found: &mut Vec<TextView>) -> usize {
         match (self, keys.nulls()) {
             (Self::Dense(texts), None) => {
                 let keys = keys.values()[rows].iter();
-                push(found, keys.map(|&key| texts.get(key as usize)))
+                extend(found, keys.map(|&key| texts.get(key as usize)))
             }
             (Self::Sparse(texts), None) => {
                 let keys = keys.values()[rows].iter();
-                push(found, keys.map(|key| texts.get(key)))
+                extend(found, keys.map(|key| texts.get(key)))
             }
-            (_, Some(nulls)) => {
-                push(found, rows.map(|row| nulls.is_valid(row).then(|| self.get(keys.value(row))).flatten()))
-            }
+            (_, Some(nulls)) => extend(
+                found,
+                rows.map(|row| nulls.is_valid(row).then(|| self.get(keys.value(row))).flatten()),
+            ),
         }
     }
 
@@ -147,13 +145,14 @@ impl Texts {
 
 /// Appends texts, null for none, and gives how many are null.
 #[inline]
-fn push<'a>(found: &mut TextColumn, texts: impl Iterator<Item = Option<&'a TextView>>) -> usize {
+fn extend<'a>(found: &mut Vec<TextView>, texts: impl Iterator<Item = Option<&'a TextView>>) -> usize {
     let mut misses = 0;
-    for text in texts {
+    // The length is known: there is no push for each row, with a length in memory.
+    found.extend(texts.map(|text| {
         let text = text.copied().unwrap_or(TextView::NULL);
         misses += usize::from(text.is_null());
-        found.push_view(text);
-    }
+        text
+    }));
     misses
 }
 

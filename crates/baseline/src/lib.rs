@@ -4,8 +4,8 @@
 //! map; two threads over a channel; two threads over a ring buffer; and a join
 //! with two tables fed over two rings. Each reads a message at a time and clones
 //! the symbol as a `String` for each trade. [`fused`] is none of them: it joins
-//! the engine's own blocks in one plain loop over columns, to say what the engine
-//! itself costs. The command's `bench` and the benches call them; they call
+//! the engine's own blocks in one plain loop over columns, as one would without
+//! an engine. The command's `bench` and the benches call them; they call
 //! nothing but the model.
 //!
 //! Guaranteed: all but [`two_tables_ring`] see the messages in their order, so
