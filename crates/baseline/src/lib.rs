@@ -3,8 +3,10 @@
 //! They are those that the project began from, written anew: one thread with a
 //! map; two threads over a channel; two threads over a ring buffer; and a join
 //! with two tables fed over two rings. Each reads a message at a time and clones
-//! the symbol as a `String` for each trade. The command's `bench` and the
-//! benches call them; they call nothing but the model.
+//! the symbol as a `String` for each trade. [`fused`] is none of them: it joins
+//! the engine's own blocks in one plain loop over columns, as one would without
+//! an engine. The command's `bench` and the benches call them; they call
+//! nothing but the model.
 //!
 //! Guaranteed: all but [`two_tables_ring`] see the messages in their order, so
 //! that their [`Outcome`] is that of the engine on the same stream, digest
@@ -35,10 +37,12 @@
 //! ```
 
 mod digest;
+mod fused;
 mod naive;
 mod threads;
 
 pub use digest::{Digest, Section, digest_enriched};
+pub use fused::fused;
 pub use naive::{Outcome, StringMap, Tables, naive};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};
 

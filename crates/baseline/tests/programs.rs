@@ -8,11 +8,13 @@ use arrow_array::{
     UInt8Array, UInt32Array, UInt64Array,
 };
 use tradejoin_baseline::{
-    Digest, Outcome, Tables, digest_enriched, maps, naive, threads_channel, threads_ring, two_tables_ring,
+    Digest, Outcome, Tables, digest_enriched, fused, maps, naive, threads_channel, threads_ring,
+    two_tables_ring,
 };
 use tradejoin_model::{
-    BatchIndex, Column, Enriched, Instrument, InstrumentId, Message, Messages, OccSymbol, PRICE_PRECISION,
-    PRICE_SCALE, Position, Price, Side, TextColumn, TextView, Trade, UTC, User, UserId, trade_schema,
+    BatchIndex, ChangeKind, ChangeLane, Column, Enriched, Instrument, InstrumentId, Key, Message, Messages,
+    OccSymbol, PRICE_PRECISION, PRICE_SCALE, Position, Price, Side, TextColumn, TextView, Trade, UTC, User,
+    UserId, trade_schema,
 };
 
 const FIRST: &str = "SPY241103C00200000";
@@ -95,8 +97,8 @@ fn the_digest_tells_orders_and_texts_apart() {
     assert_ne!(digest(&[a]), digest(&[(a.0, FIRST, Some("kim"))]));
 }
 
-/// The trades as an enriched batch, in which `kept` go on.
-fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> Enriched {
+/// The trades as columns.
+fn columns(trades: &[Trade]) -> RecordBatch {
     let decimals = |values: Vec<i128>| {
         let array =
             Decimal128Array::from(values).with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8);
@@ -116,7 +118,11 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
         Arc::new(UInt32Array::from_iter_values(trades.iter().map(|t| t.quantity))),
         Arc::new(DictionaryArray::<UInt8Type>::new(sides, Arc::new(names))),
     ];
-    let batch = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");
+    RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema")
+}
+
+/// The trades as an enriched batch, in which `kept` go on.
+fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> Enriched {
     let column = |texts: &[&str]| {
         let mut column = TextColumn::default();
         texts.iter().for_each(|text| column.push(Some(text)));
@@ -126,7 +132,7 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
     Enriched {
         index: BatchIndex(0),
         first_position: Position(0),
-        messages: Arc::new(Messages::new(batch, vec![], vec![]).expect("valid")),
+        messages: Arc::new(Messages::new(columns(trades), vec![], vec![]).expect("valid")),
         columns: texts.into_iter().filter(|texts| !texts.is_empty()).map(column).collect(),
         kept,
         rows_kept,
@@ -155,4 +161,75 @@ fn rows_and_columns_have_one_digest() {
             assert_eq!(digest, expected(&twice, 0).digest);
         }
     }
+}
+
+/// Messages as one block, with the changes of as many tables as are joined.
+fn block(messages: &[Message], tables: Tables) -> Messages {
+    let mut trades = Vec::new();
+    let (mut instruments, mut users) = (ChangeLane::default(), ChangeLane::default());
+    let (mut terms, mut names) = (Vec::new(), TextColumn::default());
+    for message in messages {
+        let (lane, key) = match message {
+            Message::Trade(trade) => {
+                trades.push(*trade);
+                continue;
+            }
+            Message::Instrument(instrument) => {
+                terms.push(instrument.terms);
+                (&mut instruments, instrument.instrument_id.0)
+            }
+            Message::User(user) => {
+                names.push_view(user.username);
+                (&mut users, user.user_id.0)
+            }
+        };
+        lane.at_rows.push(trades.len() as u32);
+        lane.keys.push(Key(key));
+        lane.kinds.push(ChangeKind::Upsert);
+    }
+    instruments.fields.push(Column::Options(terms));
+    users.fields.push(Column::Text(names));
+    let instrument_ids = UInt32Array::from_iter_values(trades.iter().map(|t| t.instrument_id.0));
+    let user_ids = UInt32Array::from_iter_values(trades.iter().map(|t| t.user_id.0));
+    let (mut keys, mut lanes) = (vec![instrument_ids, user_ids], vec![instruments, users]);
+    if tables == Tables::Instruments {
+        keys.truncate(1);
+        lanes.truncate(1);
+    }
+    Messages::new(columns(&trades), keys, lanes).expect("a key and a place for each")
+}
+
+#[test]
+fn the_fused_loop_gives_what_the_naive_program_gives_however_blocks_are_cut() {
+    let mut all = messages();
+    // An id far away: the array becomes a map, and keeps what it had.
+    all.extend([
+        instrument(4_000_000_000, FIRST),
+        Message::Trade(trade(5, 4_000_000_000, 7)),
+        Message::Trade(trade(6, 1, 7)),
+        Message::Trade(trade(7, 3, 7)),
+        instrument(1, FIRST),
+    ]);
+    for tables in [Tables::Instruments, Tables::InstrumentsAndUsers] {
+        let expected = naive::<maps::Std>(all.iter().copied(), tables);
+        assert!(expected.enriched > 0 && expected.unmatched > 0);
+        for len in 1..=all.len() {
+            let blocks = all.chunks(len).map(|messages| block(messages, tables));
+            assert_eq!(fused(blocks), expected, "blocks of {len}");
+        }
+    }
+}
+
+#[test]
+fn the_fused_loop_finds_nothing_for_no_key_and_for_a_deleted_one() {
+    let all = [instrument(1, FIRST), Message::Trade(trade(1, 1, 7)), instrument(1, SECOND)];
+    let mut deleting = block(&all, Tables::Instruments);
+    let mut lane = deleting.lanes[0].clone();
+    lane.kinds[1] = ChangeKind::Delete;
+    deleting.lanes = vec![lane].into();
+    let after = block(&[Message::Trade(trade(2, 1, 7))], Tables::Instruments);
+    let mut keyless = block(&all[..2], Tables::Instruments);
+    keyless.keys = vec![UInt32Array::from(vec![None])];
+    let expected = expected(&[(trade(1, 1, 7), FIRST, None)], 2);
+    assert_eq!(fused([deleting, after, keyless].into_iter()), expected);
 }

@@ -345,13 +345,27 @@ pub(crate) struct GenerateArgs {
   tradejoin bench --messages 1000000 --workers 1,2,4 --rounds 5 --distribution instruments=broadcast
   tradejoin bench --generate-inside
       with the generator in the timed part, as the article has it
+  tradejoin bench --rate 100000,1000000/s --linger 0 --workers 1,2
+      how long a trade takes from when it is due to when it is written, at these rates
 
 Rows whose order is fixed by one sequence must give the same result as the naive program, or the
 command fails.")]
 pub(crate) struct BenchArgs {
-    /// How many messages each program reads
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000_000, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
-    pub(crate) messages: u64,
+    /// How many messages each program reads [default: 10000000; with --rate as many as --seconds need]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
+    pub(crate) messages: Option<u64>,
+
+    /// Measure latency instead: run the engine alone, once for each rate, on so many trades a second
+    #[arg(long, value_name = "N[/s],...", value_delimiter = ',', allow_negative_numbers = true, value_parser = rate, conflicts_with_all = ["rounds", "generate_inside", "only"])]
+    pub(crate) rate: Vec<u64>,
+
+    /// How long a run at a rate is, unless --messages says [default: 5]
+    #[arg(long, value_name = "N", requires = "rate", conflicts_with = "messages", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=3_600))]
+    pub(crate) seconds: Option<u64>,
+
+    /// How long the oldest trade of a batch waits for more at a rate: 0, 500us, 1ms, 2s
+    #[arg(long, value_name = "DURATION", default_value = "1ms", requires = "rate", allow_negative_numbers = true, value_parser = duration)]
+    pub(crate) linger: Duration,
 
     /// Worker counts of the engine
     #[arg(long, short, value_name = "N,...", value_delimiter = ',', default_value = "1,2", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
@@ -398,6 +412,13 @@ pub(crate) struct BenchArgs {
     pub(crate) quiet: bool,
 }
 
+impl BenchArgs {
+    /// How many messages each program reads.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.unwrap_or(crate::plan::GENERATED_MESSAGES)
+    }
+}
+
 fn distribution(text: &str) -> Result<(String, Distribution), String> {
     let (table, how) =
         text.split_once('=').ok_or("write TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
@@ -420,6 +441,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|_| "write a time with its unit, such as 500us, 1ms or 2s".to_owned())
+}
+
+/// Trades a second, with or without its unit.
+fn rate(text: &str) -> Result<u64, String> {
+    number(text.strip_suffix("/s").unwrap_or(text), 1..=1_000_000_000)
 }
 
 /// A whole number in a range, or what the range is.

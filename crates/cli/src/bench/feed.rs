@@ -26,7 +26,7 @@ impl Feed {
         let config =
             StreamConfig { seed: args.seed, mix: mix.clone(), ids: args.ids, ..StreamConfig::default() };
         let stream = Arc::new(Stream::new(config)?);
-        let (len, batch_len) = (args.messages, args.batch_len);
+        let (len, batch_len) = (args.messages(), args.batch_len);
         let mut feed = Self { stream, len, batch_len, messages: Vec::new(), blocks: Vec::new() };
         if !args.generate_inside {
             feed.messages = (0..len).map(|position| feed.stream.message(position)).collect();

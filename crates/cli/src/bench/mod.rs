@@ -1,6 +1,10 @@
 //! `tradejoin bench`: the engine beside simpler programs, on the same stream.
 
+mod cuts;
 mod feed;
+mod latency;
+mod latency_report;
+mod pace;
 mod report;
 mod rows;
 mod stats;
@@ -36,6 +40,8 @@ pub(crate) enum RowName {
     ThreadsRing,
     /// Three threads, two rings, two shared maps; always the mix article-users
     TwoTablesRing,
+    /// One thread, one plain loop over the engine's own blocks
+    Fused,
     /// The engine
     Sharded,
 }
@@ -50,6 +56,7 @@ impl RowName {
             Self::ThreadsChannel => "threads-channel",
             Self::ThreadsRing => "threads-ring",
             Self::TwoTablesRing => "two-tables-ring",
+            Self::Fused => "fused",
             Self::Sharded => "sharded",
         }
     }
@@ -64,6 +71,10 @@ struct Timing {
 
 /// Carries out the command, and gives its exit code.
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
+    if !args.rate.is_empty() {
+        return latency::bench(args);
+    }
+    let messages = args.messages();
     let rows = rows::of(args)?;
     if !rows.iter().any(|row| row.name == RowName::NaiveStd) {
         let text = "the ratios are to naive-std: --only must name it, too";
@@ -95,10 +106,10 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
     let naive = rows.iter().zip(&timings).find(|(row, _)| row.name == RowName::NaiveStd);
     let naive = naive.map(|(_, timings)| timings.clone()).context("no naive row")?;
     let row = |(row, timings): (&Row, &Vec<Timing>)| {
-        RowReport::new(row, timings, &naive, args.messages, &feed_of(row).mix().to_string())
+        RowReport::new(row, timings, &naive, messages, &feed_of(row).mix().to_string())
     };
     let report = BenchReport {
-        messages: args.messages,
+        messages,
         mix: args.mix.to_string(),
         rounds: args.rounds,
         generate_inside: args.generate_inside,

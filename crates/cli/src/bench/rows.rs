@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 use tradejoin_baseline::{
-    Digest, Outcome, Section, Tables, digest_enriched, maps, naive, threads_channel, threads_ring,
+    Digest, Outcome, Section, Tables, digest_enriched, fused, maps, naive, threads_channel, threads_ring,
     two_tables_ring,
 };
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{Block, BoxError, Encode, End, Sink};
 use tradejoin_model::{Distribution, Enriched, Message, ShardCount, TableSpec};
 
 use crate::args::BenchArgs;
@@ -22,6 +22,7 @@ pub(crate) struct Row {
     /// How the engine spreads the instruments.
     pub(crate) distribution: Option<Distribution>,
     tables: Vec<TableSpec>,
+    /// What the length of its blocks goes by.
     shards: ShardCount,
 }
 
@@ -35,12 +36,14 @@ pub(crate) fn of(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
         let is_engine = name == RowName::Sharded;
         let workers: &[u32] = if is_engine { &args.workers } else { &[1] };
         for &workers in workers {
+            // The fused loop reads blocks that are there for the engine.
+            let shards = if name == RowName::Fused { args.workers[0] } else { workers };
             rows.push(Row {
                 name,
                 workers,
                 distribution: is_engine.then(|| tables[0].distribution),
                 tables: tables.clone(),
-                shards: plan::workers(Some(workers))?,
+                shards: plan::workers(Some(shards))?,
             });
         }
     }
@@ -53,11 +56,26 @@ impl Row {
         let tables = if feed.mix().has_users() { Tables::InstrumentsAndUsers } else { Tables::Instruments };
         Ok(match (self.name, feed.in_memory()) {
             (RowName::Sharded, _) => self.sharded(feed)?,
+            (RowName::Fused, _) => self.fused(feed)?,
             // Each program is compiled for either input: a boxed iterator would
             // cost it a few nanoseconds for each message.
             (name, []) => row_at_a_time(name, feed.drawn(), tables),
             (name, messages) => row_at_a_time(name, messages.iter().copied(), tables),
         })
+    }
+
+    fn fused(&self, feed: &Feed) -> anyhow::Result<Outcome> {
+        let mut source = feed.blocks(self.shards);
+        let mut failed = None;
+        let mut next = || source.next()?.map(Block::decode).transpose();
+        let blocks = std::iter::from_fn(|| {
+            next().unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        let outcome = fused(blocks);
+        failed.map_or(Ok(outcome), |error| Err(anyhow::anyhow!(error)))
     }
 
     fn sharded(&self, feed: &Feed) -> anyhow::Result<Outcome> {
@@ -77,7 +95,7 @@ fn row_at_a_time(name: RowName, messages: impl Iterator<Item = Message> + Send, 
         RowName::ThreadsChannel => threads_channel(messages, tables),
         RowName::ThreadsRing => threads_ring(messages, tables),
         RowName::TwoTablesRing => two_tables_ring(messages),
-        RowName::NaiveStd | RowName::Sharded => naive::<maps::Std>(messages, tables),
+        RowName::NaiveStd | RowName::Fused | RowName::Sharded => naive::<maps::Std>(messages, tables),
     }
 }
 

@@ -46,9 +46,10 @@ fn a_bench_names_its_rows_and_they_agree() {
             "threads-channel",
             "threads-ring",
             "two-tables-ring",
+            "fused",
             "sharded",
         ];
-        assert_eq!(names[..7], expected);
+        assert_eq!(names[..8], expected);
         for row in rows {
             let spread = &row["elapsed_s"];
             let figure = |key: &str| spread[key].as_f64().expect("a figure");
@@ -62,6 +63,31 @@ fn a_bench_names_its_rows_and_they_agree() {
     }
     let table = folder.ok("bench --messages 20000 --rounds 1 --only naive-std,sharded --workers 1");
     assert!(table.contains("naive-std") && table.contains("sharded, auto"), "{table}");
+}
+
+#[test]
+fn a_bench_at_a_rate_accounts_for_every_trade() {
+    let folder = Folder::empty();
+    for rest in ["--linger 0", "--mix article-users --batch-len 100 --distribution instruments=partitioned"] {
+        let printed = folder.ok(&format!("bench --rate 40000,50000/s --messages 6000 --json {rest}"));
+        let report: Value = serde_json::from_str(&printed).expect("one line of JSON");
+        let rows = report["rows"].as_array().expect("rows");
+        let runs: Vec<_> = rows.iter().map(|row| (row["rate"].as_u64(), row["workers"].as_u64())).collect();
+        let run = |rate, workers| (Some(rate), Some(workers));
+        assert_eq!(runs, [run(40_000, 1), run(40_000, 2), run(50_000, 1), run(50_000, 2)]);
+        for row in rows {
+            assert_eq!(row["trades"], rows[0]["trades"]);
+            assert_eq!(row["written"], rows[0]["written"]);
+            let [trades, written] = ["trades", "written"].map(|key| row[key].as_u64().expect("a count"));
+            assert!(trades > 4_000 && written > 0 && written < trades, "{row}");
+            let figures = ["p50", "p90", "p99", "p99.9", "max"].map(|key| row["latency_us"][key].as_f64());
+            assert!(figures.iter().all(Option::is_some) && figures.is_sorted(), "{row}");
+            assert!(row["achieved_rate"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+            assert!(row["cpu_share"].as_f64().is_some_and(|share| share > 0.0), "{row}");
+        }
+    }
+    let table = folder.ok("bench --rate 1000 --seconds 1 --workers 1");
+    assert!(table.contains("p99.9") && table.contains("1,000"), "{table}");
 }
 
 #[test]
