@@ -13,11 +13,11 @@
 
 use std::sync::Arc;
 
-use tradejoin_baseline::{Digest, Outcome, Section, Tables, digest_enriched, maps, naive};
+use tradejoin_baseline::{Digesting, Outcome, Tables, maps, naive};
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
+use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_generator::{GeneratedSource, Stream, StreamConfig};
-use tradejoin_model::{Distribution, Enriched, Message, Messages, ShardCount, TableSpec};
+use tradejoin_model::{Distribution, Message, Messages, ShardCount, TableSpec};
 
 /// A stream in memory, row by row and in blocks.
 #[derive(Debug)]
@@ -68,41 +68,6 @@ struct Shared<'a>(std::slice::Iter<'a, Messages>);
 impl Source for Shared<'_> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         Ok(self.0.next().cloned().map(Block::from))
-    }
-}
-
-/// A sink that reads every field, as the naive program does.
-#[derive(Debug, Default)]
-pub struct Digesting(pub Digest);
-
-impl Sink for Digesting {
-    type Piece = Section;
-    type Encoder = Sections;
-
-    fn encoder(&self) -> Sections {
-        Sections
-    }
-
-    fn write(&mut self, section: &mut Section) -> Result<(), BoxError> {
-        self.0.append(section);
-        Ok(())
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-/// Digests batches where they are joined.
-#[derive(Clone, Copy, Debug)]
-pub struct Sections;
-
-impl Encode for Sections {
-    type Piece = Section;
-
-    fn encode(&mut self, enriched: &Enriched, section: &mut Section) -> Result<(), BoxError> {
-        *section = digest_enriched(enriched);
-        Ok(())
     }
 }
 

@@ -5,8 +5,8 @@
 //! with two tables fed over two rings. Each reads a message at a time and clones
 //! the symbol as a `String` for each trade. [`fused`] is none of them: it joins
 //! the engine's own blocks in one plain loop over columns, as one would without
-//! an engine. The command's `bench` and the benches call them; they call
-//! nothing but the model.
+//! an engine. The command's `bench` and the benches call them, and give the
+//! engine a [`Digesting`] sink, which reads its output as they read theirs.
 //!
 //! Guaranteed: all but [`two_tables_ring`] see the messages in their order, so
 //! that their [`Outcome`] is that of the engine on the same stream, digest
@@ -39,11 +39,13 @@
 mod digest;
 mod fused;
 mod naive;
+mod sink;
 mod threads;
 
 pub use digest::{Digest, Section, digest_enriched};
 pub use fused::fused;
 pub use naive::{Outcome, StringMap, Tables, naive};
+pub use sink::{Digesting, Sections};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};
 
 /// The maps that the naive program is measured with.

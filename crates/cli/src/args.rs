@@ -137,7 +137,7 @@ pub(crate) struct InputArgs {
 
     /// How long a record that has come through a pipe may wait for more to come: 0, 500us, 1ms, 2s.
     /// For text; longer makes larger batches, shorter makes trades go on sooner
-    #[arg(long, value_name = "DURATION", default_value = "1ms", allow_negative_numbers = true, value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1ms", allow_hyphen_values = true, value_parser = duration)]
     pub(crate) linger: Duration,
 
     /// Refuse a table in which a key stands twice (otherwise the later row wins)
@@ -225,11 +225,11 @@ pub(crate) struct EngineArgs {
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
     pub(crate) workers: Option<u32>,
 
-    /// Most trades in a batch [default: 4096 for each worker, at least 8192, at most 65536]
+    /// Most trades in a batch [default: 4096 for each worker that has a core, at least 8192, at most 65536]
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=BATCH_LEN_MAX))]
     pub(crate) batch_len: Option<u64>,
 
-    /// Most batches that wait between two threads
+    /// Most batches under way, beside one for each worker
     #[arg(long, value_name = "BATCHES", default_value_t = EngineConfig::QUEUE_DEPTH.get() as u64, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=Depth::MAX as u64))]
     pub(crate) queue_depth: u64,
 
@@ -364,7 +364,7 @@ pub(crate) struct BenchArgs {
     pub(crate) seconds: Option<u64>,
 
     /// How long the oldest trade of a batch waits for more at a rate: 0, 500us, 1ms, 2s
-    #[arg(long, value_name = "DURATION", default_value = "1ms", requires = "rate", allow_negative_numbers = true, value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1ms", requires = "rate", allow_hyphen_values = true, value_parser = duration)]
     pub(crate) linger: Duration,
 
     /// Worker counts of the engine

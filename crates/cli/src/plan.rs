@@ -17,7 +17,8 @@ use crate::failure::UsageError;
 /// How many messages a generated stream has, unless the user says.
 pub(crate) const GENERATED_MESSAGES: u64 = 10_000_000;
 
-/// The batch length that was asked for, or the default for so many workers: a
+/// The batch length that was asked for, or the default for so many workers on
+/// this machine's cores: a
 /// partitioned batch is split among them, and a part of fewer rows costs more to
 /// hand over than to look up.
 pub(crate) fn batch_len(asked: Option<u64>, workers: ShardCount) -> usize {
@@ -26,7 +27,10 @@ pub(crate) fn batch_len(asked: Option<u64>, workers: ShardCount) -> usize {
     match asked {
         // The flag's range fits any platform's.
         Some(len) => len as usize,
-        None => (PER_WORKER * workers.as_usize()).clamp(*RANGE.start(), *RANGE.end()),
+        // Those beyond the cores take turns, and get smaller parts.
+        None => {
+            (PER_WORKER * workers.min(ShardCount::of_cores()).as_usize()).clamp(*RANGE.start(), *RANGE.end())
+        }
     }
 }
 

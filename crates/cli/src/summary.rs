@@ -21,6 +21,9 @@ pub(crate) struct Summary {
     messages: u64,
     tables: Vec<TableSummary>,
     workers: u32,
+    /// As many were asked for; the engine takes no more than pay.
+    #[serde(skip)]
+    workers_asked: u32,
     shards: Vec<ShardSummary>,
     elapsed_s: f64,
     cpu_s: f64,
@@ -82,7 +85,8 @@ impl Summary {
             interrupted: report.interrupted,
             messages,
             tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
-            workers: config.shards.get(),
+            workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
+            workers_asked: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
             elapsed_s,
             cpu_s,
@@ -113,6 +117,13 @@ impl Summary {
         );
         if self.interrupted {
             out.push_str("stopped before the end of the input\n");
+        }
+        if self.workers < self.workers_asked {
+            let _ = writeln!(
+                out,
+                "{} workers, one for each core, of {} asked for",
+                self.workers, self.workers_asked
+            );
         }
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
         if !self.shards.is_empty() {

@@ -1,13 +1,14 @@
-//! Rows as Parquet: row groups are encoded side by side, and written in order.
+//! Rows as Parquet: the columns of a row group are encoded side by side, and row
+//! groups too where there are many cores; they are written in order.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use arrow_array::RecordBatch;
-use arrow_schema::{DECIMAL64_MAX_PRECISION, DataType, SchemaRef};
-use arrow_select::concat::concat_batches;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DECIMAL64_MAX_PRECISION, DataType, FieldRef, SchemaRef};
+use arrow_select::concat::concat;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -17,15 +18,15 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::target::Packer;
 
-/// Rows of a row group: what is encoded by one thread, and held in memory until
-/// it is written.
+/// Rows of a row group: what is held in memory until it is written.
 const ROW_GROUP_LEN: usize = 65_536;
-/// Row groups under way at most, beside the one that fills: as much memory as
-/// that, and two threads encode faster than any disk takes it.
-const GROUPS_MAX: usize = 2;
+/// Threads for each row group that may be under way, beside the one that fills:
+/// its columns keep about as many busy, and each group is memory.
+const THREADS_PER_GROUP: usize = 4;
 
 /// The chunks of a row group's columns, encoded and packed.
 type Group = Result<Vec<ArrowColumnChunk>, ParquetError>;
@@ -42,6 +43,7 @@ pub(crate) struct ParquetWriter {
     /// Groups that are being encoded, in their order.
     under_way: VecDeque<Receiver<Group>>,
     groups_begun: usize,
+    groups_max: usize,
 }
 
 impl ParquetWriter {
@@ -67,6 +69,7 @@ impl ParquetWriter {
             rows_filling: 0,
             under_way: VecDeque::new(),
             groups_begun: 0,
+            groups_max: rayon::current_num_threads().div_ceil(THREADS_PER_GROUP),
         })
     }
 
@@ -85,9 +88,9 @@ impl ParquetWriter {
         Ok(())
     }
 
-    /// Has the rows so far encoded as a group, by a thread of rayon's pool.
+    /// Has the rows so far encoded as a group, by the threads of rayon's pool.
     fn begin_group(&mut self) -> Result<(), ParquetError> {
-        if self.under_way.len() == GROUPS_MAX {
+        if self.under_way.len() == self.groups_max {
             self.write_group()?;
         }
         let columns = self.factory.create_column_writers(self.groups_begun)?;
@@ -132,18 +135,43 @@ impl ParquetWriter {
     }
 }
 
-/// Encodes rows as one group. They are put together first: where the library
-/// ends a page depends on how it is given them.
-fn encode(schema: &SchemaRef, batches: Vec<RecordBatch>, mut columns: Vec<ArrowColumnWriter>) -> Group {
-    let rows = concat_batches(schema, &batches)?;
+/// Encodes rows as one group.
+fn encode(schema: &SchemaRef, batches: Vec<RecordBatch>, writers: Vec<ArrowColumnWriter>) -> Group {
+    let columns = (0..schema.fields().len())
+        .map(|at| batches.iter().map(|batch| Arc::clone(batch.column(at))).collect::<Vec<_>>());
+    let columns: Vec<_> = schema.fields().iter().zip(columns).collect();
     drop(batches);
-    let mut writers = columns.iter_mut();
-    for (field, array) in schema.fields().iter().zip(rows.columns()) {
-        for (leaf, writer) in compute_leaves(field, array)?.iter().zip(&mut writers) {
-            writer.write(leaf)?;
-        }
+    if writers.len() == columns.len() {
+        let columns = columns.into_par_iter().zip(writers);
+        let encoded = columns.map(|((field, pieces), mut writer)| {
+            encode_column(field, pieces, &mut std::iter::once(&mut writer))?;
+            writer.close()
+        });
+        return encoded.collect();
     }
-    columns.into_iter().map(ArrowColumnWriter::close).collect()
+    // Some columns are nested, and have a writer for each leaf.
+    let mut writers = writers;
+    let mut leaves = writers.iter_mut();
+    for (field, pieces) in columns {
+        encode_column(field, pieces, &mut leaves)?;
+    }
+    writers.into_iter().map(ArrowColumnWriter::close).collect()
+}
+
+/// Encodes a column with the next writers, one for each of its leaves. Its pieces
+/// are put together first: where the library ends a page depends on how it is
+/// given them.
+fn encode_column<'a>(
+    field: &FieldRef,
+    pieces: Vec<ArrayRef>,
+    writers: &mut impl Iterator<Item = &'a mut ArrowColumnWriter>,
+) -> Result<(), ParquetError> {
+    let column = concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+    drop(pieces);
+    for (leaf, writer) in compute_leaves(field, &column)?.iter().zip(writers) {
+        writer.write(leaf)?;
+    }
+    Ok(())
 }
 
 /// Whether Parquet has the type as byte arrays of one length: decimals that do

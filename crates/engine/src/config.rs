@@ -12,8 +12,12 @@ use tradejoin_model::{Distribution, ShardCount, TableSpec};
 pub struct EngineConfig {
     /// The tables, in the order in which batches have them.
     pub tables: Vec<TableSpec>,
-    /// How many workers share the keys of partitioned tables.
+    /// How many workers there are: threads, and shards of the tables. A run in
+    /// which no table is [`Distribution::Partitioned`] by name has no more than
+    /// there are [`cores`](Self::cores).
     pub shards: ShardCount,
+    /// How many cores there are to run on: those of the process, unless set.
+    pub cores: ShardCount,
     /// How many batches may be under way beside one for each shard.
     pub queue_depth: Depth,
     /// The order of the output.
@@ -35,6 +39,7 @@ impl EngineConfig {
         Self {
             tables,
             shards: ShardCount::of_cores(),
+            cores: ShardCount::of_cores(),
             queue_depth: Self::QUEUE_DEPTH,
             order: Order::default(),
             unmatched: Unmatched::default(),
@@ -51,15 +56,31 @@ const BROADCAST_BYTES_MAX: u64 = 64 << 20;
 const BROADCAST_WORKERS_MAX: u32 = 4;
 
 impl EngineConfig {
-    /// How a table is spread that has been left to the engine; `load` is what it
-    /// is loaded from.
-    pub(crate) fn choose(&self, load: Option<&dyn TableSource>) -> Distribution {
-        let is_small = match load {
-            Some(load) => load.bytes_hint().is_some_and(|bytes| bytes <= BROADCAST_BYTES_MAX),
-            None => self.shards.get() <= BROADCAST_WORKERS_MAX,
-        };
-        if is_small { Distribution::Broadcast } else { Distribution::Partitioned }
+    /// The settings with a choice for all that is left to the engine; `loads` are
+    /// what the tables are loaded from.
+    pub(crate) fn chosen<'env>(&self, loads: &[Option<Box<dyn TableSource + 'env>>]) -> Self {
+        let mut config = self.clone();
+        if self.tables.iter().all(|table| table.distribution != Distribution::Partitioned) {
+            // More threads would take turns, and each copy of a table costs.
+            config.shards = self.shards.min(self.cores);
+        }
+        let shards = config.shards;
+        for (table, load) in config.tables.iter_mut().zip(loads) {
+            if table.distribution == Distribution::Auto {
+                table.distribution = choose(load.as_deref(), shards);
+            }
+        }
+        config
     }
+}
+
+/// How a table is best spread that is loaded from `load`.
+fn choose(load: Option<&dyn TableSource>, shards: ShardCount) -> Distribution {
+    let is_small = match load {
+        Some(load) => load.bytes_hint().is_some_and(|bytes| bytes <= BROADCAST_BYTES_MAX),
+        None => shards.get() <= BROADCAST_WORKERS_MAX,
+    };
+    if is_small { Distribution::Broadcast } else { Distribution::Partitioned }
 }
 
 /// In which order enriched trades are written.
@@ -95,5 +116,36 @@ impl Stop {
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of one table without a file: the distribution and the shards.
+    fn chosen(distribution: Distribution, shards: u32, cores: u32) -> (Distribution, u32) {
+        let count = |count| ShardCount::new(count).expect("within bounds");
+        let mut config = EngineConfig::new(vec![TableSpec { distribution, ..TableSpec::instruments() }]);
+        (config.shards, config.cores) = (count(shards), count(cores));
+        let chosen = config.chosen(&[None]);
+        (chosen.tables[0].distribution, chosen.shards.get())
+    }
+
+    #[test]
+    fn what_is_left_to_the_engine_goes_by_workers_and_cores() {
+        use Distribution::{Auto, Broadcast, Partitioned};
+        for (asked, shards, cores, expected) in [
+            (Auto, 1, 8, (Broadcast, 1)),
+            (Auto, 4, 8, (Broadcast, 4)),
+            (Auto, 5, 8, (Partitioned, 5)),
+            (Auto, 16, 2, (Broadcast, 2)),
+            (Auto, 16, 8, (Partitioned, 8)),
+            (Broadcast, 16, 2, (Broadcast, 2)),
+            (Broadcast, 16, 16, (Broadcast, 16)),
+            (Partitioned, 16, 2, (Partitioned, 16)),
+        ] {
+            assert_eq!(chosen(asked, shards, cores), expected, "{asked:?}, {shards} workers, {cores} cores");
+        }
     }
 }

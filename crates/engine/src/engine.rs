@@ -5,7 +5,7 @@ use std::thread::{Builder, scope};
 
 use crossbeam_utils::sync::Parker;
 use tradejoin_flow::{End, Sink, Source, TableSource};
-use tradejoin_model::{Distribution, Ledger};
+use tradejoin_model::Ledger;
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
@@ -55,7 +55,7 @@ impl Engine {
     /// Loads the tables that have a source, one entry for each table; then
     /// joins the trades of `source` and writes them to `sink`. Takes one thread
     /// for each shard; each of them reads, looks up, encodes and writes as there
-    /// is need.
+    /// is need. What it has chosen where that was left to it, the report says.
     ///
     /// # Errors
     /// If a source or the sink fails, a stage panics or the ledger does not add
@@ -70,7 +70,7 @@ impl Engine {
         sink: impl Sink,
     ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
-        let (config, stop) = (&self.with_distributions(&tables), &self.stop);
+        let (config, stop) = (&self.config.chosen(&tables), &self.stop);
         let clock = RunClock::start();
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
@@ -110,17 +110,6 @@ impl Engine {
         let shards = workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
         Ok(Report { distributions, ..clock.report(ledger, shards, interrupted) })
-    }
-
-    /// The settings with a choice where a table is left to the engine.
-    fn with_distributions<'env>(&self, loads: &[Option<Box<dyn TableSource + 'env>>]) -> EngineConfig {
-        let mut config = self.config.clone();
-        for (table, load) in config.tables.iter_mut().zip(loads) {
-            if table.distribution == Distribution::Auto {
-                table.distribution = self.config.choose(load.as_deref());
-            }
-        }
-        config
     }
 }
 

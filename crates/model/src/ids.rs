@@ -95,7 +95,7 @@ impl BatchIndex {
 }
 
 /// How many shards a run has: 1 to [`ShardCount::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShardCount(NonZeroU32);
 
 impl ShardCount {

@@ -31,6 +31,8 @@ pub(crate) fn is_special(entry: Slot) -> bool {
 #[derive(Clone, Copy, Debug)]
 struct Version {
     key: u32,
+    /// The change of the lane that it comes from.
+    change: u32,
     /// The first row that sees it.
     at_row: u32,
     /// The entry that earlier rows see.
@@ -131,20 +133,25 @@ impl KeyedTable {
         &mut self,
         lane: &ChangeLane,
         rendered: &[Column],
-        changes: impl Iterator<Item = u32> + Clone,
+        changes: impl Iterator<Item = u32>,
         below: Option<&Self>,
     ) -> u64 {
         assert!(self.versions.is_empty(), "a batch is settled before the next");
         let mut replaced = 0;
-        for change in changes.clone() {
-            let change = change as usize;
-            let key = lane.keys[change].0;
-            let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
+        for change in changes {
+            let number = change as usize;
+            let key = lane.keys[number].0;
             let is_below = || below.is_some_and(|below| below.slots.get(key) != MISS);
-            let slot = match lane.kinds[change] {
-                ChangeKind::Upsert => self.vacant_slot(),
-                ChangeKind::Delete if is_below() => GONE,
-                ChangeKind::Delete => MISS,
+            let is_upsert = lane.kinds[number] == ChangeKind::Upsert;
+            let slot = if is_upsert {
+                self.vacant_slot()
+            } else if is_below() {
+                GONE
+            } else if self.slots.get(key) == MISS {
+                // Nothing is there to go, and the key needs no place.
+                continue;
+            } else {
+                MISS
             };
             let before = self.slots.set(key, YOUNG | self.versions.len() as Slot);
             let old = if is_special(before) && before < GONE { self.version(before).slot } else { before };
@@ -153,11 +160,11 @@ impl KeyedTable {
                 self.retired.push(old);
             }
             replaced += u64::from(is_upsert && was_there);
-            self.versions.push(Version { key, at_row: lane.at_rows[change], before, slot });
+            self.versions.push(Version { key, change, at_row: lane.at_rows[number], before, slot });
         }
         if !self.versions.is_empty() {
-            let places = self.versions.iter().zip(changes).filter(|(version, _)| version.slot < GONE);
-            let places = places.map(|(version, change)| (version.slot as usize, change as usize));
+            let upserts = self.versions.iter().filter(|version| version.slot < GONE);
+            let places = upserts.map(|version| (version.slot as usize, version.change as usize));
             for (column, rendered) in self.columns.iter_mut().zip(rendered) {
                 column.grow(self.slot_count as usize);
                 column.set_all(places.clone(), rendered);
@@ -349,6 +356,18 @@ mod tests {
         table.settle();
         assert_eq!(seen(&table, 9, 1, Some(&below)), some(&[""]));
         assert_eq!(seen(&table, 8, 1, Some(&below)), some(&["more"]));
+    }
+
+    #[test]
+    fn deleting_what_is_not_there_leaves_no_trace() {
+        let mut table = table();
+        apply(&mut table, &lane(&[(7, ChangeKind::Upsert, "seven")]), None);
+        table.settle();
+        let memory = table.slots.memory_bytes();
+        apply(&mut table, &lane(&[(u32::MAX, ChangeKind::Delete, "")]), None);
+        assert_eq!(seen(&table, u32::MAX, 1, None), some(&[""]));
+        table.settle();
+        assert_eq!((table.len(), table.slots.memory_bytes()), (1, memory), "the index is as it was");
     }
 
     #[test]

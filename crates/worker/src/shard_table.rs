@@ -62,7 +62,7 @@ impl ShardTable {
         rows: Rows<'_>,
         lane: &ChangeLane,
         rendered: &[Column],
-        changes: impl Iterator<Item = u32> + Clone,
+        changes: impl Iterator<Item = u32>,
         answer: &mut TableAnswer,
     ) {
         let Self { own, generation, found, .. } = self;

@@ -75,7 +75,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
         return latency::bench(args);
     }
     let messages = args.messages();
-    let rows = rows::of(args)?;
+    let mut rows = rows::of(args)?;
     if !rows.iter().any(|row| row.name == RowName::NaiveStd) {
         let text = "the ratios are to naive-std: --only must name it, too";
         return Err(UsageError(text.to_owned()).into());
@@ -86,19 +86,20 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
     // The two-table program has no sense without users.
     let is_needed = rows.iter().any(|row| row.name == RowName::TwoTablesRing) && !args.mix.has_users();
     let two_tables = is_needed.then(|| Feed::new(args, &Mix::article_users())).transpose()?;
-    let feed_of = |row: &Row| match (&two_tables, row.name) {
+    let feed_of = |name| match (&two_tables, name) {
         (Some(feed), RowName::TwoTablesRing) => feed,
         _ => &feed,
     };
 
     // The round that does not count warms caches, and checks before anything is
     // timed that all programs do the same work.
-    let outcomes = rows.iter().map(|row| one(row, feed_of(row), &bar).map(|(outcome, _)| outcome));
-    check(&rows, &outcomes.collect::<Result<Vec<_>, _>>()?)?;
+    let outcomes = rows.iter_mut().map(|row| one(row, feed_of(row.name), &bar).map(|(outcome, _)| outcome));
+    let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
+    check(&rows, &outcomes)?;
     let mut timings = vec![Vec::new(); rows.len()];
     for _ in 0..args.rounds {
-        for (row, timings) in rows.iter().zip(&mut timings) {
-            timings.push(one(row, feed_of(row), &bar)?.1);
+        for (row, timings) in rows.iter_mut().zip(&mut timings) {
+            timings.push(one(row, feed_of(row.name), &bar)?.1);
         }
     }
     bar.finish_and_clear();
@@ -106,7 +107,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
     let naive = rows.iter().zip(&timings).find(|(row, _)| row.name == RowName::NaiveStd);
     let naive = naive.map(|(_, timings)| timings.clone()).context("no naive row")?;
     let row = |(row, timings): (&Row, &Vec<Timing>)| {
-        RowReport::new(row, timings, &naive, messages, &feed_of(row).mix().to_string())
+        RowReport::new(row, timings, &naive, messages, &feed_of(row.name).mix().to_string())
     };
     let report = BenchReport {
         messages,
@@ -121,7 +122,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
 }
 
 /// Runs a program once.
-fn one(row: &Row, feed: &Feed, bar: &ProgressBar) -> anyhow::Result<(Outcome, Timing)> {
+fn one(row: &mut Row, feed: &Feed, bar: &ProgressBar) -> anyhow::Result<(Outcome, Timing)> {
     bar.set_message(format!("{}, {} workers", row.name.as_str(), row.workers));
     let (start, cpu) = (Instant::now(), process_cpu());
     let outcome = row.run(feed)?;

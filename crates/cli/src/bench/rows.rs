@@ -2,12 +2,11 @@
 
 use clap::ValueEnum;
 use tradejoin_baseline::{
-    Digest, Outcome, Section, Tables, digest_enriched, fused, maps, naive, threads_channel, threads_ring,
-    two_tables_ring,
+    Digesting, Outcome, Tables, fused, maps, naive, threads_channel, threads_ring, two_tables_ring,
 };
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{Block, BoxError, Encode, End, Sink};
-use tradejoin_model::{Distribution, Enriched, Message, ShardCount, TableSpec};
+use tradejoin_flow::Block;
+use tradejoin_model::{Distribution, Message, ShardCount, TableSpec};
 
 use crate::args::BenchArgs;
 use crate::bench::RowName;
@@ -19,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) name: RowName,
     /// Threads that join: the shards of the engine.
     pub(crate) workers: u32,
-    /// How the engine spreads the instruments.
+    /// How the engine spreads the instruments: as asked for, until it has run.
     pub(crate) distribution: Option<Distribution>,
     tables: Vec<TableSpec>,
     /// What the length of its blocks goes by.
@@ -52,7 +51,7 @@ pub(crate) fn of(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
 
 impl Row {
     /// Runs the program once.
-    pub(crate) fn run(&self, feed: &Feed) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&mut self, feed: &Feed) -> anyhow::Result<Outcome> {
         let tables = if feed.mix().has_users() { Tables::InstrumentsAndUsers } else { Tables::Instruments };
         Ok(match (self.name, feed.in_memory()) {
             (RowName::Sharded, _) => self.sharded(feed)?,
@@ -78,12 +77,13 @@ impl Row {
         failed.map_or(Ok(outcome), |error| Err(anyhow::anyhow!(error)))
     }
 
-    fn sharded(&self, feed: &Feed) -> anyhow::Result<Outcome> {
+    fn sharded(&mut self, feed: &Feed) -> anyhow::Result<Outcome> {
         let mut config = EngineConfig::new(self.tables.clone());
         config.shards = self.shards;
         let loads = self.tables.iter().map(|_| None).collect();
         let mut sink = Digesting::default();
         let report = Engine::new(config).run(loads, feed.blocks(self.shards), &mut sink)?;
+        self.distribution = report.distributions.first().copied();
         Ok(Outcome { enriched: report.ledger.enriched, unmatched: report.ledger.unmatched(), digest: sink.0 })
     }
 }
@@ -96,39 +96,5 @@ fn row_at_a_time(name: RowName, messages: impl Iterator<Item = Message> + Send, 
         RowName::ThreadsRing => threads_ring(messages, tables),
         RowName::TwoTablesRing => two_tables_ring(messages),
         RowName::NaiveStd | RowName::Fused | RowName::Sharded => naive::<maps::Std>(messages, tables),
-    }
-}
-
-/// A sink that reads every field, as the other programs do.
-#[derive(Default)]
-struct Digesting(Digest);
-
-impl Sink for Digesting {
-    type Piece = Section;
-    type Encoder = Sections;
-
-    fn encoder(&self) -> Sections {
-        Sections
-    }
-
-    fn write(&mut self, section: &mut Section) -> Result<(), BoxError> {
-        self.0.append(section);
-        Ok(())
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-/// Digests batches where they are joined.
-struct Sections;
-
-impl Encode for Sections {
-    type Piece = Section;
-
-    fn encode(&mut self, enriched: &Enriched, section: &mut Section) -> Result<(), BoxError> {
-        *section = digest_enriched(enriched);
-        Ok(())
     }
 }

@@ -85,13 +85,28 @@ fn the_summary_says_how_a_table_was_spread() {
         (of_file.to_owned(), "broadcast"),
         (format!("{of_file} --distribution instruments=partitioned"), "partitioned"),
         ("run --limit 2000 --workers 4".to_owned(), "broadcast"),
-        ("run --limit 2000 --workers 5".to_owned(), "partitioned"),
-        ("run --limit 2000 --workers 5 --distribution instruments=broadcast".to_owned(), "broadcast"),
+        ("run --limit 2000 --workers 4 --distribution instruments=partitioned".to_owned(), "partitioned"),
     ] {
         let printed = folder.ok(&format!("{line} --json"));
         let summary: serde_json::Value = serde_json::from_str(&printed).expect("one line of JSON");
         assert_eq!(summary["tables"][0]["distribution"], expected, "{line}");
     }
+}
+
+#[test]
+fn no_more_workers_run_than_there_are_cores_unless_shards_are_asked_for() {
+    let folder = Folder::empty();
+    let line = "run --limit 2000 --workers 1024";
+    let cores = std::thread::available_parallelism().expect("a number of cores").get();
+    let summary: serde_json::Value =
+        serde_json::from_str(&folder.ok(&format!("{line} --json"))).expect("one line of JSON");
+    assert_eq!(summary["workers"], cores.min(1024));
+    assert_eq!(summary["shards"].as_array().map(Vec::len), Some(cores.min(1024)));
+    let text = folder.ok(line);
+    assert!(text.contains(&format!("{cores} workers, one for each core, of 1024 asked for")), "{text}");
+    let line = "run --limit 2000 --workers 64 --distribution instruments=partitioned --json";
+    let summary: serde_json::Value = serde_json::from_str(&folder.ok(line)).expect("one line of JSON");
+    assert_eq!(summary["workers"], 64);
 }
 
 #[test]

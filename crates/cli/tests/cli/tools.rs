@@ -62,7 +62,7 @@ fn a_bench_names_its_rows_and_they_agree() {
         assert_eq!(rows[0]["ratio_to_naive"], 1.0);
     }
     let table = folder.ok("bench --messages 20000 --rounds 1 --only naive-std,sharded --workers 1");
-    assert!(table.contains("naive-std") && table.contains("sharded, auto"), "{table}");
+    assert!(table.contains("naive-std") && table.contains("sharded, broadcast"), "{table}");
 }
 
 #[test]

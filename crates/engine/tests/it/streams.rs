@@ -120,6 +120,8 @@ impl Case {
     pub(crate) fn engine(&self) -> Engine {
         let mut config = EngineConfig::new(self.tables());
         config.shards = ShardCount::new(self.shards).expect("in range");
+        // As many workers as asked for, whatever machine the test runs on.
+        config.cores = config.shards;
         config.queue_depth = Depth::new(self.queue_depth).expect("in range");
         config.order = self.order;
         config.unmatched = self.unmatched;
