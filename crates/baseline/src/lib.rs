@@ -42,10 +42,10 @@ mod naive;
 mod sink;
 mod threads;
 
-pub use digest::{Digest, Section, digest_enriched};
+pub use digest::{Digest, digest_enriched};
 pub use fused::fused;
 pub use naive::{Outcome, StringMap, Tables, naive};
-pub use sink::{Digesting, Sections};
+pub use sink::{Digesting, Digests};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};
 
 /// The maps that the naive program is measured with.

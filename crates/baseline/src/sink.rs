@@ -3,23 +3,23 @@
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
-use crate::digest::{Digest, Section, digest_enriched};
+use crate::digest::{Digest, digest_enriched};
 
-/// Digests what it is given; batches where they are joined, and their sections
-/// in order.
+/// Digests what it is given; batches where they are joined, and the
+/// digests in order.
 #[derive(Debug, Default)]
 pub struct Digesting(pub Digest);
 
 impl Sink for Digesting {
-    type Piece = Section;
-    type Encoder = Sections;
+    type Piece = Digest;
+    type Encoder = Digests;
 
-    fn encoder(&self) -> Sections {
-        Sections
+    fn encoder(&self) -> Digests {
+        Digests
     }
 
-    fn write(&mut self, section: &mut Section) -> Result<(), BoxError> {
-        self.0.append(section);
+    fn write(&mut self, batch: &mut Digest) -> Result<(), BoxError> {
+        self.0.append(batch);
         Ok(())
     }
 
@@ -30,13 +30,13 @@ impl Sink for Digesting {
 
 /// The encoder of [`Digesting`].
 #[derive(Clone, Copy, Debug)]
-pub struct Sections;
+pub struct Digests;
 
-impl Encode for Sections {
-    type Piece = Section;
+impl Encode for Digests {
+    type Piece = Digest;
 
-    fn encode(&mut self, enriched: &Enriched, section: &mut Section) -> Result<(), BoxError> {
-        *section = digest_enriched(enriched);
+    fn encode(&mut self, enriched: &Enriched, batch: &mut Digest) -> Result<(), BoxError> {
+        *batch = digest_enriched(enriched);
         Ok(())
     }
 }

@@ -141,24 +141,27 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
 
 #[test]
 fn rows_and_columns_have_one_digest() {
-    let trades = [trade(1, 1, 7), trade(2, 2, 8), trade(3, 3, 9)];
-    let symbols = [FIRST, "a symbol of more than twenty-three bytes", SECOND];
-    let users = ["kim", "", "a user with a name of more than twenty-three bytes"];
-    for kept in [None, Some(vec![true, false, true])] {
-        for with_users in [false, true] {
-            let rows: Vec<_> = (0..3)
-                .filter(|&row| kept.as_ref().is_none_or(|kept| kept[row]))
-                .map(|row| (trades[row], symbols[row], with_users.then_some(users[row])))
-                .collect();
-            let mut digest = Digest::default();
-            let users: &[&str] = if with_users { &users } else { &[] };
-            let section = digest_enriched(&enriched(&trades, [&symbols, users], kept.clone()));
-            digest.append(&section);
-            assert_eq!(digest, expected(&rows, 0).digest);
-            // Once more behind itself: the order counts, where it is cut does not.
-            digest.append(&section);
-            let twice = [rows.clone(), rows].concat();
-            assert_eq!(digest, expected(&twice, 0).digest);
+    let trades: Vec<_> = (1..=60).map(|n| trade(n, n as u32, 100 - n as u32)).collect();
+    let long = "a text of more than twenty-three bytes";
+    for texts in [[FIRST, "", SECOND], [FIRST, long, SECOND]] {
+        let texts: Vec<_> = texts.into_iter().cycle().take(trades.len()).collect();
+        let some = (0..trades.len()).map(|row| row % 25 > 1).collect();
+        for kept in [None, Some(some)] {
+            for with_users in [false, true] {
+                let rows: Vec<_> = (0..trades.len())
+                    .filter(|&row| kept.as_ref().is_none_or(|kept: &Vec<_>| kept[row]))
+                    .map(|row| (trades[row], texts[row], with_users.then_some(texts[row])))
+                    .collect();
+                let mut digest = Digest::default();
+                let users: &[&str] = if with_users { &texts } else { &[] };
+                let batch = digest_enriched(&enriched(&trades, [&texts, users], kept.clone()));
+                digest.append(&batch);
+                assert_eq!(digest, expected(&rows, 0).digest);
+                // Once more behind itself: the order counts, where it is cut does not.
+                digest.append(&batch);
+                let twice = [rows.clone(), rows].concat();
+                assert_eq!(digest, expected(&twice, 0).digest);
+            }
         }
     }
 }

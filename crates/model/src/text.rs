@@ -177,6 +177,12 @@ impl TextColumn {
         &self.views
     }
 
+    /// Whether every text is inline.
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// The bytes of a value, or `None` for null.
     ///
     /// # Panics

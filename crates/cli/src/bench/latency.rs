@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use tradejoin_baseline::{Digest, Outcome, Section, digest_enriched, fused};
+use tradejoin_baseline::{Digest, Outcome, digest_enriched, fused};
 use tradejoin_engine::{Engine, EngineConfig};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_generator::{Stream, StreamConfig};
@@ -125,7 +125,7 @@ impl Timing {
 /// What is noted of a batch.
 #[derive(Default)]
 pub(crate) struct Noted {
-    section: Section,
+    digest: Digest,
     /// The number of its first trade.
     first: u64,
     /// The rows that go on.
@@ -149,7 +149,7 @@ impl Sink for Timing {
         if let Some(&last) = noted.rows.last() {
             self.end = (noted.first + u64::from(last) + 1, now);
         }
-        self.digest.append(&noted.section);
+        self.digest.append(&noted.digest);
         Ok(())
     }
 
@@ -165,7 +165,7 @@ impl Encode for Noting {
     type Piece = Noted;
 
     fn encode(&mut self, enriched: &Enriched, noted: &mut Noted) -> Result<(), BoxError> {
-        noted.section = digest_enriched(enriched);
+        noted.digest = digest_enriched(enriched);
         noted.first = self.0.of(enriched.index).ok_or("a batch that was never given")?;
         noted.rows.clear();
         // A batch has fewer than 2³² rows.
