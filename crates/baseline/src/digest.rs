@@ -35,29 +35,24 @@ pub struct Digest(pub u64);
 impl Digest {
     /// Adds the next trade.
     pub fn add(&mut self, trade: &Trade, symbol: &str, user: Option<&str>) {
-        let price = trade.price.units();
-        let words = [
-            trade.trade_id,
-            trade.timestamp_ns as u64,
-            two(trade.instrument_id.0, trade.user_id.0),
-            price as u64,
-            (price >> 64) as u64,
-            two(trade.quantity, trade.side as u32),
-        ];
-        self.push(words, words_of(symbol.as_bytes()), user.map(|user| words_of(user.as_bytes())));
-    }
-
-    #[inline]
-    fn push(&mut self, fields: [u64; 6], symbol: [u64; 3], user: Option<[u64; 3]>) {
-        let [id, time, ids, price, price_high, size] = fields;
-        let mut row = product(id, time, 0)
-            .wrapping_add(product(ids, price, 2))
-            .wrapping_add(product(price_high, size, 4))
-            .wrapping_add(text_product(symbol, 6));
-        if let Some(user) = user {
-            row = row.wrapping_add(text_product(user, 10));
-        }
+        let row = row_digest(trade, symbol.as_bytes(), user.map(str::as_bytes));
         self.0 = self.0.wrapping_mul(STEP).wrapping_add(row);
+    }
+}
+
+/// The checksum of one row alone, its texts as bytes. The wrapping sum of those of
+/// many rows is a checksum that their order does not change.
+#[inline]
+#[must_use]
+pub fn row_digest(trade: &Trade, symbol: &[u8], user: Option<&[u8]>) -> u64 {
+    let price = trade.price.units();
+    let row = product(trade.trade_id, trade.timestamp_ns as u64, 0)
+        .wrapping_add(product(two(trade.instrument_id.0, trade.user_id.0), price as u64, 2))
+        .wrapping_add(product((price >> 64) as u64, two(trade.quantity, trade.side as u32), 4))
+        .wrapping_add(text_product(words_of(symbol), 6));
+    match user {
+        Some(user) => row.wrapping_add(text_product(words_of(user), 10)),
+        None => row,
     }
 }
 

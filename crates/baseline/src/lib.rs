@@ -41,7 +41,7 @@ mod fused;
 mod naive;
 mod threads;
 
-pub use digest::{Digest, Section, digest_enriched};
+pub use digest::{Digest, Section, digest_enriched, row_digest};
 pub use fused::fused;
 pub use naive::{Outcome, StringMap, Tables, naive};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};

@@ -8,7 +8,7 @@ use arrow_array::{
     UInt8Array, UInt32Array, UInt64Array,
 };
 use tradejoin_baseline::{
-    Digest, Outcome, Tables, digest_enriched, fused, maps, naive, threads_channel, threads_ring,
+    Digest, Outcome, Tables, digest_enriched, fused, maps, naive, row_digest, threads_channel, threads_ring,
     two_tables_ring,
 };
 use tradejoin_model::{
@@ -95,6 +95,14 @@ fn the_digest_tells_orders_and_texts_apart() {
     assert_ne!(digest(&[a, b]), digest(&[b, a]));
     assert_ne!(digest(&[a]), digest(&[(a.0, SECOND, None)]));
     assert_ne!(digest(&[a]), digest(&[(a.0, FIRST, Some("kim"))]));
+}
+
+#[test]
+fn the_digest_of_a_row_is_that_of_a_stream_of_one() {
+    for user in [None, Some("kim")] {
+        let row = row_digest(&trade(1, 1, 1), FIRST.as_bytes(), user.map(str::as_bytes));
+        assert_eq!(Digest(row), expected(&[(trade(1, 1, 1), FIRST, user)], 0).digest);
+    }
 }
 
 /// The trades as columns.
