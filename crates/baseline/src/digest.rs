@@ -92,7 +92,7 @@ fn halves(price: i128) -> [u64; 2] {
 
 /// The words of a text: those of its inline view, or a hash of a long one.
 #[inline]
-fn words_of(text: &[u8]) -> [u64; 3] {
+pub(crate) fn words_of(text: &[u8]) -> [u64; 3] {
     if text.len() > TextView::INLINE_MAX {
         return hash_of(text);
     }

@@ -39,12 +39,14 @@
 mod digest;
 mod fused;
 mod naive;
+mod row;
 mod sink;
 mod threads;
 
 pub use digest::{Digest, digest_enriched};
 pub use fused::fused;
 pub use naive::{Outcome, StringMap, Tables, naive};
+pub use row::row_digest;
 pub use sink::{Digesting, Digests};
 pub use threads::{threads_channel, threads_ring, two_tables_ring};
 

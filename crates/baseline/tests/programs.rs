@@ -8,7 +8,7 @@ use arrow_array::{
     UInt8Array, UInt32Array, UInt64Array,
 };
 use tradejoin_baseline::{
-    Digest, Outcome, Tables, digest_enriched, fused, maps, naive, threads_channel, threads_ring,
+    Digest, Outcome, Tables, digest_enriched, fused, maps, naive, row_digest, threads_channel, threads_ring,
     two_tables_ring,
 };
 use tradejoin_model::{
@@ -95,6 +95,16 @@ fn the_digest_tells_orders_and_texts_apart() {
     assert_ne!(digest(&[a, b]), digest(&[b, a]));
     assert_ne!(digest(&[a]), digest(&[(a.0, SECOND, None)]));
     assert_ne!(digest(&[a]), digest(&[(a.0, FIRST, Some("kim"))]));
+}
+
+#[test]
+fn the_digest_of_rows_tells_which_trade_has_which_text() {
+    let row = |id, symbol: &str, user: Option<&str>| {
+        row_digest(&trade(id, 1, 1), symbol.as_bytes(), user.map(str::as_bytes))
+    };
+    let sum = row(1, FIRST, None).wrapping_add(row(2, SECOND, None));
+    assert_ne!(sum, row(1, SECOND, None).wrapping_add(row(2, FIRST, None)));
+    assert_ne!(row(1, FIRST, None), row(1, FIRST, Some("kim")));
 }
 
 /// The trades as columns.
