@@ -11,6 +11,8 @@
 //! assert_eq!(feed.blocks.len(), 3);
 //! ```
 
+pub mod scaling;
+
 use std::sync::Arc;
 
 use tradejoin_baseline::{Digest, Outcome, Section, Tables, digest_enriched, maps, naive};
