@@ -11,6 +11,7 @@
 //! assert_eq!(feed.blocks.len(), 3);
 //! ```
 
+pub mod plots;
 pub mod scaling;
 
 use std::sync::Arc;
