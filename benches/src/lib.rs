@@ -11,6 +11,9 @@
 //! assert_eq!(feed.blocks.len(), 3);
 //! ```
 
+pub mod plots;
+pub mod scaling;
+
 use std::sync::Arc;
 
 use tradejoin_baseline::{Digesting, Outcome, Tables, maps, naive};

@@ -41,5 +41,5 @@ mod run;
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};
-pub use report::{Monitor, Report, ShardReport, process_cpu};
+pub use report::{Monitor, Report, ShardReport, process_cpu, thread_cpu};
 pub use tradejoin_merger::Unmatched;

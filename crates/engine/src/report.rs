@@ -107,7 +107,8 @@ pub fn process_cpu() -> Duration {
 }
 
 /// Processor time of the calling thread so far.
-pub(crate) fn thread_cpu() -> Duration {
+#[must_use]
+pub fn thread_cpu() -> Duration {
     clock(rustix::time::ClockId::ThreadCPUTime)
 }
 

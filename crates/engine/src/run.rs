@@ -130,9 +130,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
         }
         let claim = board.claim(thread);
-        if matches!(claim, Claim::End) {
-            self.wake(&mut board, thread);
-        }
+        let woken = if matches!(claim, Claim::End) { board.to_wake(thread) } else { Vec::new() };
+        drop(board);
+        self.wake(woken);
         claim
     }
 
@@ -140,12 +140,15 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     fn update<T>(&self, thread: usize, change: impl FnOnce(&mut Board<K::Piece, EngineError>) -> T) -> T {
         let mut board = lock(&self.board);
         let result = change(&mut board);
-        self.wake(&mut board, thread);
+        let woken = board.to_wake(thread);
+        drop(board);
+        self.wake(woken);
         result
     }
 
-    fn wake(&self, board: &mut Board<K::Piece, EngineError>, caller: usize) {
-        board.to_wake(caller).into_iter().for_each(|thread| self.unparkers[thread].unpark());
+    /// Wakes threads. A call of the system for each: others have the board by then.
+    fn wake(&self, threads: Vec<usize>) {
+        threads.into_iter().for_each(|thread| self.unparkers[thread].unpark());
     }
 
     fn fail(&self, thread: usize, error: EngineError) {
