@@ -11,7 +11,8 @@ use tradejoin_model::{
 #[serde(into = "Wire", try_from = "Wire")]
 pub(crate) struct Event(pub(crate) Message);
 
-/// The instrument's id, and those of users for messages that no instrument is in.
+/// The id of the instrument, or of the user if the message is one.
+#[cfg(any(feature = "timely", feature = "renoir"))]
 pub(crate) fn key(event: &Event) -> u32 {
     match &event.0 {
         Message::Trade(trade) => trade.instrument_id.0,

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<()> {
     let peers = [Name::Timely, Name::Renoir, Name::DataFusion];
     let missing = peers.into_iter().filter(|name| !name.is_built());
     let mut record = MemoryRecord {
-        origin: Origin::here()?,
+        origin: Origin::here(),
         messages: args.messages,
         ids: args.ids,
         rounds: args.rounds,

@@ -120,12 +120,12 @@ fn origin(origin: &Origin) -> String {
         origin.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!(
         "{}, {} cores; {}; commit {}; {}; {}.",
-        origin.cpu,
-        origin.cores,
-        origin.compiler,
-        origin.commit,
+        origin.about.cpu,
+        origin.about.cores,
+        origin.about.compiler,
+        origin.about.commit,
         versions.join(", "),
-        origin.date
+        origin.about.date
     )
 }
 

@@ -49,6 +49,7 @@ impl Name {
 
 /// What a program says of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one answer at a time, copied and compared")]
 pub(crate) enum Answer {
     /// In the order of the stream.
     Ordered(Outcome),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tradejoin_baseline::row_digest;
-use tradejoin_model::{InstrumentId, Price, Side, TextView, Trade, UserId};
+#[cfg(any(feature = "timely", feature = "renoir"))]
+use tradejoin_model::TextView;
+use tradejoin_model::{InstrumentId, Price, Side, Trade, UserId};
 
 /// How many trades were enriched, and the wrapping sum of the checksums of each of
 /// them: every field of the trade, and every byte of its symbol.
@@ -28,6 +30,7 @@ impl Sum {
 }
 
 /// A trade and the symbol that was found for it: what a dataflow hands on.
+#[cfg(any(feature = "timely", feature = "renoir"))]
 pub(crate) type Row = (Trade, TextView);
 
 /// The columns of trades, of whichever version of Arrow.

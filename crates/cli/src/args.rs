@@ -221,7 +221,8 @@ impl StreamArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// How many workers share the work; the result does not depend on it [default: the cores]
+    /// How many workers share the work; the result does not depend on it. No more than the cores run,
+    /// unless a table is partitioned by name [default: the cores]
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
     pub(crate) workers: Option<u32>,
 

@@ -15,7 +15,7 @@ use crate::summary::Summary;
 
 /// Where the enriched trades go.
 pub(crate) struct Destination {
-    /// `None` for nowhere.
+    /// `None` if they are only counted.
     location: Option<Location>,
     encoding: Encoding,
 }

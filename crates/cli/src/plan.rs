@@ -18,9 +18,8 @@ use crate::failure::UsageError;
 pub(crate) const GENERATED_MESSAGES: u64 = 10_000_000;
 
 /// The batch length that was asked for, or the default for so many workers on
-/// this machine's cores: a
-/// partitioned batch is split among them, and a part of fewer rows costs more to
-/// hand over than to look up.
+/// this machine's cores: a partitioned batch is split among them, and a part of
+/// fewer rows costs more to hand over than to look up.
 pub(crate) fn batch_len(asked: Option<u64>, workers: ShardCount) -> usize {
     const PER_WORKER: usize = 4_096;
     const RANGE: std::ops::RangeInclusive<usize> = 8_192..=65_536;

@@ -21,7 +21,7 @@ pub(crate) struct Summary {
     messages: u64,
     tables: Vec<TableSummary>,
     workers: u32,
-    /// As many were asked for; the engine takes no more than pay.
+    /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
     workers_asked: u32,
     shards: Vec<ShardSummary>,
@@ -121,7 +121,7 @@ impl Summary {
         if self.workers < self.workers_asked {
             let _ = writeln!(
                 out,
-                "{} workers, one for each core, of {} asked for",
+                "workers: {} of {} asked for, one for each core",
                 self.workers, self.workers_asked
             );
         }

@@ -8,7 +8,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 
-use crate::error::{Flaw, OpenError, Reason};
+use crate::error::OpenError;
+use crate::flaw::{Flaw, Reason};
 use crate::parse;
 use crate::trade_layout::KeyColumn;
 use tradejoin_model::ParseFieldError;

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{BadRecord, Flaw, Place, ReadError};
+use crate::error::ReadError;
+use crate::flaw::{BadRecord, Flaw, Place};
 
 /// What to do with a record that is bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use memchr::memchr_iter;
 
 use crate::LINE_BYTES_MAX;
 use crate::encoding::Format;
-use crate::error::{Flaw, Place, ReadError, Reason};
+use crate::error::ReadError;
+use crate::flaw::{Flaw, Place, Reason};
 use crate::input::{Cut, Patience, TextInput};
 use crate::records::Scanner;
 

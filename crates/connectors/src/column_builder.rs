@@ -8,7 +8,7 @@ use arrow_array::builder::{
 };
 use tradejoin_model::{KnownKind, Price, UTC};
 
-use crate::error::Reason;
+use crate::flaw::Reason;
 use crate::parse::{self, Dialect};
 use crate::trade_layout::Fields;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::error::{Flaw, Reason};
+use crate::flaw::{Flaw, Reason};
 
 /// The cells of one record.
 pub(crate) type CsvCells<'c> = Vec<Cow<'c, str>>;

@@ -1,15 +1,14 @@
 //! What can go wrong at the two ends of a run, one type per operation.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tradejoin_model::ParseFieldError;
 
 use crate::encoding::KNOWN_ENDINGS;
+use crate::flaw::{BadRecord, Place};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -54,145 +53,6 @@ impl EncodingError {
     #[must_use]
     pub fn category(&self) -> Category {
         Category::Usage
-    }
-}
-
-/// Where in a file a record stands, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The physical line of a text file on which the record starts.
-    Line(u64),
-    /// The row of a file without lines.
-    Row(u64),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Row(row) => write!(f, "row {row}"),
-        }
-    }
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The value is not one of its column.
-    #[error(transparent)]
-    Field(#[from] ParseFieldError),
-    /// No value where there must be one.
-    #[error("no value, but the column needs one")]
-    Empty,
-    /// An integer outside the 64 bits of its column.
-    #[error("an integer that does not fit 64 bits")]
-    IntegerTooLarge,
-    /// Not an integer.
-    #[error("not an integer")]
-    NotAnInteger,
-    /// Bytes that are not UTF-8.
-    #[error("not valid UTF-8")]
-    NotUtf8,
-    /// A CSV record with too few or too many fields.
-    #[error("{found} fields, but the header has {expected}")]
-    FieldCount {
-        /// Fields of the record.
-        found: usize,
-        /// Fields of the header.
-        expected: usize,
-    },
-    /// A line that is not JSON, with what the parser says.
-    #[error("broken JSON: {0}")]
-    NotJson(String),
-    /// JSON, but not an object.
-    #[error("not a JSON object")]
-    NotAnObject,
-    /// A member that no earlier line has, when the columns are settled.
-    #[error("no object at the start of the file has this member, so the output has no column for it")]
-    UnknownMember,
-    /// A member that stands twice in its object.
-    #[error("the member stands twice in its object")]
-    DuplicateMember,
-    /// A CSV record beyond the limit.
-    #[error("longer than {} MiB; a quote may not be closed", crate::LINE_BYTES_MAX >> 20)]
-    OpenQuote,
-    /// A line beyond the limit.
-    #[error("longer than {} MiB", crate::LINE_BYTES_MAX >> 20)]
-    TooLong,
-    /// A row of a table that the run has not.
-    #[error("a row of a table that the run does not join: name its tables (--tables)")]
-    NoTable,
-    /// A tagged line whose `type` is missing or not known.
-    #[error("the type of a message must be one of {0}")]
-    MessageType(String),
-}
-
-/// A record that was refused: where, what, and why.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub struct BadRecord {
-    /// The file, or `standard input`.
-    pub source_name: Arc<str>,
-    /// The line or row.
-    pub place: Place,
-    /// The column, if it is about one.
-    pub column: Option<String>,
-    /// The value, cut if it is long.
-    pub value: Option<String>,
-    /// What is wrong. Part of what the record displays, and so not its source.
-    pub reason: Reason,
-}
-
-/// Characters of a value that an error shows.
-const VALUE_CHARS_MAX: usize = 80;
-
-impl fmt::Display for BadRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.source_name, self.place)?;
-        if let Some(column) = &self.column {
-            write!(f, ", column {}", column.escape_debug())?;
-        }
-        match &self.value {
-            Some(value) if value.chars().count() > VALUE_CHARS_MAX => {
-                let cut: String = value.chars().take(VALUE_CHARS_MAX).collect();
-                write!(f, ": {cut:?}…")?;
-            }
-            Some(value) => write!(f, ": {value:?}")?,
-            None => {}
-        }
-        write!(f, ": {}", self.reason)
-    }
-}
-
-/// A record that is bad, before the file's name is known.
-#[derive(Debug)]
-pub(crate) struct Flaw {
-    pub(crate) column: Option<String>,
-    pub(crate) value: Option<String>,
-    pub(crate) reason: Reason,
-}
-
-impl Flaw {
-    /// The flaw as one of a record at its place.
-    pub(crate) fn at(self, source_name: &Arc<str>, place: Place) -> BadRecord {
-        let Self { column, value, reason } = self;
-        BadRecord { source_name: Arc::clone(source_name), place, column, value, reason }
-    }
-
-    /// A flaw of the whole record.
-    pub(crate) fn record(reason: Reason) -> Self {
-        Self { column: None, value: None, reason }
-    }
-
-    /// A flaw of one value. Keeps no more of it than is shown.
-    pub(crate) fn cell(column: &str, value: &str, reason: impl Into<Reason>) -> Self {
-        let value = value.chars().take(VALUE_CHARS_MAX + 1).collect();
-        Self { column: Some(column.to_owned()), value: Some(value), reason: reason.into() }
-    }
-
-    /// An empty cell where there must be a value.
-    pub(crate) fn empty(column: &str) -> Self {
-        Self { column: Some(column.to_owned()), value: None, reason: Reason::Empty }
     }
 }
 
@@ -468,24 +328,6 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bad_record_says_where_what_and_why() {
-        let flaw = Flaw::cell("instrument_id", "abc", ParseFieldError::NotAnId);
-        let mut bad = BadRecord {
-            source_name: "trades.csv".into(),
-            place: Place::Line(4),
-            column: flaw.column,
-            value: flaw.value,
-            reason: flaw.reason,
-        };
-        assert_eq!(
-            bad.to_string(),
-            "trades.csv, line 4, column instrument_id: \"abc\": not an unsigned integer"
-        );
-        bad.value = Some("\u{1b}é".repeat(100));
-        assert!(bad.to_string().contains("\\u{1b}é") && bad.to_string().contains("\"…: not"), "{bad}");
-    }
 
     #[test]
     fn a_broken_pipe_is_seen_through_wrappers() {

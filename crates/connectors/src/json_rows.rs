@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::LINE_BYTES_MAX;
 use crate::chunks::Chunks;
-use crate::error::{Flaw, ReadError, Reason};
+use crate::error::ReadError;
+use crate::flaw::{Flaw, Reason};
 use crate::json_plain;
 use crate::parse::is_sound_token;
 
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
     use crate::chunks::Records;
     use crate::encoding::Format;
-    use crate::error::Place;
+    use crate::flaw::Place;
 
     fn scan(line: &str) -> Result<Vec<(String, String)>, Reason> {
         let mut members = Members::default();

@@ -9,7 +9,8 @@ use tradejoin_model::{
     USER_ID,
 };
 
-use crate::error::{Flaw, OpenError, Reason};
+use crate::error::OpenError;
+use crate::flaw::{Flaw, Reason};
 use crate::header::Header;
 use crate::parse;
 

@@ -49,6 +49,7 @@
 
 mod encoding;
 mod error;
+mod flaw;
 
 mod bad;
 mod input;
@@ -90,10 +91,8 @@ mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{
-    BadRecord, Category, CreateError, EncodingError, OpenError, Place, ReadError, Reason, SelectError,
-    WriteError,
-};
+pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
+pub use flaw::{BadRecord, Place, Reason};
 pub use input::{InputOptions, Progress, check_readable};
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};

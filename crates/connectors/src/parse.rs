@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::DateTime;
 use tradejoin_model::{Expiry, ParseFieldError};
 
-use crate::error::Reason;
+use crate::flaw::Reason;
 
 /// How the cells of a text row are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

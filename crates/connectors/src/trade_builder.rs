@@ -8,7 +8,7 @@ use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::ArrowError;
 
 use crate::column_builder::{ColumnBuilder, Value};
-use crate::error::Flaw;
+use crate::flaw::Flaw;
 use crate::parse::Dialect;
 use crate::text_encoder::{push_csv_text, push_json_members};
 use crate::trade_layout::{Fields, TradeLayout};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tradejoin_model::{INSTRUMENT_ID, KnownKind, TRADE_COLUMNS};
 
-use crate::error::{Flaw, OpenError};
+use crate::error::OpenError;
+use crate::flaw::Flaw;
 use crate::header::Header;
 use crate::parse::{self, Dialect};
 use crate::text_encoder::json_name;

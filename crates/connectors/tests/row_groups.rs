@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::UInt32Type;
-use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow_array::types::{Int32Type, UInt32Type};
+use arrow_array::{ArrayRef, ListArray, RecordBatch, StringArray, StructArray, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use support::Files;
 use tradejoin_connectors::{Encoding, Location, Output, OutputOptions};
@@ -24,10 +24,10 @@ fn rows() -> RecordBatch {
         .expect("two columns")
 }
 
-fn create(path: &Path) -> Output {
+fn create(path: &Path, rows: &RecordBatch) -> Output {
     let (location, encoding) =
         (Location::Path(path.to_owned()), Encoding::of_path(path).expect("a known ending"));
-    let options = OutputOptions { location, encoding, schema: rows().schema(), added: Vec::new() };
+    let options = OutputOptions { location, encoding, schema: rows.schema(), added: Vec::new() };
     Output::create(options).expect("created")
 }
 
@@ -37,7 +37,7 @@ fn the_bytes_do_not_depend_on_how_rows_are_cut() {
     let mut contents = Vec::new();
     for batch_len in [1_000, 8_192, 65_536, 65_537, 300_000] {
         let path = files.path(&format!("{batch_len}.parquet"));
-        let mut output = create(&path);
+        let mut output = create(&path, &rows);
         for start in (0..rows.num_rows()).step_by(batch_len) {
             let len = batch_len.min(rows.num_rows() - start);
             output.write_batch(&rows.slice(start, len)).expect("written");
@@ -65,8 +65,37 @@ fn the_bytes_do_not_depend_on_how_rows_are_cut() {
 #[test]
 fn an_output_that_is_dropped_between_groups_leaves_nothing() {
     let files = Files::new();
-    let mut output = create(&files.path("out.parquet"));
+    let mut output = create(&files.path("out.parquet"), &rows());
     output.write_batch(&rows()).expect("written");
     drop(output);
     assert!(files.names().is_empty(), "{:?}", files.names());
+}
+
+#[test]
+fn a_nested_column_has_a_chunk_for_each_of_its_leaves() {
+    let (files, flat) = (Files::new(), rows());
+    let path = files.path("nested.parquet");
+    let tags = (0..ROWS as i32).map(|row| (row % 5 != 0).then(|| (0..row % 3).map(Some)));
+    let tags: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(tags));
+    let pair: ArrayRef = Arc::new(StructArray::from(flat.clone()));
+    let columns = [("pair", pair), ("tags", tags), ("note", Arc::clone(flat.column(1)))];
+    let nested = RecordBatch::try_from_iter(columns).expect("three columns");
+    let mut output = create(&path, &nested);
+    for start in (0..nested.num_rows()).step_by(50_000) {
+        output.write_batch(&nested.slice(start, 50_000)).expect("written");
+    }
+    output.close(End::Complete).expect("complete");
+
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).expect("there"));
+    let builder = builder.expect("a Parquet file").with_batch_size(nested.num_rows());
+    assert!(builder.metadata().row_groups().iter().all(|group| group.num_columns() == 4));
+    let batches: Vec<_> = builder.build().expect("a reader").collect::<Result<_, _>>().expect("rows");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), nested.num_rows());
+    let mut start = 0;
+    for batch in batches {
+        for (read, written) in batch.columns().iter().zip(nested.columns()) {
+            assert_eq!(read, &written.slice(start, batch.num_rows()));
+        }
+        start += batch.num_rows();
+    }
 }

@@ -26,6 +26,10 @@ pub(crate) struct BenchReport {
 pub(crate) struct RowReport {
     name: &'static str,
     workers: u32,
+    /// How many of them the engine took: no more than there are cores, unless the
+    /// table is partitioned by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers_run: Option<u32>,
     /// How the engine spreads the instruments.
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<&'static str>,
@@ -50,6 +54,7 @@ impl RowReport {
         Self {
             name: row.name.as_str(),
             workers: row.workers,
+            workers_run: row.workers_run,
             distribution: row.distribution.map(tradejoin_model::Distribution::as_str),
             mix: mix.to_owned(),
             elapsed_s,
@@ -86,7 +91,10 @@ impl BenchReport {
             }
             table.add_row([
                 name,
-                row.workers.to_string(),
+                match row.workers_run.filter(|&run| run < row.workers) {
+                    Some(run) => format!("{run} of {}", row.workers),
+                    None => row.workers.to_string(),
+                },
                 format!("{mean:.3} s ± {sd:.3}"),
                 format!("{min:.3} … {max:.3}"),
                 format!("{:.1}", row.ns_per_message),

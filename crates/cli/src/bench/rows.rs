@@ -16,8 +16,10 @@ use crate::plan;
 /// A program and its settings.
 pub(crate) struct Row {
     pub(crate) name: RowName,
-    /// Threads that join: the shards of the engine.
+    /// Threads that join: the shards of the engine, as asked for.
     pub(crate) workers: u32,
+    /// How many of them the engine took, once it has run.
+    pub(crate) workers_run: Option<u32>,
     /// How the engine spreads the instruments: as asked for, until it has run.
     pub(crate) distribution: Option<Distribution>,
     tables: Vec<TableSpec>,
@@ -40,6 +42,7 @@ pub(crate) fn of(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
             rows.push(Row {
                 name,
                 workers,
+                workers_run: None,
                 distribution: is_engine.then(|| tables[0].distribution),
                 tables: tables.clone(),
                 shards: plan::workers(Some(shards))?,
@@ -84,6 +87,7 @@ impl Row {
         let mut sink = Digesting::default();
         let report = Engine::new(config).run(loads, feed.blocks(self.shards), &mut sink)?;
         self.distribution = report.distributions.first().copied();
+        self.workers_run = Some(report.shards.len() as u32);
         Ok(Outcome { enriched: report.ledger.enriched, unmatched: report.ledger.unmatched(), digest: sink.0 })
     }
 }

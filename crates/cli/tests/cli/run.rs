@@ -103,7 +103,7 @@ fn no_more_workers_run_than_there_are_cores_unless_shards_are_asked_for() {
     assert_eq!(summary["workers"], cores.min(1024));
     assert_eq!(summary["shards"].as_array().map(Vec::len), Some(cores.min(1024)));
     let text = folder.ok(line);
-    assert!(text.contains(&format!("{cores} workers, one for each core, of 1024 asked for")), "{text}");
+    assert!(text.contains(&format!("workers: {cores} of 1024 asked for, one for each core")), "{text}");
     let line = "run --limit 2000 --workers 64 --distribution instruments=partitioned --json";
     let summary: serde_json::Value = serde_json::from_str(&folder.ok(line)).expect("one line of JSON");
     assert_eq!(summary["workers"], 64);

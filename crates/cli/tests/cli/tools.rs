@@ -61,6 +61,13 @@ fn a_bench_names_its_rows_and_they_agree() {
         }
         assert_eq!(rows[0]["ratio_to_naive"], 1.0);
     }
+    let cores = std::thread::available_parallelism().expect("a number of cores").get() as u64;
+    for (how, expected) in [("auto", cores.min(1024)), ("partitioned", 1024)] {
+        let line = "bench --messages 2000 --rounds 1 --json --only naive-std,sharded --workers 1024";
+        let printed = folder.ok(&format!("{line} --distribution instruments={how}"));
+        let report: Value = serde_json::from_str(&printed).expect("one line of JSON");
+        assert_eq!(report["rows"][1]["workers_run"], expected, "{how}");
+    }
     let table = folder.ok("bench --messages 20000 --rounds 1 --only naive-std,sharded --workers 1");
     assert!(table.contains("naive-std") && table.contains("sharded, broadcast"), "{table}");
 }
