@@ -17,8 +17,7 @@ use crate::scaling::{Input, Meter};
 pub struct Costs {
     /// Taking a block from the source.
     pub read: f64,
-    /// Selecting rows and changes for all shards and rendering changes; and
-    /// freeing what that made.
+    /// Selecting rows and changes for all shards, and freeing what that made.
     pub route: f64,
     /// Applying changes and looking up, in all shards.
     pub look_up: f64,

@@ -103,9 +103,8 @@ impl<'a, S: Source> Feed<'a, S> {
 fn add(generation: &mut KeyedTable, outputs: &[OutputColumn], lane: &ChangeLane, loaded: &mut Loaded) {
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
-    let rendered = KeyedTable::render(outputs, lane);
     // A block has no more rows than 32 bits can count.
-    loaded.duplicates += generation.apply(lane, &rendered, 0..lane.len() as u32, None);
+    loaded.duplicates += generation.apply(outputs, lane, 0..lane.len() as u32, None);
     generation.settle();
 }
 

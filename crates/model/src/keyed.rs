@@ -110,29 +110,18 @@ impl KeyedTable {
         &self.columns
     }
 
-    /// The changes of a lane in the form that this table's rows have.
+    /// Applies changes of `lane`: those at `changes`, rising. `outputs` are what
+    /// the table adds, as when it was made. Gives how many upserts found their key
+    /// there already, here or in the generation `below`.
     ///
     /// # Panics
-    /// If the lane's fields are not those of the table.
-    #[must_use]
-    pub fn render(outputs: &[OutputColumn], lane: &ChangeLane) -> Vec<Column> {
-        if lane.is_empty() {
-            return Vec::new();
-        }
-        outputs.iter().map(|output| output.render(&lane.fields)).collect()
-    }
-
-    /// Applies changes of `lane`, of which `rendered` is what
-    /// [`KeyedTable::render`] makes: those at `changes`, rising. Gives how many
-    /// upserts found their key there already, here or in the generation `below`.
-    ///
-    /// # Panics
-    /// If a change is out of bounds, `rendered` is of another lane or table, the
-    /// table has 2³⁰ rows, or the last batch was not settled.
+    /// If a change is out of bounds, the lane's fields are not those that the
+    /// outputs are made of, the table has 2³⁰ rows, or the last batch was not
+    /// settled.
     pub fn apply(
         &mut self,
+        outputs: &[OutputColumn],
         lane: &ChangeLane,
-        rendered: &[Column],
         changes: impl Iterator<Item = u32>,
         below: Option<&Self>,
     ) -> u64 {
@@ -165,9 +154,9 @@ impl KeyedTable {
         if !self.versions.is_empty() {
             let upserts = self.versions.iter().filter(|version| version.slot < GONE);
             let places = upserts.map(|version| (version.slot as usize, version.change as usize));
-            for (column, rendered) in self.columns.iter_mut().zip(rendered) {
+            for (column, output) in self.columns.iter_mut().zip(outputs) {
                 column.grow(self.slot_count as usize);
-                column.set_all(places.clone(), rendered);
+                output.render(&lane.fields, places.clone(), column);
             }
         }
         replaced
@@ -292,8 +281,7 @@ mod tests {
     }
 
     fn apply(table: &mut KeyedTable, lane: &ChangeLane, below: Option<&KeyedTable>) -> u64 {
-        let rendered = KeyedTable::render(&outputs(), lane);
-        table.apply(lane, &rendered, 0..lane.len() as u32, below)
+        table.apply(&outputs(), lane, 0..lane.len() as u32, below)
     }
 
     /// What each row of a batch sees of a key.

@@ -15,9 +15,6 @@ pub struct Routed {
     pub batch: Batch,
     /// The route of each table.
     pub routes: Vec<TableRoute>,
-    /// The changes of each table's lane in the form that a row has: the values of
-    /// its outputs. Rendered once for all shards.
-    pub rendered: Vec<Vec<Column>>,
     /// How many shards the batch was routed for.
     pub shards: ShardCount,
     /// The shard that looks up the rows of all tables that are not partitioned.

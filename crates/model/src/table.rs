@@ -4,7 +4,7 @@ use crate::column::{Column, ColumnType, INTEGER_NULL};
 use crate::occ::OccSymbol;
 use crate::option::OptionType;
 use crate::schema::{INSTRUMENT_ID, USER_ID};
-use crate::text::TextView;
+use crate::text::{TextColumn, TextView};
 
 /// How a table is spread over the shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -119,22 +119,27 @@ impl OutputColumn {
         Self { name: name.to_owned(), source: OutputSource::Field(field), column_type }
     }
 
-    /// The values of this column for the changes of a lane with the columns
-    /// `fields`.
+    /// Renders, for each of `places`, the value at the second for the changes of
+    /// a lane with the columns `fields`, to the place in `column` that is the
+    /// first. Straight to where it stays: there is no other memory to be written,
+    /// and read again by whoever looks after the table.
     ///
     /// # Panics
-    /// If `fields` are not those that the column was made for: a bug of the
-    /// source.
-    #[must_use]
-    pub fn render(&self, fields: &[Column]) -> Column {
-        match self.source {
-            OutputSource::Field(field) => match (&fields[field], self.column_type) {
-                (Column::Text(_), ColumnType::Text) => fields[field].clone(),
-                (Column::Integers(_), ty) if ty != ColumnType::Text => fields[field].clone(),
-                _ => unreachable!("a field of the output's type"),
-            },
-            OutputSource::Option(field, part) => match &fields[field] {
-                Column::Options(symbols) => part.render(symbols),
+    /// If `fields` are not those that the column was made for, a bug of the
+    /// source; or if a place is out of bounds.
+    pub(crate) fn render(
+        &self,
+        fields: &[Column],
+        places: impl Iterator<Item = (usize, usize)>,
+        column: &mut Column,
+    ) {
+        match (self.source, column) {
+            (OutputSource::Field(field), column) => column.set_all(places, &fields[field]),
+            (OutputSource::Option(field, part), column) => match (&fields[field], column) {
+                (Column::Options(symbols), Column::Text(texts)) => part.render_text(symbols, places, texts),
+                (Column::Options(symbols), Column::Integers(values)) => {
+                    places.for_each(|(to, from)| values[to] = part.integer(&symbols[from]));
+                }
                 _ => unreachable!("a field of options"),
             },
         }
@@ -152,10 +157,16 @@ impl OptionPart {
         }
     }
 
-    fn render(self, symbols: &[OccSymbol]) -> Column {
-        match self.column_type() {
-            ColumnType::Text => Column::Text(symbols.iter().map(|symbol| self.text(symbol)).collect()),
-            _ => Column::Integers(symbols.iter().map(|symbol| self.integer(symbol)).collect()),
+    fn render_text(
+        self,
+        symbols: &[OccSymbol],
+        places: impl Iterator<Item = (usize, usize)>,
+        texts: &mut TextColumn,
+    ) {
+        match self {
+            // A loop of its own for what nearly every run asks for.
+            Self::Compact => texts.set_views(places.map(|(to, from)| (to, symbols[from].compact()))),
+            _ => texts.set_views(places.map(|(to, from)| (to, self.text(&symbols[from])))),
         }
     }
 

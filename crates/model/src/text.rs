@@ -270,6 +270,20 @@ impl TextColumn {
         }
     }
 
+    /// Overwrites the values at these places with inline or null views, as
+    /// [`Self::set_all`] does.
+    ///
+    /// # Panics
+    /// If a place is out of bounds.
+    #[inline]
+    pub(crate) fn set_views(&mut self, places: impl Iterator<Item = (usize, TextView)>) {
+        if self.heap.is_empty() {
+            places.for_each(|(to, view)| self.views[to] = view);
+        } else {
+            places.for_each(|(to, view)| self.replace(to, view));
+        }
+    }
+
     fn replace(&mut self, row: usize, view: TextView) {
         let old = std::mem::replace(&mut self.views[row], view);
         if old.is_long() {

@@ -10,8 +10,8 @@
 //! exactly one shard, the one that owns its key.
 //!
 //! Not here: tables, and a promise that a key has the same shard in another
-//! build. It costs one hash and one store for each row and partitioned table, and
-//! renders each change once.
+//! build. It costs one hash and one store for each row, and for each change, of a
+//! partitioned table.
 //!
 //! ```
 //! use tradejoin_model::{Key, ShardCount, TableSpec};

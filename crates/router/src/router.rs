@@ -29,13 +29,12 @@ impl Router {
         ShardIndex(u32::from(owner(key.0, self.shards)))
     }
 
-    /// The batch with its selections and its changes rendered. `generations`
+    /// The batch with its selections. `generations`
     /// holds the pinned generation of each table that is not partitioned;
     /// `whole_shard` is to look up their rows.
     ///
     /// # Panics
-    /// If the batch or `generations` does not have one entry for each table, or
-    /// a lane's fields are not those of its table.
+    /// If the batch or `generations` does not have one entry for each table.
     #[must_use]
     pub fn route(
         &self,
@@ -49,12 +48,8 @@ impl Router {
             (tables, tables),
             "one entry for each table"
         );
-        let lanes = batch.messages.lanes.iter();
-        let rendered =
-            self.tables.iter().zip(lanes).map(|(table, lane)| KeyedTable::render(&table.outputs, lane));
-        let rendered = rendered.collect();
         let routes = (0..tables).map(|table| self.route_table(&batch, table, &generations[table])).collect();
-        Routed { batch, routes, rendered, shards: self.shards, whole_shard }
+        Routed { batch, routes, shards: self.shards, whole_shard }
     }
 
     fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<KeyedTable>>) -> TableRoute {

@@ -61,13 +61,12 @@ impl ShardTable {
         keys: &UInt32Array,
         rows: Rows<'_>,
         lane: &ChangeLane,
-        rendered: &[Column],
         changes: impl Iterator<Item = u32>,
         answer: &mut TableAnswer,
     ) {
-        let Self { own, generation, found, .. } = self;
+        let Self { outputs, own, generation, found } = self;
         let below = generation.as_deref();
-        answer.replaced = own.apply(lane, rendered, changes, below);
+        answer.replaced = own.apply(outputs, lane, changes, below);
         let (values, missed) = (keys.values(), &mut answer.missed);
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
         match (rows, keys.nulls()) {

@@ -49,12 +49,11 @@ impl Worker {
     fn step_table(&mut self, index: usize, routed: &Routed, answer: &mut TableAnswer) {
         let (shard, table) = (self.shard, &mut self.tables[index]);
         let (keys, lane) = (&routed.batch.messages.keys[index], &routed.batch.messages.lanes[index]);
-        let rendered = &routed.rendered[index];
         match &routed.routes[index] {
             TableRoute::Partitioned(partition) => {
                 let (rows, changes) =
                     (Rows::Selected(partition.rows.get(shard)), partition.changes.get(shard));
-                table.step(keys, rows, lane, rendered, changes.iter().copied(), answer);
+                table.step(keys, rows, lane, changes.iter().copied(), answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += changes.len() as u64;
             }
@@ -62,7 +61,7 @@ impl Worker {
                 let answers = routed.whole_shard == self.shard;
                 let rows = Rows::First(if answers { keys.len() } else { 0 });
                 table.pin(generation.as_ref());
-                table.step(keys, rows, lane, rendered, 0..lane.len() as u32, answer);
+                table.step(keys, rows, lane, 0..lane.len() as u32, answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += lane.len() as u64;
                 if !answers {

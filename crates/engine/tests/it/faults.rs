@@ -123,9 +123,14 @@ fn broken(case: &Case, at: usize) -> Vec<Messages> {
 #[test]
 fn a_stage_that_panics_is_named() {
     let case = case(5_000);
+    let mut blocks: Vec<_> = case.blocks().into_iter().map(Block::from).collect();
+    blocks[200] = Block::Encoded(Box::new(|| panic!("at the decoder")));
+    let error = run(&case, Rest::new(blocks), Collect(Arc::default()));
+    assert!(
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Decode, message }) if message == "at the decoder")
+    );
     let error = run(&case, Rest::new(broken(&case, 200)), Collect(Arc::default()));
-    let Err(EngineError::Panicked { stage, .. }) = error else { panic!("{error:?}") };
-    assert_eq!(stage, Stage::Decode);
+    assert!(matches!(error, Err(EngineError::Panicked { stage: Stage::LookUp(_), .. })), "{error:?}");
 }
 
 #[test]

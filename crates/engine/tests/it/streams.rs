@@ -215,9 +215,9 @@ impl<T> Rest<T> {
     }
 }
 
-impl Source for Rest<Messages> {
+impl<T: Into<Block> + Send> Source for Rest<T> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        Ok(self.0.next().map(Block::from))
+        Ok(self.0.next().map(T::into))
     }
 }
 
