@@ -51,6 +51,7 @@ fn enriched(block: Messages, columns: Vec<TextColumn>, has_misses: bool) -> Enri
         columns: columns.into_iter().map(Column::Text).collect(),
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 

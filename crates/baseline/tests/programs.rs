@@ -146,6 +146,7 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
         columns: texts.into_iter().filter(|texts| !texts.is_empty()).map(column).collect(),
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 

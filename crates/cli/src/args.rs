@@ -7,10 +7,12 @@ use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use tradejoin_connectors::TableKind;
-use tradejoin_engine::{EngineConfig, Order, Unmatched};
+use tradejoin_engine::{EngineConfig, Order};
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Keys, Mix};
-use tradejoin_model::{Distribution, ShardCount};
+use tradejoin_model::{Distribution, MissPolicy, ShardCount};
+
+use crate::policy;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -73,7 +75,10 @@ pub(crate) enum Command {
   tradejoin run --trades t.csv --instruments i.csv --columns 'instrument,strike,expiry as matures'
       choose what the tables add
   tradejoin run --messages stream.jsonl --unmatched keep
-      trades and table changes in one stream; keep trades that find nothing")]
+      trades and table changes in one stream; keep trades that find nothing
+  tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
+      --dead-letters unmatched.jsonl
+      let a trade wait for its instrument, and put aside what never finds one")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
@@ -97,6 +102,14 @@ pub(crate) struct RunArgs {
     /// [default: instrument, and user with a users table]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
     pub(crate) columns: Vec<String>,
+
+    /// Where trades go that are put aside, each with its reason, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) dead_letters: Option<PathBuf>,
+
+    /// Add a last column of this name: how many trades were read while a trade waited for its key
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub(crate) wait_column: Option<String>,
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
@@ -238,9 +251,23 @@ pub(crate) struct EngineArgs {
     #[arg(long, default_value = "input")]
     pub(crate) order: OrderArg,
 
-    /// What becomes of a trade that finds nothing in a table
+    /// What becomes of a trade that finds nothing in a table for which --on-miss says nothing
     #[arg(long, default_value = "drop")]
     pub(crate) unmatched: UnmatchedArg,
+
+    /// What becomes of a trade that finds nothing in a table: TABLE=drop, keep, fail, dead-letter, or
+    /// hold=100000rows[,then=dead-letter|keep|drop] to wait until so many trades have been read behind it
+    /// (hold=30s,clock=processing: for so long); may be given for each table
+    #[arg(long, value_name = "TABLE=POLICY", value_parser = policy::of_table)]
+    pub(crate) on_miss: Vec<(String, MissPolicy)>,
+
+    /// Most trades that wait: over it, those that came first leave early
+    #[arg(long, value_name = "N", default_value_t = policy::HOLD_ROWS, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 0..=u64::MAX))]
+    pub(crate) hold_rows: u64,
+
+    /// Most bytes that waiting trades are counted with: 64MiB, 1GB
+    #[arg(long, value_name = "SIZE", default_value = policy::HOLD_BYTES, value_parser = policy::size)]
+    pub(crate) hold_bytes: u64,
 
     /// How a table is spread: TABLE=partitioned, TABLE=broadcast or TABLE=auto; may be given for each
     /// table [default: auto, by the size of the table and the number of workers]
@@ -250,8 +277,10 @@ pub(crate) struct EngineArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OrderArg {
-    /// As they were read
+    /// As they were read; a trade that waits for its key does not hold up others
     Input,
+    /// As they were read, also those that wait: others behind them wait with them
+    Strict,
     /// A batch as soon as it is complete
     Arrival,
 }
@@ -277,12 +306,13 @@ impl From<OrderArg> for Order {
     fn from(order: OrderArg) -> Self {
         match order {
             OrderArg::Input => Self::Input,
+            OrderArg::Strict => Self::Strict,
             OrderArg::Arrival => Self::Arrival,
         }
     }
 }
 
-impl From<UnmatchedArg> for Unmatched {
+impl From<UnmatchedArg> for MissPolicy {
     fn from(policy: UnmatchedArg) -> Self {
         match policy {
             UnmatchedArg::Drop => Self::Drop,

@@ -7,6 +7,7 @@ mod args;
 
 mod failure;
 mod memory;
+mod policy;
 mod signals;
 mod style;
 

@@ -86,10 +86,15 @@ mod target;
 mod text_encoder;
 
 mod output;
+
+mod dead_letters;
 mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use dead_letters::{
+    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
+};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Place, Reason};

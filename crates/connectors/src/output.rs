@@ -74,6 +74,13 @@ pub struct OutputPiece {
     columns: Option<RecordBatch>,
 }
 
+impl OutputPiece {
+    /// The rows as text that is not packed, to be set.
+    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+}
+
 /// Makes pieces for an [`Output`], on any thread: an [`Encode`] whose errors are
 /// [`WriteError`]s.
 #[derive(Clone)]

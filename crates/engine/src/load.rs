@@ -104,7 +104,7 @@ fn add(generation: &mut KeyedTable, outputs: &[OutputColumn], lane: &ChangeLane,
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
     // A block has no more rows than 32 bits can count.
-    loaded.duplicates += generation.apply(outputs, lane, 0..lane.len() as u32, None);
+    loaded.duplicates += generation.apply(outputs, lane, 0..lane.len() as u32, None, None);
     generation.settle();
 }
 

@@ -147,6 +147,20 @@ pub struct Enriched {
     pub kept: Option<Vec<bool>>,
     /// How many rows go on.
     pub rows_kept: usize,
+    /// The rows that are put aside, rising.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// A trade that is put aside because it found nothing in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its row in the batch.
+    pub row: u32,
+    /// The first table, by its place among the tables, that puts it aside.
+    pub table: usize,
+    /// Its number among the trades that were read, the first being 1; those that
+    /// were refused are not counted.
+    pub number: u64,
 }
 
 impl Enriched {
@@ -154,6 +168,12 @@ impl Enriched {
     #[must_use]
     pub fn trades(&self) -> &RecordBatch {
         &self.messages.trades
+    }
+
+    /// Whether no row goes on and none is put aside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows_kept == 0 && self.dead_letters.is_empty()
     }
 
     /// The rows that go on, in order.

@@ -112,7 +112,8 @@ impl KeyedTable {
 
     /// Applies changes of `lane`: those at `changes`, rising. `outputs` are what
     /// the table adds, as when it was made. Gives how many upserts found their key
-    /// there already, here or in the generation `below`.
+    /// there already, here or in the generation `below`; those that did not are
+    /// noted in `appeared`, if that is asked for.
     ///
     /// # Panics
     /// If a change is out of bounds, the lane's fields are not those that the
@@ -124,6 +125,7 @@ impl KeyedTable {
         lane: &ChangeLane,
         changes: impl Iterator<Item = u32>,
         below: Option<&Self>,
+        mut appeared: Option<&mut Vec<u32>>,
     ) -> u64 {
         assert!(self.versions.is_empty(), "a batch is settled before the next");
         let mut replaced = 0;
@@ -149,6 +151,12 @@ impl KeyedTable {
                 self.retired.push(old);
             }
             replaced += u64::from(is_upsert && was_there);
+            if let Some(appeared) = &mut appeared
+                && is_upsert
+                && !was_there
+            {
+                appeared.push(change);
+            }
             self.versions.push(Version { key, change, at_row: lane.at_rows[number], before, slot });
         }
         if !self.versions.is_empty() {
@@ -281,7 +289,7 @@ mod tests {
     }
 
     fn apply(table: &mut KeyedTable, lane: &ChangeLane, below: Option<&KeyedTable>) -> u64 {
-        table.apply(&outputs(), lane, 0..lane.len() as u32, below)
+        table.apply(&outputs(), lane, 0..lane.len() as u32, below, None)
     }
 
     /// What each row of a batch sees of a key.

@@ -171,6 +171,9 @@ pub struct TableAnswer {
     pub missed: Vec<u32>,
     /// Upserts whose key was there already.
     pub replaced: u64,
+    /// Upserts whose key was not there, as indices into the lane, rising: of a
+    /// table that trades wait for, otherwise empty.
+    pub appeared: Vec<u32>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::column::{Column, ColumnType, INTEGER_NULL};
 use crate::occ::OccSymbol;
 use crate::option::OptionType;
+use crate::policy::MissPolicy;
 use crate::schema::{INSTRUMENT_ID, USER_ID};
 use crate::text::{TextColumn, TextView};
 
@@ -80,6 +81,8 @@ pub struct TableSpec {
     pub outputs: Vec<OutputColumn>,
     /// How it is spread over the shards.
     pub distribution: Distribution,
+    /// What becomes of a trade that finds nothing in it.
+    pub on_miss: MissPolicy,
 }
 
 impl TableSpec {
@@ -91,6 +94,7 @@ impl TableSpec {
             key_column: INSTRUMENT_ID.to_owned(),
             outputs: vec![OutputColumn::option("instrument", OptionPart::Compact)],
             distribution: Distribution::Auto,
+            on_miss: MissPolicy::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl TableSpec {
             key_column: USER_ID.to_owned(),
             outputs: vec![OutputColumn::field("user", 0, ColumnType::Text)],
             distribution: Distribution::Auto,
+            on_miss: MissPolicy::default(),
         }
     }
 }
@@ -127,7 +132,7 @@ impl OutputColumn {
     /// # Panics
     /// If `fields` are not those that the column was made for, a bug of the
     /// source; or if a place is out of bounds.
-    pub(crate) fn render(
+    pub fn render(
         &self,
         fields: &[Column],
         places: impl Iterator<Item = (usize, usize)>,

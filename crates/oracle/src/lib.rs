@@ -9,7 +9,7 @@
 //! use tradejoin_model::TableSpec;
 //! use tradejoin_oracle::Oracle;
 //!
-//! let oracle = Oracle::new(&[TableSpec::instruments()], false);
+//! let oracle = Oracle::new(&[TableSpec::instruments()], 1_000, false);
 //! assert_eq!(oracle.ledger().check(), Ok(()));
 //! ```
 
@@ -17,18 +17,21 @@ use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, INTEGER_NULL, Ledger, Messages, OccSymbol, OptionPart, OutputSource,
-    TableSpec,
+    ChangeKind, ChangeLane, Column, Expired, HoldLimit, INTEGER_NULL, Ledger, Messages, MissPolicy,
+    OccSymbol, OptionPart, OutputSource, TableSpec,
 };
 
-/// A trade that goes on: its row among the trades of its block, and the text of
-/// each added column.
+/// A trade that has reached its outcome, other than being dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// The row of the trade in the block that was pushed.
-    pub row: usize,
+    /// Its number among the trades that were read, the first being 1.
+    pub number: u64,
     /// The added columns, table by table; `None` is null.
     pub columns: Vec<Option<String>>,
+    /// How many trades were read while it waited.
+    pub waited: u64,
+    /// The table whose miss puts it aside; `None` if it goes on.
+    pub aside: Option<usize>,
 }
 
 /// The reference join.
@@ -36,28 +39,59 @@ pub struct Joined {
 pub struct Oracle {
     specs: Vec<TableSpec>,
     tables: Vec<BTreeMap<u32, Vec<Option<String>>>>,
-    keep_unmatched: bool,
+    /// How many trades may wait.
+    rows_max: u64,
+    /// Whether trades stand in line behind one that waits.
+    in_line: bool,
+    /// Trades that wait, and with `in_line` those behind them, in order.
+    waiting: Vec<Waiting>,
+    trades_read: u64,
     ledger: Ledger,
+    joined: Vec<Joined>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    keys: Vec<Option<u32>>,
+    /// By table; `None` where nothing was found.
+    found: Vec<Option<Vec<Option<String>>>>,
+    waits_for: Vec<usize>,
+}
+
+/// What a miss comes to: the later in this list decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Keep,
+    Hold,
+    Drop,
+    Aside,
 }
 
 impl Oracle {
-    /// A join with empty tables; trades that miss are dropped, or kept.
+    /// A join with empty tables, of which at most `rows_max` trades wait; with
+    /// `in_line`, those behind one that waits wait with it, and count.
     #[must_use]
-    pub fn new(specs: &[TableSpec], keep_unmatched: bool) -> Self {
+    pub fn new(specs: &[TableSpec], rows_max: u64, in_line: bool) -> Self {
         Self {
             specs: specs.to_vec(),
             tables: vec![BTreeMap::new(); specs.len()],
-            keep_unmatched,
+            rows_max,
+            in_line,
+            waiting: Vec::new(),
+            trades_read: 0,
             ledger: Ledger::new(specs.len()),
+            joined: Vec::new(),
         }
     }
 
-    /// Reads a block in the order of its sequence and joins its trades.
+    /// Reads a block in the order of its sequence. Gives the trades that reach
+    /// their outcome, in order.
     pub fn push(&mut self, messages: &Messages) -> Vec<Joined> {
-        let mut joined = Vec::new();
         for row in 0..messages.trades.num_rows() {
             self.apply(messages, row as u32..=row as u32);
-            joined.extend(self.join(messages, row));
+            self.join(messages, row);
+            self.expire();
         }
         // Changes behind the last trade.
         self.apply(messages, messages.trades.num_rows() as u32..=u32::MAX);
@@ -66,7 +100,16 @@ impl Oracle {
         for (table, lane) in self.ledger.tables.iter_mut().zip(messages.lanes.iter()) {
             table.rejected += lane.rejected;
         }
-        joined
+        std::mem::take(&mut self.joined)
+    }
+
+    /// Ends the sequence: nothing waits any longer.
+    pub fn finish(&mut self) -> Vec<Joined> {
+        while let Some(at) = self.waiting.iter().position(|trade| !trade.waits_for.is_empty()) {
+            self.ledger.hold.expired += 1;
+            self.leave(at);
+        }
+        std::mem::take(&mut self.joined)
     }
 
     /// What became of the trades so far.
@@ -79,55 +122,176 @@ impl Oracle {
         for (table, lane) in messages.lanes.iter().enumerate() {
             for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
                 let key = lane.keys[change].0;
-                let old = match lane.kinds[change] {
-                    ChangeKind::Upsert => {
-                        let values = values(&self.specs[table], lane, change);
-                        self.tables[table].insert(key, values)
-                    }
-                    ChangeKind::Delete => {
-                        self.tables[table].remove(&key);
-                        None
-                    }
-                };
                 let account = &mut self.ledger.tables[table];
                 if messages.loading {
                     account.rows_loaded += 1;
-                    account.duplicates += u64::from(old.is_some());
                 } else {
                     account.changes += 1;
+                }
+                if lane.kinds[change] == ChangeKind::Delete {
+                    self.tables[table].remove(&key);
+                    continue;
+                }
+                let values = values(&self.specs[table], lane, change);
+                match self.tables[table].insert(key, values.clone()) {
+                    Some(_) if messages.loading => self.ledger.tables[table].duplicates += 1,
+                    Some(_) => {}
+                    None => self.appear(table, key, &values),
                 }
             }
         }
     }
 
-    fn join(&mut self, messages: &Messages, row: usize) -> Option<Joined> {
-        let mut columns = Vec::new();
-        let mut missed = false;
-        for (table, spec) in self.specs.iter().enumerate() {
-            let keys = &messages.keys[table];
-            let found = if keys.is_null(row) { None } else { self.tables[table].get(&keys.value(row)) };
-            match found {
-                Some(values) => {
-                    self.ledger.tables[table].matched += 1;
-                    columns.extend(values.iter().cloned());
-                }
-                None => {
-                    self.ledger.tables[table].missed += 1;
-                    missed = true;
-                    columns.extend(spec.outputs.iter().map(|_| None));
-                }
+    /// A key has come to a table that did not have it.
+    fn appear(&mut self, table: usize, key: u32, values: &[Option<String>]) {
+        let waits = |trade: &Waiting| trade.waits_for.contains(&table) && trade.keys[table] == Some(key);
+        while let Some(at) = self.waiting.iter().position(waits) {
+            let trade = &mut self.waiting[at];
+            trade.found[table] = Some(values.to_vec());
+            trade.waits_for.retain(|&other| other != table);
+            if trade.waits_for.is_empty() {
+                self.ledger.hold.found += 1;
+                self.ledger.enriched += 1;
+                self.go_on(at);
             }
         }
+    }
+
+    fn join(&mut self, messages: &Messages, row: usize) {
+        self.trades_read += 1;
         self.ledger.rows_read += 1;
-        match (missed, self.keep_unmatched) {
-            (false, _) => self.ledger.enriched += 1,
-            (true, true) => self.ledger.unmatched_kept += 1,
-            (true, false) => {
-                self.ledger.unmatched_dropped += 1;
-                return None;
+        let keys: Vec<_> =
+            messages.keys.iter().map(|keys| keys.is_valid(row).then(|| keys.value(row))).collect();
+        let found: Vec<_> =
+            keys.iter().zip(&self.tables).map(|(key, table)| table.get(&(*key)?).cloned()).collect();
+        let mut worst: Option<(Verdict, usize)> = None;
+        let mut waits_for = Vec::new();
+        for (table, spec) in self.specs.iter().enumerate() {
+            if found[table].is_some() {
+                self.ledger.tables[table].matched += 1;
+                continue;
+            }
+            self.ledger.tables[table].missed += 1;
+            let verdict = match spec.on_miss {
+                MissPolicy::Keep => Verdict::Keep,
+                MissPolicy::Drop => Verdict::Drop,
+                MissPolicy::DeadLetter => Verdict::Aside,
+                MissPolicy::Hold(_) if keys[table].is_some() => {
+                    waits_for.push(table);
+                    Verdict::Hold
+                }
+                MissPolicy::Hold(hold) => of_expired(hold.then),
+                MissPolicy::Fail => unreachable!("a run that fails has no oracle"),
+            };
+            if worst.is_none_or(|worst| verdict > worst.0) {
+                worst = Some((verdict, table));
             }
         }
-        Some(Joined { row, columns })
+        let number = self.trades_read;
+        match worst {
+            Some((Verdict::Hold, _)) => {
+                self.ledger.hold.entered += 1;
+                self.waiting.push(Waiting { number, keys, found, waits_for });
+            }
+            Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
+            Some((Verdict::Aside, table)) => {
+                self.ledger.dead_lettered += 1;
+                self.emit(number, &found, Some(table));
+            }
+            Some((Verdict::Keep, _)) | None => {
+                *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
+                    1;
+                if self.in_line && !self.waiting.is_empty() {
+                    self.waiting.push(Waiting { number, keys, found, waits_for: Vec::new() });
+                } else {
+                    self.emit(number, &found, None);
+                }
+            }
+        }
+        while self.waiting.len() as u64 > self.rows_max {
+            self.ledger.hold.early += 1;
+            self.leave(0);
+        }
+    }
+
+    /// Trades whose limit was the one just read.
+    fn expire(&mut self) {
+        let (specs, trades_read) = (self.specs.clone(), self.trades_read);
+        let is_over = |trade: &Waiting| {
+            trade.waits_for.iter().any(|&table| match specs[table].on_miss {
+                MissPolicy::Hold(hold) => match hold.limit {
+                    HoldLimit::Rows(rows) => trade.number.saturating_add(rows) <= trades_read,
+                    HoldLimit::Processing(_) => unreachable!("what a clock decides has no oracle"),
+                },
+                _ => false,
+            })
+        };
+        while let Some(at) = self.waiting.iter().position(is_over) {
+            self.ledger.hold.expired += 1;
+            self.leave(at);
+        }
+    }
+
+    /// A trade that has not found everything waits no longer.
+    fn leave(&mut self, at: usize) {
+        let trade = &mut self.waiting[at];
+        let mut worst: Option<(Verdict, usize)> = None;
+        for table in std::mem::take(&mut trade.waits_for) {
+            let MissPolicy::Hold(hold) = self.specs[table].on_miss else { continue };
+            let verdict = of_expired(hold.then);
+            if worst.is_none_or(|worst| verdict > worst.0) {
+                worst = Some((verdict, table));
+            }
+        }
+        match worst {
+            Some((Verdict::Drop, _)) => {
+                self.ledger.unmatched_dropped += 1;
+                self.waiting.remove(at);
+                self.drain();
+            }
+            Some((Verdict::Aside, table)) => {
+                self.ledger.dead_lettered += 1;
+                let trade = self.waiting.remove(at);
+                self.emit(trade.number, &trade.found, Some(table));
+                self.drain();
+            }
+            _ => {
+                self.ledger.unmatched_kept += 1;
+                self.go_on(at);
+            }
+        }
+    }
+
+    /// A trade that waits for nothing goes on, as soon as it is its turn.
+    fn go_on(&mut self, at: usize) {
+        if self.in_line {
+            self.drain();
+        } else {
+            let trade = self.waiting.remove(at);
+            self.emit(trade.number, &trade.found, None);
+        }
+    }
+
+    fn drain(&mut self) {
+        while self.in_line && self.waiting.first().is_some_and(|trade| trade.waits_for.is_empty()) {
+            let trade = self.waiting.remove(0);
+            self.emit(trade.number, &trade.found, None);
+        }
+    }
+
+    fn emit(&mut self, number: u64, found: &[Option<Vec<Option<String>>>], aside: Option<usize>) {
+        let none = |spec: &TableSpec| vec![None; spec.outputs.len()];
+        let columns = found.iter().zip(&self.specs);
+        let columns = columns.flat_map(|(found, spec)| found.clone().unwrap_or_else(|| none(spec))).collect();
+        self.joined.push(Joined { number, columns, waited: self.trades_read - number, aside });
+    }
+}
+
+fn of_expired(then: Expired) -> Verdict {
+    match then {
+        Expired::Keep => Verdict::Keep,
+        Expired::Drop => Verdict::Drop,
+        Expired::DeadLetter => Verdict::Aside,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array as _, UInt32Array};
-use tradejoin_model::{ChangeLane, Column, Found, KeyedTable, OutputColumn, Slot, TableAnswer};
+use tradejoin_model::{ChangeLane, Column, Found, KeyedTable, OutputColumn, Slot, TableAnswer, TableSpec};
 
 /// The rows that a shard owns of a table, on top of a generation that all
 /// shards share.
@@ -15,6 +15,8 @@ pub(crate) struct ShardTable {
     own: KeyedTable,
     generation: Option<Arc<KeyedTable>>,
     found: Found,
+    /// Whether trades wait for its keys.
+    is_waited_for: bool,
 }
 
 /// The rows of a batch that a shard looks up.
@@ -36,9 +38,11 @@ impl Rows<'_> {
 }
 
 impl ShardTable {
-    pub(crate) fn new(outputs: Arc<[OutputColumn]>) -> Self {
+    pub(crate) fn new(spec: &TableSpec) -> Self {
+        let outputs: Arc<[OutputColumn]> = spec.outputs.clone().into();
         let own = KeyedTable::new(&outputs);
-        Self { outputs, own, generation: None, found: Found::default() }
+        let is_waited_for = spec.on_miss.hold().is_some();
+        Self { outputs, own, generation: None, found: Found::default(), is_waited_for }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
@@ -64,9 +68,11 @@ impl ShardTable {
         changes: impl Iterator<Item = u32>,
         answer: &mut TableAnswer,
     ) {
-        let Self { outputs, own, generation, found } = self;
+        let Self { outputs, own, generation, found, .. } = self;
         let below = generation.as_deref();
-        answer.replaced = own.apply(outputs, lane, changes, below);
+        answer.appeared.clear();
+        let appeared = self.is_waited_for.then_some(&mut answer.appeared);
+        answer.replaced = own.apply(outputs, lane, changes, below, appeared);
         let (values, missed) = (keys.values(), &mut answer.missed);
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
         match (rows, keys.nulls()) {

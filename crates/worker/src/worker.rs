@@ -25,7 +25,7 @@ impl Worker {
     /// The worker of `shard`, with empty tables.
     #[must_use]
     pub fn new(shard: ShardIndex, tables: &[TableSpec]) -> Self {
-        let tables = tables.iter().map(|table| ShardTable::new(table.outputs.clone().into())).collect();
+        let tables = tables.iter().map(ShardTable::new).collect();
         Self { shard, tables, counts: WorkerCounts::default() }
     }
 
@@ -67,6 +67,7 @@ impl Worker {
                 if !answers {
                     // Every shard applies every change, and one reports on them.
                     answer.replaced = 0;
+                    answer.appeared.clear();
                 }
             }
         }

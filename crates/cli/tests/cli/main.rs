@@ -3,11 +3,13 @@
 //! - `support`: a folder with files of a test, and the command in it
 //! - `run`: what comes out, for any number of workers and every format
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `semantics`: what becomes of every trade and row, line by line
 //! - `signals`: Ctrl-C and readers that go away
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod refusals;
 mod run;
+mod semantics;
 mod signals;
 mod support;
 mod tools;

@@ -111,6 +111,7 @@ pub(crate) fn enriched(messages: Messages, columns: Vec<Column>, kept: Option<Ve
         columns,
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 

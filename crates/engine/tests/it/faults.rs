@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
+use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop};
 use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
-use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, Messages, TextColumn};
+use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, Messages, MissPolicy, TextColumn};
 
 use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
 
@@ -20,7 +20,8 @@ fn case(trades: usize) -> Case {
         shards: 3,
         queue_depth: 1,
         order: Order::Input,
-        unmatched: Unmatched::Drop,
+        on_miss: [MissPolicy::Drop; TABLES],
+        hold_rows_max: u64::MAX,
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
-use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
+use tradejoin_engine::{Engine, EngineConfig, Order, Report};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
+use tradejoin_merger::HoldConfig;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
-    Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
+    ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expired, Expiry, Hold, HoldLimit,
+    INTEGER_NULL, Key, Ledger, Messages, MissPolicy, OccSymbol, OptionPart, OptionType, OutputColumn,
+    ShardCount, Strike, TableSpec, TextColumn,
 };
-use tradejoin_oracle::{Oracle, text};
+use tradejoin_oracle::{Joined, Oracle, text};
 
 /// How many tables a stream has: options, names and numbers.
 pub(crate) const TABLES: usize = 3;
@@ -35,15 +37,37 @@ pub(crate) struct Case {
     pub(crate) shards: u32,
     pub(crate) queue_depth: usize,
     pub(crate) order: Order,
-    pub(crate) unmatched: Unmatched,
+    pub(crate) on_miss: [MissPolicy; TABLES],
+    /// How many trades may wait.
+    pub(crate) hold_rows_max: u64,
 }
 
-/// What went to the sink: the number of each trade and its added columns.
-pub(crate) type Rows = Vec<(u64, Vec<Option<String>>)>;
+/// What went to the sink.
+pub(crate) type Rows = Vec<Row>;
+
+/// The number of a trade, the table that puts it aside if one does, its added
+/// columns and how long it has waited.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    pub(crate) id: u64,
+    pub(crate) aside: Option<usize>,
+    pub(crate) columns: Vec<Option<String>>,
+}
 
 fn change() -> impl Strategy<Value = Step> {
     (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), any::<u8>())
         .prop_map(|(table, key, delete, value)| Step::Change { table, key, delete, value })
+}
+
+fn policy() -> impl Strategy<Value = MissPolicy> {
+    let limit = prop_oneof![3 => 0..60_u64, 1 => Just(u64::MAX)].prop_map(HoldLimit::Rows);
+    let then = prop_oneof![Just(Expired::Keep), Just(Expired::Drop), Just(Expired::DeadLetter)];
+    prop_oneof![
+        1 => Just(MissPolicy::Drop),
+        1 => Just(MissPolicy::Keep),
+        1 => Just(MissPolicy::DeadLetter),
+        3 => (limit, then).prop_map(|(limit, then)| MissPolicy::Hold(Hold { limit, then })),
+    ]
 }
 
 fn trade() -> impl Strategy<Value = Step> {
@@ -67,10 +91,11 @@ prop_compose! {
         ]),
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
-        order in prop_oneof![Just(Order::Input), Just(Order::Arrival)],
-        unmatched in prop_oneof![Just(Unmatched::Drop), Just(Unmatched::Keep)],
+        order in prop_oneof![Just(Order::Input), Just(Order::Strict), Just(Order::Arrival)],
+        on_miss in prop::array::uniform3(policy()),
+        hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
     ) -> Case {
-        Case { loaded, steps, cuts, distributions, shards, queue_depth, order, unmatched }
+        Case { loaded, steps, cuts, distributions, shards, queue_depth, order, on_miss, hold_rows_max }
     }
 }
 
@@ -88,8 +113,9 @@ impl Case {
         numbers.name = "numbers".to_owned();
         numbers.outputs = vec![OutputColumn::field("number", 0, ColumnType::Integer)];
         let mut tables = vec![instruments, TableSpec::users(), numbers];
-        for (table, distribution) in tables.iter_mut().zip(self.distributions) {
-            table.distribution = distribution;
+        for (table, spec) in tables.iter_mut().enumerate() {
+            spec.distribution = self.distributions[table];
+            spec.on_miss = self.on_miss[table];
         }
         tables
     }
@@ -124,8 +150,20 @@ impl Case {
         config.cores = config.shards;
         config.queue_depth = Depth::new(self.queue_depth).expect("in range");
         config.order = self.order;
-        config.unmatched = self.unmatched;
+        config.hold_rows_max = self.hold_rows_max;
+        config.hold_bytes_max = u64::MAX;
+        config.wait_column = true;
         Engine::new(config)
+    }
+
+    /// How trades wait, as [`Case::engine`] has it.
+    pub(crate) fn hold_config(&self) -> HoldConfig {
+        HoldConfig {
+            rows_max: self.hold_rows_max,
+            bytes_max: u64::MAX,
+            in_line: self.order == Order::Strict,
+            wait_column: true,
+        }
     }
 
     pub(crate) fn run(&self) -> (Rows, Report) {
@@ -139,17 +177,31 @@ impl Case {
 
     /// The oracle's rows and ledger for the same stream.
     pub(crate) fn expected(&self) -> (Rows, Ledger) {
-        let mut oracle = Oracle::new(&self.tables(), self.unmatched == Unmatched::Keep);
+        let mut oracle = Oracle::new(&self.tables(), self.hold_rows_max, self.order == Order::Strict);
         let mut loads = block(&self.loaded, &mut 0);
         loads.loading = true;
         oracle.push(&loads);
         let mut rows = Rows::new();
         for block in self.blocks() {
-            let ids = trade_ids(&block.trades).values().to_vec();
-            rows.extend(oracle.push(&block).into_iter().map(|joined| (ids[joined.row], joined.columns)));
+            rows.extend(oracle.push(&block).into_iter().map(row_of));
         }
+        rows.extend(oracle.finish().into_iter().map(row_of));
         (rows, oracle.ledger().clone())
     }
+}
+
+/// Where two outputs differ first: the place, and what each has there.
+pub(crate) fn difference(rows: &Rows, expected: &Rows) -> Option<String> {
+    let len = rows.len().max(expected.len());
+    let at = (0..len).find(|&at| rows.get(at) != expected.get(at))?;
+    Some(format!("row {at}: {:?}\nexpected: {:?}", rows.get(at), expected.get(at)))
+}
+
+/// Trades are numbered from 0 here.
+fn row_of(joined: Joined) -> Row {
+    let Joined { number, mut columns, waited, aside } = joined;
+    columns.push(Some(waited.to_string()));
+    Row { id: number - 1, aside, columns }
 }
 
 /// The messages of `steps`; `trades` counts on over all blocks.
@@ -234,9 +286,21 @@ pub(crate) struct Collect(pub(crate) Arc<Mutex<Rows>>);
 /// The rows of an enriched batch as text.
 pub(crate) fn rows_of(enriched: &Enriched) -> Rows {
     let ids = trade_ids(enriched.trades());
-    let columns = |row| enriched.columns.iter().map(|column| text(column, row)).collect();
-    let rows: Rows = enriched.rows().map(|row| (ids.value(row), columns(row))).collect();
-    assert_eq!(rows.len(), enriched.rows_kept);
+    let mut letters = enriched.dead_letters.iter().peekable();
+    let mut kept = enriched.rows().peekable();
+    let mut rows = Rows::new();
+    for row in 0..ids.len() {
+        let letter = letters.next_if(|letter| letter.row as usize == row);
+        if kept.next_if_eq(&row).is_some() == letter.is_some() {
+            assert!(letter.is_none(), "a row goes on or is put aside, not both");
+            continue;
+        }
+        assert!(letter.is_none_or(|letter| letter.number == ids.value(row) + 1), "{letter:?}");
+        let columns = enriched.columns.iter().map(|column| text(column, row)).collect();
+        rows.push(Row { id: ids.value(row), aside: letter.map(|letter| letter.table), columns });
+    }
+    assert_eq!(rows.iter().filter(|row| row.aside.is_none()).count(), enriched.rows_kept);
+    assert_eq!(letters.next(), None);
     rows
 }
 
