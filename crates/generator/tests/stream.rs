@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{UInt32Type, UInt64Type};
 use tradejoin_flow::{Source, TableSource};
 use tradejoin_generator::{GeneratedSource, GeneratorError, Keys, Mix, ReferenceRows, Stream, StreamConfig};
 use tradejoin_model::{Column, Message, Messages, OccSymbol, TextView};
@@ -121,25 +119,6 @@ fn the_stream_is_the_same_however_it_is_cut_and_whoever_makes_it() {
         let blocks: Vec<_> = pool.install(|| source.made().collect());
         assert_eq!(contents(&blocks), expected, "{threads} threads, one source");
     }
-}
-
-#[test]
-fn columns_are_the_messages() {
-    let stream = stream("article");
-    let block = stream.messages(1_000..1_200);
-    let trades: Vec<_> = (1_000..1_200)
-        .filter_map(|position| match stream.message(position) {
-            Message::Trade(trade) => Some(trade),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(block.trades.num_rows(), trades.len());
-    for (row, trade) in trades.iter().enumerate() {
-        assert_eq!(block.trades.column(0).as_primitive::<UInt64Type>().value(row), trade.trade_id);
-        assert_eq!(block.trades.column(2).as_primitive::<UInt32Type>().value(row), trade.instrument_id.0);
-        assert_eq!(block.keys[0].value(row), trade.instrument_id.0);
-    }
-    assert_eq!(block.keys.len(), 1, "no users, no users table");
 }
 
 #[test]
