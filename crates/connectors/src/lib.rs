@@ -80,6 +80,7 @@ mod select;
 
 mod columnar_encoder;
 mod frames;
+mod parquet_plan;
 mod parquet_writer;
 mod render;
 mod target;
