@@ -66,6 +66,9 @@ mod text_rows;
 
 mod arrow_blocks;
 mod arrow_keys;
+mod arrow_trades;
+mod parquet_columns;
+mod shared_file;
 
 mod column_builder;
 mod lane_builder;

@@ -169,7 +169,8 @@ impl TableReader {
                 })?;
             }
             Rows::Arrow { blocks, rows_read } => {
-                let Some(batch) = blocks.next()? else { return Ok(false) };
+                let Some(block) = blocks.next()? else { return Ok(false) };
+                let batch = block.decode()?;
                 adder.add_block(&batch, *rows_read)?;
                 *rows_read += batch.num_rows() as u64;
             }

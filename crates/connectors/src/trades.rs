@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, SchemaRef};
-use arrow_select::filter::{filter, filter_record_batch};
+use arrow_schema::SchemaRef;
 use tradejoin_flow::{Block, BoxError, Source};
-use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+use tradejoin_model::{Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlocks;
-use crate::arrow_keys;
+use crate::arrow_trades::{ArrowDecoder, ArrowRows};
 use crate::bad::Refusals;
 use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
-use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::text_rows::TextRows;
@@ -98,38 +95,32 @@ impl TradeReader {
     /// # Errors
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
-        let trades = match &mut self.kind {
-            Kind::Text(trades) => {
-                let Some(chunk) = trades.next(&mut self.left)? else { return Ok(None) };
-                return trades.decoder.decode(&chunk, self.refusals.of_next_block()).map(Some);
-            }
-            Kind::Arrow(trades) => trades,
-        };
-        let next = trades.next(&mut self.refusals, &mut self.left)?;
-        let rejected = self.refusals.take();
-        let (trades, keys) = match next {
-            Some(block) => block,
-            // The last records were all bad: they still have to be told.
-            None if rejected > 0 => trades.empty_block(),
-            None => return Ok(None),
-        };
-        let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
+        self.next_block()?.map(|decode| decode()).transpose()
+    }
+
+    /// What decodes the next trades.
+    fn next_block(&mut self) -> Result<Option<Decode>, ReadError> {
+        Ok(match &mut self.kind {
+            Kind::Text(trades) => trades.next(&mut self.left)?.map(|chunk| -> Decode {
+                let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
+                Box::new(move || decoder.decode(&chunk, refusals))
+            }),
+            Kind::Arrow(trades) => trades.next(&mut self.left)?.map(|rows| -> Decode {
+                let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
+                Box::new(move || decoder.decode(rows, refusals))
+            }),
+        })
     }
 }
+
+type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>;
 
 impl Source for TradeReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        let Kind::Text(trades) = &mut self.kind else {
-            return Ok(self.read()?.map(Block::from));
-        };
-        let Some(chunk) = trades.next(&mut self.left)? else { return Ok(None) };
-        let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
+        let block = self.next_block()?;
+        Ok(block.map(|decode| Block::Encoded(Box::new(move || Ok(decode()?)))))
     }
 }
-
-type Rows = (RecordBatch, Vec<UInt32Array>);
 
 struct TextTrades {
     chunks: Chunks,
@@ -148,77 +139,26 @@ impl TextTrades {
 
 struct ArrowTrades {
     blocks: ArrowBlocks,
-    keys: Vec<KeyColumn>,
+    decoder: Arc<ArrowDecoder>,
     rows_read: u64,
 }
 
 impl ArrowTrades {
     fn open(name: &Arc<str>, input: Input, key_columns: &[String]) -> Result<Self, OpenError> {
         let blocks = ArrowBlocks::open(input)?;
-        let fields = blocks.schema.fields();
-        let names = fields.iter().map(|field| field.name().clone()).collect();
-        let header = Header::new(name, names, TRADE_COLUMNS)?;
-        let keys = KeyColumn::find(name, &header, key_columns)?;
-        for key in &keys {
-            let field = &fields[key.column];
-            arrow_keys::check_key_type(name, field.name(), field.data_type())?;
-        }
-        Ok(Self { blocks, keys, rows_read: 0 })
+        let decoder = Arc::new(ArrowDecoder::new(name, &blocks.schema, key_columns)?);
+        Ok(Self { blocks, decoder, rows_read: 0 })
     }
 
-    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Rows>, ReadError> {
-        while *left > 0
-            && let Some(batch) = self.blocks.next()?
-        {
-            let rows = usize::try_from(*left).map_or(batch.num_rows(), |left| left.min(batch.num_rows()));
-            let batch = batch.slice(0, rows);
-            *left -= rows as u64;
-            let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
-            let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
-            let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-            let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
-            let good = self.refuse(flaws.into_iter().flatten().collect(), batch.num_rows(), refusals)?;
-            self.rows_read += batch.num_rows() as u64;
-            let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
-            let block = match good {
-                None => (batch, keys),
-                Some(good) => keep_good(&batch, &keys, &good).map_err(corrupt)?,
-            };
-            if block.0.num_rows() > 0 {
-                return Ok(Some(block));
-            }
-        }
-        Ok(None)
-    }
-
-    fn empty_block(&self) -> Rows {
-        let keys = self.keys.iter().map(|_| UInt32Array::from(Vec::<u32>::new()));
-        (RecordBatch::new_empty(Arc::clone(&self.blocks.schema)), keys.collect())
-    }
-
-    /// Refuses bad rows, each once. Tells which rows are good, if not all are.
-    fn refuse(
-        &self,
-        mut flaws: Vec<(usize, Flaw)>,
-        rows: usize,
-        refusals: &mut Refusals,
-    ) -> Result<Option<BooleanArray>, ReadError> {
-        if flaws.is_empty() {
+    fn next(&mut self, left: &mut u64) -> Result<Option<ArrowRows>, ReadError> {
+        if *left == 0 {
             return Ok(None);
         }
-        flaws.sort_by_key(|(row, _)| *row);
-        flaws.dedup_by_key(|(row, _)| *row);
-        let mut good = vec![true; rows];
-        for (row, flaw) in flaws {
-            good[row] = false;
-            refusals.refuse(Place::Row(self.rows_read + row as u64 + 1), flaw)?;
-        }
-        Ok(Some(good.into()))
+        let Some(block) = self.blocks.next()? else { return Ok(None) };
+        let len = usize::try_from(*left).map_or(block.rows, |left| left.min(block.rows));
+        let rows = ArrowRows { block, len, rows_before: self.rows_read };
+        *left -= len as u64;
+        self.rows_read += len as u64;
+        Ok(Some(rows))
     }
-}
-
-fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Rows, ArrowError> {
-    let trades = filter_record_batch(batch, good)?;
-    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
-    Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
 }

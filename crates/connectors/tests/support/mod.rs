@@ -3,7 +3,7 @@
 //! What is where: `bad_input` what refusals say and what skipping leaves;
 //! `formats` every format to every other; `fidelity` text that comes out as it
 //! went in; `tables` reference tables; `files` names and partial files;
-//! `streams` packed, broken and endless inputs; `messages` tagged streams.
+//! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs; `messages` tagged streams.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 

@@ -1,0 +1,89 @@
+//! Rows of typed columns as trades, on any thread.
+
+use std::sync::Arc;
+
+use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_schema::{ArrowError, Schema};
+use arrow_select::filter::{filter, filter_record_batch};
+use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+
+use crate::arrow_blocks::ArrowBlock;
+use crate::arrow_keys;
+use crate::bad::Refusals;
+use crate::error::{OpenError, ReadError};
+use crate::flaw::{Flaw, Place};
+use crate::header::Header;
+use crate::trade_layout::KeyColumn;
+
+/// The first rows of a block.
+pub(crate) struct ArrowRows {
+    pub(crate) block: ArrowBlock,
+    pub(crate) len: usize,
+    /// How many rows of the input stand before them.
+    pub(crate) rows_before: u64,
+}
+
+/// What it takes to make trades of rows.
+pub(crate) struct ArrowDecoder {
+    keys: Vec<KeyColumn>,
+}
+
+impl ArrowDecoder {
+    pub(crate) fn new(name: &Arc<str>, schema: &Schema, key_columns: &[String]) -> Result<Self, OpenError> {
+        let fields = schema.fields();
+        let names = fields.iter().map(|field| field.name().clone()).collect();
+        let header = Header::new(name, names, TRADE_COLUMNS)?;
+        let keys = KeyColumn::find(name, &header, key_columns)?;
+        for key in &keys {
+            let field = &fields[key.column];
+            arrow_keys::check_key_type(name, field.name(), field.data_type())?;
+        }
+        Ok(Self { keys })
+    }
+
+    /// The trades of some rows. What is bad is told to `refusals`, those of these
+    /// rows alone.
+    pub(crate) fn decode(&self, rows: ArrowRows, mut refusals: Refusals) -> Result<Messages, ReadError> {
+        let batch = rows.block.decode()?.slice(0, rows.len);
+        let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
+        let keyed = keyed.collect::<Result<Vec<_>, _>>();
+        let keyed = keyed.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+        let flaws = flaws.into_iter().flatten().collect();
+        let (trades, keys) = match refuse(flaws, rows.len, rows.rows_before, &mut refusals)? {
+            None => (batch, keys),
+            Some(good) => keep_good(&batch, &keys, &good)
+                .map_err(|error| ReadError::corrupt(&refusals.source_name, error))?,
+        };
+        let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
+        Ok(Messages { trades, keys, lanes, rejected: refusals.take(), loading: false })
+    }
+}
+
+/// Refuses bad rows, each once. Tells which rows are good, if not all are.
+fn refuse(
+    mut flaws: Vec<(usize, Flaw)>,
+    rows: usize,
+    rows_before: u64,
+    refusals: &mut Refusals,
+) -> Result<Option<BooleanArray>, ReadError> {
+    if flaws.is_empty() {
+        return Ok(None);
+    }
+    flaws.sort_by_key(|(row, _)| *row);
+    flaws.dedup_by_key(|(row, _)| *row);
+    let mut good = vec![true; rows];
+    for (row, flaw) in flaws {
+        good[row] = false;
+        refusals.refuse(Place::Row(rows_before + row as u64 + 1), flaw)?;
+    }
+    Ok(Some(good.into()))
+}
+
+type Keyed = (RecordBatch, Vec<UInt32Array>);
+
+fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Keyed, ArrowError> {
+    let trades = filter_record_batch(batch, good)?;
+    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
+    Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
+}
