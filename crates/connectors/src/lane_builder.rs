@@ -303,7 +303,7 @@ fn term<'a, 'n, T>(
 /// A value that a [`Column::Integers`] holds.
 fn integer(ty: ColumnType, text: &str) -> Result<i64, Reason> {
     match ty {
-        ColumnType::Integer | ColumnType::Text => parse::integer(text),
+        ColumnType::Integer | ColumnType::Text | ColumnType::Bytes => parse::integer(text),
         ColumnType::Strike => Ok(i64::from(text.parse::<Strike>()?.thousandths())),
         ColumnType::Date => parse::day(text),
         ColumnType::Timestamp => parse::timestamp(text),

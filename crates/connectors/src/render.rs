@@ -189,7 +189,7 @@ impl<'a> Cells<'a> {
             Values::Day(days) => push_day(out, i64::from(days.value(row))),
             Values::Time(ticks, unit) => push_time(out, ticks.value(row), *unit),
             Values::Integers(values, ty) => match (ty, values[row]) {
-                (ColumnType::Integer | ColumnType::Text, value) => push_i64(out, value),
+                (ColumnType::Integer | ColumnType::Text | ColumnType::Bytes, value) => push_i64(out, value),
                 (ColumnType::Strike, value) => push_decimal(out, i128::from(value), Strike::SCALE as i8),
                 (ColumnType::Date, value) => push_day(out, value),
                 (ColumnType::Timestamp, value) => push_time(out, value, TimeUnit::Nanosecond),

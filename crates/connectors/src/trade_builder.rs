@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::builder::UInt32Builder;
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::ArrowError;
+use tradejoin_model::Keys;
 
 use crate::column_builder::{ColumnBuilder, Value};
 use crate::flaw::Flaw;
@@ -122,7 +123,7 @@ impl<'l> TradeBuilder<'l> {
     }
 
     /// The rows, and their keys by table.
-    pub(crate) fn finish(self) -> Result<(RecordBatch, Vec<UInt32Array>), ArrowError> {
+    pub(crate) fn finish(self) -> Result<(RecordBatch, Vec<Keys>), ArrowError> {
         let columns = match self.body {
             Body::Columns { mut columns, .. } => columns.iter_mut().map(ColumnBuilder::finish).collect(),
             Body::Records(records) => vec![records.finish()],
@@ -130,7 +131,7 @@ impl<'l> TradeBuilder<'l> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = Arc::clone(&self.layout.block_schema);
         let trades = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        Ok((trades, self.keys.into_iter().map(|mut keys| keys.finish()).collect()))
+        Ok((trades, self.keys.into_iter().map(|mut keys| keys.finish().into()).collect()))
     }
 }
 

@@ -6,7 +6,7 @@ use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
 use tradejoin_flow::{Block, BoxError, Source};
-use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlocks;
 use crate::arrow_keys;
@@ -114,6 +114,7 @@ impl TradeReader {
             None => return Ok(None),
         };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
+        let keys = keys.into_iter().map(Keys::from).collect();
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
 }

@@ -98,7 +98,7 @@ fn bad_rows_of_typed_files_have_their_number() {
         let (options, bad) = skipping(&path);
         let messages = read_all(&mut open(options).expect("opens")).expect("skips");
         assert_eq!((keys(&messages), bad.count()), (vec![Some(1), Some(3), Some(4)], 1));
-        let second: Vec<_> = messages.iter().flat_map(|m| m.keys[1].iter()).collect();
+        let second: Vec<_> = messages.iter().flat_map(|m| m.keys[1].ids().iter()).collect();
         assert_eq!(second, [Some(1), None, Some(4)]);
     }
 }

@@ -27,7 +27,7 @@ fn symbols(reader: &mut TableReader) -> Vec<(u32, String, ChangeKind)> {
     let rows = lanes.iter().flat_map(|lane| match &lane.fields[0] {
         Column::Options(symbols) => {
             assert!(lane.at_rows.iter().all(|&row| row == 0));
-            let keys = lane.keys.iter().map(|key| key.0);
+            let keys = lane.keys.ids().iter().map(|key| key.0);
             keys.zip(symbols).zip(&lane.kinds).map(|((key, symbol), kind)| (key, symbol.to_string(), *kind))
         }
         other => panic!("not options: {other:?}"),

@@ -39,7 +39,9 @@ mod schema;
 mod table;
 
 mod batch;
+mod key_numbers;
 mod keyed;
+mod keys;
 mod ledger;
 mod message;
 mod routed;
@@ -50,6 +52,7 @@ pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
+pub use keys::{ChangeKeys, Keys};
 pub use ledger::{Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;

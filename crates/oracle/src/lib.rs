@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, INTEGER_NULL, Ledger, Messages, OccSymbol, OptionPart, OutputSource,
-    TableSpec,
+    ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Keys, Ledger, Messages, OccSymbol, OptionPart,
+    OutputSource, TableSpec,
 };
 
 /// A trade that goes on: its row among the trades of its block, and the text of
@@ -31,11 +31,17 @@ pub struct Joined {
     pub columns: Vec<Option<String>>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OracleKey {
+    Id(u32),
+    Text(Vec<u8>),
+}
+
 /// The reference join.
 #[derive(Debug)]
 pub struct Oracle {
     specs: Vec<TableSpec>,
-    tables: Vec<BTreeMap<u32, Vec<Option<String>>>>,
+    tables: Vec<BTreeMap<OracleKey, Vec<Option<String>>>>,
     keep_unmatched: bool,
     ledger: Ledger,
 }
@@ -78,7 +84,7 @@ impl Oracle {
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
             for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
-                let key = lane.keys[change].0;
+                let key = change_key(lane, change);
                 let old = match lane.kinds[change] {
                     ChangeKind::Upsert => {
                         let values = values(&self.specs[table], lane, change);
@@ -104,8 +110,8 @@ impl Oracle {
         let mut columns = Vec::new();
         let mut missed = false;
         for (table, spec) in self.specs.iter().enumerate() {
-            let keys = &messages.keys[table];
-            let found = if keys.is_null(row) { None } else { self.tables[table].get(&keys.value(row)) };
+            let key = trade_key(&messages.keys[table], row);
+            let found = key.and_then(|key| self.tables[table].get(&key));
             match found {
                 Some(values) => {
                     self.ledger.tables[table].matched += 1;
@@ -128,6 +134,20 @@ impl Oracle {
             }
         }
         Some(Joined { row, columns })
+    }
+}
+
+fn trade_key(keys: &Keys, row: usize) -> Option<OracleKey> {
+    match keys {
+        Keys::Ids(ids) => ids.is_valid(row).then(|| OracleKey::Id(ids.value(row))),
+        Keys::Texts(texts) => Some(OracleKey::Text(texts.get(row)?.to_vec())),
+    }
+}
+
+fn change_key(lane: &ChangeLane, change: usize) -> OracleKey {
+    match &lane.keys {
+        ChangeKeys::Ids(ids) => OracleKey::Id(ids[change].0),
+        ChangeKeys::Texts(texts) => OracleKey::Text(texts.get(change).unwrap_or_default().to_vec()),
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn rows_of(reader: &mut TableReader) -> Result<Vec<ChangeLane>, ReadE
 }
 
 pub(crate) fn keys(messages: &[Messages]) -> Vec<Option<u32>> {
-    messages.iter().flat_map(|m| m.keys[0].iter()).collect()
+    messages.iter().flat_map(|m| m.keys[0].ids().iter()).collect()
 }
 
 pub(crate) fn text(column: &Column, row: usize) -> Option<String> {
