@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "the command prints")]
 
 mod args;
+mod table_arg;
 
 mod failure;
 mod memory;

@@ -59,10 +59,14 @@ pub(crate) fn distribute(tables: &mut [TableSpec], asked: &[(String, Distributio
         if asked[..index].iter().any(|(other, _)| other == name) {
             return Err(UsageError(format!("--distribution names {name} twice")).into());
         }
-        let table = tables.iter_mut().find(|table| table.name == *name);
-        let table = table.ok_or_else(|| {
-            UsageError(format!("--distribution names {name}, a table that the run has not"))
-        })?;
+        let Some(table) = tables.iter_mut().find(|table| table.name == *name) else {
+            let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+            let text = format!(
+                "--distribution names {name}, a table that the run has not; it has {}",
+                names.join(", ")
+            );
+            return Err(UsageError(text).into());
+        };
         table.distribution = *distribution;
     }
     Ok(())

@@ -6,7 +6,7 @@ use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
 use tradejoin_flow::{Block, BoxError, Source};
-use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS};
+use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS, TextColumn};
 
 use crate::arrow_blocks::ArrowBlocks;
 use crate::arrow_keys;
@@ -16,9 +16,11 @@ use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
+use crate::key_text;
+use crate::table_def::TradeKey;
 use crate::text_rows::TextRows;
 use crate::trade_decoder::TradeDecoder;
-use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
+use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
 
 /// Which trades to read, and how.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct TradesOptions {
     pub limit: Option<u64>,
     /// The key column of each table, in the order of the tables. All of them
     /// must be there.
-    pub key_columns: Vec<String>,
+    pub key_columns: Vec<TradeKey>,
     /// What to make of fields that come as text.
     pub fields: Fields,
 }
@@ -57,9 +59,9 @@ pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
     // No header, no object: the output has the columns that trades have.
     let names = if rows.columns.is_empty() { known_columns() } else { rows.columns };
     let header = Header::new(&name, names, TRADE_COLUMNS)?;
-    let keys = KeyColumn::find(&name, &header, &key_columns)?;
+    let keys = KeyColumns::find(&name, &header, &key_columns)?;
     let layout = TradeLayout::new(header, dialect, fields, keys);
-    let decoder = Arc::new(TradeDecoder { format, layout });
+    let decoder = Arc::new(TradeDecoder::new(format, layout));
     let kind = Kind::Text(TextTrades { chunks: rows.chunks, decoder, batch_len });
     Ok(TradeReader { refusals, left: limit.unwrap_or(u64::MAX), kind })
 }
@@ -114,7 +116,6 @@ impl TradeReader {
             None => return Ok(None),
         };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        let keys = keys.into_iter().map(Keys::from).collect();
         Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
     }
 }
@@ -130,7 +131,7 @@ impl Source for TradeReader {
     }
 }
 
-type Rows = (RecordBatch, Vec<UInt32Array>);
+type Rows = (RecordBatch, Vec<Keys>);
 
 struct TextTrades {
     chunks: Chunks,
@@ -149,20 +150,24 @@ impl TextTrades {
 
 struct ArrowTrades {
     blocks: ArrowBlocks,
-    keys: Vec<KeyColumn>,
+    keys: KeyColumns,
     rows_read: u64,
 }
 
 impl ArrowTrades {
-    fn open(name: &Arc<str>, input: Input, key_columns: &[String]) -> Result<Self, OpenError> {
+    fn open(name: &Arc<str>, input: Input, key_columns: &[TradeKey]) -> Result<Self, OpenError> {
         let blocks = ArrowBlocks::open(input)?;
         let fields = blocks.schema.fields();
         let names = fields.iter().map(|field| field.name().clone()).collect();
         let header = Header::new(name, names, TRADE_COLUMNS)?;
-        let keys = KeyColumn::find(name, &header, key_columns)?;
-        for key in &keys {
+        let keys = KeyColumns::find(name, &header, key_columns)?;
+        for key in &keys.ids {
             let field = &fields[key.column];
             arrow_keys::check_key_type(name, field.name(), field.data_type())?;
+        }
+        for &column in keys.texts.iter().flatten() {
+            let field = &fields[column];
+            arrow_keys::check_key_part_type(name, field.name(), field.data_type())?;
         }
         Ok(Self { blocks, keys, rows_read: 0 })
     }
@@ -175,9 +180,12 @@ impl ArrowTrades {
             let batch = batch.slice(0, rows);
             *left -= rows as u64;
             let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
-            let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
+            let keyed = self.keys.ids.iter().map(|&key| arrow_keys::keys(&batch, key));
             let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-            let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+            let (ids, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+            let texts = self.keys.texts.iter().map(|columns| key_text::keys(&batch, columns));
+            let texts = texts.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+            let keys = self.keys.by_table(ids, texts);
             let good = self.refuse(flaws.into_iter().flatten().collect(), batch.num_rows(), refusals)?;
             self.rows_read += batch.num_rows() as u64;
             let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
@@ -193,8 +201,8 @@ impl ArrowTrades {
     }
 
     fn empty_block(&self) -> Rows {
-        let keys = self.keys.iter().map(|_| UInt32Array::from(Vec::<u32>::new()));
-        (RecordBatch::new_empty(Arc::clone(&self.blocks.schema)), keys.collect())
+        let keys = vec![Keys::none(); self.keys.are_texts.len()];
+        (RecordBatch::new_empty(Arc::clone(&self.blocks.schema)), keys)
     }
 
     /// Refuses bad rows, each once. Tells which rows are good, if not all are.
@@ -218,8 +226,16 @@ impl ArrowTrades {
     }
 }
 
-fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Rows, ArrowError> {
+fn keep_good(batch: &RecordBatch, keys: &[Keys], good: &BooleanArray) -> Result<Rows, ArrowError> {
     let trades = filter_record_batch(batch, good)?;
-    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
+    let keys = keys.iter().map(|keys| match keys {
+        Keys::Ids(ids) => Ok(UInt32Array::from(filter(ids, good)?.to_data()).into()),
+        Keys::Texts(texts) => {
+            let mut kept = TextColumn::default();
+            let rows = (0..texts.len()).filter(|&row| good.value(row));
+            rows.for_each(|row| kept.push_bytes(texts.get(row)));
+            Ok(kept.into())
+        }
+    });
     Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
 }

@@ -3,6 +3,7 @@
 //! - `support`: a folder with files of a test, and the command in it
 //! - `run`: what comes out, for any number of workers and every format
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `tables`: tables of any kind, by keys of any kind
 //! - `signals`: Ctrl-C and readers that go away
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
@@ -10,4 +11,5 @@ mod refusals;
 mod run;
 mod signals;
 mod support;
+mod tables;
 mod tools;
