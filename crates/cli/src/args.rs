@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
+    /// Print the JSON schema of the file of `run --config`
+    ConfigSchema,
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin"
@@ -77,9 +79,15 @@ pub(crate) enum Command {
   tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
       --table desks=d.parquet,key=book+region
       any number of tables, each by its own key, in one pass
+  tradejoin run --config tradejoin.toml --workers 4
+      what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing")]
 pub(crate) struct RunArgs {
+    /// A file that says what these flags say, in TOML; flags that are given go before it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) input: InputArgs,
 

@@ -3,10 +3,12 @@
 //! - `support`: a folder with files of a test, and the command in it
 //! - `run`: what comes out, for any number of workers and every format
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `config`: the configuration file
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `signals`: Ctrl-C and readers that go away
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod config;
 mod refusals;
 mod run;
 mod signals;
