@@ -120,8 +120,7 @@ impl<'l> TradeBuilder<'l> {
         }
     }
 
-    #[inline]
-    fn append_keys<'a>(&mut self, cell: &impl Fn(usize) -> &'a str) {
+    fn append_keys<'a>(&mut self, cell: &dyn Fn(usize) -> &'a str) {
         for (builder, &key) in self.ids.iter_mut().zip(&self.row_keys) {
             builder.append_option(key);
         }
@@ -131,7 +130,9 @@ impl<'l> TradeBuilder<'l> {
         self.rows += 1;
     }
 
-    fn append_texts<'a>(&mut self, cell: &impl Fn(usize) -> &'a str) {
+    /// Apart, so that rows without such keys do not pay for its size.
+    #[inline(never)]
+    fn append_texts<'a>(&mut self, cell: &dyn Fn(usize) -> &'a str) {
         let Self { layout, texts, key_text, .. } = self;
         for (texts, columns) in texts.iter_mut().zip(&layout.keys.texts) {
             let part = |place: usize| layout.dialect.text(cell(columns[place]));
