@@ -14,6 +14,8 @@ use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
 use crate::policy;
 
+use crate::table_arg::TableArg as JoinedTable;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
+    /// Print the JSON schema of the file of `run --config`
+    ConfigSchema,
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin"
@@ -74,12 +78,21 @@ pub(crate) enum Command {
       formats may differ; the ending of a name decides
   tradejoin run --trades t.csv --instruments i.csv --columns 'instrument,strike,expiry as matures'
       choose what the tables add
+  tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
+      --table desks=d.parquet,key=book+region
+      any number of tables, each by its own key, in one pass
+  tradejoin run --config tradejoin.toml --workers 4
+      what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
       let a trade wait for its instrument, and put aside what never finds one")]
 pub(crate) struct RunArgs {
+    /// A file that says what these flags say, in TOML; flags that are given go before it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) input: InputArgs,
 
@@ -99,7 +112,7 @@ pub(crate) struct RunArgs {
     pub(crate) output_format: Option<String>,
 
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
-    /// [default: instrument, and user with a users table]
+    /// [default: instrument, user with a users table, and what each --table adds]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
     pub(crate) columns: Vec<String>,
 
@@ -129,6 +142,12 @@ pub(crate) struct InputArgs {
     /// The users table
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "messages")]
     pub(crate) users: Option<PathBuf>,
+
+    /// Another table, by any key of integers or texts; may be given for each.
+    /// KEY is a column, TRADES_COLUMN@TABLE_COLUMN where the names differ, or several with + between;
+    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key]
+    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,distribution=HOW]", value_hint = ValueHint::Other, conflicts_with = "messages")]
+    pub(crate) table: Vec<JoinedTable>,
 
     /// Trades and table changes in one stream of JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -453,9 +472,6 @@ impl BenchArgs {
 fn distribution(text: &str) -> Result<(String, Distribution), String> {
     let (table, how) =
         text.split_once('=').ok_or("write TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
-    if !["instruments", "users"].contains(&table) {
-        return Err(format!("no table is called {table:?}; there are instruments and users"));
-    }
     let how = match how {
         "auto" => Distribution::Auto,
         "partitioned" => Distribution::Partitioned,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, CreateError, Encoding, Format, InputOptions, Location, check_readable,
+    AddedColumn, CreateError, Encoding, Format, InputOptions, Location, ValueEncoding, check_readable,
 };
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
@@ -71,8 +71,9 @@ pub(crate) fn add_wait_column(
         return Err(UsageError(format!("--wait-column {name}: {what}")));
     }
     config.wait_column = true;
+    let encoding = ValueEncoding::default();
     let index = config.tables.iter().map(|table| table.outputs.len()).sum();
-    added.push(AddedColumn { name: name.to_owned(), column_type: ColumnType::Integer, index });
+    added.push(AddedColumn { name: name.to_owned(), column_type: ColumnType::Integer, encoding, index });
     Ok(())
 }
 
@@ -82,10 +83,14 @@ pub(crate) fn distribute(tables: &mut [TableSpec], asked: &[(String, Distributio
         if asked[..index].iter().any(|(other, _)| other == name) {
             return Err(UsageError(format!("--distribution names {name} twice")).into());
         }
-        let table = tables.iter_mut().find(|table| table.name == *name);
-        let table = table.ok_or_else(|| {
-            UsageError(format!("--distribution names {name}, a table that the run has not"))
-        })?;
+        let Some(table) = tables.iter_mut().find(|table| table.name == *name) else {
+            let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+            let text = format!(
+                "--distribution names {name}, a table that the run has not; it has {}",
+                names.join(", ")
+            );
+            return Err(UsageError(text).into());
+        };
         table.distribution = *distribution;
     }
     Ok(())

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{ArrowError, Schema};
-use arrow_select::filter::{filter, filter_record_batch};
-use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+use arrow_select::filter::filter_record_batch;
+use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlock;
 use crate::arrow_keys;
@@ -13,7 +13,9 @@ use crate::bad::Refusals;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place};
 use crate::header::Header;
-use crate::trade_layout::KeyColumn;
+use crate::key_text;
+use crate::table_def::TradeKey;
+use crate::trade_layout::KeyColumns;
 
 /// The first rows of a block.
 pub(crate) struct ArrowRows {
@@ -25,18 +27,22 @@ pub(crate) struct ArrowRows {
 
 /// What it takes to make trades of rows.
 pub(crate) struct ArrowDecoder {
-    keys: Vec<KeyColumn>,
+    keys: KeyColumns,
 }
 
 impl ArrowDecoder {
-    pub(crate) fn new(name: &Arc<str>, schema: &Schema, key_columns: &[String]) -> Result<Self, OpenError> {
+    pub(crate) fn new(name: &Arc<str>, schema: &Schema, key_columns: &[TradeKey]) -> Result<Self, OpenError> {
         let fields = schema.fields();
         let names = fields.iter().map(|field| field.name().clone()).collect();
         let header = Header::new(name, names, TRADE_COLUMNS)?;
-        let keys = KeyColumn::find(name, &header, key_columns)?;
-        for key in &keys {
+        let keys = KeyColumns::find(name, &header, key_columns)?;
+        for key in &keys.ids {
             let field = &fields[key.column];
             arrow_keys::check_key_type(name, field.name(), field.data_type())?;
+        }
+        for &column in keys.texts.iter().flatten() {
+            let field = &fields[column];
+            arrow_keys::check_key_part_type(name, field.name(), field.data_type())?;
         }
         Ok(Self { keys })
     }
@@ -45,10 +51,13 @@ impl ArrowDecoder {
     /// rows alone.
     pub(crate) fn decode(&self, rows: ArrowRows, mut refusals: Refusals) -> Result<Messages, ReadError> {
         let batch = rows.block.decode()?.slice(0, rows.len);
-        let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
-        let keyed = keyed.collect::<Result<Vec<_>, _>>();
-        let keyed = keyed.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
-        let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+        let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
+        let keyed = self.keys.ids.iter().map(|&key| arrow_keys::keys(&batch, key));
+        let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let (ids, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+        let texts = self.keys.texts.iter().map(|columns| key_text::keys(&batch, columns));
+        let texts = texts.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        let keys = self.keys.by_table(ids, texts);
         let flaws = flaws.into_iter().flatten().collect();
         let (trades, keys) = match refuse(flaws, rows.len, rows.rows_before, &mut refusals)? {
             None => (batch, keys),
@@ -80,10 +89,10 @@ fn refuse(
     Ok(Some(good.into()))
 }
 
-type Keyed = (RecordBatch, Vec<UInt32Array>);
+type Keyed = (RecordBatch, Vec<Keys>);
 
-fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Keyed, ArrowError> {
+fn keep_good(batch: &RecordBatch, keys: &[Keys], good: &BooleanArray) -> Result<Keyed, ArrowError> {
     let trades = filter_record_batch(batch, good)?;
-    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
-    Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
+    let rows: Vec<_> = (0..batch.num_rows()).filter(|&row| good.value(row)).map(|row| (0, row)).collect();
+    Ok((trades, keys.iter().map(|keys| Keys::gather(&[keys], &rows)).collect()))
 }

@@ -4,14 +4,15 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
-use tradejoin_model::{DeadLetter, Enriched, TableSpec};
+use tradejoin_model::{DeadLetter, Enriched, OwnedKey, TableSpec};
 
 use crate::csv_rows;
 use crate::encoding::{Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
+use crate::key_text;
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
@@ -120,16 +121,16 @@ impl DeadLetterEncoder {
         let fields = self.fields(enriched).map_err(failed)?;
         let mut fields = fields.split(|&byte| byte == b'\n');
         for &DeadLetter { row, table, number } in &enriched.dead_letters {
-            let keys = &enriched.messages.keys[table];
             text.extend_from_slice(b"{\"reason\":\"no-match\",\"table\":");
             push_json_text(self.tables[table].name.as_bytes(), text);
             text.extend_from_slice(b",\"key\":");
-            let key = keys.is_valid(row as usize).then(|| keys.value(row as usize));
+            let parts = self.tables[table].key_column.split('+').count();
+            match enriched.messages.keys[table].get(row as usize) {
+                Some(OwnedKey::Id(id)) => push_json_text(id.to_string().as_bytes(), text),
+                Some(OwnedKey::Text(key)) => push_json_text(key_text::shown(&key, parts).as_bytes(), text),
+                None => text.extend_from_slice(b"null"),
+            }
             // Writing to memory does not fail.
-            let _ = match key {
-                Some(key) => write!(text, "\"{key}\""),
-                None => write!(text, "null"),
-            };
             let _ = write!(text, ",\"trade\":{number},\"fields\":");
             text.extend_from_slice(fields.next().unwrap_or(b"{}"));
             text.extend_from_slice(b"}\n");

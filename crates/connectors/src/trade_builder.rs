@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::builder::UInt32Builder;
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::ArrowError;
+use tradejoin_model::{Keys, TextColumn};
 
 use crate::column_builder::{ColumnBuilder, Value};
 use crate::flaw::Flaw;
+use crate::key_text::KeyText;
 use crate::parse::Dialect;
 use crate::text_encoder::{push_csv_text, push_json_members};
 use crate::trade_layout::{Fields, TradeLayout};
@@ -16,7 +18,10 @@ use crate::trade_layout::{Fields, TradeLayout};
 /// Collects the trades of a block, row by row.
 pub(crate) struct TradeBuilder<'l> {
     layout: &'l TradeLayout,
-    keys: Vec<UInt32Builder>,
+    ids: Vec<UInt32Builder>,
+    /// Keys that are texts.
+    texts: Vec<TextColumn>,
+    key_text: KeyText,
     body: Body,
     /// Of the row that is being checked: nothing is appended before all of it is
     /// good.
@@ -51,8 +56,9 @@ impl<'l> TradeBuilder<'l> {
             let columns = (0..layout.columns().len()).map(column).collect();
             Body::Columns { columns, row: Vec::new() }
         };
-        let keys = layout.keys.iter().map(|_| UInt32Builder::with_capacity(rows)).collect();
-        Self { layout, keys, body, row_keys: Vec::new(), rows: 0 }
+        let ids = layout.keys.ids.iter().map(|_| UInt32Builder::with_capacity(rows)).collect();
+        let texts = vec![TextColumn::default(); layout.keys.texts.len()];
+        Self { layout, ids, texts, key_text: KeyText::default(), body, row_keys: Vec::new(), rows: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,9 +87,9 @@ impl<'l> TradeBuilder<'l> {
                     column.append(layout.dialect, cell(i), value);
                 }
             }
-            Body::Records(records) => records.push(layout.dialect, cell),
+            Body::Records(records) => records.push(layout.dialect, &cell),
         }
-        self.append_keys();
+        self.append_keys(&cell);
         Ok(())
     }
 
@@ -96,10 +102,10 @@ impl<'l> TradeBuilder<'l> {
     ) -> Result<(), Flaw> {
         match &mut self.body {
             Body::Records(records) => {
-                self.layout.parse_keys(cell, &mut self.row_keys)?;
+                self.layout.parse_keys(&cell, &mut self.row_keys)?;
                 records.bytes.extend_from_slice(record.as_bytes());
                 records.end();
-                self.append_keys();
+                self.append_keys(&cell);
                 Ok(())
             }
             Body::Columns { .. } => self.push(cell),
@@ -114,15 +120,29 @@ impl<'l> TradeBuilder<'l> {
         }
     }
 
-    fn append_keys(&mut self) {
-        for (builder, &key) in self.keys.iter_mut().zip(&self.row_keys) {
+    fn append_keys<'a>(&mut self, cell: &dyn Fn(usize) -> &'a str) {
+        for (builder, &key) in self.ids.iter_mut().zip(&self.row_keys) {
             builder.append_option(key);
+        }
+        if !self.texts.is_empty() {
+            self.append_texts(cell);
         }
         self.rows += 1;
     }
 
+    /// Apart, so that rows without such keys do not pay for its size.
+    #[inline(never)]
+    fn append_texts<'a>(&mut self, cell: &dyn Fn(usize) -> &'a str) {
+        let Self { layout, texts, key_text, .. } = self;
+        for (texts, columns) in texts.iter_mut().zip(&layout.keys.texts) {
+            let part = |place: usize| layout.dialect.text(cell(columns[place]));
+            // A part without a value: such a trade finds nothing.
+            texts.push_bytes(key_text.of(columns.len(), part).ok());
+        }
+    }
+
     /// The rows, and their keys by table.
-    pub(crate) fn finish(self) -> Result<(RecordBatch, Vec<UInt32Array>), ArrowError> {
+    pub(crate) fn finish(self) -> Result<(RecordBatch, Vec<Keys>), ArrowError> {
         let columns = match self.body {
             Body::Columns { mut columns, .. } => columns.iter_mut().map(ColumnBuilder::finish).collect(),
             Body::Records(records) => vec![records.finish()],
@@ -130,7 +150,8 @@ impl<'l> TradeBuilder<'l> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = Arc::clone(&self.layout.block_schema);
         let trades = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        Ok((trades, self.keys.into_iter().map(|mut keys| keys.finish()).collect()))
+        let ids = self.ids.into_iter().map(|mut ids| ids.finish());
+        Ok((trades, self.layout.keys.by_table(ids, self.texts)))
     }
 }
 

@@ -20,9 +20,16 @@ use crate::trade_layout::{Fields, TradeLayout};
 pub(crate) struct TradeDecoder {
     pub(crate) format: Format,
     pub(crate) layout: TradeLayout,
+    /// The columns that any key is in.
+    key_columns: Vec<usize>,
 }
 
 impl TradeDecoder {
+    pub(crate) fn new(format: Format, layout: TradeLayout) -> Self {
+        let key_columns = layout.keys.columns().collect();
+        Self { format, layout, key_columns }
+    }
+
     /// The trades of a chunk. What is bad is told to `refusals`, those of this
     /// chunk alone.
     pub(crate) fn decode(&self, chunk: &Chunk, mut refusals: Refusals) -> Result<Messages, ReadError> {
@@ -47,7 +54,7 @@ impl TradeDecoder {
         let text = CsvText::new(&chunk.bytes);
         let has_quotes = memchr(b'"', &chunk.bytes).is_some();
         let mut cells = CsvCells::with_capacity(self.layout.columns().len());
-        let mut key_cells = Vec::with_capacity(self.layout.keys.len());
+        let mut key_cells = Vec::with_capacity(self.key_columns.len());
         while let Some(range) = records.next() {
             let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
@@ -67,14 +74,14 @@ impl TradeDecoder {
         Ok(())
     }
 
-    /// Finds the cells of the keys, in the order of the tables, in a record
+    /// Finds the cells of the keys, in the order of their columns, in a record
     /// without quotes.
     fn find_keys(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
         let bytes = record.as_bytes();
         cells.clear();
-        for key in &self.layout.keys {
+        for &column in &self.key_columns {
             // A second key mostly stands behind the first, but need not.
-            let start = match key.column {
+            let start = match column {
                 0 => 0,
                 column => memchr_iter(b',', bytes).nth(column - 1).map_or(bytes.len(), |comma| comma + 1),
             };
@@ -85,7 +92,7 @@ impl TradeDecoder {
     }
 
     fn key_cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
-        let key = self.layout.keys.iter().position(|key| key.column == column);
+        let key = self.key_columns.iter().position(|&key| key == column);
         key.map(|key| cells[key].clone()).unwrap_or_default()
     }
 

@@ -13,9 +13,10 @@ use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
+use crate::table_def::TradeKey;
 use crate::text_rows::TextRows;
 use crate::trade_decoder::TradeDecoder;
-use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
+use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
 
 /// Which trades to read, and how.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct TradesOptions {
     pub limit: Option<u64>,
     /// The key column of each table, in the order of the tables. All of them
     /// must be there.
-    pub key_columns: Vec<String>,
+    pub key_columns: Vec<TradeKey>,
     /// What to make of fields that come as text.
     pub fields: Fields,
 }
@@ -54,9 +55,9 @@ pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
     // No header, no object: the output has the columns that trades have.
     let names = if rows.columns.is_empty() { known_columns() } else { rows.columns };
     let header = Header::new(&name, names, TRADE_COLUMNS)?;
-    let keys = KeyColumn::find(&name, &header, &key_columns)?;
+    let keys = KeyColumns::find(&name, &header, &key_columns)?;
     let layout = TradeLayout::new(header, dialect, fields, keys);
-    let decoder = Arc::new(TradeDecoder { format, layout });
+    let decoder = Arc::new(TradeDecoder::new(format, layout));
     let kind = Kind::Text(TextTrades { chunks: rows.chunks, decoder, batch_len });
     Ok(TradeReader { refusals, left: limit.unwrap_or(u64::MAX), kind })
 }
@@ -144,7 +145,7 @@ struct ArrowTrades {
 }
 
 impl ArrowTrades {
-    fn open(name: &Arc<str>, input: Input, key_columns: &[String]) -> Result<Self, OpenError> {
+    fn open(name: &Arc<str>, input: Input, key_columns: &[TradeKey]) -> Result<Self, OpenError> {
         let blocks = ArrowBlocks::open(input)?;
         let decoder = Arc::new(ArrowDecoder::new(name, &blocks.schema, key_columns)?);
         Ok(Self { blocks, decoder, rows_read: 0 })

@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use support::{Files, input, keys, read_all, skipping, trades};
-use tradejoin_connectors::{Category, Fields, InputOptions, ReadError, TradesOptions, open_trades};
+use tradejoin_connectors::{Category, Fields, InputOptions, ReadError, TradeKey, TradesOptions, open_trades};
 use tradejoin_flow::{Block, BoxError, Source as _};
 use tradejoin_model::Messages;
 
@@ -171,7 +171,7 @@ fn a_limit_ends_within_a_block_and_what_is_behind_it_is_not_looked_at() {
         let options = TradesOptions {
             input: InputOptions { batch_len, ..input(&path) },
             limit: Some(limit),
-            key_columns: vec!["instrument_id".to_owned()],
+            key_columns: vec![TradeKey::Id("instrument_id".to_owned())],
             fields: Fields::Typed,
         };
         let messages = read_all(&mut open_trades(options).expect("opens")).expect("good rows");

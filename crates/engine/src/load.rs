@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, Source, TableSource};
-use tradejoin_model::{ChangeLane, Distribution, KeyedTable, Messages, OutputColumn, TableSpec};
+use tradejoin_model::{ChangeLane, Distribution, KeyedTable, Keys, Messages, OutputColumn, TableSpec};
 
 use crate::config::Stop;
 use crate::error::EngineError;
@@ -114,7 +114,7 @@ fn rows_alone(tables: usize, table: usize, lane: ChangeLane) -> Messages {
     lanes[table] = lane;
     Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
-        keys: vec![UInt32Array::from(Vec::<u32>::new()); tables],
+        keys: vec![Keys::none(); tables],
         lanes: lanes.into(),
         rejected: 0,
         loading: true,

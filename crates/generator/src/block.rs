@@ -10,7 +10,7 @@ use arrow_array::{
 };
 use rayon::prelude::*;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, Instrument, Key, Message, Messages, OccSymbol, PRICE_PRECISION,
+    ChangeKind, ChangeLane, Column, Instrument, Key, Keys, Message, Messages, OccSymbol, PRICE_PRECISION,
     PRICE_SCALE, Side, TextColumn, TextView, UTC, User, trade_schema,
 };
 
@@ -99,7 +99,7 @@ impl<T> Lane<T> {
         let kinds = vec![ChangeKind::Upsert; self.keys.len()];
         ChangeLane {
             at_rows: self.at_rows,
-            keys: self.keys,
+            keys: self.keys.into(),
             kinds,
             fields: vec![column(self.values)],
             rejected: 0,
@@ -155,7 +155,7 @@ impl Trades {
     }
 
     /// The columns, and those that are keys.
-    fn finish(self) -> (RecordBatch, UInt32Array, UInt32Array) {
+    fn finish(self) -> (RecordBatch, Keys, Keys) {
         let prices = Decimal128Array::from(self.prices)
             .with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8)
             .expect("the type of a price");
@@ -173,6 +173,6 @@ impl Trades {
             Arc::new(sides),
         ];
         let trades = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");
-        (trades, instrument_ids, user_ids)
+        (trades, instrument_ids.into(), user_ids.into())
     }
 }

@@ -34,11 +34,11 @@ fn changes(block: &Messages, table: usize) -> Vec<(u32, Message)> {
     assert!(lane.kinds.iter().all(|kind| *kind == ChangeKind::Upsert));
     let message = |index: usize| match &lane.fields[0] {
         Column::Options(terms) => Message::Instrument(Instrument {
-            instrument_id: InstrumentId(lane.keys[index].0),
+            instrument_id: InstrumentId(lane.keys.ids()[index].0),
             terms: terms[index],
         }),
         Column::Text(names) => {
-            Message::User(User { user_id: UserId(lane.keys[index].0), username: names.views()[index] })
+            Message::User(User { user_id: UserId(lane.keys.ids()[index].0), username: names.views()[index] })
         }
         Column::Integers(_) => unreachable!("no table has numbers"),
     };
@@ -58,7 +58,7 @@ fn check(stream: &Stream, first: u64, block: &Messages) {
     }
     assert_eq!(trades(block), expected_trades);
     for (key, column) in block.keys.iter().zip([2, 3]) {
-        assert_eq!(key, block.trades.column(column).as_primitive::<UInt32Type>());
+        assert_eq!(key.ids(), block.trades.column(column).as_primitive::<UInt32Type>());
     }
     let tables = if stream.config().mix.has_users() { 2 } else { 1 };
     assert_eq!((block.lanes.len(), block.keys.len()), (tables, tables));

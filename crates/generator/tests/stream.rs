@@ -81,7 +81,11 @@ fn contents(blocks: &[Messages]) -> (Vec<String>, Vec<String>) {
                     Column::Text(names) => format!("{:?}", names.views()[change]),
                     Column::Integers(_) => unreachable!("no table has numbers"),
                 };
-                changes.push(format!("{table} {} {} {value}", row + lane.at_rows[change], lane.keys[change]));
+                changes.push(format!(
+                    "{table} {} {} {value}",
+                    row + lane.at_rows[change],
+                    lane.keys.ids()[change]
+                ));
             }
         }
         row += block.trades.num_rows() as u32;
@@ -173,7 +177,7 @@ fn names_are_inline_and_tables_have_every_row_once() {
     while let Some(lane) = rows.next().expect("a source without faults") {
         let Column::Text(names) = &lane.fields[0] else { panic!("names are text") };
         assert!(names.views().iter().all(|name| !name.as_bytes().is_empty() && *name != TextView::NULL));
-        ids.extend(lane.keys.iter().map(|key| key.0));
+        ids.extend(lane.keys.ids().iter().map(|key| key.0));
     }
     assert!(ids.into_iter().eq(0..10_000));
     let mut rows = ReferenceRows::instruments(stream);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ahash::AHashMap;
 use arrow_schema::ArrowError;
-use tradejoin_model::{ColumnType, Enriched, HoldLimit, Ledger, Messages, TableSpec, Verdict};
+use tradejoin_model::{ColumnType, Enriched, HoldLimit, Ledger, Messages, OwnedKey, TableSpec, Verdict};
 
 use crate::merger::Merged;
 use crate::passed::{Leaving, Passed};
@@ -50,7 +50,7 @@ pub struct Holds {
     config: HoldConfig,
     waiting: Waiting,
     /// By table and key, in the order in which they came; some may have left.
-    by_key: Vec<AHashMap<u32, VecDeque<Ticket>>>,
+    by_key: Vec<AHashMap<OwnedKey, VecDeque<Ticket>>>,
     /// By the trade that is the limit.
     by_number: BTreeSet<(u64, Ticket, usize)>,
     by_clock: BTreeSet<(Instant, Ticket, usize)>,
@@ -243,7 +243,7 @@ impl Holds {
     ) {
         let lane = &messages.lanes[table];
         let first_column = self.tables[..table].iter().map(|table| table.outputs.len()).sum();
-        for ticket in self.by_key[table].remove(&lane.keys[change as usize].0).unwrap_or_default() {
+        for ticket in self.by_key[table].remove(&lane.keys.get(change as usize)).unwrap_or_default() {
             let Some(&trade) = self.waiting.get(ticket) else { continue };
             if trade.waits_for & 1 << table == 0 {
                 continue;

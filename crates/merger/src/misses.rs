@@ -1,6 +1,5 @@
 //! What the misses of a batch come to, trade by trade.
 
-use arrow_array::Array as _;
 use thiserror::Error;
 use tradejoin_model::{Answer, DeadLetter, Ledger, MissPolicy, Routed, TableRoute, TableSpec, Verdict};
 
@@ -103,10 +102,9 @@ fn missed_rows<'a>(
 fn miss(spec: &TableSpec, routed: &Routed, table: usize, row: u32, number: u64) -> Miss {
     debug_assert_eq!(spec.on_miss, MissPolicy::Fail);
     let keys = &routed.batch.messages.keys[table];
-    let key = if keys.is_valid(row as usize) {
-        format!("{} is {}", spec.key_column, keys.value(row as usize))
-    } else {
-        format!("{} is empty", spec.key_column)
+    let key = match keys.get(row as usize) {
+        Some(key) => format!("{} is {key}", spec.key_column),
+        None => format!("{} is empty", spec.key_column),
     };
     Miss { table: spec.name.clone(), number, key }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
-use arrow_select::interleave::{interleave, interleave_record_batch};
-use arrow_select::take::{take, take_record_batch};
-use tradejoin_model::{BatchIndex, Column, ColumnType, Enriched, Messages, Position};
+use arrow_select::interleave::interleave_record_batch;
+use arrow_select::take::take_record_batch;
+use tradejoin_model::{BatchIndex, Column, ColumnType, Enriched, Keys, Messages, Position};
 
 /// Trades, their keys and the added columns: a batch, or some rows of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
     pub(crate) trades: RecordBatch,
-    pub(crate) keys: Vec<UInt32Array>,
+    pub(crate) keys: Vec<Keys>,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -30,7 +30,8 @@ impl Rows {
         } else {
             take_record_batch(&messages.trades, &numbers)?
         };
-        let keys = messages.keys.iter().map(|keys| Ok(as_keys(&take(keys, &numbers, None)?)));
+        let places: Vec<_> = rows.iter().map(|&row| (0, row as usize)).collect();
+        let keys = messages.keys.iter().map(|keys| Keys::gather(&[keys], &places)).collect();
         let column = |(column, &ty): (&Column, &ColumnType)| {
             let mut taken = Column::new(ty);
             taken.reset(ty, rows.len());
@@ -38,7 +39,7 @@ impl Rows {
             taken
         };
         let columns = columns.iter().zip(types).map(column).collect();
-        Ok(Self { trades, keys: keys.collect::<Result<_, ArrowError>>()?, columns })
+        Ok(Self { trades, keys, columns })
     }
 
     /// Rows of several sources, each by its source and its row there.
@@ -54,11 +55,10 @@ impl Rows {
             interleave_record_batch(&batches, rows)?
         };
         let keys = (0..sources[0].keys.len()).map(|table| {
-            let keys: Vec<&dyn Array> =
-                sources.iter().map(|source| &source.keys[table] as &dyn Array).collect();
-            Ok(as_keys(&interleave(&keys, rows)?))
+            let keys: Vec<_> = sources.iter().map(|source| &source.keys[table]).collect();
+            Keys::gather(&keys, rows)
         });
-        let keys = keys.collect::<Result<_, ArrowError>>()?;
+        let keys = keys.collect();
         let column = |(index, &ty): (usize, &ColumnType)| {
             let mut gathered = Column::new(ty);
             gathered.reset(ty, rows.len());
@@ -76,7 +76,7 @@ impl Rows {
     pub(crate) fn none(schema: SchemaRef, tables: usize, types: &[ColumnType]) -> Self {
         Self {
             trades: RecordBatch::new_empty(schema),
-            keys: (0..tables).map(|_| UInt32Array::from(Vec::<u32>::new())).collect(),
+            keys: (0..tables).map(|_| Keys::none()).collect(),
             columns: types.iter().map(|&ty| Column::new(ty)).collect(),
         }
     }
@@ -101,10 +101,6 @@ impl Rows {
 fn without_columns(rows: usize) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
-}
-
-fn as_keys(array: &ArrayRef) -> UInt32Array {
-    UInt32Array::from(array.to_data())
 }
 
 /// About how many bytes a row takes: the same for a row wherever it stands, which

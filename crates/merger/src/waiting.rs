@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use ahash::AHashMap;
-use arrow_array::Array as _;
 use arrow_schema::{ArrowError, SchemaRef};
-use tradejoin_model::{Column, ColumnType};
+use tradejoin_model::{Column, ColumnType, OwnedKey};
 
 use crate::rows::{Rows, row_bytes};
 
@@ -122,9 +121,8 @@ impl Waiting {
     }
 
     /// The key of a row in a table.
-    pub(crate) fn key(&self, place: Place, table: usize) -> Option<u32> {
-        let keys = &self.chunks.get(&place.chunk)?.rows.keys[table];
-        keys.is_valid(place.row as usize).then(|| keys.value(place.row as usize))
+    pub(crate) fn key(&self, place: Place, table: usize) -> Option<OwnedKey> {
+        self.chunks.get(&place.chunk)?.rows.keys[table].get(place.row as usize)
     }
 
     /// Has `write` set values of a trade, at a row of these columns.

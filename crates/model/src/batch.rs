@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::RecordBatch;
 
 use crate::column::Column;
 use crate::error::BatchError;
-use crate::ids::{BatchIndex, Key, Position};
+use crate::ids::{BatchIndex, Position};
+use crate::keys::{ChangeKeys, Keys};
 
 /// What a change does to the row of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct ChangeLane {
     /// number of trades, never falling.
     pub at_rows: Vec<u32>,
     /// The key of the row that changes.
-    pub keys: Vec<Key>,
+    pub keys: ChangeKeys,
     /// What happens to it.
     pub kinds: Vec<ChangeKind>,
     /// The new values. What each column is, source and
@@ -70,7 +71,7 @@ pub struct Messages {
     /// The trades, with all columns that the output has of them.
     pub trades: RecordBatch,
     /// The key of each trade in each table, by table; null matches nothing.
-    pub keys: Vec<UInt32Array>,
+    pub keys: Vec<Keys>,
     /// The changes of each table, by table.
     pub lanes: Arc<[ChangeLane]>,
     /// Records that were refused while these were read, but for the rows of
@@ -88,11 +89,7 @@ impl Messages {
     /// If a key column does not have one key for each trade, there are more
     /// than `u32::MAX` trades, tables differ in number between `keys` and
     /// `lanes`, or a lane is not in order.
-    pub fn new(
-        trades: RecordBatch,
-        keys: Vec<UInt32Array>,
-        lanes: Vec<ChangeLane>,
-    ) -> Result<Self, BatchError> {
+    pub fn new(trades: RecordBatch, keys: Vec<Keys>, lanes: Vec<ChangeLane>) -> Result<Self, BatchError> {
         let rows = trades.num_rows();
         let equal = keys.iter().all(|keys| keys.len() == rows) && keys.len() == lanes.len();
         if !equal || u32::try_from(rows).is_err() {
@@ -185,13 +182,14 @@ impl Enriched {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{ArrayRef, RecordBatch};
+    use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 
     use super::*;
     use crate::error::BatchError;
+    use crate::ids::Key;
 
     fn lane(at_rows: &[u32]) -> ChangeLane {
-        let keys = (0..).map(Key).take(at_rows.len()).collect();
+        let keys = (0..).map(Key).take(at_rows.len()).collect::<Vec<_>>().into();
         let kinds = vec![ChangeKind::Upsert; at_rows.len()];
         ChangeLane {
             at_rows: at_rows.to_vec(),
@@ -205,7 +203,7 @@ mod tests {
     fn messages(rows: u32, lanes: &[&[u32]]) -> Result<Messages, BatchError> {
         let ids = UInt32Array::from_iter_values(0..rows);
         let trades = RecordBatch::try_from_iter([("instrument_id", Arc::new(ids.clone()) as ArrayRef)]);
-        let keys = vec![ids; lanes.len()];
+        let keys = vec![Keys::from(ids); lanes.len()];
         Messages::new(trades.expect("one column"), keys, lanes.iter().map(|at_rows| lane(at_rows)).collect())
     }
 

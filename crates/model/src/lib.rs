@@ -40,7 +40,9 @@ mod schema;
 mod table;
 
 mod batch;
+mod key_numbers;
 mod keyed;
+mod keys;
 mod ledger;
 mod message;
 mod routed;
@@ -51,6 +53,7 @@ pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
+pub use keys::{ChangeKeys, Keys, OwnedKey};
 pub use ledger::{HoldLedger, Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;

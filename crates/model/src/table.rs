@@ -75,7 +75,8 @@ pub struct OutputColumn {
 pub struct TableSpec {
     /// The table's name: `instruments`, `users` or another.
     pub name: String,
-    /// The column, in the table and in the trades, that holds the key.
+    /// The column that holds the key, in the table and mostly in the trades; of
+    /// more than one, the names with `+` between.
     pub key_column: String,
     /// What the table adds to a trade, in order.
     pub outputs: Vec<OutputColumn>,
@@ -86,6 +87,18 @@ pub struct TableSpec {
 }
 
 impl TableSpec {
+    /// A table without outputs, spread as the engine finds best.
+    #[must_use]
+    pub fn new(name: &str, key_column: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            key_column: key_column.to_owned(),
+            outputs: Vec::new(),
+            distribution: Distribution::Auto,
+            on_miss: MissPolicy::default(),
+        }
+    }
+
     /// The instruments table with its compact symbol as `instrument`. Field 0 of its changes is [`Column::Options`].
     #[must_use]
     pub fn instruments() -> Self {

@@ -44,11 +44,16 @@ impl TextView {
     #[inline]
     #[must_use]
     pub fn inline(text: &str) -> Option<Self> {
+        Self::inline_bytes(text.as_bytes())
+    }
+
+    #[inline]
+    fn inline_bytes(text: &[u8]) -> Option<Self> {
         if text.len() > Self::INLINE_MAX {
             return None;
         }
         let mut bytes = [0; 24];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes[..text.len()].copy_from_slice(text);
         // At most 23.
         bytes[TAG] = text.len() as u8;
         Some(Self { bytes })
@@ -243,11 +248,32 @@ impl TextColumn {
     /// # Panics
     /// If `text` is of 4 GiB or more.
     pub fn push(&mut self, text: Option<&str>) {
-        let view = match text {
-            Some(text) => self.store(text.as_bytes(), TextView::inline(text)),
-            None => TextView::NULL,
-        };
+        self.push_bytes(text.map(str::as_bytes));
+    }
+
+    /// Appends a value that need not be text: a key, or a value in an encoding.
+    ///
+    /// # Panics
+    /// If `bytes` is of 4 GiB or more.
+    pub fn push_bytes(&mut self, bytes: Option<&[u8]>) {
+        let view = self.view_of(bytes);
         self.views.push(view);
+    }
+
+    /// Overwrites a value, as [`Self::set_all`] does.
+    ///
+    /// # Panics
+    /// If `row` is not below [`Self::len`], or `bytes` is of 4 GiB or more.
+    pub(crate) fn set(&mut self, row: usize, bytes: Option<&[u8]>) {
+        let view = self.view_of(bytes);
+        self.replace(row, view);
+    }
+
+    fn view_of(&mut self, bytes: Option<&[u8]>) -> TextView {
+        match bytes {
+            Some(bytes) => self.store(bytes, TextView::inline_bytes(bytes)),
+            None => TextView::NULL,
+        }
     }
 
     /// Appends an inline or null view.

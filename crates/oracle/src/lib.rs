@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, Expired, HoldLimit, INTEGER_NULL, Ledger, Messages, MissPolicy,
-    OccSymbol, OptionPart, OutputSource, TableSpec,
+    ChangeKeys, ChangeKind, ChangeLane, Column, Expired, HoldLimit, INTEGER_NULL, Keys, Ledger, Messages,
+    MissPolicy, OccSymbol, OptionPart, OutputSource, TableSpec,
 };
 
 /// A trade that has reached its outcome, other than being dropped.
@@ -34,11 +34,17 @@ pub struct Joined {
     pub aside: Option<usize>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OracleKey {
+    Id(u32),
+    Text(Vec<u8>),
+}
+
 /// The reference join.
 #[derive(Debug)]
 pub struct Oracle {
     specs: Vec<TableSpec>,
-    tables: Vec<BTreeMap<u32, Vec<Option<String>>>>,
+    tables: Vec<BTreeMap<OracleKey, Vec<Option<String>>>>,
     /// How many trades may wait.
     rows_max: u64,
     /// Whether trades stand in line behind one that waits.
@@ -53,7 +59,7 @@ pub struct Oracle {
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    keys: Vec<Option<u32>>,
+    keys: Vec<Option<OracleKey>>,
     /// By table; `None` where nothing was found.
     found: Vec<Option<Vec<Option<String>>>>,
     waits_for: Vec<usize>,
@@ -121,7 +127,7 @@ impl Oracle {
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
             for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
-                let key = lane.keys[change].0;
+                let key = change_key(lane, change);
                 let account = &mut self.ledger.tables[table];
                 if messages.loading {
                     account.rows_loaded += 1;
@@ -133,18 +139,19 @@ impl Oracle {
                     continue;
                 }
                 let values = values(&self.specs[table], lane, change);
-                match self.tables[table].insert(key, values.clone()) {
+                match self.tables[table].insert(key.clone(), values.clone()) {
                     Some(_) if messages.loading => self.ledger.tables[table].duplicates += 1,
                     Some(_) => {}
-                    None => self.appear(table, key, &values),
+                    None => self.appear(table, &key, &values),
                 }
             }
         }
     }
 
     /// A key has come to a table that did not have it.
-    fn appear(&mut self, table: usize, key: u32, values: &[Option<String>]) {
-        let waits = |trade: &Waiting| trade.waits_for.contains(&table) && trade.keys[table] == Some(key);
+    fn appear(&mut self, table: usize, key: &OracleKey, values: &[Option<String>]) {
+        let waits =
+            |trade: &Waiting| trade.waits_for.contains(&table) && trade.keys[table].as_ref() == Some(key);
         while let Some(at) = self.waiting.iter().position(waits) {
             let trade = &mut self.waiting[at];
             trade.found[table] = Some(values.to_vec());
@@ -160,10 +167,9 @@ impl Oracle {
     fn join(&mut self, messages: &Messages, row: usize) {
         self.trades_read += 1;
         self.ledger.rows_read += 1;
-        let keys: Vec<_> =
-            messages.keys.iter().map(|keys| keys.is_valid(row).then(|| keys.value(row))).collect();
+        let keys: Vec<_> = messages.keys.iter().map(|keys| trade_key(keys, row)).collect();
         let found: Vec<_> =
-            keys.iter().zip(&self.tables).map(|(key, table)| table.get(&(*key)?).cloned()).collect();
+            keys.iter().zip(&self.tables).map(|(key, table)| table.get(key.as_ref()?).cloned()).collect();
         let mut worst: Option<(Verdict, usize)> = None;
         let mut waits_for = Vec::new();
         for (table, spec) in self.specs.iter().enumerate() {
@@ -292,6 +298,20 @@ fn of_expired(then: Expired) -> Verdict {
         Expired::Keep => Verdict::Keep,
         Expired::Drop => Verdict::Drop,
         Expired::DeadLetter => Verdict::Aside,
+    }
+}
+
+fn trade_key(keys: &Keys, row: usize) -> Option<OracleKey> {
+    match keys {
+        Keys::Ids(ids) => ids.is_valid(row).then(|| OracleKey::Id(ids.value(row))),
+        Keys::Texts(texts) => Some(OracleKey::Text(texts.get(row)?.to_vec())),
+    }
+}
+
+fn change_key(lane: &ChangeLane, change: usize) -> OracleKey {
+    match &lane.keys {
+        ChangeKeys::Ids(ids) => OracleKey::Id(ids[change].0),
+        ChangeKeys::Texts(texts) => OracleKey::Text(texts.get(change).unwrap_or_default().to_vec()),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{Array as _, UInt32Array};
-use tradejoin_model::{ChangeLane, Column, Found, KeyedTable, OutputColumn, Slot, TableAnswer, TableSpec};
+use tradejoin_model::{
+    ChangeLane, Column, Found, KeyedTable, Keys, OutputColumn, Slot, TableAnswer, TableSpec, TextColumn,
+};
 
 /// The rows that a shard owns of a table, on top of a generation that all
 /// shards share.
@@ -15,6 +17,8 @@ pub(crate) struct ShardTable {
     own: KeyedTable,
     generation: Option<Arc<KeyedTable>>,
     found: Found,
+    /// Memory for what stands for keys that are texts.
+    numbers: Vec<Option<u32>>,
     /// Whether trades wait for its keys.
     is_waited_for: bool,
 }
@@ -42,7 +46,7 @@ impl ShardTable {
         let outputs: Arc<[OutputColumn]> = spec.outputs.clone().into();
         let own = KeyedTable::new(&outputs);
         let is_waited_for = spec.on_miss.hold().is_some();
-        Self { outputs, own, generation: None, found: Found::default(), is_waited_for }
+        Self { outputs, own, generation: None, found: Found::default(), numbers: Vec::new(), is_waited_for }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
@@ -62,20 +66,28 @@ impl ShardTable {
     /// both rising, as if they were interleaved as the sequence has them.
     pub(crate) fn step(
         &mut self,
-        keys: &UInt32Array,
+        keys: &Keys,
         rows: Rows<'_>,
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
         answer: &mut TableAnswer,
     ) {
-        let Self { outputs, own, generation, found, .. } = self;
-        let below = generation.as_deref();
         answer.appeared.clear();
         let appeared = self.is_waited_for.then_some(&mut answer.appeared);
-        answer.replaced = own.apply(outputs, lane, changes, below, appeared);
-        let (values, missed) = (keys.values(), &mut answer.missed);
+        answer.replaced = self.own.apply(&self.outputs, lane, changes, self.generation.as_deref(), appeared);
+        match keys {
+            Keys::Ids(ids) => self.find_ids(ids, rows, &mut answer.missed),
+            Keys::Texts(texts) => self.find_texts(texts, rows, &mut answer.missed),
+        }
+        self.gather(&mut answer.columns);
+        self.own.settle();
+    }
+
+    fn find_ids(&mut self, ids: &UInt32Array, rows: Rows<'_>, missed: &mut Vec<u32>) {
+        let Self { own, generation, found, .. } = self;
+        let (below, values) = (generation.as_deref(), ids.values());
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
-        match (rows, keys.nulls()) {
+        match (rows, ids.nulls()) {
             (Rows::First(len), None) => {
                 let keys = values[..len].iter().map(|&key| Some(key));
                 own.find(keys, |number| number as u32, below, found, missed);
@@ -90,8 +102,21 @@ impl ShardTable {
                 own.find(keys, |number| rows[number], below, found, missed);
             }
         }
-        self.gather(&mut answer.columns);
-        self.own.settle();
+    }
+
+    fn find_texts(&mut self, texts: &TextColumn, rows: Rows<'_>, missed: &mut Vec<u32>) {
+        let Self { own, generation, found, numbers, .. } = self;
+        let below = generation.as_deref();
+        match rows {
+            Rows::First(len) => {
+                own.number_keys(texts, 0..len as u32, below, numbers);
+                own.find(numbers.iter().copied(), |number| number as u32, below, found, missed);
+            }
+            Rows::Selected(rows) => {
+                own.number_keys(texts, rows.iter().copied(), below, numbers);
+                own.find(numbers.iter().copied(), |number| rows[number], below, found, missed);
+            }
+        }
     }
 
     /// The values of all slots found, column by column.
@@ -106,6 +131,7 @@ impl ShardTable {
 
     /// Bytes of memory in use; the shared generation is not counted.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.own.memory_bytes() + self.found.slots.capacity() * size_of::<Slot>()
+        let numbers = self.numbers.capacity() * size_of::<Option<u32>>();
+        self.own.memory_bytes() + self.found.slots.capacity() * size_of::<Slot>() + numbers
     }
 }

@@ -56,11 +56,11 @@ pub(crate) fn skipping(path: &Path) -> (InputOptions, BadRecords) {
 }
 
 pub(crate) fn trades(input: InputOptions, fields: Fields) -> Result<TradeReader, OpenError> {
-    open_trades(TradesOptions { input, limit: None, key_columns: vec!["instrument_id".to_owned()], fields })
+    open_trades(TradesOptions { input, limit: None, key_columns: vec!["instrument_id".into()], fields })
 }
 
 pub(crate) fn table(input: InputOptions, kind: TableKind) -> Result<TableReader, OpenError> {
-    open_table(TableOptions { input, kind, strict: false })
+    open_table(TableOptions { input, table: kind.into(), strict: false })
 }
 
 pub(crate) fn read_all(reader: &mut TradeReader) -> Result<Vec<Messages>, ReadError> {
@@ -72,7 +72,7 @@ pub(crate) fn rows_of(reader: &mut TableReader) -> Result<Vec<ChangeLane>, ReadE
 }
 
 pub(crate) fn keys(messages: &[Messages]) -> Vec<Option<u32>> {
-    messages.iter().flat_map(|m| m.keys[0].iter()).collect()
+    messages.iter().flat_map(|m| m.keys[0].ids().iter()).collect()
 }
 
 pub(crate) fn text(column: &Column, row: usize) -> Option<String> {

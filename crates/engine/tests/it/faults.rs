@@ -10,13 +10,18 @@ use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
 
 fn case(trades: usize) -> Case {
     let mut steps: Vec<Step> =
-        (0..3).map(|table| Step::Change { table, key: 1, delete: false, value: 1 }).collect();
+        (0..TABLES).map(|table| Step::Change { table, key: 1, delete: false, value: 1 }).collect();
     steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES])));
     Case {
         loaded: vec![],
         steps,
         cuts: vec![10],
-        distributions: [Distribution::Partitioned, Distribution::Broadcast, Distribution::Partitioned],
+        distributions: [
+            Distribution::Partitioned,
+            Distribution::Broadcast,
+            Distribution::Partitioned,
+            Distribution::Partitioned,
+        ],
         shards: 3,
         queue_depth: 1,
         order: Order::Input,
@@ -114,7 +119,7 @@ fn broken(case: &Case, at: usize) -> Vec<Messages> {
     let mut names = TextColumn::default();
     names.push(Some("not an option"));
     lanes[0].at_rows = vec![0];
-    lanes[0].keys = vec![Key(1)];
+    lanes[0].keys = vec![Key(1)].into();
     lanes[0].kinds = vec![ChangeKind::Upsert];
     lanes[0].fields = vec![Column::Text(names)];
     blocks[at].lanes = lanes.into();

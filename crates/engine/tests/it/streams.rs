@@ -1,4 +1,4 @@
-//! Random streams over three tables of different kinds, and their outcomes.
+//! Random streams over four tables of different kinds, and their outcomes.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,14 +9,17 @@ use tradejoin_engine::{Engine, EngineConfig, Order, Report};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
 use tradejoin_merger::HoldConfig;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expired, Expiry, Hold, HoldLimit,
-    INTEGER_NULL, Key, Ledger, Messages, MissPolicy, OccSymbol, OptionPart, OptionType, OutputColumn,
-    ShardCount, Strike, TableSpec, TextColumn,
+    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expired, Expiry, Hold,
+    HoldLimit, INTEGER_NULL, Key, Keys, Ledger, Messages, MissPolicy, OccSymbol, OptionPart, OptionType,
+    OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
 };
 use tradejoin_oracle::{Joined, Oracle, text};
 
-/// How many tables a stream has: options, names and numbers.
-pub(crate) const TABLES: usize = 3;
+/// How many tables a stream has: options, names and numbers, all by id, and
+/// names by a text.
+pub(crate) const TABLES: usize = 4;
+/// The table whose keys are texts.
+const BY_TEXT: usize = 3;
 /// Keys are below this: few, so that they meet.
 const KEYS: u32 = 12;
 
@@ -72,7 +75,7 @@ fn policy() -> impl Strategy<Value = MissPolicy> {
 
 fn trade() -> impl Strategy<Value = Step> {
     let key = || prop::option::weighted(0.9, 0..KEYS);
-    [key(), key(), key()].prop_map(Step::Trade)
+    [key(), key(), key(), key()].prop_map(Step::Trade)
 }
 
 prop_compose! {
@@ -84,7 +87,7 @@ prop_compose! {
         loaded in Just(loaded),
         steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
         cuts in prop::collection::vec(1..60_usize, 1..8),
-        distributions in prop::array::uniform3(prop_oneof![
+        distributions in prop::array::uniform4(prop_oneof![
             Just(Distribution::Auto),
             Just(Distribution::Partitioned),
             Just(Distribution::Broadcast),
@@ -92,7 +95,7 @@ prop_compose! {
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
         order in prop_oneof![Just(Order::Input), Just(Order::Strict), Just(Order::Arrival)],
-        on_miss in prop::array::uniform3(policy()),
+        on_miss in prop::array::uniform4(policy()),
         hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
     ) -> Case {
         Case { loaded, steps, cuts, distributions, shards, queue_depth, order, on_miss, hold_rows_max }
@@ -112,7 +115,9 @@ impl Case {
         let mut numbers = TableSpec::users();
         numbers.name = "numbers".to_owned();
         numbers.outputs = vec![OutputColumn::field("number", 0, ColumnType::Integer)];
-        let mut tables = vec![instruments, TableSpec::users(), numbers];
+        let mut by_text = TableSpec::users();
+        by_text.name = "by_text".to_owned();
+        let mut tables = vec![instruments, TableSpec::users(), numbers, by_text];
         for (table, spec) in tables.iter_mut().enumerate() {
             spec.distribution = self.distributions[table];
             spec.on_miss = self.on_miss[table];
@@ -219,7 +224,10 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
             Step::Change { table, key, delete, value } => {
                 let lane = &mut lanes[*table];
                 lane.at_rows.push(ids.len() as u32);
-                lane.keys.push(Key(*key));
+                match &mut lane.keys {
+                    ChangeKeys::Ids(ids) => ids.push(Key(*key)),
+                    ChangeKeys::Texts(texts) => texts.push(Some(&text_key(*key))),
+                }
                 lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
                 push_value(&mut lane.fields[0], *value);
             }
@@ -227,13 +235,34 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
     }
     let schema = Schema::new(vec![Field::new("trade_id", DataType::UInt64, false)]);
     let trades = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(ids))]);
-    let keys = keys.into_iter().map(UInt32Array::from).collect();
+    let by_table = |(table, keys): (usize, Vec<Option<u32>>)| {
+        if table != BY_TEXT {
+            return Keys::from(UInt32Array::from(keys));
+        }
+        let mut texts = TextColumn::default();
+        keys.into_iter().for_each(|key| texts.push(key.map(text_key).as_deref()));
+        texts.into()
+    };
+    let keys = keys.into_iter().enumerate().map(by_table).collect();
     Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block")
 }
 
 fn empty_lanes() -> Vec<ChangeLane> {
-    let fields = [Column::Options(vec![]), Column::Text(TextColumn::default()), Column::Integers(vec![])];
-    fields.into_iter().map(|field| ChangeLane { fields: vec![field], ..ChangeLane::default() }).collect()
+    let texts = || Column::Text(TextColumn::default());
+    let fields = [Column::Options(vec![]), texts(), Column::Integers(vec![]), texts()];
+    let lane = |field| ChangeLane { fields: vec![field], ..ChangeLane::default() };
+    let mut lanes: Vec<_> = fields.into_iter().map(lane).collect();
+    lanes[BY_TEXT].keys = TextColumn::default().into();
+    lanes
+}
+
+/// A key as a text: empty, inline, or too long to be inline.
+pub(crate) fn text_key(key: u32) -> String {
+    match key % 3 {
+        _ if key == 0 => String::new(),
+        0 => format!("a key that takes the heap of its column: {key}"),
+        _ => format!("X{key}"),
+    }
 }
 
 fn push_value(field: &mut Column, value: u8) {
