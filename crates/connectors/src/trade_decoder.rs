@@ -60,12 +60,15 @@ impl TradeDecoder {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
                 if plain && self.layout.fields == Fields::InRecord {
                     self.find_keys(record, &mut key_cells)?;
-                    builder.push_record(record, |column| &record[self.key_cell(column, &key_cells)])
+                    builder.push_record(record, |column| &record[self.key_cell(column, &key_cells)])?;
+                    builder.push_texts(|column| &record[self.key_cell(column, &key_cells)]);
                 } else {
                     csv_rows::split(record, &mut cells);
                     csv_rows::check_count(cells.len(), self.layout.columns())?;
-                    builder.push(|column| &cells[column])
+                    builder.push(|column| &cells[column])?;
+                    builder.push_texts(|column| &cells[column]);
                 }
+                Ok(())
             });
             if let Err(flaw) = pushed {
                 refusals.refuse(records.place(&range), flaw)?;
@@ -111,10 +114,12 @@ impl TradeDecoder {
                 let mut cells = Vec::with_capacity(columns.len());
                 members.place(line, columns, None, UnknownMembers::Refuse, &mut cells)?;
                 if builder.is_canonical(line, &cells) {
-                    builder.push_record(line, |column| cells[column])
+                    builder.push_record(line, |column| cells[column])?;
                 } else {
-                    builder.push(|column| cells[column])
+                    builder.push(|column| cells[column])?;
                 }
+                builder.push_texts(|column| cells[column]);
+                Ok(())
             });
             if let Err(flaw) = pushed {
                 refusals.refuse(records.place(&range), flaw)?;
