@@ -5,11 +5,17 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
-use tradejoin_engine::{EngineConfig, Report, ShardReport};
-use tradejoin_model::{Ledger, MissPolicy};
+use tradejoin_connectors::key_for_people;
+use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
+use tradejoin_model::{Ledger, MissPolicy, TableSpec};
 
 use crate::memory;
 use crate::style::{FAINT, HEADING};
+
+/// Keys that were missed most, for programs.
+const MISSING_KEYS: usize = 20;
+/// And for people.
+const MISSING_KEYS_SHOWN: usize = 3;
 
 /// What `tradejoin run` prints at its end. The field names are its JSON form.
 #[derive(Debug, Serialize)]
@@ -74,6 +80,19 @@ struct TableSummary {
     rejected: u64,
     matched: u64,
     missed: u64,
+    /// Those that were missed most.
+    missing_keys: Vec<MissingKeySummary>,
+    /// Misses of all other keys.
+    missed_of_other_keys: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct MissingKeySummary {
+    /// `None` for trades without a key.
+    key: Option<String>,
+    count: u64,
+    first_trade: u64,
+    last_trade: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +173,9 @@ impl Summary {
             );
         }
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
+        if let Some(missing) = self.missing_table() {
+            let _ = writeln!(out, "\n{missing}");
+        }
         if let Some(hold) = &self.hold {
             let [entered, found, expired, early] = [hold.entered, hold.found, hold.expired, hold.early]
                 .map(|count| HumanCount(count).to_string());
@@ -220,6 +242,20 @@ impl Summary {
         table
     }
 
+    /// The keys that were missed most; `None` if none was.
+    fn missing_table(&self) -> Option<Table> {
+        let mut table = plain_table(&["missing in", "key", "trades", "first", "last"], 2);
+        for row in &self.tables {
+            for missing in row.missing_keys.iter().take(MISSING_KEYS_SHOWN) {
+                let counts = [missing.count, missing.first_trade, missing.last_trade];
+                let counts = counts.map(|count| HumanCount(count).to_string());
+                let key = missing.key.clone().unwrap_or_else(|| "none".to_owned());
+                table.add_row([row.name.clone(), key].into_iter().chain(counts));
+            }
+        }
+        (!table.is_empty()).then_some(table)
+    }
+
     fn shard_table(&self) -> Table {
         let mut table = plain_table(&["shard", "look-ups", "share", "changes", "CPU", "load", "table"], 0);
         for row in &self.shards {
@@ -266,6 +302,7 @@ impl TableSummary {
         let (spec, ledger) = (&config.tables[table], &report.ledger.tables[table]);
         // Known once the run has ended.
         let distribution = report.distributions.get(table).unwrap_or(&spec.distribution);
+        let (missing, missed_of_other_keys) = report.missing.most_missed(table, MISSING_KEYS);
         Self {
             name: spec.name.clone(),
             distribution: distribution.as_str(),
@@ -276,6 +313,19 @@ impl TableSummary {
             rejected: ledger.rejected,
             matched: ledger.matched,
             missed: ledger.missed,
+            missing_keys: missing.into_iter().map(|missing| MissingKeySummary::new(missing, spec)).collect(),
+            missed_of_other_keys,
+        }
+    }
+}
+
+impl MissingKeySummary {
+    fn new(missing: MissingKey, table: &TableSpec) -> Self {
+        Self {
+            key: missing.key.map(|key| key_for_people(&key, table)),
+            count: missing.count,
+            first_trade: missing.first,
+            last_trade: missing.last,
         }
     }
 }

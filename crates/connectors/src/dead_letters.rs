@@ -7,12 +7,12 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
-use tradejoin_model::{DeadLetter, Enriched, OwnedKey, TableSpec};
+use tradejoin_model::{DeadLetter, Enriched, TableSpec};
 
 use crate::csv_rows;
 use crate::encoding::{Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
-use crate::key_text;
+use crate::key_text::key_for_people;
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
@@ -124,10 +124,8 @@ impl DeadLetterEncoder {
             text.extend_from_slice(b"{\"reason\":\"no-match\",\"table\":");
             push_json_text(self.tables[table].name.as_bytes(), text);
             text.extend_from_slice(b",\"key\":");
-            let parts = self.tables[table].key_column.split('+').count();
             match enriched.messages.keys[table].get(row as usize) {
-                Some(OwnedKey::Id(id)) => push_json_text(id.to_string().as_bytes(), text),
-                Some(OwnedKey::Text(key)) => push_json_text(key_text::shown(&key, parts).as_bytes(), text),
+                Some(key) => push_json_text(key_for_people(&key, &self.tables[table]).as_bytes(), text),
                 None => text.extend_from_slice(b"null"),
             }
             // Writing to memory does not fail.

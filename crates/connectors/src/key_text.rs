@@ -7,7 +7,7 @@ use arrow_array::types::{Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
-use tradejoin_model::TextColumn;
+use tradejoin_model::{OwnedKey, TableSpec, TextColumn};
 
 use crate::arrow_keys::carrier;
 
@@ -48,8 +48,18 @@ impl KeyText {
     }
 }
 
+/// A key of a table for people to read: of several columns, with commas between.
+#[must_use]
+pub fn key_for_people(key: &OwnedKey, table: &TableSpec) -> String {
+    match key {
+        OwnedKey::Id(id) => id.to_string(),
+        // The names of the columns of a key are joined like this: see `TableDef::spec`.
+        OwnedKey::Text(text) => shown(text, table.key_column.split('+').count()),
+    }
+}
+
 /// A key for people to read: its parts, `count` of them, with commas between.
-pub(crate) fn shown(key: &[u8], count: usize) -> String {
+fn shown(key: &[u8], count: usize) -> String {
     let (mut rest, mut parts) = (key, Vec::with_capacity(count));
     for _ in 1..count {
         let (len, behind) = take_len(rest);

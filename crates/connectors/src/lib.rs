@@ -107,6 +107,7 @@ pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Place, Reason};
 pub use input::{InputOptions, Progress, check_readable};
+pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};

@@ -97,7 +97,8 @@ impl Engine {
         let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
 
         let (ended, feed) = run.end();
-        let Ended { mut sink, mut ledger, mut publisher, workers, holds, interrupted, failure } = ended;
+        let Ended { mut sink, mut ledger, missing, mut publisher, workers, holds, interrupted, failure } =
+            ended;
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -114,7 +115,7 @@ impl Engine {
             .map_err(EngineError::Sink)?;
         let shards = workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
-        Ok(Report { distributions, ..clock.report(ledger, shards, interrupted) })
+        Ok(Report { distributions, missing, ..clock.report(ledger, shards, interrupted) })
     }
 }
 

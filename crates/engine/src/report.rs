@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tradejoin_merger::MissingKeys;
 use tradejoin_model::{Distribution, Ledger, ShardIndex};
 
 /// The account of a run at its end.
@@ -15,6 +16,8 @@ pub struct Report {
     pub shards: Vec<ShardReport>,
     /// How each table was spread; empty while a run goes on.
     pub distributions: Vec<Distribution>,
+    /// The keys that trades looked for in vain; none while a run goes on.
+    pub missing: MissingKeys,
     /// From the first read to the end of the output.
     pub elapsed: Duration,
     /// Processor time of the whole process in that time.
@@ -96,7 +99,8 @@ impl RunClock {
     /// A report of what has happened since the start.
     pub(crate) fn report(&self, ledger: Ledger, shards: Vec<ShardReport>, interrupted: bool) -> Report {
         let cpu = process_cpu().saturating_sub(self.cpu);
-        Report { ledger, shards, distributions: Vec::new(), elapsed: self.start.elapsed(), cpu, interrupted }
+        let (distributions, missing) = Default::default();
+        Report { ledger, shards, distributions, missing, elapsed: self.start.elapsed(), cpu, interrupted }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
-use tradejoin_merger::{Holds, Merged, Merger};
+use tradejoin_merger::{Holds, Merged, Merger, MissingKey, MissingKeys};
 use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -48,12 +48,15 @@ pub(crate) struct Encoded<P> {
     piece: P,
     /// Whether there is nothing in it.
     is_empty: bool,
+    /// What its trades looked for in vain, by table.
+    missed: Vec<Vec<MissingKey>>,
 }
 
 /// The writing end.
 struct Output<K> {
     sink: K,
     ledger: Ledger,
+    missing: MissingKeys,
     publisher: Publisher,
 }
 
@@ -61,6 +64,7 @@ struct Output<K> {
 pub(crate) struct Ended<K> {
     pub(crate) sink: K,
     pub(crate) ledger: Ledger,
+    pub(crate) missing: MissingKeys,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
     pub(crate) holds: Option<Holds>,
@@ -97,7 +101,12 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             feed: Mutex::new(feed),
             shards: config.shards.shards().map(worker).collect(),
             holds: Holds::new(&config.tables, config.hold_config()).map(Mutex::new),
-            output: Mutex::new(Output { sink, ledger: Ledger::new(config.tables.len()), publisher }),
+            output: Mutex::new(Output {
+                sink,
+                ledger: Ledger::new(config.tables.len()),
+                missing: MissingKeys::default(),
+                publisher,
+            }),
             unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
             stopping: Mutex::new(None),
         }
@@ -194,21 +203,25 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     }
                 }
             }
-            Task::Pass(index, merged) => {
+            Task::Pass(index, mut merged) => {
+                let missed = std::mem::take(&mut merged.missed);
                 let mut holds = lock(self.holds.as_ref().expect("batches pass where trades are held"));
                 let (passed, account) = holds.pass(merged, Instant::now()).map_err(EngineError::Hold)?;
                 drop(holds);
                 self.update(own.thread, Board::passed);
                 *stage = Stage::Encode;
-                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, account, own)
+                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, account, missed, own)
             }
             Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
                 if !encoded.is_empty {
                     output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
-                let Output { ledger, publisher, .. } = &mut *output;
+                let Output { ledger, missing, publisher, .. } = &mut *output;
                 ledger.add(&account);
+                if !encoded.missed.is_empty() {
+                    missing.add(std::mem::take(&mut encoded.missed));
+                }
                 publisher.offer(ledger);
                 drop(output);
                 self.update(own.thread, |board| board.written(own.thread, index, encoded));
@@ -259,9 +272,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Ok(merged) if self.holds.is_some() => {
                 self.update(own.thread, |board| board.merged(index, merged));
             }
-            Ok(Merged { enriched, account, .. }) => {
+            Ok(Merged { enriched, account, missed, .. }) => {
                 *stage = Stage::Encode;
-                return self.encode(index, enriched, account, own);
+                return self.encode(index, enriched, account, missed, own);
             }
         }
         Ok(())
@@ -272,10 +285,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         index: BatchIndex,
         enriched: Enriched,
         account: Ledger,
+        missed: Vec<Vec<MissingKey>>,
         own: &mut Own<K::Encoder>,
     ) -> Result<(), EngineError> {
         let mut encoded = lock(&self.board).spare();
-        encoded.is_empty = enriched.is_empty();
+        (encoded.is_empty, encoded.missed) = (enriched.is_empty(), missed);
         if !encoded.is_empty {
             own.encoder.encode(&enriched, &mut encoded.piece).map_err(EngineError::Sink)?;
         }
@@ -286,12 +300,15 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// What the run has come to.
     pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
-        let Output { sink, ledger, publisher } = into_inner(self.output);
+        let Output { sink, ledger, missing, publisher } = into_inner(self.output);
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
         let failure = into_inner(self.board.into_inner()).into_failure();
         let holds = self.holds.map(into_inner);
-        (Ended { sink, ledger, publisher, workers, holds, interrupted, failure }, into_inner(self.feed))
+        (
+            Ended { sink, ledger, missing, publisher, workers, holds, interrupted, failure },
+            into_inner(self.feed),
+        )
     }
 }
 

@@ -110,7 +110,7 @@ impl Holds {
     /// # Errors
     /// If rows cannot be put together: they are more than Arrow can address.
     pub fn pass(&mut self, merged: Merged, now: Instant) -> Result<(Passed, Ledger), ArrowError> {
-        let Merged { mut enriched, mut account, trades_before, mut waiting, appeared } = merged;
+        let Merged { mut enriched, mut account, trades_before, mut waiting, appeared, .. } = merged;
         let messages = Arc::clone(&enriched.messages);
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);

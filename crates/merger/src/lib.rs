@@ -20,6 +20,7 @@
 //! ```
 
 mod misses;
+mod missing;
 mod rows;
 
 mod merger;
@@ -32,4 +33,5 @@ mod holds;
 pub use holds::{HoldConfig, Holds};
 pub use merger::{Merged, Merger};
 pub use misses::Miss;
+pub use missing::{MissingKey, MissingKeys};
 pub use passed::Passed;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tradejoin_model::{Answer, Column, Enriched, Ledger, Partition, Position, Routed, TableRoute, TableSpec};
 
-use crate::misses::{Miss, judge};
+use crate::misses::{Miss, Misses, judge};
+use crate::missing::MissingKey;
 
 /// Makes enriched batches of answers: one for each thread, for the memory that
 /// it uses again.
@@ -50,7 +51,7 @@ impl Merger {
     ) -> Result<Merged, Miss> {
         let messages = &routed.batch.messages;
         let mut account = Ledger::new(self.tables.len());
-        let misses = judge(&self.tables, routed, &answers, trades_before, &mut account)?;
+        let mut misses = judge(&self.tables, routed, &answers, trades_before, &mut account)?;
         for (index, account) in account.tables.iter_mut().enumerate() {
             account.rejected = messages.lanes[index].rejected;
             let (changes, replaced) = (messages.lanes[index].len() as u64, replaced(&answers, index));
@@ -71,10 +72,11 @@ impl Merger {
             messages: Arc::clone(messages),
             columns,
             rows_kept: account.rows_written() as usize,
-            kept: misses.kept,
-            dead_letters: misses.dead_letters,
+            kept: misses.kept.take(),
+            dead_letters: std::mem::take(&mut misses.dead_letters),
         };
-        Ok(Merged { enriched, account, trades_before, waiting: misses.waiting, appeared })
+        let Misses { waiting, missed, .. } = misses;
+        Ok(Merged { enriched, account, missed, trades_before, waiting, appeared })
     }
 
     /// The columns that the tables add, in memory of the batch before.
@@ -129,6 +131,8 @@ pub struct Merged {
     pub enriched: Enriched,
     /// What became of its trades.
     pub account: Ledger,
+    /// The keys that they looked for in vain, by table; empty if there are none.
+    pub missed: Vec<Vec<MissingKey>>,
     /// How many trades were read before it.
     pub(crate) trades_before: u64,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.

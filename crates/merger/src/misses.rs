@@ -3,6 +3,8 @@
 use thiserror::Error;
 use tradejoin_model::{Answer, DeadLetter, Ledger, MissPolicy, Routed, TableRoute, TableSpec, Verdict};
 
+use crate::missing::{MissingKey, of_batch};
+
 /// A trade found nothing in a table whose misses end the run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("trade {number} of those read finds nothing in {table}: {key}")]
@@ -23,6 +25,8 @@ pub(crate) struct Misses {
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
+    /// The keys that were missed, by table; empty if none was.
+    pub(crate) missed: Vec<Vec<MissingKey>>,
 }
 
 /// Judges the trades of a batch that missed, and adds their outcomes and those of
@@ -47,9 +51,14 @@ pub(crate) fn judge(
     }
     ledger.rows_read = rows + messages.rejected;
     ledger.rejected = messages.rejected;
+    let mut misses = Misses::default();
+    if !missed.is_empty() {
+        let rows_of = |table| missed.iter().filter(move |missed| missed.1 == table).map(|&(row, _)| row);
+        let of_table = |table| of_batch(&messages.keys[table], rows_of(table), trades_before);
+        misses.missed = (0..tables.len()).map(of_table).collect();
+    }
     // Runs of rising rows, one for each shard and table.
     missed.sort();
-    let mut misses = Misses::default();
     let mut unmatched = 0;
     for of_row in missed.chunk_by(|a, b| a.0 == b.0) {
         let row = of_row[0].0;

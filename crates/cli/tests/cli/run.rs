@@ -26,6 +26,10 @@ fn both_tables_are_joined_in_one_pass() {
     assert_eq!(summary["rows_written"], 2);
     assert_eq!(summary["outcomes"], serde_json::json!({"enriched": 2, "unmatched": 3, "rejected": 0}));
     assert_eq!(summary["tables"][0]["missed"], 2);
+    let missing = serde_json::json!([{"key": "99", "count": 2, "first_trade": 3, "last_trade": 5}]);
+    assert_eq!(summary["tables"][0]["missing_keys"], missing);
+    let of_users = &summary["tables"][1]["missing_keys"];
+    assert_eq!((&of_users[0]["key"], &of_users[1]["key"]), (&"99".into(), &Value::Null));
     assert_eq!(summary["tables"][1]["missed"], 2);
 }
 
