@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tradejoin_engine::Holds;
 use tradejoin_model::{Expired, Hold, HoldLimit, MissPolicy, TableSpec};
 
 use crate::failure::UsageError;
@@ -119,6 +120,10 @@ pub(crate) fn apply(
         let table = table
             .ok_or_else(|| UsageError(format!("--on-miss names {name}, a table that the run has not")))?;
         table.on_miss = *policy;
+    }
+    if tables.len() > Holds::TABLES_MAX && tables.iter().any(|table| table.on_miss.hold().is_some()) {
+        let text = format!("trades may wait in a run of at most {} tables", Holds::TABLES_MAX);
+        return Err(UsageError(text));
     }
     Ok(())
 }

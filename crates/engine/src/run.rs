@@ -67,6 +67,7 @@ pub(crate) struct Ended<K> {
     pub(crate) missing: MissingKeys,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
+    /// Trades that still wait.
     pub(crate) holds: Option<Holds>,
     pub(crate) interrupted: bool,
     pub(crate) failure: Option<EngineError>,
@@ -303,8 +304,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let Output { sink, ledger, missing, publisher } = into_inner(self.output);
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
-        let failure = into_inner(self.board.into_inner()).into_failure();
-        let holds = self.holds.map(into_inner);
+        let board = into_inner(self.board.into_inner());
+        // Of batches that were dropped on the way nothing is accounted for: those of
+        // their trades that wait must not leave.
+        let holds = self.holds.filter(|_| !board.is_given_up()).map(into_inner);
+        let failure = board.into_failure();
         (
             Ended { sink, ledger, missing, publisher, workers, holds, interrupted, failure },
             into_inner(self.feed),

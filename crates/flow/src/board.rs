@@ -454,6 +454,12 @@ impl<M, P, E> Board<M, P, E> {
         self.given_up = true;
     }
 
+    /// Whether what was read and not written has been dropped.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
     /// Ends the run for an error, unless one has ended it before.
     pub fn fail(&mut self, error: E) {
         self.failure.get_or_insert(error);

@@ -76,14 +76,17 @@ enum Event {
 }
 
 impl Holds {
+    /// Tables of a run in which trades wait, at most: a bit is kept for each.
+    pub const TABLES_MAX: usize = u64::BITS as usize;
+
     /// Nothing waits yet. `None` if no table's misses do.
     ///
     /// # Panics
-    /// If there are more than 64 tables.
+    /// If the misses of one do, and there are more than [`Holds::TABLES_MAX`] tables.
     #[must_use]
     pub fn new(tables: &[TableSpec], config: HoldConfig) -> Option<Self> {
-        assert!(tables.len() <= 64, "at most 64 tables");
         let any = tables.iter().any(|table| table.on_miss.hold().is_some());
+        assert!(!any || tables.len() <= Self::TABLES_MAX, "no more tables than can be waited for");
         let outputs = tables.iter().flat_map(|table| &table.outputs).map(|output| output.column_type);
         any.then(|| Self {
             types: outputs.chain(config.wait_column.then_some(ColumnType::Integer)).collect(),
@@ -363,5 +366,5 @@ enum Limit {
 
 /// The tables of a set of bits.
 fn tables_of(bits: u64) -> impl Iterator<Item = usize> {
-    (0..64).filter(move |table| bits & 1 << table != 0)
+    (0..Holds::TABLES_MAX).filter(move |table| bits & 1 << table != 0)
 }

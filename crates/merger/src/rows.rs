@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
@@ -28,7 +29,7 @@ impl Rows {
         let trades = if messages.trades.num_columns() == 0 {
             without_columns(rows.len())?
         } else {
-            take_record_batch(&messages.trades, &numbers)?
+            without_shared_memory(take_record_batch(&messages.trades, &numbers)?)?
         };
         let places: Vec<_> = rows.iter().map(|&row| (0, row as usize)).collect();
         let keys = messages.keys.iter().map(|keys| Keys::gather(&[keys], &places)).collect();
@@ -98,6 +99,20 @@ impl Rows {
     }
 }
 
+/// The same with views that refer to memory of their own: otherwise a row that
+/// waits would keep that of all others of its batch.
+fn without_shared_memory(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let own = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    let columns = batch.columns().iter().map(own).collect();
+    RecordBatch::try_new(batch.schema(), columns)
+}
+
 fn without_columns(rows: usize) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
@@ -110,7 +125,6 @@ pub(crate) fn row_bytes(trades: &RecordBatch, row: usize) -> u64 {
 }
 
 fn value_bytes(array: &ArrayRef, row: usize) -> u64 {
-    use arrow_array::cast::AsArray;
     /// For what has no width of its own, such as lists.
     const OTHER: u64 = 64;
     let len = match array.data_type() {
@@ -125,4 +139,27 @@ fn value_bytes(array: &ArrayRef, row: usize) -> u64 {
         ty => return ty.primitive_width().map_or(OTHER, |width| width as u64),
     };
     len as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{StringViewArray, UInt32Array};
+    use arrow_schema::Field;
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_waits_keeps_no_memory_of_others() {
+        let texts = StringViewArray::from_iter_values((0..1_000).map(|n| format!("a long text, number {n}")));
+        let schema = Arc::new(Schema::new(vec![Field::new("note", DataType::Utf8View, false)]));
+        let trades = RecordBatch::try_new(schema, vec![Arc::new(texts)]).expect("a batch");
+        let keys = UInt32Array::from_iter_values(0..1_000).into();
+        let messages = Messages::new(trades, vec![keys], vec![Default::default()]).expect("valid");
+        let rows = Rows::take(&messages, &[], &[], &[7, 999]).expect("two rows");
+        assert!(rows.trades.get_array_memory_size() < 1_000, "{}", rows.trades.get_array_memory_size());
+        let texts = rows.trades.column(0).as_string_view();
+        assert_eq!((texts.value(0), texts.value(1)), ("a long text, number 7", "a long text, number 999"));
+        assert_eq!(rows.keys[0].get(1), Some(tradejoin_model::OwnedKey::Id(999)));
+        assert_eq!(row_bytes(&rows.trades, 0), 16 + 21);
+    }
 }
