@@ -66,10 +66,12 @@ mod text_rows;
 
 mod arrow_blocks;
 mod arrow_keys;
+mod arrow_times;
 
 mod column_builder;
 mod lane_builder;
 mod messages;
+mod mode;
 mod tables;
 mod trade_builder;
 mod trade_decoder;
@@ -92,10 +94,11 @@ mod writers;
 pub use bad::{BadRecords, OnBadRecord};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
-pub use flaw::{BadRecord, Place, Reason};
+pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use input::{InputOptions, Progress, check_readable};
 pub use lane_builder::{TableColumn, TableKind};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
+pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};

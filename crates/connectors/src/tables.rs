@@ -7,16 +7,17 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use tradejoin_flow::{BoxError, TableSource};
-use tradejoin_model::{ChangeLane, ColumnType, Key};
+use tradejoin_model::{ChangeKind, ChangeLane, ColumnType, History, Key, VALID_FROM, Validity};
 
 use crate::arrow_blocks::ArrowBlocks;
 use crate::bad::Refusals;
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
-use crate::flaw::Place;
+use crate::flaw::{Flaw, Overlapping, Place, Reason};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
+use crate::mode::{AS_OF_ROW, Stamp, TableMode};
 use crate::render::Cells;
 use crate::text_rows::{TextRows, for_each_row};
 
@@ -27,8 +28,9 @@ pub struct TableOptions {
     pub input: InputOptions,
     /// What it holds.
     pub kind: TableKind,
-    /// Whether the same key twice is an error. Costs memory for each key.
-    /// Otherwise the later row wins.
+    /// Whether the same key twice is an error; in other modes than
+    /// [`TableMode::Latest`] the same key with the same version or `valid_from`.
+    /// Costs memory for each row. Otherwise the later row wins.
     pub strict: bool,
 }
 
@@ -46,31 +48,36 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let (rows, builder, columns) = if format.is_text() {
+    let (rows, late, builder, columns) = if format.is_text() {
         open_text(&name, TextRows::open(input.into_text()?, format)?, kind)?
     } else {
         open_arrow(&name, ArrowBlocks::open(input)?, kind)?
     };
     let lines = strict.then(BTreeMap::new);
-    Ok(TableReader { refusals, kind, rows, builder, columns, batch_len, lines, bytes })
+    Ok(TableReader { refusals, kind, rows, late, builder, columns, batch_len, lines, histories: None, bytes })
 }
 
-type Opened = (Rows, LaneBuilder, Vec<TableColumn>);
+/// The rows; the columns that no row has yet; the builder; the columns on offer.
+type Opened = (Rows, Vec<String>, LaneBuilder, Vec<TableColumn>);
 
 fn open_text(name: &Arc<str>, mut rows: TextRows, kind: TableKind) -> Result<Opened, OpenError> {
+    let mut late = Vec::new();
     if rows.format == Format::JsonLines {
         // A member such as `deleted` may well show up late. Of the required
         // ones, the first lines must have all, unless there are no lines.
         let skip = if rows.columns.is_empty() { 0 } else { kind.required_columns().len() };
         let seen = |name: &str| rows.columns.iter().any(|column| column == name);
-        let late = kind.known_columns().iter().skip(skip).map(|column| column.name);
-        let late: Vec<_> = late.filter(|name| !seen(name)).map(str::to_owned).collect();
-        rows.columns.extend(late);
+        let others = kind.known_columns().iter().skip(skip).map(|column| column.name);
+        late.extend(others.filter(|name| !seen(name)).map(str::to_owned));
+        // A file without lines has all columns, as far as anyone can tell.
+        let is_empty = rows.columns.is_empty();
+        rows.columns.extend(late.iter().cloned());
+        late.retain(|_| !is_empty);
     }
     let header = Header::new(name, rows.columns.clone(), kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| TableColumn::type_of_text(builder.header().kind(i)));
-    Ok((Rows::Text(rows), builder, columns))
+    Ok((Rows::Text(rows), late, builder, columns))
 }
 
 fn open_arrow(name: &Arc<str>, blocks: ArrowBlocks, kind: TableKind) -> Result<Opened, OpenError> {
@@ -79,7 +86,7 @@ fn open_arrow(name: &Arc<str>, blocks: ArrowBlocks, kind: TableKind) -> Result<O
     let header = Header::new(name, names, kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| output_type(fields[i].data_type()));
-    Ok((Rows::Arrow { blocks, rows_read: 0 }, builder, columns))
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), builder, columns))
 }
 
 fn other_columns(builder: &LaneBuilder, ty: impl Fn(usize) -> ColumnType) -> Vec<TableColumn> {
@@ -107,8 +114,13 @@ pub struct TableReader {
     builder: LaneBuilder,
     columns: Vec<TableColumn>,
     batch_len: usize,
-    /// Where each key stands, if it may stand once alone.
-    lines: Option<BTreeMap<Key, Place>>,
+    /// Columns that may come, but that none of the first rows has.
+    late: Vec<String>,
+    /// Where each key stands, if it may stand once alone, with what tells its rows
+    /// apart.
+    lines: Option<BTreeMap<(Key, i64), Place>>,
+    /// Where the rows of each key stand, if they may not overlap.
+    histories: Option<BTreeMap<Key, History<Place>>>,
     /// Of the file, if it is one.
     bytes: Option<u64>,
 }
@@ -138,6 +150,28 @@ impl TableReader {
         self.builder.set_extra(fields);
     }
 
+    /// Reads what `mode` needs, which is [`TableMode::Latest`] unless this is called;
+    /// to be called before the first row is read. For look-ups by time the reader
+    /// keeps the place of each row in memory, to name both of two that overlap.
+    ///
+    /// # Errors
+    /// If a column is missing that the mode needs.
+    pub fn set_mode(&mut self, mode: &TableMode) -> Result<(), OpenError> {
+        let source_name = &self.refusals.source_name;
+        if mode.needs_times() && self.late.iter().any(|column| column == VALID_FROM) {
+            let names = self.builder.header().names.iter();
+            return Err(OpenError::ModeColumn {
+                source_name: Arc::clone(source_name),
+                column: VALID_FROM.to_owned(),
+                what: AS_OF_ROW,
+                found: names.filter(|name| !self.late.contains(name)).cloned().collect(),
+            });
+        }
+        self.builder.set_mode(source_name, mode)?;
+        self.histories = mode.needs_times().then(BTreeMap::new);
+        Ok(())
+    }
+
     /// The next rows, as [`TableSource::next`] gives them.
     ///
     /// # Errors
@@ -155,8 +189,8 @@ impl TableReader {
 
     /// Reads a block of rows; `false` at the end.
     fn read_some(&mut self) -> Result<bool, ReadError> {
-        let Self { rows, builder, refusals, lines, kind, batch_len, .. } = self;
-        let mut adder = Adder { builder, refusals, lines, kind: *kind };
+        let Self { rows, builder, refusals, lines, histories, kind, batch_len, .. } = self;
+        let mut adder = Adder { builder, refusals, lines, histories, kind: *kind };
         match rows {
             Rows::Text(rows) => {
                 let Some(chunk) = rows.chunks.next(*batch_len - adder.builder.len())? else {
@@ -182,21 +216,29 @@ impl TableReader {
 struct Adder<'t> {
     builder: &'t mut LaneBuilder,
     refusals: &'t mut Refusals,
-    lines: &'t mut Option<BTreeMap<Key, Place>>,
+    lines: &'t mut Option<BTreeMap<(Key, i64), Place>>,
+    histories: &'t mut Option<BTreeMap<Key, History<Place>>>,
     kind: TableKind,
 }
 
 impl Adder<'_> {
     fn add<'c>(&mut self, place: Place, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
-        let key = match self.builder.push(0, cell) {
-            Ok(key) => key,
-            Err(flaw) => return self.refusals.refuse(place, flaw),
-        };
-        match self.lines.as_mut().and_then(|lines| lines.insert(key, place)) {
-            None => Ok(()),
-            Some(first) => Err(ReadError::DuplicateKey {
-                source_name: Arc::clone(&self.refusals.source_name),
-                column: self.kind.key_column().to_owned(),
+        let Self { builder, refusals, lines, histories, kind } = self;
+        let mut twice = None;
+        let pushed = builder.push(0, cell, |key, change, stamp| {
+            if let (Some(histories), Stamp::Validity(validity)) = (histories.as_mut(), stamp) {
+                note(histories, key, change, validity, place, kind.key_column())?;
+            }
+            let first = lines.as_mut().and_then(|lines| lines.insert((key, stamp.identity()), place));
+            twice = first.map(|first| (key, first));
+            Ok(())
+        });
+        match (pushed, twice) {
+            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some((key, first))) => Err(ReadError::DuplicateKey {
+                source_name: Arc::clone(&refusals.source_name),
+                column: kind.key_column().to_owned(),
                 key: key.0,
                 first,
                 second: place,
@@ -215,6 +257,32 @@ impl Adder<'_> {
             self.add(Place::Row(rows_read + row as u64 + 1), &cell)?;
         }
         Ok(())
+    }
+}
+
+/// Notes where a row stands, as the table itself will have it.
+fn note(
+    histories: &mut BTreeMap<Key, History<Place>>,
+    key: Key,
+    change: ChangeKind,
+    validity: Validity,
+    place: Place,
+    key_column: &str,
+) -> Result<(), Flaw> {
+    let history = histories.entry(key).or_default();
+    match change {
+        ChangeKind::Upsert => {
+            let put = history.put(validity, place).map(|_| ());
+            put.map_err(|overlap| {
+                let (first, first_validity) = (overlap.value, overlap.validity);
+                let reason = Reason::Overlap(Box::new(Overlapping { validity, first, first_validity }));
+                Flaw::cell(key_column, &key.to_string(), reason)
+            })
+        }
+        ChangeKind::Delete => {
+            drop(history.delete(validity));
+            Ok(())
+        }
     }
 }
 

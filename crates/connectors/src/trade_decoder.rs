@@ -12,11 +12,11 @@ use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::Flaw;
 use crate::json_rows::{Members, UnknownMembers};
-use crate::trade_builder::TradeBuilder;
+use crate::trade_builder::{Block, TradeBuilder};
 use crate::trade_layout::{Fields, TradeLayout};
 
 /// What it takes to decode trades.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TradeDecoder {
     pub(crate) format: Format,
     pub(crate) layout: TradeLayout,
@@ -32,9 +32,10 @@ impl TradeDecoder {
             _ => self.decode_csv(chunk, &mut builder, &mut refusals)?,
         }
         let block = builder.finish();
-        let (trades, keys) = block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let Block { trades, keys, times } =
+            block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Messages { trades, keys, lanes, rejected: refusals.take(), loading: false })
+        Ok(Messages { trades, keys, lanes, times, rejected: refusals.take(), loading: false })
     }
 
     fn decode_csv<'l>(
@@ -47,13 +48,13 @@ impl TradeDecoder {
         let text = CsvText::new(&chunk.bytes);
         let has_quotes = memchr(b'"', &chunk.bytes).is_some();
         let mut cells = CsvCells::with_capacity(self.layout.columns().len());
-        let mut key_cells = Vec::with_capacity(self.layout.keys.len());
+        let mut read_cells = Vec::with_capacity(self.layout.keys.len() + 1);
         while let Some(range) = records.next() {
             let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
                 if plain && self.layout.fields == Fields::InRecord {
-                    self.find_keys(record, &mut key_cells)?;
-                    builder.push_record(record, |column| &record[self.key_cell(column, &key_cells)])
+                    self.find_cells(record, &mut read_cells)?;
+                    builder.push_record(record, |column| &record[self.cell(column, &read_cells)])
                 } else {
                     csv_rows::split(record, &mut cells);
                     csv_rows::check_count(cells.len(), self.layout.columns())?;
@@ -67,14 +68,14 @@ impl TradeDecoder {
         Ok(())
     }
 
-    /// Finds the cells of the keys, in the order of the tables, in a record
-    /// without quotes.
-    fn find_keys(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
+    /// Finds the cells that are looked into, in the order of
+    /// [`TradeLayout::read_columns`], in a record without quotes.
+    fn find_cells(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
         let bytes = record.as_bytes();
         cells.clear();
-        for key in &self.layout.keys {
+        for column in self.layout.read_columns() {
             // A second key mostly stands behind the first, but need not.
-            let start = match key.column {
+            let start = match column {
                 0 => 0,
                 column => memchr_iter(b',', bytes).nth(column - 1).map_or(bytes.len(), |comma| comma + 1),
             };
@@ -84,9 +85,9 @@ impl TradeDecoder {
         csv_rows::check_count(memchr_iter(b',', bytes).count() + 1, self.layout.columns())
     }
 
-    fn key_cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
-        let key = self.layout.keys.iter().position(|key| key.column == column);
-        key.map(|key| cells[key].clone()).unwrap_or_default()
+    fn cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
+        let place = self.layout.read_columns().position(|read| read == column);
+        place.map(|place| cells[place].clone()).unwrap_or_default()
     }
 
     fn decode_json<'l>(

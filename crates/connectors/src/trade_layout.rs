@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tradejoin_model::{INSTRUMENT_ID, KnownKind, TRADE_COLUMNS};
+use tradejoin_model::{INSTRUMENT_ID, KnownKind, TIMESTAMP, TRADE_COLUMNS};
 
 use crate::error::OpenError;
 use crate::flaw::Flaw;
 use crate::header::Header;
+use crate::mode::AS_OF_TRADE;
 use crate::parse::{self, Dialect};
 use crate::text_encoder::json_name;
 
@@ -64,12 +65,14 @@ impl KeyColumn {
 }
 
 /// The columns of trades in a text format, and what is made of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TradeLayout {
     pub(crate) header: Header,
     pub(crate) dialect: Dialect,
     pub(crate) fields: Fields,
     pub(crate) keys: Vec<KeyColumn>,
+    /// The column with the time of each trade, if that is needed.
+    pub(crate) time: Option<usize>,
     /// The trades' own columns.
     pub(crate) schema: SchemaRef,
     /// What a block has.
@@ -96,7 +99,22 @@ impl TradeLayout {
                 Arc::new(Schema::new_with_metadata(records, marked))
             }
         };
-        Self { header, dialect, fields, keys, schema, block_schema }
+        Self { header, dialect, fields, keys, time: None, schema, block_schema }
+    }
+
+    /// Reads the time of each trade.
+    ///
+    /// # Errors
+    /// If trades have none.
+    pub(crate) fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        self.time = Some(time_column(source_name, &self.header)?);
+        Ok(())
+    }
+
+    /// The columns whose cells are looked into: those of the keys, by table, then
+    /// that of the time.
+    pub(crate) fn read_columns(&self) -> impl Iterator<Item = usize> {
+        self.keys.iter().map(|key| key.column).chain(self.time)
     }
 
     pub(crate) fn columns(&self) -> &[String] {
@@ -121,6 +139,32 @@ impl TradeLayout {
         }
         Ok(())
     }
+
+    /// The time of a row; `None` if it has none, or none is asked for.
+    pub(crate) fn parse_time<'a>(&self, cell: impl Fn(usize) -> &'a str) -> Result<Option<i64>, Flaw> {
+        let Some(column) = self.time else { return Ok(None) };
+        // An empty text is none in any dialect: so a CSV field comes out as JSON.
+        match self.dialect.text(cell(column)).filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => match parse::timestamp(&text) {
+                Ok(time) => Ok(Some(time)),
+                Err(reason) => Err(Flaw::cell(&self.header.names[column], &text, reason)),
+            },
+        }
+    }
+}
+
+/// Where the time of a trade stands.
+///
+/// # Errors
+/// If there is no such column.
+pub(crate) fn time_column(source_name: &Arc<str>, header: &Header) -> Result<usize, OpenError> {
+    header.find(TIMESTAMP).ok_or_else(|| OpenError::ModeColumn {
+        source_name: Arc::clone(source_name),
+        column: TIMESTAMP.to_owned(),
+        what: AS_OF_TRADE,
+        found: header.names.clone(),
+    })
 }
 
 /// The type that a column has where columns have types.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlocks;
 use crate::arrow_keys;
+use crate::arrow_times;
 use crate::bad::Refusals;
 use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
@@ -17,8 +18,9 @@ use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::text_rows::TextRows;
+use crate::trade_builder::Block;
 use crate::trade_decoder::TradeDecoder;
-use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
+use crate::trade_layout::{Fields, KeyColumn, TradeLayout, time_column};
 
 /// Which trades to read, and how.
 #[derive(Clone, Debug)]
@@ -93,6 +95,19 @@ impl TradeReader {
         }
     }
 
+    /// Reads the time of each trade, which a table that is looked up by time needs; to
+    /// be called before the first trade is read.
+    ///
+    /// # Errors
+    /// If there is no column `timestamp`, or its type holds no times.
+    pub fn require_times(&mut self) -> Result<(), OpenError> {
+        let source_name = &self.refusals.source_name;
+        match &mut self.kind {
+            Kind::Text(trades) => Arc::make_mut(&mut trades.decoder).layout.require_times(source_name),
+            Kind::Arrow(trades) => trades.require_times(source_name),
+        }
+    }
+
     /// The next trades, as [`Source::next`] gives them.
     ///
     /// # Errors
@@ -107,29 +122,27 @@ impl TradeReader {
         };
         let next = trades.next(&mut self.refusals, &mut self.left)?;
         let rejected = self.refusals.take();
-        let (trades, keys) = match next {
+        let Block { trades, keys, times } = match next {
             Some(block) => block,
             // The last records were all bad: they still have to be told.
             None if rejected > 0 => trades.empty_block(),
             None => return Ok(None),
         };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Some(Messages { trades, keys, lanes, rejected, loading: false }))
+        Ok(Some(Messages { trades, keys, lanes, times, rejected, loading: false }))
     }
 }
 
 impl Source for TradeReader {
-    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+    fn next(&mut self) -> Result<Option<tradejoin_flow::Block>, BoxError> {
         let Kind::Text(trades) = &mut self.kind else {
-            return Ok(self.read()?.map(Block::from));
+            return Ok(self.read()?.map(tradejoin_flow::Block::from));
         };
         let Some(chunk) = trades.next(&mut self.left)? else { return Ok(None) };
         let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
+        Ok(Some(tradejoin_flow::Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
     }
 }
-
-type Rows = (RecordBatch, Vec<UInt32Array>);
 
 struct TextTrades {
     chunks: Chunks,
@@ -149,6 +162,8 @@ impl TextTrades {
 struct ArrowTrades {
     blocks: ArrowBlocks,
     keys: Vec<KeyColumn>,
+    /// The column with the time of each trade, if that is needed.
+    time: Option<usize>,
     rows_read: u64,
 }
 
@@ -163,10 +178,19 @@ impl ArrowTrades {
             let field = &fields[key.column];
             arrow_keys::check_key_type(name, field.name(), field.data_type())?;
         }
-        Ok(Self { blocks, keys, rows_read: 0 })
+        Ok(Self { blocks, keys, time: None, rows_read: 0 })
     }
 
-    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Rows>, ReadError> {
+    fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        let fields = self.blocks.schema.fields();
+        let names = fields.iter().map(|field| field.name().clone()).collect();
+        let column = time_column(source_name, &Header::new(source_name, names, TRADE_COLUMNS)?)?;
+        arrow_times::check_time_type(source_name, fields[column].name(), fields[column].data_type())?;
+        self.time = Some(column);
+        Ok(())
+    }
+
+    fn next(&mut self, refusals: &mut Refusals, left: &mut u64) -> Result<Option<Block>, ReadError> {
         while *left > 0
             && let Some(batch) = self.blocks.next()?
         {
@@ -176,24 +200,31 @@ impl ArrowTrades {
             let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
             let keyed = self.keys.iter().map(|&key| arrow_keys::keys(&batch, key));
             let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-            let (keys, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+            let (keys, mut flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+            let timed = self.time.map(|column| arrow_times::times(&batch, column)).transpose();
+            let times = timed.map_err(corrupt)?.map(|(times, of_times)| {
+                flaws.push(of_times);
+                times
+            });
             let good = self.refuse(flaws.into_iter().flatten().collect(), batch.num_rows(), refusals)?;
             self.rows_read += batch.num_rows() as u64;
             let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
+            let block = Block { trades: batch, keys, times };
             let block = match good {
-                None => (batch, keys),
-                Some(good) => keep_good(&batch, &keys, &good).map_err(corrupt)?,
+                None => block,
+                Some(good) => keep_good(&block, &good).map_err(corrupt)?,
             };
-            if block.0.num_rows() > 0 {
+            if block.trades.num_rows() > 0 {
                 return Ok(Some(block));
             }
         }
         Ok(None)
     }
 
-    fn empty_block(&self) -> Rows {
+    fn empty_block(&self) -> Block {
         let keys = self.keys.iter().map(|_| UInt32Array::from(Vec::<u32>::new()));
-        (RecordBatch::new_empty(Arc::clone(&self.blocks.schema)), keys.collect())
+        let trades = RecordBatch::new_empty(Arc::clone(&self.blocks.schema));
+        Block { trades, keys: keys.collect(), times: None }
     }
 
     /// Refuses bad rows, each once. Tells which rows are good, if not all are.
@@ -217,8 +248,10 @@ impl ArrowTrades {
     }
 }
 
-fn keep_good(batch: &RecordBatch, keys: &[UInt32Array], good: &BooleanArray) -> Result<Rows, ArrowError> {
-    let trades = filter_record_batch(batch, good)?;
-    let keys = keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
-    Ok((trades, keys.collect::<Result<_, ArrowError>>()?))
+fn keep_good(block: &Block, good: &BooleanArray) -> Result<Block, ArrowError> {
+    let trades = filter_record_batch(&block.trades, good)?;
+    let keys = block.keys.iter().map(|keys| Ok(UInt32Array::from(filter(keys, good)?.to_data())));
+    let times: Option<Result<_, ArrowError>> =
+        block.times.as_ref().map(|times| Ok(Int64Array::from(filter(times, good)?.to_data())));
+    Ok(Block { trades, keys: keys.collect::<Result<_, ArrowError>>()?, times: times.transpose()? })
 }

@@ -103,7 +103,7 @@ impl<T> Lane<T> {
             keys: self.keys,
             kinds,
             fields: vec![column(self.values)],
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 }

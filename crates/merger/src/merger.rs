@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tradejoin_model::{Answer, Column, Enriched, Ledger, Partition, Position, Routed, TableRoute, TableSpec};
+use tradejoin_model::{
+    Answer, Applied, Column, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute, TableSpec,
+};
 
 /// What becomes of a trade that misses in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +56,18 @@ impl Merger {
             account.missed = matched.lookups_missed(index, routed, &answers);
             account.matched = rows as u64 - account.missed;
             account.rejected = messages.lanes[index].rejected;
-            let (changes, replaced) = (messages.lanes[index].len() as u64, replaced(&answers, index));
+            if matches!(table.look_up, LookUp::AsOf { .. }) {
+                account.untimed = messages.untimed();
+            }
+            let (changes, applied) = (messages.lanes[index].len() as u64, applied(&answers, index));
             if messages.loading {
-                (account.rows_loaded, account.duplicates) = (changes, replaced);
+                (account.rows_loaded, account.duplicates) = (changes, applied.replaced);
             } else {
                 account.changes = changes;
             }
+            account.stale = applied.stale;
+            account.conflicts = applied.conflicts;
+            account.overlaps = applied.overlaps;
             // The columns of the last batch, which had the same tables.
             let mut old: Vec<Column> = old_columns.by_ref().take(table.outputs.len()).collect();
             old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));
@@ -153,9 +161,12 @@ impl Matched {
     }
 }
 
-/// Upserts that found their key there already.
-fn replaced(answers: &[Answer], table: usize) -> u64 {
-    answers.iter().map(|answer: &Answer| answer.tables[table].replaced).sum()
+/// What became of the changes, in all shards.
+fn applied(answers: &[Answer], table: usize) -> Applied {
+    answers.iter().fold(Applied::default(), |mut sum, answer| {
+        sum += answer.tables[table].applied;
+        sum
+    })
 }
 
 /// Fills the columns of a partitioned table: the shards' dense values at their

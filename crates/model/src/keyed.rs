@@ -162,6 +162,12 @@ impl KeyedTable {
         replaced
     }
 
+    /// The entry of a key while no batch is under way: a slot, or none of this
+    /// table.
+    pub(crate) fn settled(&self, key: u32) -> Slot {
+        self.slots.get(key)
+    }
+
     fn version(&self, entry: Slot) -> &Version {
         &self.versions[(entry & !YOUNG) as usize]
     }
@@ -263,7 +269,7 @@ mod tests {
             keys: rows.iter().map(|row| Key(row.0)).collect(),
             kinds: rows.iter().map(|row| row.1).collect(),
             fields: vec![Column::Text(names)],
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::column::Column;
 use crate::ids::{ShardCount, ShardIndex};
-use crate::keyed::KeyedTable;
+use crate::stored::{Applied, StoredTable};
 
 /// A batch, and for each table what every shard has to do with it. All shards
 /// share one by reference count.
@@ -31,7 +31,7 @@ pub enum TableRoute {
     Whole {
         /// The generation that the changes of the stream go on top of, pinned
         /// when the batch was routed; `None` for an empty one.
-        generation: Option<Arc<KeyedTable>>,
+        generation: Option<Arc<StoredTable>>,
     },
 }
 
@@ -169,8 +169,8 @@ pub struct TableAnswer {
     pub columns: Vec<Column>,
     /// The row numbers of the misses, rising.
     pub missed: Vec<u32>,
-    /// Upserts whose key was there already.
-    pub replaced: u64,
+    /// What became of the changes.
+    pub applied: Applied,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Batch, ChangeLane, Distribution, Key, KeyedTable, Partition, Routed, Selections, ShardCount, ShardIndex,
+    Batch, ChangeLane, Distribution, Key, Partition, Routed, Selections, ShardCount, ShardIndex, StoredTable,
     TableRoute, TableSpec,
 };
 
@@ -39,7 +39,7 @@ impl Router {
     pub fn route(
         &self,
         batch: Batch,
-        generations: &[Option<Arc<KeyedTable>>],
+        generations: &[Option<Arc<StoredTable>>],
         whole_shard: ShardIndex,
     ) -> Routed {
         let tables = self.tables.len();
@@ -52,7 +52,7 @@ impl Router {
         Routed { batch, routes, shards: self.shards, whole_shard }
     }
 
-    fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<KeyedTable>>) -> TableRoute {
+    fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<StoredTable>>) -> TableRoute {
         let is_broadcast = self.tables[table].distribution == Distribution::Broadcast || generation.is_some();
         // A lone shard owns every key: there is nothing to select.
         if is_broadcast || self.shards.get() == 1 {

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, UInt32Array};
-use tradejoin_model::{ChangeLane, Column, Found, KeyedTable, OutputColumn, Slot, TableAnswer};
+use arrow_array::{Array as _, Int64Array, UInt32Array};
+use tradejoin_model::{
+    ChangeLane, Column, Found, LookUp, OutputColumn, Slot, StoredTable, TableAnswer, TableSpec,
+};
 
 /// The rows that a shard owns of a table, on top of a generation that all
 /// shards share.
 #[derive(Debug)]
 pub(crate) struct ShardTable {
+    look_up: LookUp,
     outputs: Arc<[OutputColumn]>,
     /// Every row of a partitioned table; of a broadcast one, the rows that
     /// changed since its generation.
-    own: KeyedTable,
-    generation: Option<Arc<KeyedTable>>,
+    own: StoredTable,
+    generation: Option<Arc<StoredTable>>,
     found: Found,
 }
 
@@ -36,13 +39,14 @@ impl Rows<'_> {
 }
 
 impl ShardTable {
-    pub(crate) fn new(outputs: Arc<[OutputColumn]>) -> Self {
-        let own = KeyedTable::new(&outputs);
-        Self { outputs, own, generation: None, found: Found::default() }
+    pub(crate) fn new(spec: &TableSpec) -> Self {
+        let outputs: Arc<[OutputColumn]> = spec.outputs.clone().into();
+        let own = StoredTable::new(spec.look_up, &outputs);
+        Self { look_up: spec.look_up, outputs, own, generation: None, found: Found::default() }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
-    pub(crate) fn pin(&mut self, generation: Option<&Arc<KeyedTable>>) {
+    pub(crate) fn pin(&mut self, generation: Option<&Arc<StoredTable>>) {
         let same = match (&self.generation, generation) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             (None, None) => true,
@@ -50,7 +54,7 @@ impl ShardTable {
         };
         if !same {
             self.generation = generation.cloned();
-            self.own = KeyedTable::new(&self.outputs);
+            self.own = StoredTable::new(self.look_up, &self.outputs);
         }
     }
 
@@ -59,33 +63,34 @@ impl ShardTable {
     pub(crate) fn step(
         &mut self,
         keys: &UInt32Array,
+        times: Option<&Int64Array>,
         rows: Rows<'_>,
         lane: &ChangeLane,
         changes: impl Iterator<Item = u32>,
         answer: &mut TableAnswer,
     ) {
-        let Self { outputs, own, generation, found } = self;
+        let Self { outputs, own, generation, found, .. } = self;
         let below = generation.as_deref();
-        answer.replaced = own.apply(outputs, lane, changes, below);
+        own.apply(outputs, lane, changes, below);
         let (values, missed) = (keys.values(), &mut answer.missed);
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
         match (rows, keys.nulls()) {
             (Rows::First(len), None) => {
                 let keys = values[..len].iter().map(|&key| Some(key));
-                own.find(keys, |number| number as u32, below, found, missed);
+                own.find(keys, |number| number as u32, times, below, found, missed);
             }
             (Rows::First(len), Some(nulls)) => {
                 let keys = (0..len).map(|row| nulls.is_valid(row).then(|| values[row]));
-                own.find(keys, |number| number as u32, below, found, missed);
+                own.find(keys, |number| number as u32, times, below, found, missed);
             }
             // The router selects no row without a key.
             (Rows::Selected(rows), _) => {
                 let keys = rows.iter().map(|&row| Some(values[row as usize]));
-                own.find(keys, |number| rows[number], below, found, missed);
+                own.find(keys, |number| rows[number], times, below, found, missed);
             }
         }
         self.gather(&mut answer.columns);
-        self.own.settle();
+        answer.applied = self.own.settle(self.generation.as_deref());
     }
 
     /// The values of all slots found, column by column.

@@ -4,19 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
 use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
-use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, Messages, TextColumn};
+use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, TextColumn};
 
-use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
+use crate::streams::{Case, Collect, Rest, Rows, Stamp, Step, TABLES};
 
 fn case(trades: usize) -> Case {
-    let mut steps: Vec<Step> =
-        (0..3).map(|table| Step::Change { table, key: 1, delete: false, value: 1 }).collect();
-    steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES])));
+    let mut steps: Vec<Step> = (0..3)
+        .map(|table| Step::Change { table, key: 1, delete: false, value: 1, stamp: Stamp::default() })
+        .collect();
+    steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES], None)));
     Case {
         loaded: vec![],
         steps,
         cuts: vec![10],
         distributions: [Distribution::Partitioned, Distribution::Broadcast, Distribution::Partitioned],
+        look_ups: [LookUp::Latest; TABLES],
         shards: 3,
         queue_depth: 1,
         order: Order::Input,

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
+use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
-    Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
+    LookUp, Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec,
+    TextColumn,
 };
 use tradejoin_oracle::{Oracle, text};
 
@@ -17,12 +18,30 @@ use tradejoin_oracle::{Oracle, text};
 pub(crate) const TABLES: usize = 3;
 /// Keys are below this: few, so that they meet.
 const KEYS: u32 = 12;
+/// Rows begin before this time.
+const TIMES: i64 = 30;
 
 /// One message of a test stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Trade([Option<u32>; TABLES]),
-    Change { table: usize, key: u32, delete: bool, value: u8 },
+    /// Its keys, and when it took place.
+    Trade([Option<u32>; TABLES], Option<i64>),
+    Change {
+        table: usize,
+        key: u32,
+        delete: bool,
+        value: u8,
+        stamp: Stamp,
+    },
+}
+
+/// What tables look at that are looked up by time or by version.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stamp {
+    from: Option<i64>,
+    /// How long the row is valid.
+    lasts: Option<i64>,
+    version: i64,
 }
 
 /// Everything that a run may vary.
@@ -32,6 +51,7 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     pub(crate) cuts: Vec<usize>,
     pub(crate) distributions: [Distribution; TABLES],
+    pub(crate) look_ups: [LookUp; TABLES],
     pub(crate) shards: u32,
     pub(crate) queue_depth: usize,
     pub(crate) order: Order,
@@ -42,13 +62,27 @@ pub(crate) struct Case {
 pub(crate) type Rows = Vec<(u64, Vec<Option<String>>)>;
 
 fn change() -> impl Strategy<Value = Step> {
-    (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), any::<u8>())
-        .prop_map(|(table, key, delete, value)| Step::Change { table, key, delete, value })
+    // Few times and versions, so that rows meet, overlap and are late.
+    let stamp = (prop::option::weighted(0.8, 0..TIMES), prop::option::of(1..12_i64), 0..6_i64)
+        .prop_map(|(from, lasts, version)| Stamp { from, lasts, version });
+    // Few values, so that two rows may be the same.
+    let value = prop_oneof![any::<u8>(), 0..4_u8];
+    (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), value, stamp)
+        .prop_map(|(table, key, delete, value, stamp)| Step::Change { table, key, delete, value, stamp })
 }
 
 fn trade() -> impl Strategy<Value = Step> {
     let key = || prop::option::weighted(0.9, 0..KEYS);
-    [key(), key(), key()].prop_map(Step::Trade)
+    ([key(), key(), key()], prop::option::weighted(0.9, -2..TIMES + 9))
+        .prop_map(|(keys, time)| Step::Trade(keys, time))
+}
+
+fn look_up() -> impl Strategy<Value = LookUp> {
+    prop_oneof![
+        Just(LookUp::Latest),
+        Just(LookUp::LatestVersion),
+        prop::option::of(0..12_u64).prop_map(|tolerance| LookUp::AsOf { tolerance }),
+    ]
 }
 
 prop_compose! {
@@ -65,12 +99,13 @@ prop_compose! {
             Just(Distribution::Partitioned),
             Just(Distribution::Broadcast),
         ]),
+        look_ups in [look_up(), look_up(), look_up()],
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
         order in prop_oneof![Just(Order::Input), Just(Order::Arrival)],
         unmatched in prop_oneof![Just(Unmatched::Drop), Just(Unmatched::Keep)],
     ) -> Case {
-        Case { loaded, steps, cuts, distributions, shards, queue_depth, order, unmatched }
+        Case { loaded, steps, cuts, distributions, look_ups, shards, queue_depth, order, unmatched }
     }
 }
 
@@ -88,8 +123,9 @@ impl Case {
         numbers.name = "numbers".to_owned();
         numbers.outputs = vec![OutputColumn::field("number", 0, ColumnType::Integer)];
         let mut tables = vec![instruments, TableSpec::users(), numbers];
-        for (table, distribution) in tables.iter_mut().zip(self.distributions) {
-            table.distribution = distribution;
+        for (number, table) in tables.iter_mut().enumerate() {
+            table.distribution = self.distributions[number];
+            table.look_up = self.look_ups[number];
         }
         tables
     }
@@ -155,28 +191,35 @@ impl Case {
 /// The messages of `steps`; `trades` counts on over all blocks.
 fn block(steps: &[Step], trades: &mut u64) -> Messages {
     let mut ids = Vec::new();
+    let mut times = Vec::new();
     let mut keys: [Vec<Option<u32>>; TABLES] = Default::default();
     let mut lanes: Vec<ChangeLane> = empty_lanes();
     for step in steps {
         match step {
-            Step::Trade(of_tables) => {
+            Step::Trade(of_tables, time) => {
                 ids.push(*trades);
+                times.push(*time);
                 *trades += 1;
                 keys.iter_mut().zip(of_tables).for_each(|(keys, key)| keys.push(*key));
             }
-            Step::Change { table, key, delete, value } => {
+            Step::Change { table, key, delete, value, stamp } => {
                 let lane = &mut lanes[*table];
                 lane.at_rows.push(ids.len() as u32);
                 lane.keys.push(Key(*key));
                 lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
                 push_value(&mut lane.fields[0], *value);
+                let Stamp { from, lasts, version } = *stamp;
+                lane.valid_from.push(from.unwrap_or(INTEGER_NULL));
+                lane.valid_to.push(lasts.map_or(INTEGER_NULL, |lasts| from.unwrap_or(0) + lasts));
+                lane.versions.push(version);
             }
         }
     }
     let schema = Schema::new(vec![Field::new("trade_id", DataType::UInt64, false)]);
     let trades = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(ids))]);
     let keys = keys.into_iter().map(UInt32Array::from).collect();
-    Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block")
+    let messages = Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block");
+    messages.with_times(Int64Array::from(times)).expect("a time for each")
 }
 
 fn empty_lanes() -> Vec<ChangeLane> {
