@@ -12,6 +12,7 @@ mod style;
 
 mod destination;
 mod job;
+mod modes;
 mod plan;
 mod sample;
 mod summary;
