@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tradejoin_benches::Feed;
-use tradejoin_merger::{Merger, Unmatched};
+use tradejoin_merger::{Merged, Merger};
 use tradejoin_model::{
     Answer, Batch, BatchIndex, Messages, Position, Routed, ShardCount, ShardIndex, TableSpec,
 };
@@ -57,10 +57,11 @@ impl Input {
 
     /// Merges all answers, and gives how many trades were enriched.
     fn merge(&self, answers: Vec<Vec<Answer>>) -> u64 {
-        let mut merger = Merger::new(&self.tables, Unmatched::Drop);
+        let mut merger = Merger::new(&self.tables);
         let mut enriched = 0;
         for (routed, answers) in self.routed.iter().zip(answers) {
-            let (batch, account) = merger.merge(routed, Position(0), answers);
+            let merged = merger.merge(routed, Position(0), 0, answers);
+            let Merged { enriched: batch, account, .. } = merged.expect("no miss fails");
             merger.recycle(black_box(batch).columns);
             while merger.take_spent().is_some() {}
             enriched += account.enriched;

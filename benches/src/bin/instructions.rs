@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use tradejoin_benches::Feed;
-use tradejoin_merger::{Merger, Unmatched};
+use tradejoin_merger::{Merged, Merger};
 use tradejoin_model::{Answer, Batch, BatchIndex, Position, Routed, ShardCount, ShardIndex, TableSpec};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -109,7 +109,7 @@ impl Stages {
         Self {
             router: Router::new(shards, tables.clone()),
             workers: shards.shards().map(|shard| Worker::new(shard, &tables)).collect(),
-            merger: Merger::new(&tables, Unmatched::Drop),
+            merger: Merger::new(&tables),
             batches: (0..).zip(feed.blocks).map(batch).collect(),
         }
     }
@@ -137,7 +137,8 @@ impl Stages {
     }
 
     fn merge(&mut self, routed: &Routed, answers: Vec<Answer>) {
-        let (enriched, _) = self.merger.merge(routed, Position(0), answers);
+        let merged = self.merger.merge(routed, Position(0), 0, answers);
+        let Merged { enriched, .. } = merged.expect("no miss fails");
         self.merger.recycle(black_box(enriched).columns);
     }
 }

@@ -1,11 +1,12 @@
 //! What each stage costs on one thread.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tradejoin_baseline::{Digest, Digesting, Digests, Outcome};
 use tradejoin_flow::{Board, Claim, Encode as _, Sink as _, Source as _, Task};
-use tradejoin_merger::{Merger, Unmatched};
+use tradejoin_merger::{Merged, Merger};
 use tradejoin_model::{Answer, Batch, BatchIndex, Ledger, Position, Routed, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -55,7 +56,7 @@ pub fn stage_costs(input: Input<'_>, expected: &Outcome, meter: Meter) -> Costs 
     let tables = input.tables();
     let router = Router::new(input.shards, tables.clone());
     let mut workers: Vec<_> = input.shards.shards().map(|shard| Worker::new(shard, &tables)).collect();
-    let mut merger = Merger::new(&tables, Unmatched::Drop);
+    let mut merger = Merger::new(&tables);
     let (mut source, mut sink, mut encoder) = (input.source(), Digesting::default(), Digests);
     let (mut costs, mut total) = (Costs::default(), Ledger::new(tables.len()));
     let mut by_shard = vec![0.0; workers.len()];
@@ -87,7 +88,8 @@ pub fn stage_costs(input: Input<'_>, expected: &Outcome, meter: Meter) -> Costs 
                 merger.recycle_answer(answer);
             }
         }
-        let ((enriched, account), ns) = meter.time(|| merger.merge(&routed, Position(0), answers));
+        let (merged, ns) = meter.time(|| merger.merge(&routed, Position(0), 0, answers));
+        let Merged { enriched, account, .. } = merged.expect("no miss fails");
         costs.merge += ns;
         let mut section = Digest::default();
         let (encoded, ns) = meter.time(|| encoder.encode(&enriched, &mut section));
@@ -158,13 +160,13 @@ fn board_cost(input: Input<'_>, meter: Meter) -> (f64, f64) {
     let router = Router::new(input.shards, input.tables());
     let shards = input.shards.as_usize();
     let mut source = input.source();
-    let mut board: Board<Digest, ()> = Board::new(shards, input.window(), true);
+    let mut board: Board<Infallible, Digest, ()> = Board::new(shards, input.window(), true);
     let (mut spent, mut locks, mut ended) = (0.0, 0_u64, 0);
     for thread in (0..shards).cycle() {
         // Waiting is for a later turn here, and so is waking.
         let (claim, ns) = meter.time(|| board.claim(thread));
         (spent, locks) = (spent + ns, locks + 1);
-        let mut on_board = |change: &mut dyn FnMut(&mut Board<Digest, ()>)| {
+        let mut on_board = |change: &mut dyn FnMut(&mut Board<Infallible, Digest, ()>)| {
             let ((), ns) = meter.time(|| {
                 change(&mut board);
                 board.to_wake(thread);
@@ -206,6 +208,7 @@ fn board_cost(input: Input<'_>, meter: Meter) -> (f64, f64) {
                     on_board(&mut |board| board.encoded(index, Digest::default(), Ledger::default()));
                 }
             }
+            Claim::Task(Task::Pass(_, none)) => match none {},
             Claim::Task(Task::Write(index, section, _)) => {
                 on_board(&mut |board| board.written(thread, index, section));
             }

@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tradejoin_baseline::{Digest, Digesting, Digests, Outcome};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode as _, Sink as _, Source as _, Task};
-use tradejoin_merger::{Merger, Unmatched};
+use tradejoin_merger::{Merged, Merger};
 use tradejoin_model::{Answer, Batch, BatchIndex, Ledger, Routed, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -100,7 +101,7 @@ struct Run<'a> {
     meter: Meter,
     source: Cycled<'a>,
     router: Router,
-    board: Board<Digest, ()>,
+    board: Board<Infallible, Digest, ()>,
     /// When the board is free, and who had it last.
     free: f64,
     last: usize,
@@ -122,7 +123,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(input: Input<'a>, exchange: Exchange, meter: Meter) -> Self {
         let tables = input.tables();
-        let thread = |_| Thread { merger: Merger::new(&tables, Unmatched::Drop), next: None };
+        let thread = |_| Thread { merger: Merger::new(&tables), next: None };
         // One worker exchanges nothing.
         let exchange = if input.shards.get() > 1 { exchange } else { Exchange::default() };
         Self {
@@ -166,7 +167,7 @@ impl<'a> Run<'a> {
     fn on_board<T>(
         &mut self,
         thread: usize,
-        change: impl FnOnce(&mut Board<Digest, ()>) -> (T, Vec<usize>),
+        change: impl FnOnce(&mut Board<Infallible, Digest, ()>) -> (T, Vec<usize>),
     ) -> (T, f64) {
         let ((result, woken), mut ns) = self.meter.time(|| change(&mut self.board));
         if self.last != thread {
@@ -252,6 +253,7 @@ impl<'a> Run<'a> {
                 self.work(free, ns, thread, Step::Read(block));
             }
             Claim::Task(Task::LookUp(shard, routed)) => self.look_up(thread, free, shard, routed),
+            Claim::Task(Task::Pass(_, none)) => match none {},
             Claim::Task(Task::Write(index, mut section, account)) => {
                 let (written, ns) = self.meter.time(|| {
                     self.total.add(&account);
@@ -289,7 +291,7 @@ impl<'a> Run<'a> {
     }
 
     fn complete(&mut self, thread: usize, start: f64, complete: Complete) {
-        let Complete { routed, first_position, answers } = complete;
+        let Complete { routed, first_position, trades_before, answers } = complete;
         let index = routed.batch.index;
         let mut bytes = 0.0;
         for answer in &answers {
@@ -299,7 +301,8 @@ impl<'a> Run<'a> {
         }
         let merger = &mut self.threads[thread].merger;
         let ((section, account), ns) = self.meter.time(|| {
-            let (enriched, account) = merger.merge(&routed, first_position, answers);
+            let merged = merger.merge(&routed, first_position, trades_before, answers);
+            let Merged { enriched, account, .. } = merged.expect("no miss fails");
             let mut section = Digest::default();
             Digests.encode(&enriched, &mut section).expect("a digest");
             merger.recycle(enriched.columns);

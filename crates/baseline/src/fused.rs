@@ -31,7 +31,7 @@ pub fn fused(blocks: impl Iterator<Item = Messages>) -> Outcome {
         tables.resize_with(block.keys.len(), Texts::default);
         let mut misses = 0;
         let joins = tables.iter_mut().zip(&block.keys).zip(block.lanes.iter());
-        let columns = joins.map(|((table, keys), lane)| table.join(keys, lane, &mut misses));
+        let columns = joins.map(|((table, keys), lane)| table.join(keys.ids(), lane, &mut misses));
         let columns = columns.collect();
         outcome.add(&enriched(block, columns, misses > 0));
     }
@@ -51,6 +51,7 @@ fn enriched(block: Messages, columns: Vec<TextColumn>, has_misses: bool) -> Enri
         columns: columns.into_iter().map(Column::Text).collect(),
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 
@@ -86,10 +87,10 @@ impl Texts {
     fn join(&mut self, keys: &UInt32Array, lane: &ChangeLane, misses: &mut usize) -> TextColumn {
         let mut found = Vec::with_capacity(keys.len());
         let mut row = 0;
-        for change in 0..lane.len() {
+        for (change, id) in lane.keys.ids().iter().enumerate() {
             let at_row = lane.at_rows[change] as usize;
             *misses += self.find(keys, row..at_row, &mut found);
-            self.set(lane.keys[change].0, text_of(lane, change));
+            self.set(id.0, text_of(lane, change));
             row = at_row;
         }
         *misses += self.find(keys, row..keys.len(), &mut found);

@@ -12,9 +12,9 @@ use tradejoin_baseline::{
     two_tables_ring,
 };
 use tradejoin_model::{
-    BatchIndex, ChangeKind, ChangeLane, Column, Enriched, Instrument, InstrumentId, Key, Message, Messages,
-    OccSymbol, PRICE_PRECISION, PRICE_SCALE, Position, Price, Side, TextColumn, TextView, Trade, UTC, User,
-    UserId, trade_schema,
+    BatchIndex, ChangeKind, ChangeLane, Column, Enriched, Instrument, InstrumentId, Key, Keys, Message,
+    Messages, OccSymbol, PRICE_PRECISION, PRICE_SCALE, Position, Price, Side, TextColumn, TextView, Trade,
+    UTC, User, UserId, trade_schema,
 };
 
 const FIRST: &str = "SPY241103C00200000";
@@ -146,6 +146,7 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
         columns: texts.into_iter().filter(|texts| !texts.is_empty()).map(column).collect(),
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 
@@ -209,7 +210,8 @@ fn block(messages: &[Message], tables: Tables) -> Messages {
         keys.truncate(1);
         lanes.truncate(1);
     }
-    Messages::new(columns(&trades), keys, lanes).expect("a key and a place for each")
+    Messages::new(columns(&trades), keys.into_iter().map(Keys::from).collect(), lanes)
+        .expect("a key and a place for each")
 }
 
 #[test]
@@ -242,7 +244,7 @@ fn the_fused_loop_finds_nothing_for_no_key_and_for_a_deleted_one() {
     deleting.lanes = vec![lane].into();
     let after = block(&[Message::Trade(trade(2, 1, 7))], Tables::Instruments);
     let mut keyless = block(&all[..2], Tables::Instruments);
-    keyless.keys = vec![UInt32Array::from(vec![None])];
+    keyless.keys = vec![UInt32Array::from(vec![None]).into()];
     let expected = expected(&[(trade(1, 1, 7), FIRST, None)], 2);
     assert_eq!(fused([deleting, after, keyless].into_iter()), expected);
 }

@@ -7,10 +7,14 @@ use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use tradejoin_connectors::TableKind;
-use tradejoin_engine::{EngineConfig, Order, Unmatched};
+use tradejoin_engine::{EngineConfig, Order};
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Keys, Mix};
-use tradejoin_model::{Distribution, ShardCount};
+use tradejoin_model::{Distribution, MissPolicy, ShardCount};
+
+use crate::policy;
+
+use crate::table_arg::TableArg as JoinedTable;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -51,6 +55,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
+    /// Print the JSON schema of the file of `run --config`
+    ConfigSchema,
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  tradejoin completions bash > ~/.local/share/bash-completion/completions/tradejoin"
@@ -74,9 +80,21 @@ pub(crate) enum Command {
       choose what the tables add
   tradejoin run --trades t.csv --instruments i.csv --mode instruments=as-of --tolerance instruments=30d
       ids that change their meaning: each trade finds the row valid at its timestamp
+  tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
+      --table desks=d.parquet,key=book+region
+      any number of tables, each by its own key, in one pass
+  tradejoin run --config tradejoin.toml --workers 4
+      what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
-      trades and table changes in one stream; keep trades that find nothing")]
+      trades and table changes in one stream; keep trades that find nothing
+  tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
+      --dead-letters unmatched.jsonl
+      let a trade wait for its instrument, and put aside what never finds one")]
 pub(crate) struct RunArgs {
+    /// A file that says what these flags say, in TOML; flags that are given go before it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) input: InputArgs,
 
@@ -99,9 +117,17 @@ pub(crate) struct RunArgs {
     pub(crate) output_format: Option<String>,
 
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
-    /// [default: instrument, and user with a users table]
+    /// [default: instrument, user with a users table, and what each --table adds]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
     pub(crate) columns: Vec<String>,
+
+    /// Where trades go that are put aside, each with its reason, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) dead_letters: Option<PathBuf>,
+
+    /// Add a last column of this name: how many trades were read while a trade waited for its key
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub(crate) wait_column: Option<String>,
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
@@ -121,6 +147,12 @@ pub(crate) struct InputArgs {
     /// The users table
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "messages")]
     pub(crate) users: Option<PathBuf>,
+
+    /// Another table, by any key of integers or texts; may be given for each.
+    /// KEY is a column, TRADES_COLUMN@TABLE_COLUMN where the names differ, or several with + between;
+    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key]
+    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,distribution=HOW]", value_hint = ValueHint::Other, conflicts_with = "messages")]
+    pub(crate) table: Vec<JoinedTable>,
 
     /// Trades and table changes in one stream of JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -228,7 +260,8 @@ impl StreamArgs {
 #[command(next_help_heading = "Look-ups")]
 pub(crate) struct LookUpArgs {
     /// How a table is looked up: TABLE=latest, by the order of rows, or TABLE=as-of, by the time of the
-    /// trade (timestamp) among rows valid from valid_from to before valid_to; may be given for each table
+    /// trade (timestamp) among rows valid from valid_from to before valid_to; may be given for each table,
+    /// those of --table too
     /// [default: latest]
     #[arg(long, value_name = "TABLE=MODE", value_parser = mode, value_delimiter = ',')]
     pub(crate) mode: Vec<(String, ModeArg)>,
@@ -270,9 +303,23 @@ pub(crate) struct EngineArgs {
     #[arg(long, default_value = "input")]
     pub(crate) order: OrderArg,
 
-    /// What becomes of a trade that finds nothing in a table
+    /// What becomes of a trade that finds nothing in a table for which --on-miss says nothing
     #[arg(long, default_value = "drop")]
     pub(crate) unmatched: UnmatchedArg,
+
+    /// What becomes of a trade that finds nothing in a table: TABLE=drop, keep, fail, dead-letter, or
+    /// hold=100000rows[,then=dead-letter|keep|drop] to wait until so many trades have been read behind it
+    /// (hold=30s,clock=processing: for so long); may be given for each table
+    #[arg(long, value_name = "TABLE=POLICY", value_parser = policy::of_table)]
+    pub(crate) on_miss: Vec<(String, MissPolicy)>,
+
+    /// Most trades that wait: over it, those that came first leave early
+    #[arg(long, value_name = "N", default_value_t = policy::HOLD_ROWS, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 0..=u64::MAX))]
+    pub(crate) hold_rows: u64,
+
+    /// Most bytes that waiting trades are counted with: 64MiB, 1GB
+    #[arg(long, value_name = "SIZE", default_value = policy::HOLD_BYTES, value_parser = policy::size)]
+    pub(crate) hold_bytes: u64,
 
     /// How a table is spread: TABLE=partitioned, TABLE=broadcast or TABLE=auto; may be given for each
     /// table [default: auto, by the size of the table and the number of workers]
@@ -282,8 +329,10 @@ pub(crate) struct EngineArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OrderArg {
-    /// As they were read
+    /// As they were read; a trade that waits for its key does not hold up others
     Input,
+    /// As they were read, also those that wait: others behind them wait with them
+    Strict,
     /// A batch as soon as it is complete
     Arrival,
 }
@@ -309,12 +358,13 @@ impl From<OrderArg> for Order {
     fn from(order: OrderArg) -> Self {
         match order {
             OrderArg::Input => Self::Input,
+            OrderArg::Strict => Self::Strict,
             OrderArg::Arrival => Self::Arrival,
         }
     }
 }
 
-impl From<UnmatchedArg> for Unmatched {
+impl From<UnmatchedArg> for MissPolicy {
     fn from(policy: UnmatchedArg) -> Self {
         match policy {
             UnmatchedArg::Drop => Self::Drop,
@@ -455,9 +505,6 @@ impl BenchArgs {
 /// What is said of a table, in the form that `write` tells.
 fn of_table<'t>(text: &'t str, write: &str) -> Result<(String, &'t str), String> {
     let (table, what) = text.split_once('=').ok_or_else(|| format!("write {write}"))?;
-    if !["instruments", "users"].contains(&table) {
-        return Err(format!("no table is called {table:?}; there are instruments and users"));
-    }
     Ok((table.to_owned(), what))
 }
 

@@ -2,14 +2,19 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use arrow_schema::SchemaRef;
-use tradejoin_connectors::{AddedColumn, Encoding, Fields, Format, Location, Output, OutputOptions};
+use tradejoin_connectors::{
+    AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Location, Output, OutputOptions,
+};
+use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
 use crate::failure::UsageError;
 use crate::plan;
+use crate::policy;
 use crate::sample::Sample;
 use crate::summary::Summary;
 
@@ -18,6 +23,8 @@ pub(crate) struct Destination {
     /// `None` if they are only counted.
     location: Option<Location>,
     encoding: Encoding,
+    /// Where trades go that are put aside.
+    letters: Option<(Location, Encoding)>,
 }
 
 impl Destination {
@@ -39,7 +46,29 @@ impl Destination {
                 return Err(UsageError(text.to_owned()).into());
             }
         };
-        Ok(Self { location, encoding })
+        let letters = args.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
+        Ok(Self { location, encoding, letters: letters.transpose()? })
+    }
+
+    /// A file for what is put aside, which is JSON Lines whatever its name says of
+    /// the format.
+    fn letters(path: &Path, output: Option<&Location>) -> anyhow::Result<(Location, Encoding)> {
+        let location = Location::of_argument(path);
+        if location == Location::Standard || output == Some(&location) {
+            let text = "--dead-letters is a file of its own, beside the output";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        if let Some(Location::Path(output)) = output
+            && plan::is_same_file(output, path)
+        {
+            return Err(UsageError("--dead-letters and --output are one file".to_owned()).into());
+        }
+        let encoding = Encoding::of_location(&location).unwrap_or(Encoding::plain(Format::JsonLines));
+        if encoding.format != Format::JsonLines {
+            let text = "--dead-letters are JSON Lines: .jsonl or .ndjson, also with .gz or .zst";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        Ok((location, encoding))
     }
 
     /// The text format for an output that has no name to go by: JSON Lines if
@@ -57,14 +86,16 @@ impl Destination {
 
     /// Refuses an output that is one of the files that are read.
     pub(crate) fn check_against(&self, inputs: &[&Path]) -> anyhow::Result<()> {
-        let Some(Location::Path(output)) = &self.location else { return Ok(()) };
-        match inputs.iter().find(|input| plan::is_same_file(input, output)) {
-            None => Ok(()),
-            Some(input) => {
-                let text = format!("the output would take the place of an input, {}", input.display());
-                Err(UsageError(text).into())
+        let outputs =
+            [("the output", self.location.as_ref()), ("--dead-letters", self.letters.as_ref().map(|l| &l.0))];
+        for (what, location) in outputs {
+            let Some(Location::Path(output)) = location else { continue };
+            if let Some(input) = inputs.iter().find(|input| plan::is_same_file(input, output)) {
+                let text = format!("{what} would take the place of an input, {}", input.display());
+                return Err(UsageError(text).into());
             }
         }
+        Ok(())
     }
 
     /// What is to be made of the fields of trades that come as text, in a format.
@@ -83,6 +114,32 @@ impl Destination {
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
         Ok(Some(Output::create(OutputOptions { location, encoding: self.encoding, schema, added })?))
+    }
+
+    /// The file for trades that are put aside, if any may be.
+    pub(crate) fn create_letters(
+        &self,
+        tables: &[TableSpec],
+        schema: &SchemaRef,
+    ) -> anyhow::Result<Option<DeadLetters>> {
+        let usage = |text: &str| Err(UsageError(text.to_owned()).into());
+        let Some((location, encoding)) = self.letters.clone() else {
+            if policy::puts_aside(tables) {
+                return usage(
+                    "trades may be put aside, and there is no file for them: give --dead-letters FILE, \
+                     or with hold then=keep or then=drop",
+                );
+            }
+            return Ok(None);
+        };
+        if !policy::puts_aside(tables) {
+            return usage(
+                "--dead-letters without a table whose misses are put aside: give --on-miss TABLE=dead-letter, \
+                 or hold",
+            );
+        }
+        let (schema, tables) = (Arc::clone(schema), tables.to_vec());
+        Ok(Some(DeadLetters::create(DeadLetterOptions { location, encoding, schema, tables })?))
     }
 
     /// Whether the trades go to standard output, so that nothing else can.

@@ -50,7 +50,8 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     match cause.downcast_ref::<EngineError>() {
         Some(EngineError::Panicked { .. } | EngineError::Ledger(_)) => return Some(BUG),
-        Some(EngineError::Thread(_)) => return Some(IO),
+        Some(EngineError::Miss(_)) => return Some(BAD_DATA),
+        Some(EngineError::Thread(_) | EngineError::Hold(_)) => return Some(IO),
         _ => {}
     }
     Some(match category_of(cause)? {

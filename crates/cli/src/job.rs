@@ -6,13 +6,13 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
     AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, SelectedTable, Selection, TableColumns,
-    TableKind, TableMode, TableOptions, TableReader, TradesOptions, open_messages, open_table, open_trades,
-    select_outputs,
+    TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages, open_table,
+    open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix};
-use tradejoin_model::TableSpec;
+use tradejoin_model::{Distribution, TableSpec};
 
 use crate::args::RunArgs;
 use crate::destination::Destination;
@@ -39,7 +39,8 @@ impl Job {
         check(args)?;
         let input = &args.input;
         let paths = [&input.trades, &input.instruments, &input.users, &input.messages];
-        let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
+        let others = input.table.iter().map(|table| table.file.as_path());
+        let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths)?;
         match (&input.trades, &input.messages) {
             (Some(trades), _) => files(args, trades, destination, stop),
@@ -52,16 +53,19 @@ impl Job {
 /// Refuses combinations of inputs that make no sense.
 fn check(args: &RunArgs) -> anyhow::Result<()> {
     let input = &args.input;
-    let tables = [&input.instruments, &input.users];
+    let has_table = input.instruments.is_some() || input.users.is_some() || !input.table.is_empty();
     let usage = |text: &str| Err(UsageError(text.to_owned()).into());
-    if input.trades.is_none() && tables.iter().any(|table| table.is_some()) {
+    if input.trades.is_none() && has_table {
         return usage("a table without trades: give --trades");
     }
-    if input.trades.is_some() && tables.iter().all(|table| table.is_none()) {
-        return usage("trades without a table to join them with: give --instruments, --users or both");
+    if input.trades.is_some() && !has_table {
+        let text =
+            "trades without a table to join them with: give --instruments, --users, --table or more of them";
+        return usage(text);
     }
-    let files = [&input.trades, &input.instruments, &input.users];
-    if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
+    let files = [&input.trades, &input.instruments, &input.users].into_iter().filter_map(Option::as_deref);
+    let files = files.chain(input.table.iter().map(|table| table.file.as_path()));
+    if files.filter(|file| *file == Path::new("-")).count() > 1 {
         return usage("standard input can be read once: one of the files may be -");
     }
     if input.strict && input.trades.is_none() {
@@ -79,9 +83,11 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let stream = plan::stream(&args.stream, Mix::article())?;
     let tables = plan::generated_tables(&stream.config().mix);
     let kinds = [TableKind::Instruments, TableKind::Users];
+    let kinds = &kinds[..tables.len()];
     let offers: Vec<_> =
-        kinds[..tables.len()].iter().map(|&kind| TableColumns { kind, columns: vec![] }).collect();
-    if modes(&args.look_ups, &kinds[..tables.len()])?.iter().any(|mode| *mode != TableMode::Latest) {
+        kinds.iter().map(|&kind| TableColumns { table: kind.into(), columns: vec![] }).collect();
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    if modes(&args.look_ups, &names)?.iter().any(|mode| *mode != TableMode::Latest) {
         let text = "generated tables have neither times nor versions: their mode is latest";
         return Err(UsageError(text.to_owned()).into());
     }
@@ -107,17 +113,15 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
     let shared = Shared::new(args, stop, &trades)?;
-    let paths = [(TableKind::Instruments, &args.input.instruments), (TableKind::Users, &args.input.users)];
-    let paths = paths.into_iter().filter_map(|(kind, path)| Some((kind, path.as_deref()?)));
     let mut readers = Vec::new();
-    for (kind, path) in paths {
+    for (table, path, _) in joined_tables(args)? {
         let input = shared.apply(plan::input(path, None, format)?);
-        readers.push(open_table(TableOptions { input, kind, strict: args.input.strict })?);
+        readers.push(open_table(TableOptions { input, table, strict: args.input.strict })?);
     }
-    let key_columns = readers.iter().map(|reader| reader.kind().key_column().to_owned()).collect();
+    let key_columns = readers.iter().map(|reader| reader.table().trade_key()).collect();
     let fields = destination.fields(trades.encoding.format);
-    let kinds: Vec<_> = readers.iter().map(TableReader::kind).collect();
-    let modes = modes(&args.look_ups, &kinds)?;
+    let names: Vec<_> = readers.iter().map(|reader| reader.table().name()).collect();
+    let modes = modes(&args.look_ups, &names)?;
     for (reader, mode) in readers.iter_mut().zip(&modes) {
         reader.set_mode(mode)?;
     }
@@ -132,12 +136,16 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
     }
     let offers: Vec<_> = readers
         .iter()
-        .map(|reader| TableColumns { kind: reader.kind(), columns: reader.columns().to_vec() })
+        .map(|reader| TableColumns { table: reader.table().clone(), columns: reader.columns().to_vec() })
         .collect();
     let schema = trades.schema();
     let Selection { mut tables, added } = select(&offers, &schema, args)?;
     set_look_ups(&mut tables, &modes);
-    readers.iter_mut().zip(&tables).for_each(|(reader, table)| reader.load(&table.fields));
+    for ((reader, table), (.., distribution)) in readers.iter_mut().zip(&mut tables).zip(joined_tables(args)?)
+    {
+        reader.load(&table.fields)?;
+        table.spec.distribution = distribution;
+    }
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads: readers.into_iter().map(|reader| Some(Box::new(reader) as Box<dyn TableSource>)).collect(),
@@ -147,6 +155,28 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         added,
         bad_records: shared.bad_records,
     })
+}
+
+/// The tables in files of their own, in the order of the tables of the run: what
+/// each is, where, and how it is spread unless something else is asked for.
+fn joined_tables(args: &RunArgs) -> anyhow::Result<Vec<(TableDefinition, &Path, Distribution)>> {
+    let input = &args.input;
+    let presets = [(TableKind::Instruments, &input.instruments), (TableKind::Users, &input.users)];
+    let presets = presets
+        .into_iter()
+        .filter_map(|(kind, path)| Some((TableDefinition::from(kind), path.as_deref()?, Distribution::Auto)));
+    let others = input.table.iter().map(|arg| {
+        let distribution = arg.distribution.unwrap_or_default();
+        (arg.table.clone().into(), arg.file.as_path(), distribution)
+    });
+    let tables: Vec<(TableDefinition, _, _)> = presets.chain(others).collect();
+    for (index, (table, ..)) in tables.iter().enumerate() {
+        if tables[..index].iter().any(|(other, ..)| other.name() == table.name()) {
+            let text = format!("two tables have the name {}: give one of them another", table.name());
+            return Err(UsageError(text).into());
+        }
+    }
+    Ok(tables)
 }
 
 /// Trades and table changes in one stream.
@@ -172,7 +202,8 @@ fn interleaved(
         fields: destination.fields(Format::JsonLines),
     })?;
     let kinds: Vec<_> = reader.tables().collect();
-    let modes = modes(&args.look_ups, &kinds)?;
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    let modes = modes(&args.look_ups, &names)?;
     for (table, mode) in modes.iter().enumerate() {
         reader.set_mode(table, mode)?;
     }

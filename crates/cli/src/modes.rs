@@ -1,16 +1,16 @@
 //! How each table of a run is looked up, out of what was typed.
 
-use tradejoin_connectors::{TableKind, TableMode};
+use tradejoin_connectors::TableMode;
 
 use crate::args::{LookUpArgs, ModeArg};
 use crate::failure::UsageError;
 
-/// The mode of each table of a run, in their order.
-pub(crate) fn modes(args: &LookUpArgs, tables: &[TableKind]) -> Result<Vec<TableMode>, UsageError> {
+/// The mode of each table of a run, by their names, in their order.
+pub(crate) fn modes(args: &LookUpArgs, tables: &[&str]) -> Result<Vec<TableMode>, UsageError> {
     check_names("--mode", &args.mode, tables)?;
     check_names("--tolerance", &args.tolerance, tables)?;
     check_names("--version-column", &args.version_column, tables)?;
-    tables.iter().map(|table| mode(args, table.name())).collect()
+    tables.iter().map(|table| mode(args, table)).collect()
 }
 
 fn mode(args: &LookUpArgs, table: &str) -> Result<TableMode, UsageError> {
@@ -38,12 +38,12 @@ fn of_table<'a, T>(said: &'a [(String, T)], table: &str) -> Option<&'a T> {
     said.iter().find(|(name, _)| name == table).map(|(_, what)| what)
 }
 
-fn check_names<T>(flag: &str, said: &[(String, T)], tables: &[TableKind]) -> Result<(), UsageError> {
+fn check_names<T>(flag: &str, said: &[(String, T)], tables: &[&str]) -> Result<(), UsageError> {
     for (index, (name, _)) in said.iter().enumerate() {
         if said[..index].iter().any(|(other, _)| other == name) {
             return Err(UsageError(format!("{flag} names {name} twice")));
         }
-        if !tables.iter().any(|table| table.name() == name) {
+        if !tables.contains(&name.as_str()) {
             return Err(UsageError(format!("{flag} names {name}, a table that the run has not")));
         }
     }

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tradejoin_connectors::{CreateError, Encoding, Format, InputOptions, Location, check_readable};
+use arrow_schema::SchemaRef;
+use tradejoin_connectors::{
+    AddedColumn, CreateError, Encoding, Format, InputOptions, Location, ValueEncoding, check_readable,
+};
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Mix, Stream, StreamConfig};
-use tradejoin_model::{Distribution, ShardCount, TableSpec};
+use tradejoin_model::{ColumnType, Distribution, ShardCount, TableSpec};
 
 use crate::args::{EngineArgs, StreamArgs};
 use crate::failure::UsageError;
+use crate::policy;
 
 /// How many messages a generated stream has, unless the user says.
 pub(crate) const GENERATED_MESSAGES: u64 = 10_000_000;
@@ -44,13 +48,33 @@ pub(crate) fn workers(asked: Option<u32>) -> anyhow::Result<ShardCount> {
 /// The engine's settings for `tables`.
 pub(crate) fn engine_config(args: &EngineArgs, mut tables: Vec<TableSpec>) -> anyhow::Result<EngineConfig> {
     distribute(&mut tables, &args.distribution)?;
+    policy::apply(&mut tables, args.unmatched.into(), &args.on_miss)?;
     let mut config = EngineConfig::new(tables);
     config.shards = workers(args.workers)?;
     // The flag's range fits any platform's.
     config.queue_depth = Depth::new(args.queue_depth as usize).context("the queue depth is out of range")?;
     config.order = args.order.into();
-    config.unmatched = args.unmatched.into();
+    (config.hold_rows_max, config.hold_bytes_max) = (args.hold_rows, args.hold_bytes);
     Ok(config)
+}
+
+/// Adds a column that says how long a trade has waited, behind all others.
+pub(crate) fn add_wait_column(
+    name: &str,
+    config: &mut EngineConfig,
+    schema: &SchemaRef,
+    added: &mut Vec<AddedColumn>,
+) -> Result<(), UsageError> {
+    let is_taken = schema.field_with_name(name).is_ok() || added.iter().any(|column| column.name == name);
+    if is_taken || name.is_empty() {
+        let what = if is_taken { "the output has a column of that name" } else { "a column needs a name" };
+        return Err(UsageError(format!("--wait-column {name}: {what}")));
+    }
+    config.wait_column = true;
+    let encoding = ValueEncoding::default();
+    let index = config.tables.iter().map(|table| table.outputs.len()).sum();
+    added.push(AddedColumn { name: name.to_owned(), column_type: ColumnType::Integer, encoding, index });
+    Ok(())
 }
 
 /// Spreads tables as the user says.
@@ -59,10 +83,14 @@ pub(crate) fn distribute(tables: &mut [TableSpec], asked: &[(String, Distributio
         if asked[..index].iter().any(|(other, _)| other == name) {
             return Err(UsageError(format!("--distribution names {name} twice")).into());
         }
-        let table = tables.iter_mut().find(|table| table.name == *name);
-        let table = table.ok_or_else(|| {
-            UsageError(format!("--distribution names {name}, a table that the run has not"))
-        })?;
+        let Some(table) = tables.iter_mut().find(|table| table.name == *name) else {
+            let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+            let text = format!(
+                "--distribution names {name}, a table that the run has not; it has {}",
+                names.join(", ")
+            );
+            return Err(UsageError(text).into());
+        };
         table.distribution = *distribution;
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! `tradejoin run`.
 
-use tradejoin_connectors::{BadRecords, Output, OutputHandle};
+use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
+use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
@@ -19,8 +20,12 @@ use crate::watch::{Bar, Nowhere};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
     let destination = Destination::new(args)?;
-    let job = Job::open(args, &destination, signals.stop())?;
-    let config = plan::engine_config(&args.engine, job.tables)?;
+    let mut job = Job::open(args, &destination, signals.stop())?;
+    let mut config = plan::engine_config(&args.engine, job.tables)?;
+    if let Some(name) = &args.wait_column {
+        plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
+    }
+    let letters = destination.create_letters(&config.tables, &job.schema)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
@@ -37,8 +42,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     signals.before_the_end(move || last.say());
     let (loads, source) = (job.loads, job.source);
     let report = match output {
-        Some(output) => engine.run(loads, source, sample.of(bar.watch(output)))?,
-        None => engine.run(loads, source, sample.of(bar.watch(Nowhere)))?,
+        Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
+        None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
@@ -49,6 +54,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         return Ok(failure::INTERRUPTED);
     }
     Ok(failure::OK)
+}
+
+/// A sink with a file beside it for what is put aside, if there is one.
+fn beside<S: Sink>(letters: Option<DeadLetters>, sink: S) -> Beside<S> {
+    match letters {
+        Some(letters) => letters.beside(sink),
+        None => Beside::nothing(sink),
+    }
 }
 
 /// What to say of a run that was stopped and does not end by itself.

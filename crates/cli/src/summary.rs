@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
-use tradejoin_engine::{EngineConfig, Report, ShardReport, Unmatched};
-use tradejoin_model::LookUp;
+use tradejoin_engine::{EngineConfig, Report, ShardReport};
+use tradejoin_model::{Ledger, LookUp, MissPolicy};
 
 use crate::memory;
 use crate::style::{FAINT, HEADING};
@@ -17,6 +17,9 @@ pub(crate) struct Summary {
     rows_read: u64,
     rows_written: u64,
     outcomes: Outcomes,
+    unmatched: Unmatched,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<Hold>,
     unmatched_policy: &'static str,
     interrupted: bool,
     messages: u64,
@@ -40,11 +43,32 @@ struct Outcomes {
     rejected: u64,
 }
 
+/// What became of trades that found nothing to the end.
+#[derive(Debug, Serialize)]
+struct Unmatched {
+    kept: u64,
+    dropped: u64,
+    dead_lettered: u64,
+}
+
+/// What became of trades that waited; where they ended is among the outcomes.
+#[derive(Debug, Serialize)]
+struct Hold {
+    entered: u64,
+    found: u64,
+    expired: u64,
+    early: u64,
+    waiting: u64,
+    rows_max: u64,
+    bytes_max: u64,
+}
+
 #[derive(Debug, Serialize)]
 struct TableSummary {
     name: String,
     distribution: &'static str,
     mode: &'static str,
+    on_miss: &'static str,
     rows_loaded: u64,
     duplicate_keys: u64,
     changes: u64,
@@ -85,10 +109,13 @@ impl Summary {
                 unmatched: ledger.unmatched(),
                 rejected: ledger.rejected,
             },
-            unmatched_policy: match config.unmatched {
-                Unmatched::Drop => "drop",
-                Unmatched::Keep => "keep",
+            unmatched: Unmatched {
+                kept: ledger.unmatched_kept,
+                dropped: ledger.unmatched_dropped,
+                dead_lettered: ledger.dead_lettered,
             },
+            hold: Hold::new(config, ledger),
+            unmatched_policy: policy(config),
             interrupted: report.interrupted,
             messages,
             tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
@@ -133,30 +160,52 @@ impl Summary {
             );
         }
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
+        if let Some(hold) = &self.hold {
+            let [entered, found, expired, early] = [hold.entered, hold.found, hold.expired, hold.early]
+                .map(|count| HumanCount(count).to_string());
+            let _ = writeln!(
+                out,
+                "\nheld {entered}: {found} found their key, {expired} came to their limit, {early} left early; \
+                 at most {} and {} at a time",
+                HumanCount(hold.rows_max),
+                HumanBytes(hold.bytes_max),
+            );
+        }
         if !self.shards.is_empty() {
             let _ = writeln!(out, "\n{}", self.shard_table());
         }
         let _ = writeln!(
             out,
-            "{FAINT}read {} = enriched {} + unmatched {} + rejected {}{FAINT:#}",
+            "{FAINT}read {} = enriched {} + unmatched {} + rejected {}{}{FAINT:#}",
             HumanCount(self.rows_read),
             HumanCount(self.outcomes.enriched),
             HumanCount(self.outcomes.unmatched),
             HumanCount(self.outcomes.rejected),
+            self.hold
+                .as_ref()
+                .filter(|hold| hold.waiting > 0)
+                .map(|hold| format!(" + waiting {}", HumanCount(hold.waiting)))
+                .unwrap_or_default(),
         );
         out
     }
 
     fn outcome_table(&self) -> Table {
         let mut table = plain_table(&["trades", "count", "share"], 1);
-        let unmatched =
-            format!("unmatched, {}", if self.unmatched_policy == "drop" { "dropped" } else { "kept" });
-        for (name, count) in [
-            ("enriched", self.outcomes.enriched),
-            (unmatched.as_str(), self.outcomes.unmatched),
-            ("rejected", self.outcomes.rejected),
-            ("written", self.rows_written),
-        ] {
+        let Unmatched { kept, dropped, dead_lettered } = self.unmatched;
+        let mut rows = vec![("enriched", self.outcomes.enriched)];
+        let unmatched = [
+            ("unmatched, kept", kept),
+            ("unmatched, dropped", dropped),
+            ("unmatched, put aside", dead_lettered),
+        ];
+        rows.extend(unmatched.into_iter().filter(|(_, count)| *count > 0));
+        if rows.len() == 1 {
+            rows.push(("unmatched", 0));
+        }
+        rows.extend(self.hold.iter().map(|hold| ("waiting", hold.waiting)).filter(|(_, count)| *count > 0));
+        rows.extend([("rejected", self.outcomes.rejected), ("written", self.rows_written)]);
+        for (name, count) in rows {
             let share = 100.0 * ratio(count as f64, self.rows_read as f64);
             table.add_row([name.to_owned(), HumanCount(count).to_string(), format!("{share:.2} %")]);
         }
@@ -201,6 +250,30 @@ impl Summary {
     }
 }
 
+impl Hold {
+    /// `None` if nothing is ever held.
+    fn new(config: &EngineConfig, ledger: &Ledger) -> Option<Self> {
+        config.tables.iter().find_map(|table| table.on_miss.hold())?;
+        let hold = &ledger.hold;
+        Some(Self {
+            entered: hold.entered,
+            found: hold.found,
+            expired: hold.expired,
+            early: hold.early,
+            waiting: hold.waiting(),
+            rows_max: config.hold_rows_max,
+            bytes_max: config.hold_bytes_max,
+        })
+    }
+}
+
+/// The policy of all tables, or that it depends on the table.
+fn policy(config: &EngineConfig) -> &'static str {
+    let mut policies = config.tables.iter().map(|table| table.on_miss);
+    let first = policies.next().unwrap_or_default();
+    if policies.all(|policy| policy == first) { MissPolicy::as_str(first) } else { "by table" }
+}
+
 impl TableSummary {
     fn new(table: usize, config: &EngineConfig, report: &Report) -> Self {
         let (spec, ledger) = (&config.tables[table], &report.ledger.tables[table]);
@@ -210,6 +283,7 @@ impl TableSummary {
             name: spec.name.clone(),
             distribution: distribution.as_str(),
             mode: spec.look_up.as_str(),
+            on_miss: spec.on_miss.as_str(),
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
             changes: ledger.changes,

@@ -8,24 +8,58 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::input::{Cut, Input, Progress};
+use crate::parquet_columns::ParquetColumns;
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+/// What a panic of a decoder is told as.
+pub(crate) const GAVE_UP: &str = "the decoder gave up on what it found";
 
-/// Record batches of an input, of at most so many rows.
+type IpcBatches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// The rows of an input, cut into blocks of at most so many.
 pub(crate) struct ArrowBlocks {
     pub(crate) schema: SchemaRef,
     batches: Batches,
     name: Arc<str>,
     cut: Cut,
     batch_len: usize,
-    /// What is left of a batch that was too long.
-    rest: Option<RecordBatch>,
-    share: Option<RowShare>,
+}
+
+enum Batches {
+    Parquet {
+        columns: Arc<ParquetColumns>,
+        /// The index of the next block.
+        next: u64,
+        share: Option<RowShare>,
+    },
+    Ipc {
+        batches: IpcBatches,
+        /// What is left of a batch that was too long.
+        rest: Option<RecordBatch>,
+    },
+}
+
+/// The next rows of an input, which any thread may decode.
+pub(crate) struct ArrowBlock {
+    pub(crate) rows: usize,
+    encoded: Encoded,
+}
+
+enum Encoded {
+    Parquet(Arc<ParquetColumns>, u64),
+    Ipc(RecordBatch),
+}
+
+impl ArrowBlock {
+    pub(crate) fn decode(self) -> Result<RecordBatch, ReadError> {
+        match self.encoded {
+            Encoded::Parquet(columns, block) => columns.decode(block),
+            Encoded::Ipc(batch) => Ok(batch),
+        }
+    }
 }
 
 /// What part of a file one row stands for, where bytes are not read in order.
@@ -50,56 +84,65 @@ impl ArrowBlocks {
         let name = Arc::clone(&input.name);
         let batch_len = input.options.batch_len.max(1);
         let cut = input.raw.cut();
-        let (schema, batches, share) = match input.options.encoding.format {
+        let (schema, batches) = match input.options.encoding.format {
             Format::Parquet => {
                 let bytes = input.file_bytes;
                 let progress = input.options.progress.clone();
                 let file = if bytes.is_some() { input.raw.file } else { spool(&name, &mut input.raw)? };
-                let (schema, batches, rows) = guarded(&name, || {
-                    open_parquet(file, batch_len).map_err(|e| ReadError::corrupt(&name, e))
+                let columns = guarded(&name, || {
+                    ParquetColumns::open(&name, file, batch_len).map_err(|e| ReadError::corrupt(&name, e))
                 })?;
-                let share = bytes.map(|bytes| RowShare { progress, bytes, rows, rows_read: 0 });
-                (schema, batches, share)
+                let share =
+                    bytes.map(|bytes| RowShare { progress, bytes, rows: columns.cut.rows, rows_read: 0 });
+                let schema = Arc::clone(&columns.schema);
+                (schema, Batches::Parquet { columns: Arc::new(columns), next: 0, share })
             }
             _ => {
                 let (schema, batches) = open_ipc(&name, input)?;
-                (schema, batches, None)
+                (schema, Batches::Ipc { batches, rest: None })
             }
         };
-        Ok(Self { schema, batches, name, cut, batch_len, rest: None, share })
+        Ok(Self { schema, batches, name, cut, batch_len })
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        let batch = match self.rest.take() {
-            Some(batch) => batch,
-            None => match self.decode()? {
-                Some(batch) => batch,
-                None => return Ok(None),
-            },
-        };
-        if batch.num_rows() <= self.batch_len {
-            return Ok(Some(batch));
-        }
-        self.rest = Some(batch.slice(self.batch_len, batch.num_rows() - self.batch_len));
-        Ok(Some(batch.slice(0, self.batch_len)))
-    }
-
-    /// The next batch that has rows.
-    fn decode(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        loop {
-            let (batches, name) = (&mut self.batches, &self.name);
-            let next = guarded(name, || batches.next().transpose().map_err(|error| of_arrow(name, error)));
-            match next {
-                _ if self.cut.is_set() => return Ok(None),
-                Ok(Some(batch)) if batch.num_rows() == 0 => {}
-                Ok(Some(batch)) => {
-                    if let Some(share) = &mut self.share {
-                        share.advance(batch.num_rows() as u64);
-                    }
-                    return Ok(Some(batch));
+    pub(crate) fn next(&mut self) -> Result<Option<ArrowBlock>, ReadError> {
+        match &mut self.batches {
+            Batches::Parquet { columns, next, share } => {
+                let rows = columns.cut.rows_of(*next);
+                if rows == 0 || self.cut.is_set() {
+                    return Ok(None);
                 }
-                other => return other,
+                if let Some(share) = share {
+                    share.advance(rows as u64);
+                }
+                let encoded = Encoded::Parquet(Arc::clone(columns), *next);
+                *next += 1;
+                Ok(Some(ArrowBlock { rows, encoded }))
             }
+            Batches::Ipc { batches, rest } => {
+                let batch = match rest.take() {
+                    Some(batch) => Some(batch),
+                    None => next_ipc(&self.name, batches, &self.cut)?,
+                };
+                let Some(batch) = batch else { return Ok(None) };
+                let rows = batch.num_rows().min(self.batch_len);
+                if rows < batch.num_rows() {
+                    *rest = Some(batch.slice(rows, batch.num_rows() - rows));
+                }
+                Ok(Some(ArrowBlock { rows, encoded: Encoded::Ipc(batch.slice(0, rows)) }))
+            }
+        }
+    }
+}
+
+/// The next batch that has rows.
+fn next_ipc(name: &Arc<str>, batches: &mut IpcBatches, cut: &Cut) -> Result<Option<RecordBatch>, ReadError> {
+    loop {
+        let next = guarded(name, || batches.next().transpose().map_err(|error| of_arrow(name, error)));
+        match next {
+            _ if cut.is_set() => return Ok(None),
+            Ok(Some(batch)) if batch.num_rows() == 0 => {}
+            other => return other,
         }
     }
 }
@@ -113,22 +156,10 @@ fn of_arrow(name: &Arc<str>, error: ArrowError) -> ReadError {
 
 /// Decoders check most of what a broken file can do to them, but not all.
 fn guarded<T>(name: &Arc<str>, decode: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(ReadError::corrupt(name, "the decoder gave up on what it found")))
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err(ReadError::corrupt(name, GAVE_UP)))
 }
 
-fn open_parquet(
-    file: File,
-    batch_len: usize,
-) -> Result<(SchemaRef, Batches, u64), parquet::errors::ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let schema = Arc::clone(builder.schema());
-    let reader = builder.with_batch_size(batch_len).build()?;
-    Ok((schema, Box::new(reader), rows))
-}
-
-fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, Batches), OpenError> {
+fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches), OpenError> {
     const MAGIC: &[u8] = b"ARROW1";
     let mut start = Vec::new();
     let io = |error| ReadError::of_io(name, error);
@@ -152,7 +183,7 @@ fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, Batches), O
 fn ipc_file(
     name: &Arc<str>,
     file: impl Read + Seek + Send + 'static,
-) -> Result<(SchemaRef, Batches), ReadError> {
+) -> Result<(SchemaRef, IpcBatches), ReadError> {
     let reader = FileReader::try_new(BufReader::new(file), None).map_err(|error| of_arrow(name, error))?;
     Ok((reader.schema(), Box::new(reader)))
 }

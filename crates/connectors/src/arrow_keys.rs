@@ -15,7 +15,7 @@ use crate::trade_layout::KeyColumn;
 use tradejoin_model::ParseFieldError;
 
 /// What a type of a key column is read through.
-fn carrier(ty: &DataType) -> Option<DataType> {
+pub(crate) fn carrier(ty: &DataType) -> Option<DataType> {
     match ty {
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Some(DataType::UInt64),
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(DataType::Int64),
@@ -33,6 +33,23 @@ pub(crate) fn check_key_type(source_name: &Arc<str>, column: &str, ty: &DataType
     match carrier(ty) {
         Some(_) => Ok(()),
         None => Err(OpenError::KeyType {
+            source_name: Arc::clone(source_name),
+            column: column.to_owned(),
+            found: ty.to_string(),
+        }),
+    }
+}
+
+/// # Errors
+/// If the column holds neither integers nor text.
+pub(crate) fn check_key_part_type(
+    source_name: &Arc<str>,
+    column: &str,
+    ty: &DataType,
+) -> Result<(), OpenError> {
+    match carrier(ty) {
+        Some(_) => Ok(()),
+        None => Err(OpenError::KeyPartType {
             source_name: Arc::clone(source_name),
             column: column.to_owned(),
             found: ty.to_string(),

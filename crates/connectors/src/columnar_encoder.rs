@@ -9,7 +9,6 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use tradejoin_model::ColumnType;
 
 use crate::render::Cells;
 use crate::target::Packer;
@@ -22,9 +21,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn new<'a>(trades: &Schema, added: impl Iterator<Item = (&'a str, ColumnType)>) -> Self {
+    pub(crate) fn new<'a>(trades: &Schema, added: impl Iterator<Item = (&'a str, DataType)>) -> Self {
         let own = trades.fields().iter().map(plain_field);
-        let added = added.map(|(name, ty)| Arc::new(Field::new(name, ty.arrow(), true)));
+        let added = added.map(|(name, ty)| Arc::new(Field::new(name, ty, true)));
         Self { schema: Arc::new(Schema::new(own.chain(added).collect::<Fields>())) }
     }
 
@@ -41,7 +40,9 @@ impl Shape {
         {
             columns.push(plain_array(array, from, to.data_type())?);
         }
-        columns.extend(added.iter().map(|(column, ty)| column.to_arrow(*ty)));
+        for (column, values) in added {
+            columns.push(values.to_arrow(column)?);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(trades.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         match kept {
@@ -61,13 +62,15 @@ fn plain_field(field: &FieldRef) -> FieldRef {
     Arc::new(field.with_metadata(metadata))
 }
 
-fn plain_type(ty: &DataType) -> Cow<'_, DataType> {
+pub(crate) fn plain_type(ty: &DataType) -> Cow<'_, DataType> {
     let plain = match ty {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
         DataType::Dictionary(_, values) => plain_type(values).into_owned(),
         DataType::List(item) => DataType::List(plain_field(item)),
         DataType::LargeList(item) => DataType::LargeList(plain_field(item)),
+        DataType::FixedSizeList(item, len) => DataType::FixedSizeList(plain_field(item), *len),
+        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries), *sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
         other => return Cow::Borrowed(other),
     };

@@ -87,7 +87,7 @@ pub enum ReadError {
         /// The key column.
         column: String,
         /// The key.
-        key: u32,
+        key: String,
         /// Where it stands first.
         first: Place,
         /// Where it stands again.
@@ -209,6 +209,17 @@ pub enum OpenError {
         /// Its type.
         found: String,
     },
+    /// A column that is to be a key, or a part of one, whose values have no text to
+    /// compare.
+    #[error("{source_name}: column {column} has the type {found}, but a key is of integers or texts")]
+    KeyPartType {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
     /// Reading failed right at the start.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -225,7 +236,8 @@ impl OpenError {
             | Self::DuplicateColumn { .. }
             | Self::KeyType { .. }
             | Self::ModeColumn { .. }
-            | Self::TimeType { .. } => Category::Data,
+            | Self::TimeType { .. }
+            | Self::KeyPartType { .. } => Category::Data,
             Self::Read(error) => error.category(),
         }
     }

@@ -14,6 +14,7 @@ use crate::flaw::{Flaw, Reason};
 use crate::header::Header;
 use crate::mode::{Stamp, StampColumns, TableMode};
 use crate::parse;
+use crate::values::ValueEncoding;
 
 /// A table that can be read from files and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +100,17 @@ pub struct TableColumn {
     pub name: String,
     /// Its type as an output.
     pub column_type: ColumnType,
+    /// What its values stand for.
+    pub encoding: ValueEncoding,
 }
 
 impl TableColumn {
+    /// A column of values that stand for themselves.
+    #[must_use]
+    pub fn plain(name: &str, column_type: ColumnType) -> Self {
+        Self { name: name.to_owned(), column_type, encoding: ValueEncoding::Plain }
+    }
+
     /// The type as an output of a column that comes as text.
     pub(crate) fn type_of_text(kind: KnownKind) -> ColumnType {
         match kind {
@@ -337,7 +346,7 @@ fn term<'a, 'n, T>(
 /// A value that a [`Column::Integers`] holds.
 fn integer(ty: ColumnType, text: &str) -> Result<i64, Reason> {
     match ty {
-        ColumnType::Integer | ColumnType::Text => parse::integer(text),
+        ColumnType::Integer | ColumnType::Text | ColumnType::Bytes => parse::integer(text),
         ColumnType::Strike => Ok(i64::from(text.parse::<Strike>()?.thousandths())),
         ColumnType::Date => parse::day(text),
         ColumnType::Timestamp => parse::timestamp(text),

@@ -30,7 +30,7 @@
 //! let mut trades = open_trades(TradesOptions {
 //!     input: InputOptions::new(Location::Path(from))?,
 //!     limit: None,
-//!     key_columns: vec!["instrument_id".to_owned()],
+//!     key_columns: vec!["instrument_id".into()],
 //!     fields: Fields::AsText,
 //! })?;
 //! let mut output = Output::create(OutputOptions {
@@ -67,11 +67,19 @@ mod text_rows;
 mod arrow_blocks;
 mod arrow_keys;
 mod arrow_times;
+mod arrow_trades;
+mod key_text;
+mod parquet_columns;
+mod shared_file;
+mod values;
 
+mod any_lane;
 mod column_builder;
 mod lane_builder;
 mod messages;
 mod mode;
+mod seen;
+mod table_def;
 mod tables;
 mod trade_builder;
 mod trade_decoder;
@@ -82,16 +90,22 @@ mod select;
 
 mod columnar_encoder;
 mod frames;
+mod parquet_plan;
 mod parquet_writer;
 mod render;
 mod target;
 mod text_encoder;
 
 mod output;
+
+mod dead_letters;
 mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use dead_letters::{
+    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
+};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
@@ -102,10 +116,12 @@ pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
+pub use values::ValueEncoding;
 pub use writers::{MessageWriter, TableWriter};
 
 /// Bytes of a line or record at most: a file that is not what its name says

@@ -17,8 +17,8 @@ use crate::json_rows::{Members, Union, UnknownMembers};
 use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
 use crate::mode::TableMode;
 use crate::parse::{Dialect, is_sound_token, json_text};
-use crate::trade_builder::{self, TradeBuilder};
-use crate::trade_layout::{Fields, KeyColumn, TradeLayout};
+use crate::trade_builder::{Block as TradeBlock, TradeBuilder};
+use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
 use crate::trades::known_columns;
 
 /// The member that says what a line is.
@@ -60,8 +60,8 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let (columns, tables_seen) = first_lines(&mut lines)?;
     let tables = tables.unwrap_or(tables_seen);
     let header = Header::new(&name, columns, TRADE_COLUMNS)?;
-    let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().to_owned()).collect();
-    let keys = KeyColumn::find(&name, &header, &key_columns)?;
+    let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().into()).collect();
+    let keys = KeyColumns::find(&name, &header, &key_columns)?;
     let lane = |&kind: &TableKind| {
         let names = kind.known_columns().iter().map(|column| column.name.to_owned()).collect();
         let header = Header::new(&name, names, kind.known_columns())?;
@@ -199,7 +199,7 @@ impl MessageDecoder {
             }
         }
         let finished = block.trades.finish();
-        let trade_builder::Block { trades, keys, times } =
+        let TradeBlock { trades, keys, times } =
             finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = block.lanes.iter_mut().map(Lane::take).collect();
         Ok(Messages { trades, keys, lanes, times, rejected, loading: false })

@@ -79,6 +79,27 @@ pub(crate) enum Stamp {
     Validity(Validity),
 }
 
+/// The stamps of rows, by what they say.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps {
+    pub(crate) valid_from: Vec<i64>,
+    pub(crate) valid_to: Vec<i64>,
+    pub(crate) versions: Vec<i64>,
+}
+
+impl Stamps {
+    pub(crate) fn push(&mut self, stamp: Stamp) {
+        match stamp {
+            Stamp::None => {}
+            Stamp::Version(version) => self.versions.push(version),
+            Stamp::Validity(Validity { from, to }) => {
+                self.valid_from.push(from);
+                self.valid_to.push(to);
+            }
+        }
+    }
+}
+
 impl Stamp {
     /// What, with the key, may stand in a table once.
     pub(crate) fn identity(self) -> i64 {

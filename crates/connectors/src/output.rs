@@ -16,6 +16,7 @@ use crate::frames::{FrameWriter, pack_piece};
 use crate::parquet_writer::ParquetWriter;
 use crate::target::{Counted, OutputHandle, Packer, Target, buffered};
 use crate::text_encoder::{Added, JsonEncoder, csv_header, csv_rows};
+use crate::values::{AddedValues, ValueEncoding};
 
 /// A column that tables add to the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,18 @@ pub struct AddedColumn {
     pub name: String,
     /// Its type.
     pub column_type: ColumnType,
+    /// What its values stand for.
+    pub encoding: ValueEncoding,
     /// Where it stands in [`Enriched::columns`].
     pub index: usize,
+}
+
+impl AddedColumn {
+    /// A column of values that stand for themselves.
+    #[must_use]
+    pub fn plain(name: &str, column_type: ColumnType, index: usize) -> Self {
+        Self { name: name.to_owned(), column_type, encoding: ValueEncoding::Plain, index }
+    }
 }
 
 /// What to write, and where.
@@ -74,12 +85,20 @@ pub struct OutputPiece {
     columns: Option<RecordBatch>,
 }
 
+impl OutputPiece {
+    /// The rows as text that is not packed, to be set.
+    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+}
+
 /// Makes pieces for an [`Output`], on any thread: an [`Encode`] whose errors are
 /// [`WriteError`]s.
 #[derive(Clone)]
 pub struct OutputEncoder {
     name: Arc<str>,
-    added: Arc<[AddedColumn]>,
+    /// Where each added column stands, and what its values are.
+    added: Arc<[(usize, AddedValues)]>,
     kind: Arc<Kind>,
     compression: Compression,
 }
@@ -111,15 +130,17 @@ impl Output {
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
         let (target, file, named) = Target::create(&location, handle.clone()).map_err(failed)?;
-        let kind = Kind::new(encoding.format, &schema, &added);
+        let unfit = |source: AnyError| CreateError::Schema { target_name: Arc::clone(&name), source };
+        let values = AddedValues::of_all(&added).map_err(|error| unfit(error.into()))?;
+        let kind = Kind::new(encoding.format, &schema, &added, &values);
         let writer = Writer::new(encoding, &kind, &schema, &added, file, named);
         let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
             Ok(source) => failed(*source),
-            Err(source) => CreateError::Schema { target_name: Arc::clone(&name), source },
+            Err(source) => unfit(source),
         })?;
         let encoder = OutputEncoder {
             name: Arc::clone(&name),
-            added: added.into(),
+            added: added.iter().map(|added| added.index).zip(values).collect(),
             kind: Arc::new(kind),
             compression: encoding.compression,
         };
@@ -193,7 +214,7 @@ impl OutputEncoder {
     /// # Errors
     /// If a column cannot be brought to the type that the output has for it.
     pub fn encode_enriched(&self, enriched: &Enriched, piece: &mut OutputPiece) -> Result<(), WriteError> {
-        let added = self.added.iter().map(|added| (&enriched.columns[added.index], added.column_type));
+        let added = self.added.iter().map(|(index, values)| (&enriched.columns[*index], values));
         self.encode_rows(enriched.trades(), &added.collect::<Vec<_>>(), enriched.kept.as_deref(), piece)
     }
 
@@ -248,14 +269,16 @@ impl Sink for Output {
 type AnyError = Box<dyn Error + Send + Sync>;
 
 impl Kind {
-    fn new(format: Format, schema: &SchemaRef, added: &[AddedColumn]) -> Self {
+    fn new(format: Format, schema: &SchemaRef, added: &[AddedColumn], values: &[AddedValues]) -> Self {
         match format {
             Format::Csv => Self::Csv,
             Format::JsonLines => {
                 Self::Json(JsonEncoder::new(schema, added.iter().map(|added| added.name.as_str()), ""))
             }
             Format::Parquet | Format::Arrow => {
-                Self::Columns(Shape::new(schema, added.iter().map(|a| (a.name.as_str(), a.column_type))))
+                let names = added.iter().map(|added| added.name.as_str());
+                let types = values.iter().map(AddedValues::arrow_type);
+                Self::Columns(Shape::new(schema, names.zip(types)))
             }
         }
     }

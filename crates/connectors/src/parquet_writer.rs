@@ -7,23 +7,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DECIMAL64_MAX_PRECISION, DataType, FieldRef, SchemaRef};
+use arrow_schema::{FieldRef, SchemaRef};
 use arrow_select::concat::concat;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
+use crate::parquet_plan;
 use crate::target::Packer;
 
 /// Rows of a row group: what is held in memory until it is written.
 const ROW_GROUP_LEN: usize = 65_536;
+/// Rows that the library is given at once: what it makes of them, such as an
+/// object for each long decimal, stays in the processor's cache.
+const STEP_LEN: usize = 8_192;
 /// Threads for each row group that may be under way, beside the one that fills:
 /// its columns keep about as many busy, and each group is memory.
 const THREADS_PER_GROUP: usize = 4;
@@ -36,7 +37,8 @@ type Group = Result<Vec<ArrowColumnChunk>, ParquetError>;
 pub(crate) struct ParquetWriter {
     schema: SchemaRef,
     file: SerializedFileWriter<Packer>,
-    factory: ArrowRowGroupWriterFactory,
+    /// Made when the first group is there.
+    factory: Option<ArrowRowGroupWriterFactory>,
     /// The rows of the group that fills, fewer than [`ROW_GROUP_LEN`].
     filling: Vec<RecordBatch>,
     rows_filling: usize,
@@ -49,22 +51,13 @@ pub(crate) struct ParquetWriter {
 impl ParquetWriter {
     /// Begins a file of rows of `schema`.
     pub(crate) fn new(schema: &SchemaRef, packer: Packer) -> Result<Self, ParquetError> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_LEN));
-        let fixed = schema.fields().iter().filter(|field| is_fixed_length(field.data_type()));
-        // The library's smallest and largest value of such a column share the
-        // memory of the whole block that they are from, until the file's end.
-        let properties = fixed.fold(properties, |properties, field| {
-            let column = ColumnPath::new(vec![field.name().clone()]);
-            properties.set_column_statistics_enabled(column, EnabledStatistics::None)
-        });
-        let writer = ArrowWriter::try_new(packer, Arc::clone(schema), Some(properties.build()))?;
-        let (file, factory) = writer.into_serialized_writer()?;
+        let properties = parquet_plan::general(schema, ROW_GROUP_LEN).build();
+        let writer = ArrowWriter::try_new(packer, Arc::clone(schema), Some(properties))?;
+        let (file, _) = writer.into_serialized_writer()?;
         Ok(Self {
             schema: Arc::clone(schema),
             file,
-            factory,
+            factory: None,
             filling: Vec::new(),
             rows_filling: 0,
             under_way: VecDeque::new(),
@@ -93,14 +86,20 @@ impl ParquetWriter {
         if self.under_way.len() == self.groups_max {
             self.write_group()?;
         }
-        let columns = self.factory.create_column_writers(self.groups_begun)?;
-        self.groups_begun += 1;
-        self.rows_filling = 0;
         let (schema, batches) = (Arc::clone(&self.schema), std::mem::take(&mut self.filling));
+        self.rows_filling = 0;
+        let columns = columns_of(&schema, batches);
+        let factory = match self.factory.take() {
+            Some(factory) => factory,
+            None => factory_for(&schema, &columns)?,
+        };
+        let writers = factory.create_column_writers(self.groups_begun)?;
+        self.factory = Some(factory);
+        self.groups_begun += 1;
         let (sender, receiver) = sync_channel(1);
         rayon::spawn(move || {
             // A panic would end the process; without an answer it is an error.
-            let group = catch_unwind(AssertUnwindSafe(|| encode(&schema, batches, columns)));
+            let group = catch_unwind(AssertUnwindSafe(|| encode(&schema, columns, writers)));
             if let Ok(group) = group {
                 // Nobody waits for it if the run has failed meanwhile.
                 let _ = sender.send(group);
@@ -135,12 +134,28 @@ impl ParquetWriter {
     }
 }
 
-/// Encodes rows as one group.
-fn encode(schema: &SchemaRef, batches: Vec<RecordBatch>, writers: Vec<ArrowColumnWriter>) -> Group {
-    let columns = (0..schema.fields().len())
-        .map(|at| batches.iter().map(|batch| Arc::clone(batch.column(at))).collect::<Vec<_>>());
+/// The pieces of each column.
+fn columns_of(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Vec<Vec<ArrayRef>> {
+    (0..schema.fields().len())
+        .map(|at| batches.iter().map(|batch| Arc::clone(batch.column(at))).collect())
+        .collect()
+}
+
+/// Makes the writers of all groups of a file whose first has these columns.
+fn factory_for(
+    schema: &SchemaRef,
+    columns: &[Vec<ArrayRef>],
+) -> Result<ArrowRowGroupWriterFactory, ParquetError> {
+    let properties = parquet_plan::general(schema, ROW_GROUP_LEN);
+    let properties = parquet_plan::with_encodings(properties, schema, columns);
+    // The library has no other way to one; the file has begun with its own writer.
+    let writer = ArrowWriter::try_new(std::io::sink(), Arc::clone(schema), Some(properties))?;
+    Ok(writer.into_serialized_writer()?.1)
+}
+
+/// Encodes columns as one group.
+fn encode(schema: &SchemaRef, columns: Vec<Vec<ArrayRef>>, writers: Vec<ArrowColumnWriter>) -> Group {
     let columns: Vec<_> = schema.fields().iter().zip(columns).collect();
-    drop(batches);
     if writers.len() == columns.len() {
         let columns = columns.into_par_iter().zip(writers);
         let encoded = columns.map(|((field, pieces), mut writer)| {
@@ -168,21 +183,16 @@ fn encode_column<'a>(
 ) -> Result<(), ParquetError> {
     let column = concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
     drop(pieces);
-    for (leaf, writer) in compute_leaves(field, &column)?.iter().zip(writers) {
-        writer.write(leaf)?;
+    let mut own: Vec<&mut ArrowColumnWriter> = Vec::new();
+    for start in (0..column.len()).step_by(STEP_LEN) {
+        let step = column.slice(start, STEP_LEN.min(column.len() - start));
+        let leaves = compute_leaves(field, &step)?;
+        if own.is_empty() {
+            own.extend(writers.by_ref().take(leaves.len()));
+        }
+        for (leaf, writer) in leaves.iter().zip(&mut own) {
+            writer.write(leaf)?;
+        }
     }
     Ok(())
-}
-
-/// Whether Parquet has the type as byte arrays of one length: decimals that do
-/// not fit 64 bits, among others.
-fn is_fixed_length(ty: &DataType) -> bool {
-    match ty {
-        DataType::Decimal128(precision, _) => *precision > DECIMAL64_MAX_PRECISION,
-        DataType::Decimal256(..)
-        | DataType::FixedSizeBinary(_)
-        | DataType::Interval(_)
-        | DataType::Float16 => true,
-        _ => false,
-    }
 }

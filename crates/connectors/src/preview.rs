@@ -11,6 +11,7 @@ use crate::json_rows::Members;
 use crate::output::AddedColumn;
 use crate::render::Cells;
 use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
+use crate::values::AddedValues;
 
 /// A trade as text: its own fields, and what was added; null is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +34,10 @@ pub fn preview(
     rows: usize,
 ) -> Result<Vec<PreviewRow>, ArrowError> {
     let trades = enriched.trades();
-    let added: Vec<_> = added
-        .iter()
-        .map(|added| Cells::of_added(&enriched.columns[added.index], added.column_type))
-        .collect();
+    let values = AddedValues::of_all(added)?;
+    let added = added.iter().zip(&values);
+    let added = added.map(|(added, values)| Cells::of_added_csv(&enriched.columns[added.index], values));
+    let added: Vec<_> = added.collect::<Result<_, _>>()?;
     let texts =
         |cells: &[Cells<'_>], row| cells.iter().map(|cells| cells.to_text(row).unwrap_or_default()).collect();
     let rows = enriched.rows().take(rows);

@@ -16,7 +16,9 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, TimeUnit};
 use chrono::{Datelike, NaiveDate};
 use tradejoin_model::{Column, ColumnType, INTEGER_NULL, KnownKind, Strike, TRADE_COLUMNS, TextColumn};
 
+use crate::parse::json_text;
 use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY};
+use crate::values::AddedValues;
 
 /// What the text of a cell is to a format that tells text from numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +35,10 @@ pub(crate) enum Form {
     NumberText,
     /// Text that is no value if it is empty, from such a format.
     OptionalText,
-    /// A JSON token.
+    /// A JSON token; no member where there is none.
     Token,
+    /// A JSON token; null where there is none.
+    ValueToken,
 }
 
 /// The cells of one column of a block.
@@ -88,8 +92,32 @@ impl<'a> Cells<'a> {
         Self::new(array, Form::Text, shown)
     }
 
-    /// The cells of an added column.
-    pub(crate) fn of_added(column: &'a Column, ty: ColumnType) -> Self {
+    /// The cells of an added column for CSV.
+    pub(crate) fn of_added_csv(column: &'a Column, values: &AddedValues) -> Result<Self, ArrowError> {
+        match values {
+            AddedValues::Plain(ty) => Ok(Self::of_plain(column, *ty)),
+            AddedValues::Token => {
+                Ok(Self { form: Form::ValueToken, ..Self::of_plain(column, ColumnType::Text) })
+            }
+            AddedValues::Arrow(_) => Self::new(&values.to_arrow(column)?, Form::Text, shown),
+        }
+    }
+
+    /// The cells of an added column for JSON.
+    pub(crate) fn of_added_json(column: &'a Column, values: &AddedValues) -> Result<Self, ArrowError> {
+        match values {
+            AddedValues::Plain(_) | AddedValues::Token => Self::of_added_csv(column, values),
+            AddedValues::Arrow(_) => {
+                let field = Arc::new(Field::new("value", values.arrow_type(), true));
+                let cells = Self::of_json(&values.to_arrow(column)?, &field)?;
+                // An added member is there in every line.
+                let form = if cells.form == Form::Token { Form::ValueToken } else { cells.form };
+                Ok(Self { form, ..cells })
+            }
+        }
+    }
+
+    fn of_plain(column: &'a Column, ty: ColumnType) -> Self {
         let (values, form) = match column {
             Column::Text(texts) => (Values::Texts(texts), Form::Text),
             Column::Integers(values) => (
@@ -189,7 +217,7 @@ impl<'a> Cells<'a> {
             Values::Day(days) => push_day(out, i64::from(days.value(row))),
             Values::Time(ticks, unit) => push_time(out, ticks.value(row), *unit),
             Values::Integers(values, ty) => match (ty, values[row]) {
-                (ColumnType::Integer | ColumnType::Text, value) => push_i64(out, value),
+                (ColumnType::Integer | ColumnType::Text | ColumnType::Bytes, value) => push_i64(out, value),
                 (ColumnType::Strike, value) => push_decimal(out, i128::from(value), Strike::SCALE as i8),
                 (ColumnType::Date, value) => push_day(out, value),
                 (ColumnType::Timestamp, value) => push_time(out, value, TimeUnit::Nanosecond),
@@ -239,6 +267,14 @@ fn shown(array: &ArrayRef) -> Result<(ArrayRef, Form), ArrowError> {
     };
     let form = if matches!(array.data_type(), DataType::Decimal256(..)) { Form::Bare } else { Form::Text };
     Ok((Arc::new(texts), form))
+}
+
+/// The texts that JSON tokens stand for.
+pub(crate) fn token_texts(tokens: &TextColumn) -> ArrayRef {
+    // A token came out of a line that is UTF-8.
+    let token = |row| std::str::from_utf8(tokens.get(row)?).ok();
+    let texts = (0..tokens.len()).map(|row| json_text(token(row)?));
+    Arc::new(texts.collect::<StringArray>())
 }
 
 fn trim_zeros(text: &str) -> &str {

@@ -5,12 +5,14 @@ use tradejoin_model::{ColumnType, OptionPart, OutputColumn, OutputSource, TableS
 use crate::error::SelectError;
 use crate::lane_builder::{TableColumn, TableKind};
 use crate::output::AddedColumn;
+use crate::table_def::TableDefinition;
+use crate::values::ValueEncoding;
 
 /// What one table of a run has to offer.
 #[derive(Clone, Debug)]
 pub struct TableColumns {
-    /// What the table holds.
-    pub kind: TableKind,
+    /// Which table it is.
+    pub table: TableDefinition,
     /// Columns beyond those that the table always offers: those of
     /// [`TableReader::columns`](crate::TableReader::columns).
     pub columns: Vec<TableColumn>,
@@ -21,16 +23,18 @@ impl TableColumns {
     #[must_use]
     pub fn of_messages(kind: TableKind) -> Self {
         let other = kind.known_columns().iter().skip(kind.required_columns().len());
-        let column = |column: &tradejoin_model::KnownColumn| TableColumn {
-            name: column.name.to_owned(),
-            column_type: TableColumn::type_of_text(column.kind),
+        let column = |column: &tradejoin_model::KnownColumn| {
+            TableColumn::plain(column.name, TableColumn::type_of_text(column.kind))
         };
-        Self { kind, columns: other.map(column).collect() }
+        Self { table: kind.into(), columns: other.map(column).collect() }
     }
 
     /// What `name` stands for.
     fn offer(&self, name: &str) -> Option<Offer<'_>> {
-        let required = self.kind.required_columns();
+        let required = match &self.table {
+            TableDefinition::Preset(kind) => kind.required_columns(),
+            TableDefinition::Any(_) => &[],
+        };
         // A required column may be asked for by any of its names.
         let canonical = required.iter().find(|c| c.is_named(name)).map_or(name, |c| c.name);
         let base = self.base().iter().find(|(offered, ..)| *offered == canonical);
@@ -46,7 +50,11 @@ impl TableColumns {
                 ($name, OutputSource::Option(0, PART), PART.column_type())
             }};
         }
-        match self.kind {
+        let kind = match &self.table {
+            TableDefinition::Preset(kind) => kind,
+            TableDefinition::Any(_) => return &[],
+        };
+        match kind {
             TableKind::Instruments => {
                 const {
                     &[
@@ -70,10 +78,26 @@ impl TableColumns {
         }
     }
 
+    /// What the table adds if nothing is asked for: the name in the output, the
+    /// request that would ask for it, and what it is.
+    fn defaults(&self) -> impl Iterator<Item = (String, String, Offer<'_>)> {
+        let preset = match &self.table {
+            TableDefinition::Preset(TableKind::Instruments) => Some("instrument"),
+            TableDefinition::Preset(TableKind::Users) => Some("user"),
+            TableDefinition::Any(_) => None,
+        };
+        let base = preset.and_then(|name| Some((name.to_owned(), name.to_owned(), self.offer(name)?)));
+        let others = self.columns.iter().filter(move |_| preset.is_none());
+        let request = |name: &str| format!("{}.{name}", self.table.name());
+        let other =
+            move |column| (TableColumn::clone(column).name, request(&column.name), Offer::Extra(column));
+        base.into_iter().chain(others.map(other))
+    }
+
     fn names(&self) -> impl Iterator<Item = String> {
         let base = self.base().iter().map(|(name, ..)| *name);
         let extra = self.columns.iter().map(|column| column.name.as_str());
-        base.chain(extra).map(|name| format!("{}.{name}", self.kind.name()))
+        base.chain(extra).map(|name| format!("{}.{name}", self.table.name()))
     }
 }
 
@@ -103,7 +127,7 @@ pub struct SelectedTable {
 
 /// Selects outputs among what the tables offer, by requests of the form
 /// `NAME`, `TABLE.NAME` or either with ` as ALIAS`. Without requests, each
-/// table has its default output: `instrument` or `user`.
+/// table has its default output: `instrument`, `user`, or all that it offers.
 ///
 /// The instruments table always offers `instrument` (the compact symbol),
 /// `instrument_padded`, `ticker`, `strike`, `expiry` and `option_type`, the
@@ -118,21 +142,22 @@ pub fn select_outputs<'a>(
     requested: &[String],
 ) -> Result<Selection, SelectError> {
     let mut taken: Vec<String> = trade_columns.into_iter().map(str::to_owned).collect();
-    let mut selected: Vec<_> = tables.iter().map(|table| Selected::new(table.kind)).collect();
+    let mut selected: Vec<_> = tables.iter().map(|table| Selected::new(&table.table)).collect();
     let mut order = Vec::new();
-    let requests = match requested {
-        [] => tables.iter().map(|table| Request::default_of(table.kind)).collect(),
-        requested => requested.iter().map(|text| Request::parse(text)).collect::<Vec<_>>(),
-    };
-    for request in requests {
+    let mut wanted = Vec::new();
+    for (index, table) in tables.iter().enumerate().filter(|_| requested.is_empty()) {
+        wanted.extend(table.defaults().map(|(name, request, offer)| (index, name, request, offer)));
+    }
+    for request in requested.iter().map(|text| Request::parse(text)) {
         let Found { table, name, offer } = request.find(tables)?;
-        let name = request.alias.unwrap_or(name);
-        if taken.iter().any(|taken| taken == name) {
-            let (name, request) = (name.to_owned(), request.column.to_owned());
+        wanted.push((table, request.alias.unwrap_or(name).to_owned(), request.column.to_owned(), offer));
+    }
+    for (table, name, request, offer) in wanted {
+        if taken.contains(&name) {
             return Err(SelectError::Collision { name, request });
         }
-        taken.push(name.to_owned());
-        order.push((table, selected[table].add(name, &offer)));
+        order.push((table, selected[table].add(&name, &offer)));
+        taken.push(name);
     }
     let mut first = Vec::new();
     let mut columns = 0;
@@ -142,7 +167,8 @@ pub fn select_outputs<'a>(
     }
     let added = order.into_iter().map(|(table, output)| {
         let OutputColumn { name, column_type, .. } = &selected[table].table.spec.outputs[output];
-        AddedColumn { name: name.clone(), column_type: *column_type, index: first[table] + output }
+        let encoding = selected[table].encodings[output].clone();
+        AddedColumn { name: name.clone(), column_type: *column_type, encoding, index: first[table] + output }
     });
     let added = added.collect();
     Ok(Selection { tables: selected.into_iter().map(|selected| selected.table).collect(), added })
@@ -150,27 +176,37 @@ pub fn select_outputs<'a>(
 
 struct Selected {
     table: SelectedTable,
+    /// What the values of each output stand for.
+    encodings: Vec<ValueEncoding>,
+    /// The first field that is one of `fields`.
+    first_field: usize,
 }
 
 impl Selected {
-    fn new(kind: TableKind) -> Self {
-        let spec = TableSpec { outputs: Vec::new(), ..kind.spec() };
-        Self { table: SelectedTable { spec, fields: Vec::new() } }
+    fn new(table: &TableDefinition) -> Self {
+        let first_field = match table {
+            TableDefinition::Preset(_) => 1,
+            TableDefinition::Any(_) => 0,
+        };
+        let table = SelectedTable { spec: table.spec(), fields: Vec::new() };
+        Self { table, encodings: Vec::new(), first_field }
     }
 
     /// Adds an output, and its field if there is none yet; tells its place.
     fn add(&mut self, name: &str, offer: &Offer<'_>) -> usize {
         let SelectedTable { spec, fields } = &mut self.table;
-        let (source, column_type) = match offer {
-            Offer::Base(source, ty) => (*source, *ty),
+        let (source, column_type, encoding) = match offer {
+            Offer::Base(source, ty) => (*source, *ty, ValueEncoding::Plain),
             Offer::Extra(column) => {
                 let at = fields.iter().position(|field| field == *column).unwrap_or_else(|| {
                     fields.push((*column).clone());
                     fields.len() - 1
                 });
-                (OutputSource::Field(at + 1), column.column_type)
+                let source = OutputSource::Field(self.first_field + at);
+                (source, column.column_type, column.encoding.clone())
             }
         };
+        self.encodings.push(encoding);
         spec.outputs.push(OutputColumn { name: name.to_owned(), source, column_type });
         spec.outputs.len() - 1
     }
@@ -201,19 +237,11 @@ impl<'a> Request<'a> {
         Self { column, alias }
     }
 
-    fn default_of(kind: TableKind) -> Self {
-        let name = match kind {
-            TableKind::Instruments => "instrument",
-            TableKind::Users => "user",
-        };
-        Self { column: name, alias: None }
-    }
-
     /// The column that is meant. One of the whole name goes before one whose
     /// name starts behind the point.
     fn find<'t>(&self, tables: &'t [TableColumns]) -> Result<Found<'a, 't>, SelectError> {
         let matches = |(i, table): (usize, &'t TableColumns)| {
-            let own = self.column.strip_prefix(table.kind.name()).and_then(|rest| rest.strip_prefix('.'));
+            let own = self.column.strip_prefix(table.table.name()).and_then(|rest| rest.strip_prefix('.'));
             let found = |name: &'a str| Some(Found { table: i, name, offer: table.offer(name)? });
             found(self.column).or_else(|| found(own?))
         };
@@ -228,7 +256,7 @@ impl<'a> Request<'a> {
                 name: self.column.to_owned(),
                 choices: found
                     .iter()
-                    .map(|found| format!("{}.{}", tables[found.table].kind.name(), found.name))
+                    .map(|found| format!("{}.{}", tables[found.table].table.name(), found.name))
                     .collect(),
             }),
         }
@@ -240,13 +268,13 @@ mod tests {
     use super::*;
 
     fn tables() -> Vec<TableColumns> {
-        let column = |name: &str, column_type| TableColumn { name: name.to_owned(), column_type };
+        let column = TableColumn::plain;
         vec![
             TableColumns {
-                kind: TableKind::Instruments,
+                table: TableKind::Instruments.into(),
                 columns: vec![column("desk", ColumnType::Text), column("lot", ColumnType::Integer)],
             },
-            TableColumns { kind: TableKind::Users, columns: vec![column("desk", ColumnType::Text)] },
+            TableColumns { table: TableKind::Users.into(), columns: vec![column("desk", ColumnType::Text)] },
         ]
     }
 

@@ -7,27 +7,34 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use tradejoin_flow::{BoxError, TableSource};
-use tradejoin_model::{ChangeKind, ChangeLane, ColumnType, History, Key, VALID_FROM, Validity};
+use tradejoin_model::{ChangeKind, ChangeLane, ColumnType, Key, VALID_FROM};
 
+use crate::any_lane::AnyLane;
 use crate::arrow_blocks::ArrowBlocks;
+use crate::arrow_keys::check_key_part_type;
 use crate::bad::Refusals;
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
-use crate::flaw::{Flaw, Overlapping, Place, Reason};
+use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
+use crate::json_rows::UnknownMembers;
+use crate::key_text::KeyText;
 use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
 use crate::mode::{AS_OF_ROW, Stamp, TableMode};
 use crate::render::Cells;
+use crate::seen::Seen;
+use crate::table_def::{AnyTable, TableDefinition};
 use crate::text_rows::{TextRows, for_each_row};
+use crate::values::{ValueEncoding, held_as};
 
 /// Which table to read, and how.
 #[derive(Clone, Debug)]
 pub struct TableOptions {
     /// Where from.
     pub input: InputOptions,
-    /// What it holds.
-    pub kind: TableKind,
+    /// Which table it is.
+    pub table: TableDefinition,
     /// Whether the same key twice is an error; in other modes than
     /// [`TableMode::Latest`] the same key with the same version or `valid_from`.
     /// Costs memory for each row. Otherwise the later row wins.
@@ -41,26 +48,79 @@ pub struct TableOptions {
 /// If the input cannot be opened, is no such file, has a column twice, or lacks
 /// a required one. A bad row is left to [`TableSource::next`].
 pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
-    let TableOptions { input, kind, strict } = options;
+    let TableOptions { input, table, strict } = options;
     let batch_len = input.batch_len.max(1);
     let format = input.encoding.format;
     let bytes = input.location.file_len();
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let (rows, late, builder, columns) = if format.is_text() {
-        open_text(&name, TextRows::open(input.into_text()?, format)?, kind)?
+    let (rows, late, lane, columns) = if format.is_text() {
+        let rows = TextRows::open(input.into_text()?, format)?;
+        match &table {
+            TableDefinition::Preset(kind) => open_text(&name, rows, *kind, strict)?,
+            TableDefinition::Any(any) => open_any_text(&name, rows, any, strict)?,
+        }
     } else {
-        open_arrow(&name, ArrowBlocks::open(input)?, kind)?
+        let blocks = ArrowBlocks::open(input)?;
+        match &table {
+            TableDefinition::Preset(kind) => open_arrow(&name, blocks, *kind, strict)?,
+            TableDefinition::Any(any) => open_any_arrow(&name, blocks, any, strict)?,
+        }
     };
-    let lines = strict.then(BTreeMap::new);
-    Ok(TableReader { refusals, kind, rows, late, builder, columns, batch_len, lines, histories: None, bytes })
+    Ok(TableReader { refusals, table, rows, late, lane, columns, batch_len, bytes })
 }
 
-/// The rows; the columns that no row has yet; the builder; the columns on offer.
-type Opened = (Rows, Vec<String>, LaneBuilder, Vec<TableColumn>);
+/// The rows; the columns that no row has yet; what they are taken into; the columns
+/// on offer.
+type Opened = (Rows, Vec<String>, Lane, Vec<TableColumn>);
 
-fn open_text(name: &Arc<str>, mut rows: TextRows, kind: TableKind) -> Result<Opened, OpenError> {
+fn open_any_text(
+    name: &Arc<str>,
+    rows: TextRows,
+    table: &AnyTable,
+    strict: bool,
+) -> Result<Opened, OpenError> {
+    let mut names = rows.columns.clone();
+    if rows.format == Format::JsonLines && names.is_empty() {
+        // No line, no column: nothing is missing from it.
+        names.extend(table.key_columns().into_iter().map(str::to_owned));
+        let chosen = table.columns.iter().map(|choice| choice.column.clone());
+        names.extend(chosen.filter(|column| !table.key_columns().contains(&column.as_str())));
+    }
+    let encoding = match rows.format {
+        Format::JsonLines => ValueEncoding::JsonToken,
+        _ => ValueEncoding::Plain,
+    };
+    let lane = AnyLane::new(name, table, names, |_| (ColumnType::Text, encoding.clone()))?;
+    let columns = lane.columns();
+    // Without a choice every column is one that is wanted.
+    let unknown = if table.columns.is_empty() { UnknownMembers::Refuse } else { UnknownMembers::Ignore };
+    Ok((Rows::Text(rows, unknown), Vec::new(), Lane::any(lane, strict), columns))
+}
+
+fn open_any_arrow(
+    name: &Arc<str>,
+    blocks: ArrowBlocks,
+    table: &AnyTable,
+    strict: bool,
+) -> Result<Opened, OpenError> {
+    let fields = blocks.schema.fields().clone();
+    let names = fields.iter().map(|field| field.name().clone()).collect();
+    let lane = AnyLane::new(name, table, names, |i| held_as(fields[i].data_type()))?;
+    for (column, place) in lane.key_columns() {
+        check_key_part_type(name, column, fields[place].data_type())?;
+    }
+    let columns = lane.columns();
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), Lane::any(lane, strict), columns))
+}
+
+fn open_text(
+    name: &Arc<str>,
+    mut rows: TextRows,
+    kind: TableKind,
+    strict: bool,
+) -> Result<Opened, OpenError> {
     let mut late = Vec::new();
     if rows.format == Format::JsonLines {
         // A member such as `deleted` may well show up late. Of the required
@@ -77,21 +137,26 @@ fn open_text(name: &Arc<str>, mut rows: TextRows, kind: TableKind) -> Result<Ope
     let header = Header::new(name, rows.columns.clone(), kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| TableColumn::type_of_text(builder.header().kind(i)));
-    Ok((Rows::Text(rows), late, builder, columns))
+    Ok((Rows::Text(rows, UnknownMembers::Ignore), late, Lane::preset(builder, kind, strict), columns))
 }
 
-fn open_arrow(name: &Arc<str>, blocks: ArrowBlocks, kind: TableKind) -> Result<Opened, OpenError> {
+fn open_arrow(
+    name: &Arc<str>,
+    blocks: ArrowBlocks,
+    kind: TableKind,
+    strict: bool,
+) -> Result<Opened, OpenError> {
     let fields = blocks.schema.fields().clone();
     let names = fields.iter().map(|field| field.name().clone()).collect();
     let header = Header::new(name, names, kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| output_type(fields[i].data_type()));
-    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), builder, columns))
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), Lane::preset(builder, kind, strict), columns))
 }
 
 fn other_columns(builder: &LaneBuilder, ty: impl Fn(usize) -> ColumnType) -> Vec<TableColumn> {
     let names = &builder.header().names;
-    builder.other_columns().map(|i| TableColumn { name: names[i].clone(), column_type: ty(i) }).collect()
+    builder.other_columns().map(|i| TableColumn::plain(&names[i], ty(i))).collect()
 }
 
 fn output_type(ty: &DataType) -> ColumnType {
@@ -109,32 +174,57 @@ fn output_type(ty: &DataType) -> ColumnType {
 /// [`ReadError`]s.
 pub struct TableReader {
     refusals: Refusals,
-    kind: TableKind,
+    table: TableDefinition,
     rows: Rows,
-    builder: LaneBuilder,
+    lane: Lane,
     columns: Vec<TableColumn>,
     batch_len: usize,
     /// Columns that may come, but that none of the first rows has.
     late: Vec<String>,
-    /// Where each key stands, if it may stand once alone, with what tells its rows
-    /// apart.
-    lines: Option<BTreeMap<(Key, i64), Place>>,
-    /// Where the rows of each key stand, if they may not overlap.
-    histories: Option<BTreeMap<Key, History<Place>>>,
     /// Of the file, if it is one.
     bytes: Option<u64>,
 }
 
 enum Rows {
-    Text(TextRows),
+    Text(TextRows, UnknownMembers),
     Arrow { blocks: ArrowBlocks, rows_read: u64 },
 }
 
+/// What rows are taken into, and what of them is kept in mind.
+enum Lane {
+    Preset { builder: LaneBuilder, kind: TableKind, seen: Seen<Key> },
+    Any { lane: AnyLane, seen: Seen<Box<[u8]>> },
+}
+
+impl Lane {
+    fn preset(builder: LaneBuilder, kind: TableKind, strict: bool) -> Self {
+        Self::Preset { builder, kind, seen: Seen::new(strict) }
+    }
+
+    fn any(lane: AnyLane, strict: bool) -> Self {
+        Self::Any { lane, seen: Seen::new(strict) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Preset { builder, .. } => builder.len(),
+            Self::Any { lane, .. } => lane.len(),
+        }
+    }
+
+    fn take(&mut self) -> ChangeLane {
+        match self {
+            Self::Preset { builder, .. } => builder.take(),
+            Self::Any { lane, .. } => lane.take(),
+        }
+    }
+}
+
 impl TableReader {
-    /// What the table holds.
+    /// Which table it is.
     #[must_use]
-    pub fn kind(&self) -> TableKind {
-        self.kind
+    pub fn table(&self) -> &TableDefinition {
+        &self.table
     }
 
     /// The columns that may be selected as outputs besides those that the
@@ -144,10 +234,20 @@ impl TableReader {
         &self.columns
     }
 
-    /// Adds fields 1, 2, … to the changes; to be called before the first is
-    /// read. They come from [`select_outputs`](crate::select_outputs).
-    pub fn load(&mut self, fields: &[TableColumn]) {
-        self.builder.set_extra(fields);
+    /// Adds fields to the changes, behind field 0 of a preset; to be called before
+    /// the first is read. They come from [`select_outputs`](crate::select_outputs).
+    ///
+    /// # Errors
+    /// If the values of a column cannot be held, whatever they are.
+    pub fn load(&mut self, fields: &[TableColumn]) -> Result<(), ReadError> {
+        match &mut self.lane {
+            Lane::Preset { builder, .. } => builder.set_extra(fields),
+            Lane::Any { lane, .. } => {
+                let name = &self.refusals.source_name;
+                lane.set_fields(fields).map_err(|error| ReadError::corrupt(name, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads what `mode` needs, which is [`TableMode::Latest`] unless this is called;
@@ -157,18 +257,39 @@ impl TableReader {
     /// # Errors
     /// If a column is missing that the mode needs.
     pub fn set_mode(&mut self, mode: &TableMode) -> Result<(), OpenError> {
-        let source_name = &self.refusals.source_name;
-        if mode.needs_times() && self.late.iter().any(|column| column == VALID_FROM) {
-            let names = self.builder.header().names.iter();
-            return Err(OpenError::ModeColumn {
-                source_name: Arc::clone(source_name),
-                column: VALID_FROM.to_owned(),
-                what: AS_OF_ROW,
-                found: names.filter(|name| !self.late.contains(name)).cloned().collect(),
-            });
+        let Self { refusals, rows, late, lane, .. } = self;
+        let source_name = &refusals.source_name;
+        match lane {
+            Lane::Preset { builder, seen, .. } => {
+                if mode.needs_times() && late.iter().any(|column| column == VALID_FROM) {
+                    let names = builder.header().names.iter();
+                    return Err(OpenError::ModeColumn {
+                        source_name: Arc::clone(source_name),
+                        column: VALID_FROM.to_owned(),
+                        what: AS_OF_ROW,
+                        found: names.filter(|name| !late.contains(name)).cloned().collect(),
+                    });
+                }
+                builder.set_mode(source_name, mode)?;
+                seen.histories = mode.needs_times().then(BTreeMap::new);
+            }
+            Lane::Any { lane, seen } => {
+                if let Rows::Text(rows, _) = rows
+                    && rows.format == Format::JsonLines
+                {
+                    // A member may show up late; what must be there the first lines
+                    // have, unless there are no lines.
+                    let must_be = usize::from(!rows.columns.is_empty());
+                    for column in mode.columns().into_iter().skip(must_be) {
+                        if lane.add_column(column) {
+                            rows.columns.push(column.to_owned());
+                        }
+                    }
+                }
+                lane.set_mode(source_name, mode)?;
+                seen.histories = mode.needs_times().then(BTreeMap::new);
+            }
         }
-        self.builder.set_mode(source_name, mode)?;
-        self.histories = mode.needs_times().then(BTreeMap::new);
         Ok(())
     }
 
@@ -178,33 +299,49 @@ impl TableReader {
     /// If reading fails, a row is bad and such are not skipped, or a key stands
     /// twice and may not.
     pub fn read(&mut self) -> Result<Option<ChangeLane>, ReadError> {
-        while self.builder.len() < self.batch_len {
+        while self.lane.len() < self.batch_len {
             if !self.read_some()? {
                 break;
             }
         }
-        let lane = ChangeLane { rejected: self.refusals.take(), ..self.builder.take() };
+        let lane = ChangeLane { rejected: self.refusals.take(), ..self.lane.take() };
         Ok(Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0))
     }
 
     /// Reads a block of rows; `false` at the end.
     fn read_some(&mut self) -> Result<bool, ReadError> {
-        let Self { rows, builder, refusals, lines, histories, kind, batch_len, .. } = self;
-        let mut adder = Adder { builder, refusals, lines, histories, kind: *kind };
+        let Self { rows, lane, refusals, batch_len, .. } = self;
         match rows {
-            Rows::Text(rows) => {
-                let Some(chunk) = rows.chunks.next(*batch_len - adder.builder.len())? else {
+            Rows::Text(rows, unknown) => {
+                let Some(chunk) = rows.chunks.next(*batch_len - lane.len())? else {
                     return Ok(false);
                 };
                 let dialect = rows.dialect();
-                for_each_row(&chunk, rows.format, &rows.columns, |place, cells| match cells {
-                    Ok(cells) => adder.add(place, &|i| dialect.text(&cells[i])),
-                    Err(flaw) => adder.refusals.refuse(place, flaw),
+                for_each_row(&chunk, rows.format, &rows.columns, *unknown, |place, cells| {
+                    match (cells, &mut *lane) {
+                        (Err(flaw), _) => refusals.refuse(place, flaw),
+                        (Ok(cells), Lane::Preset { builder, kind, seen }) => {
+                            let mut adder = Adder { builder, refusals, seen, kind: *kind };
+                            adder.add(place, &|i| dialect.text(&cells[i]))
+                        }
+                        (Ok(cells), Lane::Any { lane, seen }) => {
+                            let mut adder = AnyAdder { lane, refusals, seen };
+                            adder.add(place, |lane, check| lane.push(cells, dialect, check))
+                        }
+                    }
                 })?;
             }
             Rows::Arrow { blocks, rows_read } => {
-                let Some(batch) = blocks.next()? else { return Ok(false) };
-                adder.add_block(&batch, *rows_read)?;
+                let Some(block) = blocks.next()? else { return Ok(false) };
+                let batch = block.decode()?;
+                match lane {
+                    Lane::Preset { builder, kind, seen } => {
+                        Adder { builder, refusals, seen, kind: *kind }.add_block(&batch, *rows_read)?;
+                    }
+                    Lane::Any { lane, seen } => {
+                        AnyAdder { lane, refusals, seen }.add_block(&batch, *rows_read)?;
+                    }
+                }
                 *rows_read += batch.num_rows() as u64;
             }
         }
@@ -212,34 +349,86 @@ impl TableReader {
     }
 }
 
+/// Takes rows into the lane of any table, or refuses them.
+struct AnyAdder<'t> {
+    lane: &'t mut AnyLane,
+    refusals: &'t mut Refusals,
+    seen: &'t mut Seen<Box<[u8]>>,
+}
+
+/// Shown a row's key and what it says of its mode, before it is taken.
+type Check<'c> = &'c mut dyn FnMut(&KeyText, Stamp) -> Result<(), Flaw>;
+
+impl AnyAdder<'_> {
+    fn add(
+        &mut self,
+        place: Place,
+        push: impl FnOnce(&mut AnyLane, Check<'_>) -> Result<(), Flaw>,
+    ) -> Result<(), ReadError> {
+        let Self { lane, refusals, seen } = self;
+        let mut first = None;
+        let pushed = if seen.is_needed() {
+            let column = lane.key_name();
+            let parts = lane.key_columns().count();
+            let mut check = |key: &KeyText, stamp: Stamp| {
+                let shown = || key.shown(parts);
+                first = seen.note(&key.bytes().into(), ChangeKind::Upsert, stamp, place, &column, shown)?;
+                Ok(())
+            };
+            push(lane, &mut check)
+        } else {
+            push(lane, &mut |_, _| Ok(()))
+        };
+        match (pushed, first) {
+            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(first)) => Err(ReadError::DuplicateKey {
+                source_name: Arc::clone(&refusals.source_name),
+                column: lane.key_name(),
+                key: lane.last_key_shown(),
+                first,
+                second: place,
+            }),
+        }
+    }
+
+    fn add_block(&mut self, batch: &RecordBatch, rows_read: u64) -> Result<(), ReadError> {
+        let block = self.lane.block(batch);
+        let block = block.map_err(|error| ReadError::corrupt(&self.refusals.source_name, error))?;
+        for row in 0..batch.num_rows() {
+            self.add(Place::Row(rows_read + row as u64 + 1), |lane, check| {
+                lane.push_row(&block, row, check)
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Takes rows into a table's lane, or refuses them.
 struct Adder<'t> {
     builder: &'t mut LaneBuilder,
     refusals: &'t mut Refusals,
-    lines: &'t mut Option<BTreeMap<(Key, i64), Place>>,
-    histories: &'t mut Option<BTreeMap<Key, History<Place>>>,
+    seen: &'t mut Seen<Key>,
     kind: TableKind,
 }
 
 impl Adder<'_> {
     fn add<'c>(&mut self, place: Place, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
-        let Self { builder, refusals, lines, histories, kind } = self;
-        let mut twice = None;
+        let Self { builder, refusals, kind, seen } = self;
+        let (mut first, mut last) = (None, None);
         let pushed = builder.push(0, cell, |key, change, stamp| {
-            if let (Some(histories), Stamp::Validity(validity)) = (histories.as_mut(), stamp) {
-                note(histories, key, change, validity, place, kind.key_column())?;
-            }
-            let first = lines.as_mut().and_then(|lines| lines.insert((key, stamp.identity()), place));
-            twice = first.map(|first| (key, first));
+            let shown = || key.to_string();
+            first = seen.note(&key, change, stamp, place, kind.key_column(), shown)?;
+            last = Some(key);
             Ok(())
         });
-        match (pushed, twice) {
+        match (pushed, first.zip(last)) {
             (Err(flaw), _) => refusals.refuse(place, flaw),
             (Ok(()), None) => Ok(()),
-            (Ok(()), Some((key, first))) => Err(ReadError::DuplicateKey {
+            (Ok(()), Some((first, key))) => Err(ReadError::DuplicateKey {
                 source_name: Arc::clone(&refusals.source_name),
                 column: kind.key_column().to_owned(),
-                key: key.0,
+                key: key.to_string(),
                 first,
                 second: place,
             }),
@@ -257,32 +446,6 @@ impl Adder<'_> {
             self.add(Place::Row(rows_read + row as u64 + 1), &cell)?;
         }
         Ok(())
-    }
-}
-
-/// Notes where a row stands, as the table itself will have it.
-fn note(
-    histories: &mut BTreeMap<Key, History<Place>>,
-    key: Key,
-    change: ChangeKind,
-    validity: Validity,
-    place: Place,
-    key_column: &str,
-) -> Result<(), Flaw> {
-    let history = histories.entry(key).or_default();
-    match change {
-        ChangeKind::Upsert => {
-            let put = history.put(validity, place).map(|_| ());
-            put.map_err(|overlap| {
-                let (first, first_validity) = (overlap.value, overlap.validity);
-                let reason = Reason::Overlap(Box::new(Overlapping { validity, first, first_validity }));
-                Flaw::cell(key_column, &key.to_string(), reason)
-            })
-        }
-        ChangeKind::Delete => {
-            drop(history.delete(validity));
-            Ok(())
-        }
     }
 }
 

@@ -3,14 +3,15 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{BinaryArray, RecordBatch};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
-use tradejoin_model::{Column, ColumnType};
+use tradejoin_model::Column;
 
 use crate::parse::{is_json_number, json_text};
 use crate::render::{Cells, Form};
 use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, RECORDS_KEY};
+use crate::values::AddedValues;
 
-/// A column that tables add, beside its type.
-pub(crate) type Added<'a> = (&'a Column, ColumnType);
+/// A column that tables add, beside what its values are.
+pub(crate) type Added<'a> = (&'a Column, &'a AddedValues);
 
 /// Appends the names of columns as a CSV header.
 pub(crate) fn csv_header<'a>(names: impl ExactSizeIterator<Item = &'a str>, out: &mut Vec<u8>) {
@@ -32,13 +33,13 @@ pub(crate) fn csv_rows(
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
     if let Some(records) = records(trades, ENCODING_CSV)? {
-        let added = cells(std::iter::empty(), added)?;
+        let added = cells(std::iter::empty(), added, Cells::of_added_csv)?;
         rows.for_each(|row| csv_record(records.value(row), &added, row, out));
         return Ok(());
     }
     let fields = trades.schema_ref().fields();
     let own = trades.columns().iter().zip(fields).map(|(array, field)| Cells::of_csv(array, field));
-    let cells = cells(own, added)?;
+    let cells = cells(own, added, Cells::of_added_csv)?;
     let alone = cells.len() == 1;
     for row in rows {
         for (i, cells) in cells.iter().enumerate() {
@@ -79,8 +80,9 @@ fn csv_record(record: &[u8], added: &[Cells<'_>], row: usize, out: &mut Vec<u8>)
 fn cells<'a>(
     own: impl Iterator<Item = Result<Cells<'a>, ArrowError>>,
     added: &[Added<'a>],
+    of_added: impl Fn(&'a Column, &'a AddedValues) -> Result<Cells<'a>, ArrowError>,
 ) -> Result<Vec<Cells<'a>>, ArrowError> {
-    own.chain(added.iter().map(|&(column, ty)| Ok(Cells::of_added(column, ty)))).collect()
+    own.chain(added.iter().map(|&(column, values)| of_added(column, values))).collect()
 }
 
 fn push_csv_cell(cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) {
@@ -88,7 +90,7 @@ fn push_csv_cell(cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) 
     match cells.form {
         _ if null => push_csv_text(b"", alone, out),
         Form::Text | Form::NumberText | Form::OptionalText => push_csv_text(cells.text(row), alone, out),
-        Form::Token => {
+        Form::Token | Form::ValueToken => {
             // A token came out of a line that is UTF-8.
             let token = std::str::from_utf8(cells.text(row)).unwrap_or_default();
             push_csv_text(json_text(token).unwrap_or_default().as_bytes(), alone, out);
@@ -142,7 +144,7 @@ impl JsonEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), ArrowError> {
         if let Some(records) = records(trades, ENCODING_JSON)? {
-            let added = cells(std::iter::empty(), added)?;
+            let added = cells(std::iter::empty(), added, Cells::of_added_json)?;
             rows.for_each(|row| self.record(records.value(row), &added, row, out));
             return Ok(());
         }
@@ -160,7 +162,7 @@ impl JsonEncoder {
         let schema: SchemaRef = trades.schema();
         let own =
             trades.columns().iter().zip(schema.fields()).map(|(array, field)| Cells::of_json(array, field));
-        cells(own, added)
+        cells(own, added, Cells::of_added_json)
     }
 
     /// Appends an object with members added at its end.
@@ -234,7 +236,7 @@ fn push_json_cell(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
             text if is_json_number(text) => out.extend_from_slice(text),
             text => push_json_text(text, out),
         },
-        Form::Token => out.extend_from_slice(cells.text(row)),
+        Form::Token | Form::ValueToken => out.extend_from_slice(cells.text(row)),
         Form::Bare => cells.write(row, out),
         Form::PlainText => {
             out.push(b'"');

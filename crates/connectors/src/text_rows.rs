@@ -45,11 +45,12 @@ impl TextRows {
 
 /// Shows each record of a chunk to `take`: its cells, in the order of the
 /// columns, as its dialect writes them; or what is wrong with it. Members that
-/// no column stands for are not shown.
+/// no column stands for are refused or not shown, as `unknown` says.
 pub(crate) fn for_each_row<E>(
     chunk: &Chunk,
     format: Format,
     columns: &[String],
+    unknown: UnknownMembers,
     mut take: impl FnMut(Place, Result<&[Cow<'_, str>], Flaw>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut records = Records::new(chunk, format);
@@ -58,8 +59,7 @@ pub(crate) fn for_each_row<E>(
         while let Some(record) = records.next() {
             let mut cells = Vec::with_capacity(columns.len());
             let line = members.scan(&chunk.bytes[record.clone()]).map_err(Flaw::record);
-            let ignore = UnknownMembers::Ignore;
-            let placed = line.and_then(|line| members.place(line, columns, None, ignore, &mut cells));
+            let placed = line.and_then(|line| members.place(line, columns, None, unknown, &mut cells));
             let cells: Vec<_> = cells.iter().map(|&cell| Cow::Borrowed(cell)).collect();
             take(records.place(&record), placed.map(|()| cells.as_slice()))?;
         }

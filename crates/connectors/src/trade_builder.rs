@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{Int64Builder, UInt32Builder};
-use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::ArrowError;
+use tradejoin_model::{Keys, TextColumn};
 
 use crate::column_builder::{ColumnBuilder, Value};
 use crate::flaw::Flaw;
+use crate::key_text::KeyText;
 use crate::parse::Dialect;
 use crate::text_encoder::{push_csv_text, push_json_members};
 use crate::trade_layout::{Fields, TradeLayout};
@@ -16,14 +18,17 @@ use crate::trade_layout::{Fields, TradeLayout};
 /// Trades with their keys by table, and their times where those are needed.
 pub(crate) struct Block {
     pub(crate) trades: RecordBatch,
-    pub(crate) keys: Vec<UInt32Array>,
+    pub(crate) keys: Vec<Keys>,
     pub(crate) times: Option<Int64Array>,
 }
 
 /// Collects the trades of a block, row by row.
 pub(crate) struct TradeBuilder<'l> {
     layout: &'l TradeLayout,
-    keys: Vec<UInt32Builder>,
+    ids: Vec<UInt32Builder>,
+    /// Keys that are texts.
+    texts: Vec<TextColumn>,
+    key_text: KeyText,
     /// Where times are needed.
     times: Option<Int64Builder>,
     body: Body,
@@ -61,16 +66,19 @@ impl<'l> TradeBuilder<'l> {
             let columns = (0..layout.columns().len()).map(column).collect();
             Body::Columns { columns, row: Vec::new() }
         };
-        let keys = layout.keys.iter().map(|_| UInt32Builder::with_capacity(rows)).collect();
+        let ids = layout.keys.ids.iter().map(|_| UInt32Builder::with_capacity(rows)).collect();
+        let texts = vec![TextColumn::default(); layout.keys.texts.len()];
         let times = layout.time.map(|_| Int64Builder::with_capacity(rows));
-        Self { layout, keys, times, body, row_keys: Vec::new(), row_time: None, rows: 0 }
+        let (key_text, row_keys) = (KeyText::default(), Vec::new());
+        Self { layout, ids, texts, key_text, times, body, row_keys, row_time: None, rows: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows
     }
 
-    /// Appends a row, or nothing if it is bad.
+    /// Appends a row but for keys that are texts, which follow with
+    /// [`Self::push_texts`]; or nothing if it is bad.
     pub(crate) fn push<'a>(&mut self, cell: impl Fn(usize) -> &'a str) -> Result<(), Flaw> {
         let Self { layout, row_keys, row_time, body, .. } = self;
         layout.parse_keys(&cell, row_keys)?;
@@ -128,7 +136,7 @@ impl<'l> TradeBuilder<'l> {
     }
 
     fn append_keys(&mut self) {
-        for (builder, &key) in self.keys.iter_mut().zip(&self.row_keys) {
+        for (builder, &key) in self.ids.iter_mut().zip(&self.row_keys) {
             builder.append_option(key);
         }
         if let Some(times) = &mut self.times {
@@ -137,6 +145,27 @@ impl<'l> TradeBuilder<'l> {
         self.rows += 1;
     }
 
+    /// Appends the keys of the row that was pushed last that are texts. A step of
+    /// its own, with a closure of its own: the loop over records with ids alone
+    /// stays small enough to be compiled as one.
+    #[inline]
+    pub(crate) fn push_texts<'a>(&mut self, cell: impl Fn(usize) -> &'a str) {
+        if !self.texts.is_empty() {
+            self.append_texts(&cell);
+        }
+    }
+
+    #[inline(never)]
+    fn append_texts<'a>(&mut self, cell: &dyn Fn(usize) -> &'a str) {
+        let Self { layout, texts, key_text, .. } = self;
+        for (texts, columns) in texts.iter_mut().zip(&layout.keys.texts) {
+            let part = |place: usize| layout.dialect.text(cell(columns[place]));
+            // A part without a value: such a trade finds nothing.
+            texts.push_bytes(key_text.of(columns.len(), part).ok());
+        }
+    }
+
+    /// The rows, and their keys by table.
     pub(crate) fn finish(self) -> Result<Block, ArrowError> {
         let columns = match self.body {
             Body::Columns { mut columns, .. } => columns.iter_mut().map(ColumnBuilder::finish).collect(),
@@ -145,7 +174,8 @@ impl<'l> TradeBuilder<'l> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = Arc::clone(&self.layout.block_schema);
         let trades = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        let keys = self.keys.into_iter().map(|mut keys| keys.finish()).collect();
+        let ids = self.ids.into_iter().map(|mut ids| ids.finish());
+        let keys = self.layout.keys.by_table(ids, self.texts);
         Ok(Block { trades, keys, times: self.times.map(|mut times| times.finish()) })
     }
 }

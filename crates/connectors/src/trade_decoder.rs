@@ -1,6 +1,7 @@
 //! Chunks of text as trades, on any thread.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 use tradejoin_model::{ChangeLane, Messages};
@@ -9,7 +10,7 @@ use crate::bad::Refusals;
 use crate::chunks::{Chunk, Records};
 use crate::csv_rows::{self, CsvCells, CsvText};
 use crate::encoding::Format;
-use crate::error::ReadError;
+use crate::error::{OpenError, ReadError};
 use crate::flaw::Flaw;
 use crate::json_rows::{Members, UnknownMembers};
 use crate::trade_builder::{Block, TradeBuilder};
@@ -20,9 +21,26 @@ use crate::trade_layout::{Fields, TradeLayout};
 pub(crate) struct TradeDecoder {
     pub(crate) format: Format,
     pub(crate) layout: TradeLayout,
+    /// The columns whose cells are looked into.
+    read_columns: Vec<usize>,
 }
 
 impl TradeDecoder {
+    pub(crate) fn new(format: Format, layout: TradeLayout) -> Self {
+        let read_columns = layout.read_columns().collect();
+        Self { format, layout, read_columns }
+    }
+
+    /// Reads the time of each trade.
+    ///
+    /// # Errors
+    /// If trades have none.
+    pub(crate) fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        self.layout.require_times(source_name)?;
+        self.read_columns = self.layout.read_columns().collect();
+        Ok(())
+    }
+
     /// The trades of a chunk. What is bad is told to `refusals`, those of this
     /// chunk alone.
     pub(crate) fn decode(&self, chunk: &Chunk, mut refusals: Refusals) -> Result<Messages, ReadError> {
@@ -48,18 +66,21 @@ impl TradeDecoder {
         let text = CsvText::new(&chunk.bytes);
         let has_quotes = memchr(b'"', &chunk.bytes).is_some();
         let mut cells = CsvCells::with_capacity(self.layout.columns().len());
-        let mut read_cells = Vec::with_capacity(self.layout.keys.len() + 1);
+        let mut read_cells = Vec::with_capacity(self.read_columns.len());
         while let Some(range) = records.next() {
             let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
                 if plain && self.layout.fields == Fields::InRecord {
                     self.find_cells(record, &mut read_cells)?;
-                    builder.push_record(record, |column| &record[self.cell(column, &read_cells)])
+                    builder.push_record(record, |column| &record[self.cell(column, &read_cells)])?;
+                    builder.push_texts(|column| &record[self.cell(column, &read_cells)]);
                 } else {
                     csv_rows::split(record, &mut cells);
                     csv_rows::check_count(cells.len(), self.layout.columns())?;
-                    builder.push(|column| &cells[column])
+                    builder.push(|column| &cells[column])?;
+                    builder.push_texts(|column| &cells[column]);
                 }
+                Ok(())
             });
             if let Err(flaw) = pushed {
                 refusals.refuse(records.place(&range), flaw)?;
@@ -68,12 +89,12 @@ impl TradeDecoder {
         Ok(())
     }
 
-    /// Finds the cells that are looked into, in the order of
-    /// [`TradeLayout::read_columns`], in a record without quotes.
+    /// Finds the cells that are looked into, in the order of `read_columns`, in a
+    /// record without quotes.
     fn find_cells(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
         let bytes = record.as_bytes();
         cells.clear();
-        for column in self.layout.read_columns() {
+        for &column in &self.read_columns {
             // A second key mostly stands behind the first, but need not.
             let start = match column {
                 0 => 0,
@@ -86,7 +107,7 @@ impl TradeDecoder {
     }
 
     fn cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
-        let place = self.layout.read_columns().position(|read| read == column);
+        let place = self.read_columns.iter().position(|&read| read == column);
         place.map(|place| cells[place].clone()).unwrap_or_default()
     }
 
@@ -105,10 +126,12 @@ impl TradeDecoder {
                 let mut cells = Vec::with_capacity(columns.len());
                 members.place(line, columns, None, UnknownMembers::Refuse, &mut cells)?;
                 if builder.is_canonical(line, &cells) {
-                    builder.push_record(line, |column| cells[column])
+                    builder.push_record(line, |column| cells[column])?;
                 } else {
-                    builder.push(|column| cells[column])
+                    builder.push(|column| cells[column])?;
                 }
+                builder.push_texts(|column| cells[column]);
+                Ok(())
             });
             if let Err(flaw) = pushed {
                 refusals.refuse(records.place(&range), flaw)?;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use arrow_array::UInt32Array;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tradejoin_model::{INSTRUMENT_ID, KnownKind, TIMESTAMP, TRADE_COLUMNS};
+use tradejoin_model::{INSTRUMENT_ID, Keys, KnownKind, TIMESTAMP, TRADE_COLUMNS, TextColumn};
 
 use crate::error::OpenError;
 use crate::flaw::Flaw;
 use crate::header::Header;
 use crate::mode::AS_OF_TRADE;
 use crate::parse::{self, Dialect};
+use crate::table_def::TradeKey;
 use crate::text_encoder::json_name;
 
 /// Under this key the metadata of a text field says how its cells are written:
@@ -41,7 +43,7 @@ pub enum Fields {
     Typed,
 }
 
-/// A column of trades that is the key of a table.
+/// A column of trades that is the id of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyColumn {
     pub(crate) column: usize,
@@ -49,18 +51,58 @@ pub(crate) struct KeyColumn {
     pub(crate) required: bool,
 }
 
-impl KeyColumn {
+/// Where the keys of all tables stand in trades.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyColumns {
+    /// The ids, in the order of their tables.
+    pub(crate) ids: Vec<KeyColumn>,
+    /// The columns of each key that is a text, in the order of their tables.
+    pub(crate) texts: Vec<Vec<usize>>,
+    /// Of each table in order, whether its key is a text.
+    pub(crate) are_texts: Vec<bool>,
+}
+
+impl KeyColumns {
     /// The key columns of tables, in their order.
     pub(crate) fn find(
         source_name: &Arc<str>,
         header: &Header,
-        key_columns: &[String],
-    ) -> Result<Vec<Self>, OpenError> {
-        let find = |name: &String| {
-            let column = header.require(source_name, name, TRADE_COLUMNS)?;
-            Ok(Self { column, required: header.names[column] == INSTRUMENT_ID })
+        keys: &[TradeKey],
+    ) -> Result<Self, OpenError> {
+        let find = |name: &String| header.require(source_name, name, TRADE_COLUMNS);
+        let mut found = Self::default();
+        for key in keys {
+            found.are_texts.push(matches!(key, TradeKey::Texts(_)));
+            match key {
+                TradeKey::Id(name) => {
+                    let column = find(name)?;
+                    let required = header.names[column] == INSTRUMENT_ID;
+                    found.ids.push(KeyColumn { column, required });
+                }
+                TradeKey::Texts(names) => {
+                    found.texts.push(names.iter().map(find).collect::<Result<_, _>>()?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The columns that any key is in.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.ids.iter().map(|key| key.column).chain(self.texts.iter().flatten().copied())
+    }
+
+    /// Keys by table, out of those of each kind.
+    pub(crate) fn by_table(
+        &self,
+        ids: impl IntoIterator<Item = UInt32Array>,
+        texts: impl IntoIterator<Item = TextColumn>,
+    ) -> Vec<Keys> {
+        let (mut ids, mut texts) = (ids.into_iter(), texts.into_iter());
+        let next = |&is_text: &bool| {
+            if is_text { texts.next().map(Keys::from) } else { ids.next().map(Keys::from) }
         };
-        key_columns.iter().map(find).collect()
+        self.are_texts.iter().filter_map(next).collect()
     }
 }
 
@@ -70,7 +112,7 @@ pub(crate) struct TradeLayout {
     pub(crate) header: Header,
     pub(crate) dialect: Dialect,
     pub(crate) fields: Fields,
-    pub(crate) keys: Vec<KeyColumn>,
+    pub(crate) keys: KeyColumns,
     /// The column with the time of each trade, if that is needed.
     pub(crate) time: Option<usize>,
     /// The trades' own columns.
@@ -80,7 +122,7 @@ pub(crate) struct TradeLayout {
 }
 
 impl TradeLayout {
-    pub(crate) fn new(header: Header, dialect: Dialect, fields: Fields, keys: Vec<KeyColumn>) -> Self {
+    pub(crate) fn new(header: Header, dialect: Dialect, fields: Fields, keys: KeyColumns) -> Self {
         let encoding = if dialect == Dialect::Csv { ENCODING_CSV } else { ENCODING_JSON };
         let field = |(column, name): (usize, &String)| match fields {
             Fields::Typed => Field::new(name, typed(header.kind(column)), true),
@@ -111,10 +153,10 @@ impl TradeLayout {
         Ok(())
     }
 
-    /// The columns whose cells are looked into: those of the keys, by table, then
-    /// that of the time.
+    /// The columns whose cells are looked into: those of the keys, then that of the
+    /// time.
     pub(crate) fn read_columns(&self) -> impl Iterator<Item = usize> {
-        self.keys.iter().map(|key| key.column).chain(self.time)
+        self.keys.columns().chain(self.time)
     }
 
     pub(crate) fn columns(&self) -> &[String] {
@@ -126,14 +168,14 @@ impl TradeLayout {
         self.columns().iter().map(|name| json_name(name)).collect()
     }
 
-    /// The keys of a row, by table.
+    /// The ids of a row, in the order of their tables.
     pub(crate) fn parse_keys<'a>(
         &self,
         cell: impl Fn(usize) -> &'a str,
         keys: &mut Vec<Option<u32>>,
     ) -> Result<(), Flaw> {
         keys.clear();
-        for key in &self.keys {
+        for key in &self.keys.ids {
             let name = &self.header.names[key.column];
             keys.push(parse_key(name, self.dialect, cell(key.column), key.required)?);
         }

@@ -27,7 +27,7 @@ fn table_schema(kind: TableKind) -> SchemaRef {
 
 /// The changes of a lane as rows of [`table_schema`].
 fn table_rows(kind: TableKind, schema: &SchemaRef, lane: &ChangeLane) -> Result<RecordBatch, ArrowError> {
-    let keys: ArrayRef = Arc::new(lane.keys.iter().map(|key| key.0).collect::<UInt32Array>());
+    let keys: ArrayRef = Arc::new(lane.keys.ids().iter().map(|key| key.0).collect::<UInt32Array>());
     let columns = match (kind, lane.fields.first()) {
         (TableKind::Instruments, Some(Column::Options(symbols))) => option_columns(keys, symbols)?,
         (TableKind::Users, Some(names @ Column::Text(_))) => {
@@ -246,7 +246,7 @@ impl LaneCursor<'_> {
         out.push(b',');
         push_json_text(self.table.kind.key_column().as_bytes(), out);
         out.push(b':');
-        push_digits(out, u64::from(self.lane.keys[self.next].0));
+        push_digits(out, u64::from(self.lane.keys.ids()[self.next].0));
         out.extend_from_slice(b",\"deleted\":true}\n");
     }
 }

@@ -89,7 +89,7 @@ fn bad_rows_of_typed_files_have_their_number() {
             tradejoin_connectors::open_trades(tradejoin_connectors::TradesOptions {
                 limit: None,
                 input,
-                key_columns: vec!["instrument_id".to_owned(), "trade_id".to_owned()],
+                key_columns: vec!["instrument_id".into(), "trade_id".into()],
                 fields: Fields::AsText,
             })
         };
@@ -98,7 +98,7 @@ fn bad_rows_of_typed_files_have_their_number() {
         let (options, bad) = skipping(&path);
         let messages = read_all(&mut open(options).expect("opens")).expect("skips");
         assert_eq!((keys(&messages), bad.count()), (vec![Some(1), Some(3), Some(4)], 1));
-        let second: Vec<_> = messages.iter().flat_map(|m| m.keys[1].iter()).collect();
+        let second: Vec<_> = messages.iter().flat_map(|m| m.keys[1].ids().iter()).collect();
         assert_eq!(second, [Some(1), None, Some(4)]);
     }
 }
@@ -193,7 +193,7 @@ fn a_limit_counts_records_and_no_more_are_read() {
             let mut reader = open_trades(TradesOptions {
                 input: InputOptions { batch_len, ..options },
                 limit: Some(limit),
-                key_columns: vec!["instrument_id".to_owned()],
+                key_columns: vec!["instrument_id".into()],
                 fields: Fields::AsText,
             })
             .expect("opens");

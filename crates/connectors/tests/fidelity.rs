@@ -17,12 +17,12 @@ fn enrich(files: &Files, path: &Path, fields: Fields, batch_len: usize) -> Optio
     let mut reader = open_trades(TradesOptions {
         input: InputOptions { batch_len, ..options },
         limit: None,
-        key_columns: vec!["k".to_owned(), "user_id".to_owned()],
+        key_columns: vec!["k".into(), "user_id".into()],
         fields,
     })
     .ok()?;
     let to = files.path(&format!("out.{}", path.extension()?.to_str()?));
-    let added = AddedColumn { name: "n".to_owned(), column_type: ColumnType::Integer, index: 0 };
+    let added = AddedColumn::plain("n", ColumnType::Integer, 0);
     let mut output = create(&to, &reader, vec![added]);
     let mut keys = Vec::new();
     while let Some(messages) = reader.read().expect("skips") {
@@ -43,7 +43,7 @@ fn a_record_of_one_empty_field_is_no_blank_line() {
     let mut reader = open_trades(TradesOptions {
         input: input(&path),
         limit: None,
-        key_columns: vec!["user_id".to_owned()],
+        key_columns: vec!["user_id".into()],
         fields: Fields::InRecord,
     })
     .expect("opens");

@@ -80,7 +80,7 @@ fn added_columns_stand_behind_in_the_order_asked_for() {
         Column::Integers(vec![200_500, 1, tradejoin_model::INTEGER_NULL]),
         Column::Integers(vec![20_030, 1, 2]),
     ];
-    let added = |name: &str, column_type, index| AddedColumn { name: name.to_owned(), column_type, index };
+    let added = AddedColumn::plain;
     let order = [
         added("expiry", ColumnType::Date, 2),
         added("instrument", ColumnType::Text, 0),

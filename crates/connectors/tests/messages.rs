@@ -48,7 +48,7 @@ fn changes_stand_before_the_trade_that_follows() {
     assert_eq!(block.lanes[1].at_rows, [0, 3]);
     assert_eq!(text(&block.lanes[1].fields[0], 0).as_deref(), Some("ann"));
     assert_eq!(text(&block.lanes[1].fields[0], 1), None);
-    assert_eq!(block.keys[1].iter().collect::<Vec<_>>(), [Some(3), None, Some(3)]);
+    assert_eq!(block.keys[1].ids().iter().collect::<Vec<_>>(), [Some(3), None, Some(3)]);
     Messages::new(block.trades.clone(), block.keys.clone(), block.lanes.to_vec()).expect("fits together");
 }
 

@@ -85,7 +85,7 @@ fn strict_refuses_the_same_beginning_or_version_alone() {
     let files = Files::new();
     let path = files.put("u.csv", "user_id,username,valid_from,v\n1,a,1,1\n1,b,2,1\n1,c,2,2\n");
     let read = |mode: &TableMode| {
-        let options = TableOptions { input: input(&path), kind: TableKind::Users, strict: true };
+        let options = TableOptions { input: input(&path), table: TableKind::Users.into(), strict: true };
         let mut reader = open_table(options).expect("opens");
         reader.set_mode(mode).expect("has the columns");
         rows_of(&mut reader).expect_err("twice").to_string()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tradejoin_flow::{Depth, TableSource};
-use tradejoin_merger::Unmatched;
+use tradejoin_merger::HoldConfig;
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
 /// The settings of a run.
@@ -22,8 +22,14 @@ pub struct EngineConfig {
     pub queue_depth: Depth,
     /// The order of the output.
     pub order: Order,
-    /// What becomes of a trade that misses.
-    pub unmatched: Unmatched,
+    /// How many trades may wait for their keys: over it, those that came first leave
+    /// early.
+    pub hold_rows_max: u64,
+    /// How many bytes they may take, estimated for each from its values alone.
+    pub hold_bytes_max: u64,
+    /// Whether the enriched trades have a last column that says how many trades were
+    /// read while each of them waited.
+    pub wait_column: bool,
 }
 
 impl EngineConfig {
@@ -33,16 +39,31 @@ impl EngineConfig {
     pub const QUEUE_DEPTH: Depth = Depth::new(8).expect("within bounds");
 
     /// The defaults for `tables`: a worker for each core, 8 batches ahead,
-    /// input order, unmatched trades dropped.
+    /// input order, as many held trades as [`HoldConfig`] has by default.
     #[must_use]
     pub fn new(tables: Vec<TableSpec>) -> Self {
+        let HoldConfig { rows_max, bytes_max, .. } = HoldConfig::default();
         Self {
             tables,
             shards: ShardCount::of_cores(),
             cores: ShardCount::of_cores(),
             queue_depth: Self::QUEUE_DEPTH,
             order: Order::default(),
-            unmatched: Unmatched::default(),
+            hold_rows_max: rows_max,
+            hold_bytes_max: bytes_max,
+            wait_column: false,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// How trades wait.
+    pub(crate) fn hold_config(&self) -> HoldConfig {
+        HoldConfig {
+            rows_max: self.hold_rows_max,
+            bytes_max: self.hold_bytes_max,
+            in_line: self.order == Order::Strict,
+            wait_column: self.wait_column,
         }
     }
 }
@@ -86,9 +107,13 @@ fn choose(load: Option<&dyn TableSource>, shards: ShardCount) -> Distribution {
 /// In which order enriched trades are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// In the order of their positions.
+    /// In the order of their positions; a trade that waits for its key does not hold
+    /// up others, and goes out where it finds it.
     #[default]
     Input,
+    /// In the order of their positions, held trades too: those behind one that waits
+    /// wait with it.
+    Strict,
     /// A batch as soon as it is complete; within it, the order of positions.
     Arrival,
 }

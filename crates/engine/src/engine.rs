@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, scope};
 
 use crossbeam_utils::sync::Parker;
-use tradejoin_flow::{End, Sink, Source, TableSource};
+use tradejoin_flow::{Encode as _, End, Sink, Source, TableSource};
+use tradejoin_merger::Holds;
 use tradejoin_model::Ledger;
 
 use crate::config::{EngineConfig, Stop};
@@ -96,9 +97,13 @@ impl Engine {
         let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
 
         let (ended, feed) = run.end();
-        let Ended { mut sink, mut ledger, mut publisher, workers, interrupted, failure } = ended;
+        let Ended { mut sink, mut ledger, mut publisher, workers, holds, interrupted, failure } = ended;
         if let Some(failure) = failure {
             return Err(failure);
+        }
+        if let Some(holds) = holds {
+            let written = catch_unwind(AssertUnwindSafe(|| write_held(holds, &mut sink)));
+            ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
         }
         add_loaded(&mut ledger, &feed.into_loaded());
         ledger.check()?;
@@ -111,6 +116,20 @@ impl Engine {
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
         Ok(Report { distributions, ..clock.report(ledger, shards, interrupted) })
     }
+}
+
+/// Writes the trades that still wait at the end, and gives their account.
+fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
+    let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? else {
+        return Ok(Ledger::default());
+    };
+    let enriched = passed.assemble().map_err(EngineError::Hold)?;
+    if !enriched.is_empty() {
+        let mut piece = Default::default();
+        sink.encoder().encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
+        sink.write(&mut piece).map_err(EngineError::Sink)?;
+    }
+    Ok(account)
 }
 
 /// Adds what was loaded past the shards.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use arrow_schema::ArrowError;
 use thiserror::Error;
 use tradejoin_flow::BoxError;
+use tradejoin_merger::Miss;
 use tradejoin_model::{LedgerError, ShardIndex};
 
 /// A stage of a run.
@@ -17,6 +19,8 @@ pub enum Stage {
     LookUp(ShardIndex),
     /// Merging answers.
     Merge,
+    /// Keeping trades that wait.
+    Hold,
     /// Encoding what was merged.
     Encode,
     /// Writing what was encoded.
@@ -32,6 +36,7 @@ impl fmt::Display for Stage {
             Self::Decode => f.write_str("decoding"),
             Self::LookUp(shard) => write!(f, "shard {shard}"),
             Self::Merge => f.write_str("merging"),
+            Self::Hold => f.write_str("holding"),
             Self::Encode => f.write_str("encoding"),
             Self::Write => f.write_str("writing"),
             Self::Schedule => f.write_str("scheduling"),
@@ -57,6 +62,12 @@ pub enum EngineError {
     /// The sink failed.
     #[error("cannot write the enriched trades")]
     Sink(#[source] BoxError),
+    /// A trade misses in a table whose misses end the run.
+    #[error("a trade without a match, and the run was told to fail on one")]
+    Miss(#[source] Miss),
+    /// Trades that waited cannot be put together with others.
+    #[error("cannot put held trades back into the stream")]
+    Hold(#[source] ArrowError),
     /// A bug: a stage panicked.
     #[error("{stage} failed unexpectedly: {message}")]
     Panicked {

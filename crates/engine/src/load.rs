@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, Source, TableSource};
-use tradejoin_model::{Applied, ChangeLane, Distribution, Messages, OutputColumn, StoredTable, TableSpec};
+use tradejoin_model::{
+    Applied, ChangeLane, Distribution, Keys, Messages, OutputColumn, StoredTable, TableSpec,
+};
 
 use crate::config::Stop;
 use crate::error::EngineError;
@@ -104,8 +106,8 @@ fn add(generation: &mut StoredTable, outputs: &[OutputColumn], lane: &ChangeLane
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
     // A block has no more rows than 32 bits can count.
-    generation.apply(outputs, lane, 0..lane.len() as u32, None);
-    loaded.applied += generation.settle(None);
+    generation.apply(outputs, lane, 0..lane.len() as u32, None, false);
+    loaded.applied += generation.settle(None, &mut Vec::new());
 }
 
 /// Messages of the rows of one table, without trades.
@@ -114,7 +116,7 @@ fn rows_alone(tables: usize, table: usize, lane: ChangeLane) -> Messages {
     lanes[table] = lane;
     Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
-        keys: vec![UInt32Array::from(Vec::<u32>::new()); tables],
+        keys: vec![Keys::none(); tables],
         lanes: lanes.into(),
         times: None,
         rejected: 0,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
-use tradejoin_merger::Merger;
-use tradejoin_model::{Batch, BatchIndex, Ledger, ShardIndex};
+use tradejoin_merger::{Holds, Merged, Merger};
+use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
@@ -22,19 +22,32 @@ use crate::report::{Publisher, ShardReport, thread_cpu};
 /// What is left then is dropped: it must not delay the end.
 const DRAIN: Duration = Duration::from_millis(400);
 
+/// The board of a run with pieces of this type.
+type RunBoard<P> = Board<Merged, Encoded<P>, EngineError>;
+
 /// What the threads of a run share.
 pub(crate) struct Run<'a, S, K: Sink> {
     config: &'a EngineConfig,
     stop: &'a Stop,
     generations: &'a Generations,
     router: Router,
-    board: CachePadded<Mutex<Board<K::Piece, EngineError>>>,
+    board: CachePadded<Mutex<RunBoard<K::Piece>>>,
     feed: Mutex<Feed<'a, S>>,
     shards: Vec<CachePadded<Mutex<Worker>>>,
+    /// `None` if nothing is ever held.
+    holds: Option<Mutex<Holds>>,
     output: Mutex<Output<K>>,
     unparkers: Vec<Unparker>,
     /// When the stop was noticed.
     stopping: Mutex<Option<Instant>>,
+}
+
+/// What is written of a batch.
+#[derive(Default)]
+pub(crate) struct Encoded<P> {
+    piece: P,
+    /// Whether there is nothing in it.
+    is_empty: bool,
 }
 
 /// The writing end.
@@ -50,6 +63,7 @@ pub(crate) struct Ended<K> {
     pub(crate) ledger: Ledger,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
+    pub(crate) holds: Option<Holds>,
     pub(crate) interrupted: bool,
     pub(crate) failure: Option<EngineError>,
 }
@@ -72,7 +86,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         parkers: &[Parker],
     ) -> Self {
         let shards = config.shards.as_usize();
-        let board = Board::new(shards, shards + config.queue_depth.get(), config.order == Order::Input);
+        let board = Board::new(shards, shards + config.queue_depth.get(), config.order != Order::Arrival);
         let worker = |shard| CachePadded::new(Mutex::new(Worker::new(shard, &config.tables)));
         Self {
             config,
@@ -82,6 +96,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             board: CachePadded::new(Mutex::new(board)),
             feed: Mutex::new(feed),
             shards: config.shards.shards().map(worker).collect(),
+            holds: Holds::new(&config.tables, config.hold_config()).map(Mutex::new),
             output: Mutex::new(Output { sink, ledger: Ledger::new(config.tables.len()), publisher }),
             unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
             stopping: Mutex::new(None),
@@ -96,7 +111,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     /// What one thread does until there is nothing left to do; gives its
     /// processor time.
     pub(crate) fn work(&self, thread: usize, encoder: K::Encoder, parker: &Parker) -> Duration {
-        let merger = Merger::new(&self.config.tables, self.config.unmatched);
+        let merger = Merger::new(&self.config.tables).with_wait_column(self.config.wait_column);
         let mut own = Own { thread, encoder, merger };
         loop {
             match self.claim(thread) {
@@ -116,7 +131,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         }
     }
 
-    fn claim(&self, thread: usize) -> Claim<K::Piece> {
+    fn claim(&self, thread: usize) -> Claim<Merged, Encoded<K::Piece>> {
         let is_stopping = self.stop.is_requested();
         let mut board = lock(&self.board);
         if is_stopping {
@@ -137,7 +152,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     }
 
     /// Changes the board and wakes those who have something to do now.
-    fn update<T>(&self, thread: usize, change: impl FnOnce(&mut Board<K::Piece, EngineError>) -> T) -> T {
+    fn update<T>(&self, thread: usize, change: impl FnOnce(&mut RunBoard<K::Piece>) -> T) -> T {
         let mut board = lock(&self.board);
         let result = change(&mut board);
         let woken = board.to_wake(thread);
@@ -160,7 +175,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     /// Carries out a task; `stage` is kept at what is being done.
     fn carry_out(
         &self,
-        task: Task<K::Piece>,
+        task: Task<Merged, Encoded<K::Piece>>,
         own: &mut Own<K::Encoder>,
         stage: &mut Stage,
     ) -> Result<(), EngineError> {
@@ -179,16 +194,24 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     }
                 }
             }
-            Task::Write(index, mut piece, account) => {
+            Task::Pass(index, merged) => {
+                let mut holds = lock(self.holds.as_ref().expect("batches pass where trades are held"));
+                let (passed, account) = holds.pass(merged, Instant::now()).map_err(EngineError::Hold)?;
+                drop(holds);
+                self.update(own.thread, Board::passed);
+                *stage = Stage::Encode;
+                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, account, own)
+            }
+            Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
-                if account.rows_written() > 0 {
-                    output.sink.write(&mut piece).map_err(EngineError::Sink)?;
+                if !encoded.is_empty {
+                    output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
                 let Output { ledger, publisher, .. } = &mut *output;
                 ledger.add(&account);
                 publisher.offer(ledger);
                 drop(output);
-                self.update(own.thread, |board| board.written(own.thread, index, piece));
+                self.update(own.thread, |board| board.written(own.thread, index, encoded));
                 Ok(())
             }
         }
@@ -228,16 +251,36 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         own: &mut Own<K::Encoder>,
         stage: &mut Stage,
     ) -> Result<(), EngineError> {
-        let Complete { routed, first_position, answers } = complete;
+        let Complete { routed, first_position, trades_before, answers } = complete;
+        let index = routed.batch.index;
         *stage = Stage::Merge;
-        let (enriched, account) = own.merger.merge(&routed, first_position, answers);
-        *stage = Stage::Encode;
-        let mut piece = lock(&self.board).spare();
-        if enriched.rows_kept > 0 {
-            own.encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
+        match own.merger.merge(&routed, first_position, trades_before, answers) {
+            Err(miss) => self.update(own.thread, |board| board.failed(index, EngineError::Miss(miss))),
+            Ok(merged) if self.holds.is_some() => {
+                self.update(own.thread, |board| board.merged(index, merged));
+            }
+            Ok(Merged { enriched, account, .. }) => {
+                *stage = Stage::Encode;
+                return self.encode(index, enriched, account, own);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        index: BatchIndex,
+        enriched: Enriched,
+        account: Ledger,
+        own: &mut Own<K::Encoder>,
+    ) -> Result<(), EngineError> {
+        let mut encoded = lock(&self.board).spare();
+        encoded.is_empty = enriched.is_empty();
+        if !encoded.is_empty {
+            own.encoder.encode(&enriched, &mut encoded.piece).map_err(EngineError::Sink)?;
         }
         own.merger.recycle(enriched.columns);
-        self.update(own.thread, |board| board.encoded(routed.batch.index, piece, account));
+        self.update(own.thread, |board| board.encoded(index, encoded, account));
         Ok(())
     }
 
@@ -247,14 +290,16 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
         let failure = into_inner(self.board.into_inner()).into_failure();
-        (Ended { sink, ledger, publisher, workers, interrupted, failure }, into_inner(self.feed))
+        let holds = self.holds.map(into_inner);
+        (Ended { sink, ledger, publisher, workers, holds, interrupted, failure }, into_inner(self.feed))
     }
 }
 
-fn stage_of<P>(task: &Task<P>) -> Stage {
+fn stage_of<M, P>(task: &Task<M, P>) -> Stage {
     match task {
         Task::Read => Stage::Read,
         Task::LookUp(shard, _) => Stage::LookUp(*shard),
+        Task::Pass(..) => Stage::Hold,
         Task::Write(..) => Stage::Write,
     }
 }

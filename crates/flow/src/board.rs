@@ -15,24 +15,30 @@ use tradejoin_model::{Answer, BatchIndex, Ledger, Position, Routed, ShardIndex};
 /// number; the look-ups of a shard one after the other, in the order of the
 /// batches.
 ///
-/// `P` is what a sink writes, `E` the error of a run. The board has no threads,
-/// locks or clocks: a test can drive it through any interleaving.
+/// `M` is a batch that was merged, `P` what a sink writes, `E` the error of a run.
+/// The board has no threads, locks or clocks: a test can drive it through any
+/// interleaving.
 #[derive(Debug)]
-pub struct Board<P, E> {
+pub struct Board<M, P, E> {
     window: usize,
     in_order: bool,
-    slots: VecDeque<Slot<P, E>>,
+    slots: VecDeque<Slot<M, P, E>>,
     /// The index of the slot in front.
     first: u64,
+    /// The index of the batch that passes next, where they have to.
+    to_pass: u64,
     /// With input order, the index of the batch that is written next.
     to_write: u64,
     /// How many batches from the first on have been decoded without a gap: they
     /// have positions, and shards may take them.
     numbered: u64,
     position: Position,
+    /// Trades of the numbered batches.
+    trades: u64,
     shards: Vec<Shard>,
     threads: Vec<Thread>,
     reading: bool,
+    passing: bool,
     writing: bool,
     ended: bool,
     given_up: bool,
@@ -42,53 +48,62 @@ pub struct Board<P, E> {
 
 /// What one thread is to do.
 #[derive(Debug)]
-pub enum Task<P> {
+pub enum Task<M, P> {
     /// Ask the source for the next block and tell [`Board::read`]; then decode and
     /// route it, while others read on; then [`Board::routed`].
     Read,
     /// Step a shard through a batch; then [`Board::answered`].
     LookUp(ShardIndex, Arc<Routed>),
+    /// Let a batch pass, one at a time and in order; tell [`Board::passed`]; then
+    /// encode it, while others pass; then [`Board::encoded`].
+    Pass(BatchIndex, M),
     /// Give a piece to the sink; then [`Board::written`].
     Write(BatchIndex, P, Ledger),
 }
 
 /// What [`Board::claim`] has for a thread.
 #[derive(Debug)]
-pub enum Claim<P> {
+pub enum Claim<M, P> {
     /// Something to do.
-    Task(Task<P>),
+    Task(Task<M, P>),
     /// Nothing until [`Board::to_wake`] names the thread.
     Wait,
     /// Nothing any more.
     End,
 }
 
-/// A batch of which every answer has come: ready to be merged and encoded; then
-/// [`Board::encoded`].
+/// A batch of which every answer has come: ready to be merged and encoded, then
+/// [`Board::encoded`]; or if batches have to pass in order, to be merged, then
+/// [`Board::merged`].
 #[derive(Debug)]
 pub struct Complete {
     /// The batch.
     pub routed: Arc<Routed>,
     /// The place of its first message.
     pub first_position: Position,
+    /// How many trades the batches before it have.
+    pub trades_before: u64,
     /// An answer from each shard that has one.
     pub answers: Vec<Answer>,
 }
 
 #[derive(Debug)]
-struct Slot<P, E> {
-    state: State<P, E>,
+struct Slot<M, P, E> {
+    state: State<M, P, E>,
     routed: Option<Arc<Routed>>,
     first_position: Position,
+    trades_before: u64,
     answers: Vec<Answer>,
 }
 
 #[derive(Debug)]
-enum State<P, E> {
+enum State<M, P, E> {
     Decoding,
     /// For answers.
     Waiting,
+    /// Merging or encoding.
     Encoding,
+    Merged(M),
     Ready(P, Ledger),
     Failed(E),
     Writing,
@@ -112,11 +127,12 @@ struct Thread {
 /// A task that is there to be claimed.
 enum Choice {
     Write(u64),
+    Pass,
     LookUp(usize),
     Read,
 }
 
-impl<P, E> Board<P, E> {
+impl<M, P, E> Board<M, P, E> {
     /// Batches that a shard may be behind before another thread helps out: its
     /// own has the table in its cache.
     const LAG: u64 = 3;
@@ -135,12 +151,15 @@ impl<P, E> Board<P, E> {
             in_order,
             slots: VecDeque::new(),
             first: 0,
+            to_pass: 0,
             to_write: 0,
             numbered: 0,
             position: Position(0),
+            trades: 0,
             shards: vec![Shard::default(); shards],
             threads: vec![Thread::default(); shards],
             reading: false,
+            passing: false,
             writing: false,
             ended: false,
             given_up: false,
@@ -154,7 +173,7 @@ impl<P, E> Board<P, E> {
     ///
     /// # Panics
     /// If there is no such thread.
-    pub fn claim(&mut self, thread: usize) -> Claim<P> {
+    pub fn claim(&mut self, thread: usize) -> Claim<M, P> {
         let Some(choice) = self.find(thread) else {
             self.threads[thread].asleep = !self.is_over();
             return if self.is_over() { Claim::End } else { Claim::Wait };
@@ -172,6 +191,16 @@ impl<P, E> Board<P, E> {
                 }
                 _ => unreachable!("found ready or failed"),
             },
+            Choice::Pass => {
+                let index = self.to_pass;
+                match std::mem::replace(&mut self.slot(index).state, State::Encoding) {
+                    State::Merged(merged) => {
+                        self.passing = true;
+                        Task::Pass(BatchIndex(index), merged)
+                    }
+                    _ => unreachable!("found merged"),
+                }
+            }
             Choice::LookUp(shard) => {
                 let next = self.shards[shard].next;
                 self.shards[shard].busy = true;
@@ -191,13 +220,14 @@ impl<P, E> Board<P, E> {
             return None;
         }
         self.find_write()
+            .or_else(|| self.can_pass().then_some(Choice::Pass))
             .or_else(|| self.can_look_up(thread).then_some(Choice::LookUp(thread)))
             .or_else(|| self.can_read().then_some(Choice::Read))
             .or_else(|| (0..self.shards.len()).find(|&shard| self.may_help(shard)).map(Choice::LookUp))
     }
 
     fn find_write(&self) -> Option<Choice> {
-        let is_ready = |slot: &Slot<P, E>| matches!(slot.state, State::Ready(..) | State::Failed(_));
+        let is_ready = |slot: &Slot<M, P, E>| matches!(slot.state, State::Ready(..) | State::Failed(_));
         if self.writing {
             return None;
         }
@@ -206,6 +236,12 @@ impl<P, E> Board<P, E> {
             return self.slots.get(at).filter(|slot| is_ready(slot)).map(|_| Choice::Write(self.to_write));
         }
         self.slots.iter().position(is_ready).map(|at| Choice::Write(self.first + at as u64))
+    }
+
+    fn can_pass(&self) -> bool {
+        let slot =
+            self.to_pass.checked_sub(self.first).and_then(|at| self.slots.get(usize::try_from(at).ok()?));
+        !self.passing && slot.is_some_and(|slot| matches!(slot.state, State::Merged(_)))
     }
 
     fn can_look_up(&self, shard: usize) -> bool {
@@ -223,7 +259,7 @@ impl<P, E> Board<P, E> {
         self.can_look_up(shard) && (is_behind || self.threads[shard].engaged)
     }
 
-    fn slot(&mut self, index: u64) -> &mut Slot<P, E> {
+    fn slot(&mut self, index: u64) -> &mut Slot<M, P, E> {
         // No further from the first than the window is wide.
         &mut self.slots[(index - self.first) as usize]
     }
@@ -235,7 +271,9 @@ impl<P, E> Board<P, E> {
             return Vec::new();
         }
         // What any thread can do, less what the caller is about to do.
-        let shared = usize::from(self.can_read()) + usize::from(self.find_write().is_some());
+        let shared = usize::from(self.can_read())
+            + usize::from(self.can_pass())
+            + usize::from(self.find_write().is_some());
         let mut shared = if self.can_look_up(caller) { shared } else { shared.saturating_sub(1) };
         let mut woken = Vec::new();
         for thread in 0..self.threads.len() {
@@ -276,9 +314,10 @@ impl<P, E> Board<P, E> {
         self.push(State::Failed(error));
     }
 
-    fn push(&mut self, state: State<P, E>) -> BatchIndex {
+    fn push(&mut self, state: State<M, P, E>) -> BatchIndex {
         let index = self.first + self.slots.len() as u64;
-        let slot = Slot { state, routed: None, first_position: Position(0), answers: Vec::new() };
+        let (routed, answers) = (None, Vec::new());
+        let slot = Slot { state, routed, first_position: Position(0), trades_before: 0, answers };
         self.slots.push_back(slot);
         BatchIndex(index)
     }
@@ -292,17 +331,16 @@ impl<P, E> Board<P, E> {
                 slot.routed = Some(Arc::new(routed));
                 slot.state = State::Waiting;
             }
-            Err(error) => {
-                self.ended = true;
-                self.slot(index.0).state = State::Failed(error);
-            }
+            Err(error) => self.failed(index, error),
         }
         while let Some(at) = usize::try_from(self.numbered - self.first).ok()
             && let Some(slot) = self.slots.get_mut(at)
             && let Some(routed) = &slot.routed
         {
             slot.first_position = self.position;
+            slot.trades_before = self.trades;
             self.position.0 += routed.batch.messages.len();
+            self.trades += routed.batch.messages.trades.num_rows() as u64;
             self.numbered += 1;
         }
         (0..self.shards.len()).for_each(|shard| self.skip(shard));
@@ -343,7 +381,8 @@ impl<P, E> Board<P, E> {
             Ok((slot.answers.len() == routed.answers_expected()).then(|| {
                 slot.state = State::Encoding;
                 let answers = std::mem::take(&mut slot.answers);
-                Complete { routed, first_position: slot.first_position, answers }
+                let Slot { first_position, trades_before, .. } = *slot;
+                Complete { routed, first_position, trades_before, answers }
             }))
         };
         self.trim();
@@ -356,6 +395,23 @@ impl<P, E> Board<P, E> {
         P: Default,
     {
         self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a batch that has been merged and is to pass in its order.
+    pub fn merged(&mut self, index: BatchIndex, merged: M) {
+        self.slot(index.0).state = State::Merged(merged);
+    }
+
+    /// Notes that the batch claimed last has passed.
+    pub fn passed(&mut self) {
+        self.passing = false;
+        self.to_pass += 1;
+    }
+
+    /// Notes that a batch cannot be written: those before it still are.
+    pub fn failed(&mut self, index: BatchIndex, error: E) {
+        self.ended = true;
+        self.slot(index.0).state = State::Failed(error);
     }
 
     /// Takes a batch that is ready to be written.

@@ -14,7 +14,7 @@
 //! ```
 //! use tradejoin_flow::{Board, Claim, Task};
 //!
-//! let mut board: Board<Vec<u8>, String> = Board::new(1, 4, true);
+//! let mut board: Board<(), Vec<u8>, String> = Board::new(1, 4, true);
 //! assert!(matches!(board.claim(0), Claim::Task(Task::Read)));
 //! assert!(board.read(0, false).is_none(), "an empty source");
 //! assert!(matches!(board.claim(0), Claim::End));

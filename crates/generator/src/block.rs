@@ -10,10 +10,11 @@ use arrow_array::{
 };
 use rayon::prelude::*;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, Instrument, Key, Message, Messages, OccSymbol, PRICE_PRECISION,
-    PRICE_SCALE, Side, TextColumn, Trade, UTC, User, trade_schema,
+    ChangeKind, ChangeLane, Column, Instrument, Key, Keys, Message, Messages, OccSymbol, PRICE_PRECISION,
+    PRICE_SCALE, Side, TextColumn, TextView, UTC, User, trade_schema,
 };
 
+use crate::piece::{PIECE_LEN, Piece};
 use crate::stream::Stream;
 
 impl Stream {
@@ -41,25 +42,23 @@ impl Stream {
     pub fn messages(&self, positions: Range<u64>) -> Messages {
         let len = usize::try_from(positions.end.saturating_sub(positions.start)).unwrap_or(usize::MAX);
         let mut trades = Trades::with_capacity(len);
-        let mut instruments = Lane::new();
-        let mut users = Lane::new();
-        for position in positions {
-            match self.message(position) {
-                Message::Trade(trade) => trades.push(&trade),
-                Message::Instrument(Instrument { instrument_id, terms }) => {
-                    instruments.push(trades.len(), instrument_id.into(), terms);
-                }
-                Message::User(User { user_id, username }) => {
-                    users.push(trades.len(), user_id.into(), username)
-                }
-            }
+        let mut changes = Changes { instruments: Lane::new(), users: Lane::new() };
+        let mixed = positions.start.max(self.preamble_len()).min(positions.end);
+        for position in positions.start..mixed {
+            changes.push(0, self.message(position));
+        }
+        let mut piece = Piece::new();
+        for first in (mixed..positions.end).step_by(PIECE_LEN) {
+            piece.sort(self, first, positions.end);
+            piece.draw_changes(self, trades.len(), &mut changes);
+            piece.draw_trades(self, &mut trades);
         }
         let (trades, instrument_keys, user_keys) = trades.finish();
         let mut keys = vec![instrument_keys];
-        let mut lanes = vec![instruments.finish(options)];
+        let mut lanes = vec![changes.instruments.finish(options)];
         if self.config().mix.has_users() {
             keys.push(user_keys);
-            lanes.push(users.finish(names));
+            lanes.push(changes.users.finish(names));
         }
         Messages::new(trades, keys, lanes).expect("a key and a place for each message")
     }
@@ -71,7 +70,7 @@ pub(crate) fn options(values: Vec<OccSymbol>) -> Column {
 }
 
 /// A lane of names.
-pub(crate) fn names(values: Vec<tradejoin_model::TextView>) -> Column {
+pub(crate) fn names(values: Vec<TextView>) -> Column {
     let mut names = TextColumn::default();
     values.into_iter().for_each(|name| names.push_view(name));
     Column::Text(names)
@@ -100,7 +99,7 @@ impl<T> Lane<T> {
         let kinds = vec![ChangeKind::Upsert; self.keys.len()];
         ChangeLane {
             at_rows: self.at_rows,
-            keys: self.keys,
+            keys: self.keys.into(),
             kinds,
             fields: vec![column(self.values)],
             ..ChangeLane::default()
@@ -108,15 +107,34 @@ impl<T> Lane<T> {
     }
 }
 
-/// Columns of trades, row by row.
-struct Trades {
-    trade_ids: Vec<u64>,
-    timestamps: Vec<i64>,
-    instrument_ids: Vec<u32>,
-    user_ids: Vec<u32>,
-    prices: Vec<i128>,
-    quantities: Vec<u32>,
-    sides: Vec<u8>,
+/// Changes of both tables.
+pub(crate) struct Changes {
+    pub(crate) instruments: Lane<OccSymbol>,
+    pub(crate) users: Lane<TextView>,
+}
+
+impl Changes {
+    #[inline]
+    pub(crate) fn push(&mut self, at_row: usize, message: Message) {
+        match message {
+            Message::Instrument(Instrument { instrument_id, terms }) => {
+                self.instruments.push(at_row, instrument_id.into(), terms);
+            }
+            Message::User(User { user_id, username }) => self.users.push(at_row, user_id.into(), username),
+            Message::Trade(_) => unreachable!("a trade is no change"),
+        }
+    }
+}
+
+/// Columns of trades, of the same length.
+pub(crate) struct Trades {
+    pub(crate) trade_ids: Vec<u64>,
+    pub(crate) timestamps: Vec<i64>,
+    pub(crate) instrument_ids: Vec<u32>,
+    pub(crate) user_ids: Vec<u32>,
+    pub(crate) prices: Vec<i128>,
+    pub(crate) quantities: Vec<u32>,
+    pub(crate) sides: Vec<u8>,
 }
 
 impl Trades {
@@ -136,18 +154,8 @@ impl Trades {
         self.trade_ids.len()
     }
 
-    fn push(&mut self, trade: &Trade) {
-        self.trade_ids.push(trade.trade_id);
-        self.timestamps.push(trade.timestamp_ns);
-        self.instrument_ids.push(trade.instrument_id.0);
-        self.user_ids.push(trade.user_id.0);
-        self.prices.push(trade.price.units());
-        self.quantities.push(trade.quantity);
-        self.sides.push(trade.side as u8);
-    }
-
     /// The columns, and those that are keys.
-    fn finish(self) -> (RecordBatch, UInt32Array, UInt32Array) {
+    fn finish(self) -> (RecordBatch, Keys, Keys) {
         let prices = Decimal128Array::from(self.prices)
             .with_precision_and_scale(PRICE_PRECISION, PRICE_SCALE as i8)
             .expect("the type of a price");
@@ -165,6 +173,6 @@ impl Trades {
             Arc::new(sides),
         ];
         let trades = RecordBatch::try_new(trade_schema(), columns).expect("the columns of the schema");
-        (trades, instrument_ids, user_ids)
+        (trades, instrument_ids.into(), user_ids.into())
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rand::{Rng, RngExt};
+use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Zipf};
+use rand_xoshiro::SplitMix64;
 
+use crate::draws::cut;
 use crate::error::GeneratorError;
 
 /// The distribution of the instruments of trades and changes.
@@ -70,15 +72,22 @@ impl KeyDraw {
         Ok(Self { count, zipf, stride })
     }
 
-    pub(crate) fn draw(&self, rng: &mut impl Rng) -> u32 {
+    /// An id, and what is left of the word.
+    #[inline]
+    pub(crate) fn draw(&self, word: u64) -> (u32, u64) {
         match &self.zipf {
-            None => rng.random_range(0..self.count),
-            Some(zipf) => {
-                // Ranks are 1 to the count, as floats that are whole.
-                let rank = (zipf.sample(rng) as u64).saturating_sub(1);
-                (rank * self.stride % u64::from(self.count)) as u32
-            }
+            None => cut(word, self.count),
+            Some(zipf) => self.skewed(zipf, word),
         }
+    }
+
+    /// Zipf's distribution rejects some draws, so that a word is the seed of as many
+    /// as it takes.
+    fn skewed(&self, zipf: &Zipf<f64>, word: u64) -> (u32, u64) {
+        let mut words = SplitMix64::seed_from_u64(word);
+        // Ranks are 1 to the count, as floats that are whole.
+        let rank = (zipf.sample(&mut words) as u64).saturating_sub(1);
+        ((rank * self.stride % u64::from(self.count)) as u32, words.next_u64())
     }
 }
 
@@ -88,9 +97,6 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::SmallRng;
-
     use super::*;
 
     #[test]
@@ -108,15 +114,39 @@ mod tests {
     fn zipf_has_busy_keys_and_uniform_has_none() {
         let busiest = |keys| {
             let draw = KeyDraw::new(keys, 1_000).expect("a distribution");
-            let mut rng = SmallRng::seed_from_u64(7);
+            let mut words = SplitMix64::seed_from_u64(7);
             let mut counts = vec![0_u32; 1_000];
-            (0..100_000).for_each(|_| counts[draw.draw(&mut rng) as usize] += 1);
+            (0..100_000).for_each(|_| counts[draw.draw(words.next_u64()).0 as usize] += 1);
             counts.into_iter().max().unwrap_or_default()
         };
         // Of 1,000 keys with exponent 1 the first has a share of 1 / H(1000),
         // about 13 %; uniform keys have 100 draws each, give or take 10.
         assert!((12_000..15_000).contains(&busiest(Keys::Zipf(1.0))));
         assert!(busiest(Keys::Uniform) < 160);
+    }
+
+    #[test]
+    fn every_rank_has_its_share() {
+        for exponent in [0.5, 1.0, 1.3] {
+            let count = 1_000;
+            let draw = KeyDraw::new(Keys::Zipf(exponent), count).expect("a distribution");
+            let draws = 1_000_000;
+            let mut counts = vec![0_u32; count as usize];
+            let mut words = SplitMix64::seed_from_u64(7);
+            (0..draws).for_each(|_| counts[draw.draw(words.next_u64()).0 as usize] += 1);
+            let weight = |rank: u64| (rank as f64 + 1.0).powf(-exponent);
+            let weights: f64 = (0..u64::from(count)).map(weight).sum();
+            let chi_square: f64 = (0..u64::from(count))
+                .map(|rank| {
+                    let expected = f64::from(draws) * weight(rank) / weights;
+                    let counted = counts[(rank * draw.stride % u64::from(count)) as usize];
+                    (f64::from(counted) - expected).powi(2) / expected
+                })
+                .sum();
+            // The mean of a chi-square is its degrees of freedom, its variance twice that.
+            let freedom = f64::from(count) - 1.0;
+            assert!((chi_square - freedom).abs() < 6.0 * (2.0 * freedom).sqrt(), "{exponent}: {chi_square}");
+        }
     }
 
     #[test]

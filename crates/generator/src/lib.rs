@@ -8,8 +8,8 @@
 //! All terms of options are valid. Memory does not grow with the number of
 //! instruments.
 //!
-//! Not here: files. A message costs a few tens of nanoseconds; names and tickers
-//! are drawn from pools made at the start.
+//! Not here: files. A message costs a few nanoseconds; names and tickers are
+//! drawn from pools made at the start.
 //!
 //! ```
 //! use tradejoin_generator::{Stream, StreamConfig};
@@ -23,6 +23,8 @@
 //! ```
 
 mod error;
+
+mod draws;
 mod keys;
 mod mix;
 
@@ -31,6 +33,7 @@ mod universe;
 mod stream;
 
 mod block;
+mod piece;
 mod source;
 
 pub use error::GeneratorError;

@@ -1,9 +1,10 @@
 //! The stream: what stands at each position.
 
-use rand::{Rng, RngExt, SeedableRng};
+use rand::Rng;
 use rand_xoshiro::SplitMix64;
 use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, User, UserId};
 
+use crate::draws::{Draws, cut};
 use crate::error::GeneratorError;
 use crate::keys::{KeyDraw, Keys};
 use crate::mix::{Mix, Preamble};
@@ -13,15 +14,13 @@ use crate::universe::Universe;
 /// 1970-01-01.
 const START_NS: i64 = 1_730_467_800_000_000_000;
 /// Nanoseconds from a position to the next, on average.
-const STEP_NS: i64 = 10_000;
-/// Price ticks are cents: units of 10⁻⁹ in one.
-const CENT: i128 = 10_000_000;
-
-/// Spreads seeds: a multiplier of Steele and Vigna (2021), none of the constants
-/// that seeding itself uses.
-const SEED_FACTOR: u64 = 0xd134_2543_de82_ef95;
-/// Keeps the draws of rows and of messages apart.
-const ROWS_SALT: u64 = 0x5851_f42d_4c95_7f2d;
+const STEP_NS: u32 = 10_000;
+/// The highest price, in cents.
+const CENTS_MAX: u32 = 50_000;
+/// Units of a price, 10⁻⁹, in a cent.
+const CENT: u64 = 10_000_000;
+/// The most contracts of a trade.
+const QUANTITY_MAX: u32 = 100;
 
 /// What a stream is like.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +65,9 @@ pub struct Stream {
     config: StreamConfig,
     universe: Universe,
     keys: KeyDraw,
+    messages: Draws,
+    instrument_rows: Draws,
+    user_rows: Draws,
     /// Positions below this are users, those from here to below
     /// `instruments_end` are instruments.
     users_end: u64,
@@ -97,7 +99,11 @@ impl Stream {
         };
         let users_end = len(config.mix.first_users(), config.users);
         let user_threshold = threshold(config.mix.user_share());
+        let [messages, instrument_rows, user_rows] = Draws::of_seed(config.seed);
         Ok(Self {
+            messages,
+            instrument_rows,
+            user_rows,
             universe: Universe::new(config.seed),
             keys: KeyDraw::new(config.keys, config.ids)?,
             users_end,
@@ -117,85 +123,178 @@ impl Stream {
 
     /// The message at a position.
     #[must_use]
+    #[inline]
     pub fn message(&self, position: u64) -> Message {
-        let mut rng = self.rng(position);
         if position < self.instruments_end {
-            return self.preamble(position, &mut rng);
+            return self.preamble(position);
         }
-        let draw = u64::from(rng.next_u32());
-        if draw < self.user_threshold {
-            let user_id = UserId(rng.random_range(0..self.config.users));
-            self.user(user_id, &mut rng)
-        } else if draw < self.instrument_threshold {
-            let instrument_id = InstrumentId(self.keys.draw(&mut rng));
-            self.instrument(instrument_id, &mut rng)
+        let mut words = self.words(position);
+        let first = FirstWord(words.next_u64());
+        if self.is_change(first) {
+            self.change(first, &mut words)
         } else {
-            Message::Trade(self.trade(position, &mut rng))
+            Message::Trade(self.trade(position, first, &mut words))
         }
+    }
+
+    /// Messages below this position are changes, and drawn one by one.
+    pub(crate) fn preamble_len(&self) -> u64 {
+        self.instruments_end
+    }
+
+    /// The words of a position.
+    #[inline]
+    pub(crate) fn words(&self, position: u64) -> SplitMix64 {
+        self.messages.at(position)
+    }
+
+    /// Whether a message behind the preamble is a change.
+    #[inline]
+    pub(crate) fn is_change(&self, first: FirstWord) -> bool {
+        first.kind() < self.instrument_threshold
+    }
+
+    /// Whether trades of instruments that no change names are in the stream.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.unknown_threshold > 0
     }
 
     /// The row that an instrument has in a table of its own.
     #[must_use]
     pub fn instrument_row(&self, id: InstrumentId) -> Instrument {
-        let mut rng = self.rng(ROWS_SALT ^ u64::from(id.0));
-        Instrument { instrument_id: id, terms: self.universe.terms(&mut rng) }
+        self.instrument(id, &mut self.instrument_rows.at(u64::from(id.0)))
     }
 
     /// The row that a user has in a table of its own.
     #[must_use]
     pub fn user_row(&self, id: UserId) -> User {
-        let mut rng = self.rng(!ROWS_SALT ^ u64::from(id.0));
-        User { user_id: id, username: self.universe.username(&mut rng) }
+        self.user(id, &mut self.user_rows.at(u64::from(id.0)))
     }
 
-    /// The generator of a position: independent of all others. A message draws some
-    /// eight numbers: a generator whose state is its seed has drawn them before
-    /// another one is seeded.
-    fn rng(&self, position: u64) -> SplitMix64 {
-        // Each draw mixes the state well, but seeds one apart must not make one stream
-        // the other's neighbour.
-        SplitMix64::seed_from_u64(self.config.seed.wrapping_mul(SEED_FACTOR) ^ position)
-    }
-
-    fn preamble(&self, position: u64, rng: &mut SplitMix64) -> Message {
+    fn preamble(&self, position: u64) -> Message {
+        let mut words = self.words(position);
         // A preamble of every id is as long as there are ids: both fit 32 bits.
         if position < self.users_end {
-            let id = match self.config.mix.first_users() {
-                Preamble::Every => position as u32,
-                Preamble::Drawn(_) => rng.random_range(0..self.config.users),
-            };
-            self.user(UserId(id), rng)
+            match self.config.mix.first_users() {
+                Preamble::Every => Message::User(self.user(UserId(position as u32), &mut words)),
+                Preamble::Drawn(_) => Message::User(self.drawn_user(&mut words)),
+            }
         } else {
-            let id = match self.config.mix.first_instruments() {
-                Preamble::Every => (position - self.users_end) as u32,
-                Preamble::Drawn(_) => self.keys.draw(rng),
-            };
-            self.instrument(InstrumentId(id), rng)
+            let id = InstrumentId((position - self.users_end) as u32);
+            match self.config.mix.first_instruments() {
+                Preamble::Every => Message::Instrument(self.instrument(id, &mut words)),
+                Preamble::Drawn(_) => Message::Instrument(self.drawn_instrument(&mut words)),
+            }
         }
     }
 
-    fn user(&self, user_id: UserId, rng: &mut SplitMix64) -> Message {
-        Message::User(User { user_id, username: self.universe.username(rng) })
+    /// The change of a position whose first word says that it is one.
+    #[inline]
+    pub(crate) fn change(&self, first: FirstWord, words: &mut SplitMix64) -> Message {
+        if first.kind() < self.user_threshold {
+            Message::User(self.drawn_user(words))
+        } else {
+            Message::Instrument(self.drawn_instrument(words))
+        }
     }
 
-    fn instrument(&self, instrument_id: InstrumentId, rng: &mut SplitMix64) -> Message {
-        Message::Instrument(Instrument { instrument_id, terms: self.universe.terms(rng) })
+    #[inline]
+    fn drawn_user(&self, words: &mut SplitMix64) -> User {
+        let (id, _) = cut(words.next_u64(), self.config.users);
+        self.user(UserId(id), words)
     }
 
-    fn trade(&self, position: u64, rng: &mut SplitMix64) -> Trade {
-        let known = self.keys.draw(rng);
-        let is_unknown = u64::from(rng.next_u32()) < self.unknown_threshold;
+    #[inline]
+    fn drawn_instrument(&self, words: &mut SplitMix64) -> Instrument {
+        let (id, _) = self.keys.draw(words.next_u64());
+        self.instrument(InstrumentId(id), words)
+    }
+
+    #[inline]
+    fn user(&self, user_id: UserId, words: &mut SplitMix64) -> User {
+        User { user_id, username: self.universe.username(words) }
+    }
+
+    #[inline]
+    fn instrument(&self, instrument_id: InstrumentId, words: &mut SplitMix64) -> Instrument {
+        Instrument { instrument_id, terms: self.universe.terms(words) }
+    }
+
+    #[inline]
+    fn trade(&self, position: u64, first: FirstWord, words: &mut SplitMix64) -> Trade {
+        let (known, jitter) = self.key_and_jitter(words.next_u64());
+        let (user_id, cents) = self.user_and_cents(words.next_u64());
+        let (quantity, side) = first.quantity_and_side();
         Trade {
-            trade_id: position + 1,
-            timestamp_ns: START_NS.wrapping_add((position as i64).wrapping_mul(STEP_NS))
-                + rng.random_range(0..STEP_NS),
-            instrument_id: InstrumentId(if is_unknown { known + self.config.ids } else { known }),
-            user_id: UserId(rng.random_range(0..self.config.users)),
-            price: Price::from_units(i128::from(rng.random_range(1..=50_000_u32)) * CENT),
-            quantity: rng.random_range(1..=100),
-            side: Side::ALL[usize::from(rng.random::<bool>())],
+            trade_id: trade_id(position),
+            timestamp_ns: timestamp_ns(position, jitter),
+            instrument_id: InstrumentId(self.unknown_or(known, words)),
+            user_id: UserId(user_id),
+            price: Price::from_units(i128::from(price(cents))),
+            quantity,
+            side: Side::ALL[usize::from(side)],
         }
     }
+
+    /// What the second word of a trade says: its instrument, if it is known, and how
+    /// long after its position it took place.
+    #[inline]
+    pub(crate) fn key_and_jitter(&self, word: u64) -> (u32, u32) {
+        let (key, rest) = self.keys.draw(word);
+        (key, cut(rest, STEP_NS).0)
+    }
+
+    /// What the third word of a trade says.
+    #[inline]
+    pub(crate) fn user_and_cents(&self, word: u64) -> (u32, u32) {
+        let (user, rest) = cut(word, self.config.users);
+        (user, 1 + cut(rest, CENTS_MAX).0)
+    }
+
+    /// An instrument that no change names in place of a known one, if the fourth word
+    /// says so.
+    #[inline]
+    pub(crate) fn unknown_or(&self, known: u32, words: &mut SplitMix64) -> u32 {
+        let is_unknown = self.has_unknown() && words.next_u64() >> 32 < self.unknown_threshold;
+        if is_unknown { known + self.config.ids } else { known }
+    }
+}
+
+/// The first word of a position: what its message is, and if it is a trade, how
+/// many contracts and which side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FirstWord(pub(crate) u64);
+
+impl FirstWord {
+    /// 32 bits for the thresholds of a stream.
+    #[inline]
+    pub(crate) fn kind(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// From the other 32 bits: none of 200 outcomes is favoured by more than 2⁻²⁴.
+    #[inline]
+    pub(crate) fn quantity_and_side(self) -> (u32, u8) {
+        let number = ((self.0 & u64::from(u32::MAX)) * u64::from(2 * QUANTITY_MAX)) >> 32;
+        (1 + (number >> 1) as u32, (number & 1) as u8)
+    }
+}
+
+#[inline]
+pub(crate) fn trade_id(position: u64) -> u64 {
+    position + 1
+}
+
+#[inline]
+pub(crate) fn timestamp_ns(position: u64, jitter: u32) -> i64 {
+    let since_start = position.wrapping_mul(u64::from(STEP_NS)).wrapping_add(u64::from(jitter));
+    START_NS.wrapping_add(since_start as i64)
+}
+
+/// Units of a price.
+#[inline]
+pub(crate) fn price(cents: u32) -> u64 {
+    u64::from(cents) * CENT
 }
 
 /// The number below which a draw of 32 bits falls with this probability.

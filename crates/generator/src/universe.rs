@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use fake::Fake;
 use fake::faker::internet::en::Username;
 use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use tradejoin_model::{Expiry, OccSymbol, OptionType, Strike, TextView, Ticker};
+
+use crate::draws::cut;
 
 /// How many tickers instruments are drawn from.
 const TICKERS: usize = 512;
@@ -28,6 +30,7 @@ const STRIKES: u32 = 400;
 pub struct Universe {
     tickers: Vec<Ticker>,
     expiries: Vec<Expiry>,
+    strikes: Vec<Strike>,
     names: Vec<TextView>,
 }
 
@@ -35,38 +38,41 @@ impl Universe {
     /// The universe of a seed.
     ///
     /// # Panics
-    /// Never: all Fridays are within the range of an expiry.
+    /// Never: all Fridays and strikes are within those of an option symbol.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let friday = |week| Expiry::from_epoch_days(FIRST_FRIDAY + 7 * week).expect("a day in 2024 to 2026");
+        let strike = |step| Strike::from_thousandths(STRIKE_STEP * step).expect("at most 1,000");
         Self {
             tickers: tickers(&mut rng),
             expiries: (0..FRIDAYS).map(friday).collect(),
+            strikes: (1..=STRIKES).map(strike).collect(),
             names: names(&mut rng),
         }
     }
 
-    /// The terms of an option, valid whatever `rng` gives.
-    ///
-    /// # Panics
-    /// Never: the strikes are within those of an option symbol.
+    /// The terms of an option, valid whatever `rng` gives: one word of it.
     #[must_use]
+    #[inline]
     pub fn terms(&self, rng: &mut impl Rng) -> OccSymbol {
-        let expiry = self.expiries[rng.random_range(0..self.expiries.len())];
-        let strike = STRIKE_STEP * rng.random_range(1..=STRIKES);
+        // 2²⁵ terms: none is favoured by more than 2⁻³⁸.
+        let (ticker, rest) = cut(rng.next_u64(), self.tickers.len() as u32);
+        let (expiry, rest) = cut(rest, self.expiries.len() as u32);
+        let (strike, rest) = cut(rest, self.strikes.len() as u32);
         OccSymbol {
-            ticker: self.tickers[rng.random_range(0..self.tickers.len())],
-            expiry,
-            option_type: if rng.random() { OptionType::Call } else { OptionType::Put },
-            strike: Strike::from_thousandths(strike).expect("at most 1,000"),
+            ticker: self.tickers[ticker as usize],
+            expiry: self.expiries[expiry as usize],
+            option_type: if cut(rest, 2).0 == 0 { OptionType::Call } else { OptionType::Put },
+            strike: self.strikes[strike as usize],
         }
     }
 
-    /// The name of a user: at most 23 bytes.
+    /// The name of a user: at most 23 bytes, by one word of `rng`.
     #[must_use]
+    #[inline]
     pub fn username(&self, rng: &mut impl Rng) -> TextView {
-        self.names[rng.random_range(0..self.names.len())]
+        self.names[cut(rng.next_u64(), self.names.len() as u32).0 as usize]
     }
 }
 

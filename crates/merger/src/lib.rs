@@ -12,13 +12,24 @@
 //! is the column.
 //!
 //! ```
-//! use tradejoin_merger::{Merger, Unmatched};
+//! use tradejoin_merger::Merger;
 //! use tradejoin_model::TableSpec;
 //!
-//! let mut merger = Merger::new(&[TableSpec::instruments()], Unmatched::Drop);
+//! let mut merger = Merger::new(&[TableSpec::instruments()]);
 //! assert!(merger.take_spent().is_none(), "nothing was merged, so no memory is free");
 //! ```
 
-mod merger;
+mod misses;
+mod rows;
 
-pub use merger::{Merger, Unmatched};
+mod merger;
+mod waiting;
+
+mod passed;
+
+mod holds;
+
+pub use holds::{HoldConfig, Holds};
+pub use merger::{Merged, Merger};
+pub use misses::Miss;
+pub use passed::Passed;

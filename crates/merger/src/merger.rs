@@ -3,25 +3,19 @@
 use std::sync::Arc;
 
 use tradejoin_model::{
-    Answer, Applied, Column, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute, TableSpec,
+    Answer, Appeared, Applied, Column, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute,
+    TableSpec,
 };
 
-/// What becomes of a trade that misses in a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unmatched {
-    /// It is dropped, and counted.
-    #[default]
-    Drop,
-    /// It is passed on with that table's columns empty, and counted.
-    Keep,
-}
+use crate::misses::{Miss, judge};
 
 /// Makes enriched batches of answers: one for each thread, for the memory that
 /// it uses again.
 #[derive(Debug)]
 pub struct Merger {
     tables: Vec<TableSpec>,
-    unmatched: Unmatched,
+    /// Whether there is a last column for how long a trade has waited.
+    wait_column: bool,
     /// The columns of an enriched batch that is done with.
     columns: Vec<Column>,
     /// Answers that have been merged.
@@ -31,32 +25,38 @@ pub struct Merger {
 impl Merger {
     /// A merger for tables in the order in which batches have them.
     #[must_use]
-    pub fn new(tables: &[TableSpec], unmatched: Unmatched) -> Self {
-        Self { tables: tables.to_vec(), unmatched, columns: Vec::new(), spent: Vec::new() }
+    pub fn new(tables: &[TableSpec]) -> Self {
+        Self { tables: tables.to_vec(), wait_column: false, columns: Vec::new(), spent: Vec::new() }
+    }
+
+    /// The same with a column behind all others for how many trades were read while
+    /// a trade waited, which [`Holds`](crate::Holds) fill in.
+    #[must_use]
+    pub fn with_wait_column(self, wait_column: bool) -> Self {
+        Self { wait_column, ..self }
     }
 
     /// Puts the answers at their rows, and tells what became of every trade.
     ///
     /// `answers` are those of all shards that answer, in any order;
-    /// `first_position` is the place of the batch's first message.
+    /// `first_position` is the place of the batch's first message, and
+    /// `trades_before` the number of trades before it that were not refused.
+    ///
+    /// # Errors
+    /// If a trade misses in a table whose misses end the run.
     pub fn merge(
         &mut self,
         routed: &Routed,
         first_position: Position,
+        trades_before: u64,
         mut answers: Vec<Answer>,
-    ) -> (Enriched, Ledger) {
+    ) -> Result<Merged, Miss> {
         let messages = &routed.batch.messages;
-        let rows = messages.trades.num_rows();
-        let mut ledger = Ledger::new(self.tables.len());
-        let mut old_columns = std::mem::take(&mut self.columns).into_iter();
-        let mut columns = Vec::with_capacity(old_columns.len());
-        let mut matched = Matched { rows, marks: None };
-        for (index, table) in self.tables.iter().enumerate() {
-            let account = &mut ledger.tables[index];
-            account.missed = matched.lookups_missed(index, routed, &answers);
-            account.matched = rows as u64 - account.missed;
+        let mut account = Ledger::new(self.tables.len());
+        let misses = judge(&self.tables, routed, &answers, trades_before, &mut account)?;
+        for (index, account) in account.tables.iter_mut().enumerate() {
             account.rejected = messages.lanes[index].rejected;
-            if matches!(table.look_up, LookUp::AsOf { .. }) {
+            if matches!(self.tables[index].look_up, LookUp::AsOf { .. }) {
                 account.untimed = messages.untimed();
             }
             let (changes, applied) = (messages.lanes[index].len() as u64, applied(&answers, index));
@@ -68,12 +68,36 @@ impl Merger {
             account.stale = applied.stale;
             account.conflicts = applied.conflicts;
             account.overlaps = applied.overlaps;
+        }
+        let columns = self.columns(routed, &mut answers);
+        let appeared = (0..self.tables.len()).map(|table| appeared(&mut answers, table)).collect();
+        self.spent.append(&mut answers);
+        // Other threads merge, too: what they are short of is too much here.
+        self.spent.truncate(routed.shards.as_usize() + 1);
+        let enriched = Enriched {
+            index: routed.batch.index,
+            first_position,
+            messages: Arc::clone(messages),
+            columns,
+            rows_kept: account.rows_written() as usize,
+            kept: misses.kept,
+            dead_letters: misses.dead_letters,
+        };
+        Ok(Merged { enriched, account, trades_before, waiting: misses.waiting, appeared })
+    }
+
+    /// The columns that the tables add, in memory of the batch before.
+    fn columns(&mut self, routed: &Routed, answers: &mut [Answer]) -> Vec<Column> {
+        let rows = routed.batch.messages.trades.num_rows();
+        let mut old_columns = std::mem::take(&mut self.columns).into_iter();
+        let mut columns = Vec::with_capacity(old_columns.len());
+        for (index, table) in self.tables.iter().enumerate() {
             // The columns of the last batch, which had the same tables.
             let mut old: Vec<Column> = old_columns.by_ref().take(table.outputs.len()).collect();
             old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));
             match &routed.routes[index] {
                 TableRoute::Partitioned(partition) => {
-                    scatter(table, partition, &answers, index, rows, &mut old);
+                    scatter(table, partition, answers, index, rows, &mut old);
                 }
                 TableRoute::Whole { .. } => {
                     // The shard whose turn it was is the only one with columns;
@@ -86,32 +110,8 @@ impl Merger {
             }
             columns.append(&mut old);
         }
-        self.spent.append(&mut answers);
-        // Other threads merge, too: what they are short of is too much here.
-        self.spent.truncate(routed.shards.as_usize() + 1);
-        let missed = matched.missed_rows();
-        ledger.rows_read = rows as u64 + messages.rejected;
-        ledger.rejected = messages.rejected;
-        ledger.enriched = (rows - missed) as u64;
-        let (kept, rows_kept) = match self.unmatched {
-            Unmatched::Keep => {
-                ledger.unmatched_kept = missed as u64;
-                (None, rows)
-            }
-            Unmatched::Drop => {
-                ledger.unmatched_dropped = missed as u64;
-                (matched.marks, rows - missed)
-            }
-        };
-        let enriched = Enriched {
-            index: routed.batch.index,
-            first_position,
-            messages: Arc::clone(messages),
-            columns,
-            kept,
-            rows_kept,
-        };
-        (enriched, ledger)
+        columns.extend(self.wait_column.then(|| Column::Integers(vec![0; rows])));
+        columns
     }
 
     /// Takes back the columns of a batch that is done with, to use their memory
@@ -131,34 +131,30 @@ impl Merger {
     }
 }
 
-/// Which rows have found a match in every table so far.
-struct Matched {
-    rows: usize,
-    /// A mark for each row; `None` while all have.
-    marks: Option<Vec<bool>>,
+/// A batch with its answers at their rows.
+#[derive(Debug)]
+pub struct Merged {
+    /// What goes to the sink, but for trades that wait.
+    pub enriched: Enriched,
+    /// What became of its trades.
+    pub account: Ledger,
+    /// How many trades were read before it.
+    pub(crate) trades_before: u64,
+    /// Rows that wait, rising, and the tables that they wait for: a bit for each.
+    pub(crate) waiting: Vec<(u32, u64)>,
+    /// Of each table, the changes that a trade may have waited for, rising.
+    pub(crate) appeared: Vec<Vec<Appeared>>,
 }
 
-impl Matched {
-    /// Marks the rows that missed in a table, and counts them.
-    fn lookups_missed(&mut self, table: usize, routed: &Routed, answers: &[Answer]) -> u64 {
-        let mut missed = 0;
-        let unkeyed = match &routed.routes[table] {
-            TableRoute::Partitioned(partition) => partition.unkeyed.as_slice(),
-            TableRoute::Whole { .. } => &[],
-        };
-        for rows in answers.iter().map(|answer| answer.tables[table].missed.as_slice()).chain([unkeyed]) {
-            missed += rows.len() as u64;
-            if !rows.is_empty() {
-                let marks = self.marks.get_or_insert_with(|| vec![true; self.rows]);
-                rows.iter().for_each(|&row| marks[row as usize] = false);
-            }
-        }
-        missed
+/// The changes of a table's lane that a trade may have waited for, rising; no
+/// allocation if there are none.
+fn appeared(answers: &mut [Answer], table: usize) -> Vec<Appeared> {
+    let mut all = Vec::new();
+    for answer in answers {
+        all.append(&mut answer.tables[table].appeared);
     }
-
-    fn missed_rows(&self) -> usize {
-        self.marks.as_ref().map_or(0, |marks| marks.iter().filter(|&&matched| !matched).count())
-    }
+    all.sort();
+    all
 }
 
 /// What became of the changes, in all shards.

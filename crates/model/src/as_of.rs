@@ -4,14 +4,19 @@ use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
 use crate::history::{History, Validity};
 use crate::index::SlotIndex;
+use crate::key_numbers::{KeyNumbers, NO_KEY};
 use crate::keyed::{Found, IN_GENERATION, MISS, Slot};
+use crate::routed::Appeared;
 use crate::stored::Applied;
 use crate::table::OutputColumn;
+use crate::text::TextColumn;
 
 /// A change that no row has seen yet.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     key: u32,
+    /// The change of the lane that it is.
+    change: u32,
     /// The first row that sees it.
     at_row: u32,
     kind: ChangeKind,
@@ -37,6 +42,8 @@ pub(crate) struct AsOfTable {
     tolerance: Option<u64>,
     /// The number of each key's history.
     keys: SlotIndex,
+    /// What stands for keys that are texts.
+    numbers: KeyNumbers,
     histories: Vec<History<Slot>>,
     /// Histories of no key.
     unused: Vec<Slot>,
@@ -50,6 +57,11 @@ pub(crate) struct AsOfTable {
     pending: Vec<Pending>,
     placed: usize,
     applied: Applied,
+    /// Upserts that have taken effect, if that is asked for.
+    appeared: Vec<Appeared>,
+    is_waited_for: bool,
+    /// Keys that have had no row at some place of the batch under way.
+    gone: Vec<u32>,
 }
 
 impl AsOfTable {
@@ -57,6 +69,7 @@ impl AsOfTable {
         Self {
             tolerance,
             keys: SlotIndex::default(),
+            numbers: KeyNumbers::default(),
             histories: Vec::new(),
             unused: Vec::new(),
             columns: outputs.iter().map(|output| Column::new(output.column_type)).collect(),
@@ -66,6 +79,9 @@ impl AsOfTable {
             pending: Vec::new(),
             placed: 0,
             applied: Applied::default(),
+            appeared: Vec::new(),
+            is_waited_for: false,
+            gone: Vec::new(),
         }
     }
 
@@ -73,15 +89,35 @@ impl AsOfTable {
         &self.columns
     }
 
-    /// Takes the changes of `lane` at `changes`, rising.
+    /// What [`Self::find`] takes for keys that are texts.
+    pub(crate) fn number_keys(
+        &self,
+        keys: &TextColumn,
+        rows: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        numbers: &mut Vec<Option<u32>>,
+    ) {
+        self.numbers.of_rows(keys, rows, below.map(|below| &below.numbers), numbers);
+    }
+
+    /// Takes the changes of `lane` at `changes`, rising. With `is_waited_for` those
+    /// that take effect are noted.
     pub(crate) fn apply(
         &mut self,
         outputs: &[OutputColumn],
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
+        below: Option<&Self>,
+        is_waited_for: bool,
     ) {
         assert!(self.pending.is_empty(), "a batch is settled before the next");
+        self.is_waited_for = is_waited_for;
         let mut places = Vec::new();
+        let below = below.map(|below| &below.numbers);
+        let numbers = &mut self.numbers;
+        let numbered =
+            lane.keys.texts().map(|keys| numbers.of_changes(keys, lane, changes.clone(), below, false));
+        let keys = numbered.as_deref().unwrap_or_else(|| lane.keys.ids());
         for number in changes.map(|change| change as usize) {
             let kind = lane.kinds[number];
             let slot = match kind {
@@ -91,8 +127,19 @@ impl AsOfTable {
             if slot != MISS {
                 places.push((slot as usize, number));
             }
-            let (key, at_row) = (lane.keys[number].0, lane.at_rows[number]);
-            self.pending.push(Pending { key, at_row, kind, validity: lane.validity(number), slot });
+            if numbered.is_some() && keys[number] == NO_KEY {
+                // Nothing is there to go.
+                continue;
+            }
+            self.pending.push(Pending {
+                key: keys[number].0,
+                // Fewer than 2^32: `Messages::new` checks it.
+                change: number as u32,
+                at_row: lane.at_rows[number],
+                kind,
+                validity: lane.validity(number),
+                slot,
+            });
         }
         if places.is_empty() {
             return;
@@ -155,7 +202,7 @@ impl AsOfTable {
 
     /// Lets the next change take effect.
     fn place(&mut self, below: Option<&Self>) {
-        let Pending { key, kind, validity, slot, .. } = self.pending[self.placed];
+        let Pending { key, change, kind, validity, slot, .. } = self.pending[self.placed];
         self.placed += 1;
         let below = below.and_then(|below| below.history(key));
         let number = match self.keys.get(key) {
@@ -164,13 +211,16 @@ impl AsOfTable {
             MISS => self.add_key(key, below),
             number => number,
         };
-        let Self { histories, retired, applied, .. } = self;
+        let Self { histories, retired, applied, appeared, .. } = self;
         let history = &mut histories[number as usize];
         match kind {
             ChangeKind::Upsert => match history.put(validity, slot) {
                 Ok(replaced) => {
                     applied.replaced += u64::from(replaced.is_some());
                     retired.extend(replaced);
+                    if self.is_waited_for {
+                        appeared.push(Appeared { change, until: history.until(validity.from) });
+                    }
                 }
                 Err(_) => {
                     applied.overlaps += 1;
@@ -182,6 +232,9 @@ impl AsOfTable {
         if history.is_empty() && below.is_none() {
             self.keys.set(key, MISS);
             self.unused.push(number);
+            if !self.numbers.is_empty() {
+                self.gone.push(key);
+            }
         }
     }
 
@@ -204,14 +257,23 @@ impl AsOfTable {
     }
 
     /// Lets what is left of the batch take effect, and tells what became of its
-    /// changes: what was found before must not be read any more.
-    pub(crate) fn settle(&mut self, below: Option<&Self>) -> Applied {
+    /// changes: what was found before must not be read any more. `appeared` becomes
+    /// those that took effect, if that was asked for.
+    pub(crate) fn settle(&mut self, below: Option<&Self>, appeared: &mut Vec<Appeared>) -> Applied {
         while self.placed < self.pending.len() {
             self.place(below);
         }
         self.pending.clear();
         self.placed = 0;
         self.free.extend(self.retired.drain(..).filter(|slot| slot & IN_GENERATION == 0));
+        for key in self.gone.drain(..) {
+            // It may have come back behind that.
+            if self.keys.get(key) == MISS {
+                self.numbers.forget(key);
+            }
+        }
+        appeared.clear();
+        appeared.append(&mut self.appeared);
         std::mem::take(&mut self.applied)
     }
 
@@ -221,6 +283,7 @@ impl AsOfTable {
         let histories = self.histories.capacity() * size_of::<History<Slot>>()
             + self.histories.iter().map(History::memory_bytes).sum::<usize>();
         self.keys.memory_bytes()
+            + self.numbers.memory_bytes()
             + histories
             + slots * size_of::<Slot>()
             + self.pending.capacity() * size_of::<Pending>()

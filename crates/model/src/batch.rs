@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, Int64Array, RecordBatch, UInt32Array};
+use arrow_array::{Array as _, Int64Array, RecordBatch};
 
 use crate::column::{Column, INTEGER_NULL};
 use crate::error::BatchError;
 use crate::history::Validity;
-use crate::ids::{BatchIndex, Key, Position};
+use crate::ids::{BatchIndex, Position};
+use crate::keys::{ChangeKeys, Keys};
 
 /// What a change does to the row of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct ChangeLane {
     /// number of trades, never falling.
     pub at_rows: Vec<u32>,
     /// The key of the row that changes.
-    pub keys: Vec<Key>,
+    pub keys: ChangeKeys,
     /// What happens to it.
     pub kinds: Vec<ChangeKind>,
     /// The new values. What each column is, source and
@@ -101,7 +102,7 @@ pub struct Messages {
     /// The trades, with all columns that the output has of them.
     pub trades: RecordBatch,
     /// The key of each trade in each table, by table; null matches nothing.
-    pub keys: Vec<UInt32Array>,
+    pub keys: Vec<Keys>,
     /// The changes of each table, by table.
     pub lanes: Arc<[ChangeLane]>,
     /// When each trade took place, in nanoseconds since 1970-01-01 UTC: what tables
@@ -123,11 +124,7 @@ impl Messages {
     /// If a key column does not have one key for each trade, there are more
     /// than `u32::MAX` trades, tables differ in number between `keys` and
     /// `lanes`, or a lane is not in order.
-    pub fn new(
-        trades: RecordBatch,
-        keys: Vec<UInt32Array>,
-        lanes: Vec<ChangeLane>,
-    ) -> Result<Self, BatchError> {
+    pub fn new(trades: RecordBatch, keys: Vec<Keys>, lanes: Vec<ChangeLane>) -> Result<Self, BatchError> {
         let rows = trades.num_rows();
         let equal = keys.iter().all(|keys| keys.len() == rows) && keys.len() == lanes.len();
         if !equal || u32::try_from(rows).is_err() {
@@ -146,6 +143,16 @@ impl Messages {
             return Err(BatchError::UnequalLengths);
         }
         Ok(Self { times: Some(times), ..self })
+    }
+
+    /// The time of a trade, if it has one.
+    ///
+    /// # Panics
+    /// If there are times, and no such trade.
+    #[inline]
+    #[must_use]
+    pub fn time(&self, row: usize) -> Option<i64> {
+        self.times.as_ref().filter(|times| times.is_valid(row)).map(|times| times.value(row))
     }
 
     /// How many trades have no time.
@@ -199,6 +206,20 @@ pub struct Enriched {
     pub kept: Option<Vec<bool>>,
     /// How many rows go on.
     pub rows_kept: usize,
+    /// The rows that are put aside, rising.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// A trade that is put aside because it found nothing in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its row in the batch.
+    pub row: u32,
+    /// The first table, by its place among the tables, that puts it aside.
+    pub table: usize,
+    /// Its number among the trades that were read, the first being 1; those that
+    /// were refused are not counted.
+    pub number: u64,
 }
 
 impl Enriched {
@@ -206,6 +227,12 @@ impl Enriched {
     #[must_use]
     pub fn trades(&self) -> &RecordBatch {
         &self.messages.trades
+    }
+
+    /// Whether no row goes on and none is put aside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows_kept == 0 && self.dead_letters.is_empty()
     }
 
     /// The rows that go on, in order.
@@ -217,13 +244,14 @@ impl Enriched {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{ArrayRef, RecordBatch};
+    use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 
     use super::*;
     use crate::error::BatchError;
+    use crate::ids::Key;
 
     fn lane(at_rows: &[u32]) -> ChangeLane {
-        let keys = (0..).map(Key).take(at_rows.len()).collect();
+        let keys = (0..).map(Key).take(at_rows.len()).collect::<Vec<_>>().into();
         let kinds = vec![ChangeKind::Upsert; at_rows.len()];
         ChangeLane {
             at_rows: at_rows.to_vec(),
@@ -237,7 +265,7 @@ mod tests {
     fn messages(rows: u32, lanes: &[&[u32]]) -> Result<Messages, BatchError> {
         let ids = UInt32Array::from_iter_values(0..rows);
         let trades = RecordBatch::try_from_iter([("instrument_id", Arc::new(ids.clone()) as ArrayRef)]);
-        let keys = vec![ids; lanes.len()];
+        let keys = vec![Keys::from(ids); lanes.len()];
         Messages::new(trades.expect("one column"), keys, lanes.iter().map(|at_rows| lane(at_rows)).collect())
     }
 

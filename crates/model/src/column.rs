@@ -4,9 +4,10 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampNanosecondArray,
-    builder::StringBuilder,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray,
+    TimestampNanosecondArray,
 };
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::decimal::Strike;
@@ -30,6 +31,9 @@ pub enum ColumnType {
     Timestamp,
     /// True or false.
     Boolean,
+    /// Bytes that stand for a value of any type: which, and how, the source of the
+    /// table and the sink agree on.
+    Bytes,
 }
 
 impl ColumnType {
@@ -43,7 +47,13 @@ impl ColumnType {
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
             Self::Boolean => DataType::Boolean,
+            Self::Bytes => DataType::Binary,
         }
+    }
+
+    /// Whether a column of the type is a [`Column::Text`].
+    const fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Bytes)
     }
 }
 
@@ -54,7 +64,7 @@ pub const INTEGER_NULL: i64 = i64::MIN;
 /// Values of one column, one for each row.
 #[derive(Clone, Debug)]
 pub enum Column {
-    /// Nullable texts.
+    /// Nullable texts, or bytes of any kind.
     Text(TextColumn),
     /// Everything that fits 64 bits: integers, days since 1970-01-01,
     /// nanoseconds since then, thousandths, 0 or 1. [`INTEGER_NULL`] is null.
@@ -68,7 +78,7 @@ impl Column {
     #[must_use]
     pub fn new(ty: ColumnType) -> Self {
         match ty {
-            ColumnType::Text => Self::Text(TextColumn::default()),
+            ColumnType::Text | ColumnType::Bytes => Self::Text(TextColumn::default()),
             _ => Self::Integers(Vec::new()),
         }
     }
@@ -105,11 +115,11 @@ impl Column {
     /// is the same.
     pub fn reset(&mut self, ty: ColumnType, len: usize) {
         match (&mut *self, ty) {
-            (Self::Text(texts), ColumnType::Text) => {
+            (Self::Text(texts), ty) if ty.is_text() => {
                 texts.clear();
                 texts.resize(len);
             }
-            (Self::Integers(values), ty) if ty != ColumnType::Text => {
+            (Self::Integers(values), ty) if !ty.is_text() => {
                 values.clear();
                 values.resize(len, INTEGER_NULL);
             }
@@ -218,7 +228,10 @@ impl Column {
         let narrow = |v: i64| v as i32;
         match (ty, self) {
             (ColumnType::Text, Self::Text(texts)) => Arc::new(to_strings(texts)),
-            (ColumnType::Text, _) => unreachable!("a column of texts holds texts"),
+            (ColumnType::Bytes, Self::Text(bytes)) => {
+                Arc::new(BinaryArray::from_iter((0..bytes.len()).map(|row| bytes.get(row))))
+            }
+            (ColumnType::Text | ColumnType::Bytes, _) => unreachable!("a column of texts holds texts"),
             (ColumnType::Integer, _) => Arc::new(Int64Array::from_iter(integers())),
             (ColumnType::Strike, _) => Arc::new(
                 Decimal128Array::from_iter(integers().map(|v| v.map(i128::from))).with_data_type(ty.arrow()),
@@ -251,11 +264,9 @@ fn value_at(values: &[i64], slot: Slot) -> i64 {
     values.get(slot as usize).copied().unwrap_or(INTEGER_NULL)
 }
 
+/// The texts as an array. Memory is taken for them at once: text that came in
+/// as `&str` is checked to be UTF-8 as a whole.
 fn to_strings(texts: &TextColumn) -> StringArray {
-    let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 20);
-    for row in 0..texts.len() {
-        // Texts enter a column as `&str`: nothing is ever replaced here.
-        builder.append_option(texts.get(row).map(String::from_utf8_lossy));
-    }
-    builder.finish()
+    let (bytes, ends, nulls) = texts.to_parts();
+    StringArray::new(OffsetBuffer::new(ends.into()), bytes.into(), nulls)
 }

@@ -26,6 +26,15 @@ impl Validity {
         self.to == INTEGER_NULL || self.from < self.to
     }
 
+    /// Whether a row that is valid then is found at `time`: with a tolerance, if it
+    /// began no longer ago than that.
+    #[inline]
+    #[must_use]
+    pub fn is_found_at(self, time: i64, tolerance: Option<u64>) -> bool {
+        let is_recent = tolerance.is_none_or(|tolerance| self.is_recent(time, tolerance));
+        self.from <= time && self.reaches(time) && is_recent
+    }
+
     /// Whether the row's own end leaves `time` to it.
     #[inline]
     const fn reaches(self, time: i64) -> bool {
@@ -113,8 +122,19 @@ impl<T: Copy> History<T> {
     pub fn at(&self, time: i64, tolerance: Option<u64>) -> Option<T> {
         let begun = self.0.partition_point(|(validity, _)| validity.from <= time);
         let &(validity, value) = self.0[..begun].last()?;
-        let is_recent = || tolerance.is_none_or(|tolerance| validity.is_recent(time, tolerance));
-        (validity.reaches(time) && is_recent()).then_some(value)
+        validity.is_found_at(time, tolerance).then_some(value)
+    }
+
+    /// Before when the row that begins at `from` is valid, which is there: its own
+    /// end, or if it is open the beginning of the next one; [`INTEGER_NULL`] for
+    /// ever.
+    pub(crate) fn until(&self, from: i64) -> i64 {
+        let at = self.0.partition_point(|(validity, _)| validity.from < from);
+        match self.0.get(at..) {
+            Some([(Validity { to: INTEGER_NULL, .. }, _), (next, _), ..]) => next.from,
+            Some([(Validity { to, .. }, _), ..]) => *to,
+            _ => INTEGER_NULL,
+        }
     }
 
     /// The same rows with other values.
@@ -169,6 +189,12 @@ mod tests {
         }
         let ever = history(&[(NULL, NULL, 'a'), (5, NULL, 'b')]);
         assert_eq!(seen(&ever, [NULL, i64::MIN + 1, 4, 5, i64::MAX], None), "aaabb");
+    }
+
+    #[test]
+    fn an_open_row_is_valid_until_the_next_one() {
+        let rows = history(&[(NULL, NULL, 'a'), (2, 4, 'b'), (6, NULL, 'c'), (9, NULL, 'd')]);
+        assert_eq!([NULL, 2, 6, 9].map(|from| rows.until(from)), [2, 4, 9, NULL]);
     }
 
     #[test]

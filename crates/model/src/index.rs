@@ -6,7 +6,7 @@ use crate::keyed::{MISS, Slot, is_special};
 
 /// Seeds of the map's hash: digits of e. The router's hash has others: with one
 /// hash for both, the keys of a shard share their high bits and crowd its map.
-const SEEDS: [u64; 4] =
+pub(crate) const SEEDS: [u64; 4] =
     [0x324e_7738_926c_fbe5, 0xf4bf_8d8d_8c31_d763, 0xda06_c80a_bb11_85eb, 0x4f7c_7b57_57f5_9584];
 
 /// What a table notes of each key: mostly where its row is.

@@ -1,9 +1,13 @@
 //! The rows of a reference table in memory, by key.
 
 use crate::batch::{ChangeKind, ChangeLane};
-use crate::column::Column;
+use crate::column::{Column, INTEGER_NULL};
+use crate::ids::Key;
 use crate::index::SlotIndex;
+use crate::key_numbers::KeyNumbers;
+use crate::routed::Appeared;
 use crate::table::OutputColumn;
+use crate::text::TextColumn;
 
 /// Where the values of a row stand in the columns of a [`KeyedTable`]: below
 /// [`IN_GENERATION`].
@@ -53,6 +57,10 @@ struct Version {
 #[derive(Clone, Debug)]
 pub struct KeyedTable {
     slots: SlotIndex,
+    /// What stands for keys that are texts.
+    numbers: KeyNumbers,
+    /// Whether a text keeps its number when its row has gone.
+    keeps_numbers: bool,
     columns: Vec<Column>,
     /// How many slots the columns have a place for.
     slot_count: Slot,
@@ -80,12 +88,20 @@ impl KeyedTable {
         let columns = outputs.iter().map(|output| Column::new(output.column_type)).collect();
         Self {
             slots: SlotIndex::default(),
+            numbers: KeyNumbers::default(),
+            keeps_numbers: false,
             columns,
             slot_count: 0,
             free: Vec::new(),
             retired: Vec::new(),
             versions: Vec::new(),
         }
+    }
+
+    /// The same table, in which every text that was ever a key has a number, the
+    /// same one for ever.
+    pub(crate) fn keeping_numbers(self) -> Self {
+        Self { keeps_numbers: true, ..self }
     }
 
     /// How many keys it knows something of: its rows, and what is gone from the
@@ -112,7 +128,8 @@ impl KeyedTable {
 
     /// Applies changes of `lane`: those at `changes`, rising. `outputs` are what
     /// the table adds, as when it was made. Gives how many upserts found their key
-    /// there already, here or in the generation `below`.
+    /// there already, here or in the generation `below`; those that did not are
+    /// noted in `appeared`, if that is asked for.
     ///
     /// # Panics
     /// If a change is out of bounds, the lane's fields are not those that the
@@ -122,14 +139,17 @@ impl KeyedTable {
         &mut self,
         outputs: &[OutputColumn],
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
+        mut appeared: Option<&mut Vec<Appeared>>,
     ) -> u64 {
         assert!(self.versions.is_empty(), "a batch is settled before the next");
+        let numbered = lane.keys.texts().map(|keys| self.number_changes(keys, lane, changes.clone(), below));
+        let keys = numbered.as_deref().unwrap_or_else(|| lane.keys.ids());
         let mut replaced = 0;
         for change in changes {
             let number = change as usize;
-            let key = lane.keys[number].0;
+            let key = keys[number].0;
             let is_below = || below.is_some_and(|below| below.slots.get(key) != MISS);
             let is_upsert = lane.kinds[number] == ChangeKind::Upsert;
             let slot = if is_upsert {
@@ -149,6 +169,12 @@ impl KeyedTable {
                 self.retired.push(old);
             }
             replaced += u64::from(is_upsert && was_there);
+            if let Some(appeared) = &mut appeared
+                && is_upsert
+                && !was_there
+            {
+                appeared.push(Appeared { change, until: INTEGER_NULL });
+            }
             self.versions.push(Version { key, change, at_row: lane.at_rows[number], before, slot });
         }
         if !self.versions.is_empty() {
@@ -166,6 +192,31 @@ impl KeyedTable {
     /// table.
     pub(crate) fn settled(&self, key: u32) -> Slot {
         self.slots.get(key)
+    }
+
+    /// The numbers of the keys of changes, by change: [`NO_KEY`] for what was not
+    /// asked for, and for a row that is to go and is not there.
+    pub(crate) fn number_changes(
+        &mut self,
+        keys: &TextColumn,
+        lane: &ChangeLane,
+        changes: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+    ) -> Vec<Key> {
+        let below = below.map(|below| &below.numbers);
+        self.numbers.of_changes(keys, lane, changes, below, self.keeps_numbers)
+    }
+
+    /// What [`Self::find`] takes for keys that are texts: those of `rows`, in this
+    /// table and the generation `below`.
+    pub fn number_keys(
+        &self,
+        keys: &TextColumn,
+        rows: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        numbers: &mut Vec<Option<u32>>,
+    ) {
+        self.numbers.of_rows(keys, rows, below.map(|below| &below.numbers), numbers);
     }
 
     fn version(&self, entry: Slot) -> &Version {
@@ -239,18 +290,33 @@ impl KeyedTable {
     /// Makes the last version of each key the only one: what was found before
     /// must not be read any more.
     pub fn settle(&mut self) {
+        let gone = if self.numbers.is_empty() || self.keeps_numbers { Vec::new() } else { self.keys_gone() };
         for version in self.versions.drain(..) {
             self.slots.set(version.key, version.slot);
+        }
+        for key in gone {
+            // It may have come back behind that.
+            if self.slots.get(key) == MISS {
+                self.numbers.forget(key);
+            }
         }
         self.free.append(&mut self.retired);
     }
 
-    /// Bytes of memory in use, the map's estimated from its capacity.
+    /// Keys that some change of the batch under way has left without a row.
+    fn keys_gone(&self) -> Vec<u32> {
+        self.versions.iter().filter(|version| version.slot == MISS).map(|version| version.key).collect()
+    }
+
+    /// Bytes of memory in use, those of maps estimated from their capacity.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let spare = (self.free.capacity() + self.retired.capacity()) * size_of::<Slot>()
             + self.versions.capacity() * size_of::<Version>();
-        self.slots.memory_bytes() + spare + self.columns.iter().map(Column::memory_bytes).sum::<usize>()
+        self.slots.memory_bytes()
+            + self.numbers.memory_bytes()
+            + spare
+            + self.columns.iter().map(Column::memory_bytes).sum::<usize>()
     }
 }
 
@@ -258,15 +324,13 @@ impl KeyedTable {
 mod tests {
     use super::*;
     use crate::column::ColumnType;
-    use crate::ids::Key;
-    use crate::text::TextColumn;
 
     fn lane(rows: &[(u32, ChangeKind, &str)]) -> ChangeLane {
         let mut names = TextColumn::default();
         rows.iter().for_each(|(_, _, name)| names.push(Some(name)));
         ChangeLane {
             at_rows: vec![0; rows.len()],
-            keys: rows.iter().map(|row| Key(row.0)).collect(),
+            keys: rows.iter().map(|row| Key(row.0)).collect::<Vec<_>>().into(),
             kinds: rows.iter().map(|row| row.1).collect(),
             fields: vec![Column::Text(names)],
             ..ChangeLane::default()
@@ -287,7 +351,7 @@ mod tests {
     }
 
     fn apply(table: &mut KeyedTable, lane: &ChangeLane, below: Option<&KeyedTable>) -> u64 {
-        table.apply(&outputs(), lane, 0..lane.len() as u32, below)
+        table.apply(&outputs(), lane, 0..lane.len() as u32, below, None)
     }
 
     /// What each row of a batch sees of a key.
@@ -373,5 +437,52 @@ mod tests {
             table.settle();
         }
         assert_eq!(table.columns()[0].len(), 4);
+    }
+
+    /// A lane whose keys are the texts of those of `rows`.
+    fn text_lane(rows: &[(u32, ChangeKind, &str)]) -> ChangeLane {
+        let mut keys = TextColumn::default();
+        rows.iter().for_each(|(key, ..)| keys.push(Some(&format!("key {key}"))));
+        ChangeLane { keys: keys.into(), ..lane(rows) }
+    }
+
+    fn seen_by_text(
+        table: &KeyedTable,
+        key: u32,
+        rows: u32,
+        below: Option<&KeyedTable>,
+    ) -> Vec<Option<String>> {
+        let mut keys = TextColumn::default();
+        keys.push(Some(&format!("key {key}")));
+        let mut numbers = Vec::new();
+        table.number_keys(&keys, std::iter::once(0), below, &mut numbers);
+        match numbers[0] {
+            Some(number) => seen(table, number, rows, below),
+            None => vec![None; rows as usize],
+        }
+    }
+
+    #[test]
+    fn keys_of_text_come_go_and_come_back() {
+        use ChangeKind::{Delete, Upsert};
+        let mut below = table();
+        apply(&mut below, &text_lane(&[(7, Upsert, "seven"), (8, Upsert, "eight")]), None);
+        below.settle();
+        let mut table = table();
+        let rows =
+            [(9, Delete, ""), (9, Upsert, "nine"), (7, Delete, ""), (9, Delete, ""), (9, Upsert, "new")];
+        let mut lane = text_lane(&rows);
+        lane.at_rows = vec![0, 1, 1, 2, 3];
+        assert_eq!(apply(&mut table, &lane, Some(&below)), 0);
+        assert_eq!(seen_by_text(&table, 9, 4, Some(&below)), some(&["", "nine", "", "new"]));
+        assert_eq!(seen_by_text(&table, 7, 2, Some(&below)), some(&["seven", ""]));
+        table.settle();
+        assert_eq!(seen_by_text(&table, 9, 1, Some(&below)), some(&["new"]));
+        assert_eq!(seen_by_text(&table, 8, 1, Some(&below)), some(&["eight"]));
+        assert_eq!(seen_by_text(&table, 1, 1, Some(&below)), some(&[""]));
+        apply(&mut table, &text_lane(&[(9, Delete, "")]), Some(&below));
+        table.settle();
+        assert_eq!(seen_by_text(&table, 9, 1, Some(&below)), some(&[""]));
+        assert_eq!(table.numbers.get(b"key 9", None), None, "what is gone has no number");
     }
 }

@@ -14,10 +14,36 @@ pub struct Ledger {
     pub unmatched_kept: u64,
     /// Trades that missed in at least one table and were dropped for it.
     pub unmatched_dropped: u64,
+    /// Trades that missed in at least one table and were put aside for it.
+    pub dead_lettered: u64,
+    /// Trades that have waited for a key, or still do.
+    pub hold: HoldLedger,
     /// Records that were refused as bad and are no row of a table.
     pub rejected: u64,
     /// The account of each table.
     pub tables: Vec<TableLedger>,
+}
+
+/// What became of trades that were held. Where they ended is counted with all
+/// other trades, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HoldLedger {
+    /// Trades that began to wait.
+    pub entered: u64,
+    /// Those whose keys came in time.
+    pub found: u64,
+    /// Those that waited to their limit, or to the end of the input.
+    pub expired: u64,
+    /// Those that left before their limit, because others needed the room.
+    pub early: u64,
+}
+
+impl HoldLedger {
+    /// Trades that are waiting now.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.entered.saturating_sub(self.found + self.expired + self.early)
+    }
 }
 
 /// What became of the look-ups in one table, and of its changes.
@@ -25,7 +51,8 @@ pub struct Ledger {
 pub struct TableLedger {
     /// Look-ups that found a row.
     pub matched: u64,
-    /// Look-ups that found none, a trade without a key included.
+    /// Look-ups that found none, a trade without a key included; also if the key
+    /// came later and the trade waited for it.
     pub missed: u64,
     /// Rows that were there before the first trade.
     pub rows_loaded: u64,
@@ -60,6 +87,11 @@ impl Ledger {
         self.enriched += other.enriched;
         self.unmatched_kept += other.unmatched_kept;
         self.unmatched_dropped += other.unmatched_dropped;
+        self.dead_lettered += other.dead_lettered;
+        self.hold.entered += other.hold.entered;
+        self.hold.found += other.hold.found;
+        self.hold.expired += other.hold.expired;
+        self.hold.early += other.hold.early;
         self.rejected += other.rejected;
         for (table, other) in self.tables.iter_mut().zip(&other.tables) {
             table.matched += other.matched;
@@ -75,10 +107,10 @@ impl Ledger {
         }
     }
 
-    /// Trades that missed in at least one table.
+    /// Trades that missed in at least one table to the end.
     #[must_use]
     pub fn unmatched(&self) -> u64 {
-        self.unmatched_kept + self.unmatched_dropped
+        self.unmatched_kept + self.unmatched_dropped + self.dead_lettered
     }
 
     /// Trades passed on to the sink.
@@ -93,7 +125,7 @@ impl Ledger {
     /// # Errors
     /// If it is not, which is a bug of the engine, naming both sides.
     pub fn check(&self) -> Result<(), LedgerError> {
-        let outcomes = self.enriched + self.unmatched() + self.rejected;
+        let outcomes = self.enriched + self.unmatched() + self.rejected + self.hold.waiting();
         if self.rows_read != outcomes {
             return Err(LedgerError::Total { rows_read: self.rows_read, outcomes });
         }

@@ -30,6 +30,7 @@ mod index;
 
 mod decimal;
 mod option;
+mod policy;
 mod text;
 
 mod occ;
@@ -41,7 +42,9 @@ mod table;
 mod history;
 
 mod batch;
+mod key_numbers;
 mod keyed;
+mod keys;
 mod ledger;
 mod message;
 mod routed;
@@ -51,18 +54,20 @@ mod versioned;
 
 mod stored;
 
-pub use batch::{Batch, ChangeKind, ChangeLane, Enriched, Messages};
+pub use batch::{Batch, ChangeKind, ChangeLane, DeadLetter, Enriched, Messages};
 pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
-pub use ledger::{Ledger, TableLedger};
+pub use keys::{ChangeKeys, Keys, OwnedKey};
+pub use ledger::{HoldLedger, Ledger, TableLedger};
 pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
-pub use routed::{Answer, Partition, Routed, Selections, TableAnswer, TableRoute};
+pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
+pub use routed::{Answer, Appeared, Partition, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TIMESTAMP, TRADE_COLUMNS, USER_COLUMNS,
     USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,

@@ -161,6 +161,17 @@ pub struct Answer {
     pub tables: Vec<TableAnswer>,
 }
 
+/// An upsert that a trade may have waited for: its key was not there before, or
+/// where rows are looked up [as of a time](crate::LookUp::AsOf), it took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Appeared {
+    /// Its index in the lane.
+    pub change: u32,
+    /// Before when its row is valid, the rows of its key that are there already
+    /// considered: [`INTEGER_NULL`](crate::INTEGER_NULL) for ever.
+    pub until: i64,
+}
+
 /// What one shard found in one table, for the rows that it looked up.
 #[derive(Clone, Debug, Default)]
 pub struct TableAnswer {
@@ -171,6 +182,9 @@ pub struct TableAnswer {
     pub missed: Vec<u32>,
     /// What became of the changes.
     pub applied: Applied,
+    /// Changes that a trade may have waited for, rising: of a table that trades wait
+    /// for, otherwise none.
+    pub appeared: Vec<Appeared>,
 }
 
 #[cfg(test)]

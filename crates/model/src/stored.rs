@@ -8,7 +8,9 @@ use crate::as_of::AsOfTable;
 use crate::batch::ChangeLane;
 use crate::column::Column;
 use crate::keyed::{Found, KeyedTable};
+use crate::routed::Appeared;
 use crate::table::{LookUp, OutputColumn};
+use crate::text::TextColumn;
 use crate::versioned::VersionedTable;
 
 /// What became of changes beyond that they took effect.
@@ -43,6 +45,8 @@ impl AddAssign for Applied {
 pub struct StoredTable {
     rows: Rows,
     applied: Applied,
+    /// Of the batch under way, where they are known when it is applied.
+    appeared: Vec<Appeared>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ impl StoredTable {
             LookUp::LatestVersion => Rows::LatestVersion(VersionedTable::new(outputs)),
             LookUp::AsOf { tolerance } => Rows::AsOf(AsOfTable::new(outputs, tolerance)),
         };
-        Self { rows, applied: Applied::default() }
+        Self { rows, applied: Applied::default(), appeared: Vec::new() }
     }
 
     /// The columns, one for each output, indexed by slot.
@@ -76,7 +80,8 @@ impl StoredTable {
     }
 
     /// Takes changes of `lane`: those at `changes`, rising. `outputs` are what the
-    /// table adds, as when it was made.
+    /// table adds, as when it was made. With `is_waited_for` the changes that a
+    /// trade may have waited for are noted.
     ///
     /// # Panics
     /// If a change is out of bounds, the lane's fields are not those that the
@@ -86,17 +91,39 @@ impl StoredTable {
         &mut self,
         outputs: &[OutputColumn],
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
+        is_waited_for: bool,
     ) {
+        let appeared = is_waited_for.then_some(&mut self.appeared);
         match &mut self.rows {
             Rows::Latest(rows) => {
-                self.applied.replaced = rows.apply(outputs, lane, changes, below.map(Self::keyed));
+                self.applied.replaced = rows.apply(outputs, lane, changes, below.map(Self::keyed), appeared);
             }
             Rows::LatestVersion(rows) => {
-                self.applied = rows.apply(outputs, lane, changes, below.map(Self::versioned));
+                self.applied = rows.apply(outputs, lane, changes, below.map(Self::versioned), appeared);
             }
-            Rows::AsOf(rows) => rows.apply(outputs, lane, changes),
+            Rows::AsOf(rows) => {
+                rows.apply(outputs, lane, changes, below.map(Self::as_of), is_waited_for);
+            }
+        }
+    }
+
+    /// What [`Self::find`] takes for keys that are texts: those of `rows`, in this
+    /// table and the generation `below`.
+    pub fn number_keys(
+        &self,
+        keys: &TextColumn,
+        rows: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        numbers: &mut Vec<Option<u32>>,
+    ) {
+        match &self.rows {
+            Rows::Latest(own) => own.number_keys(keys, rows, below.map(Self::keyed), numbers),
+            Rows::LatestVersion(own) => {
+                own.rows().number_keys(keys, rows, below.map(Self::keyed), numbers);
+            }
+            Rows::AsOf(own) => own.number_keys(keys, rows, below.map(Self::as_of), numbers),
         }
     }
 
@@ -131,13 +158,16 @@ impl StoredTable {
     }
 
     /// Ends the batch, and tells what became of its changes: what was found before
-    /// must not be read any more.
-    pub fn settle(&mut self, below: Option<&Self>) -> Applied {
+    /// must not be read any more. `appeared` becomes those that a trade may have
+    /// waited for, if that was asked for.
+    pub fn settle(&mut self, below: Option<&Self>, appeared: &mut Vec<Appeared>) -> Applied {
+        appeared.clear();
         match &mut self.rows {
             Rows::Latest(rows) => rows.settle(),
             Rows::LatestVersion(rows) => rows.settle(),
-            Rows::AsOf(rows) => self.applied = rows.settle(below.map(Self::as_of)),
+            Rows::AsOf(rows) => self.applied = rows.settle(below.map(Self::as_of), appeared),
         }
+        appeared.append(&mut self.appeared);
         std::mem::take(&mut self.applied)
     }
 

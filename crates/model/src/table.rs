@@ -3,6 +3,7 @@
 use crate::column::{Column, ColumnType, INTEGER_NULL};
 use crate::occ::OccSymbol;
 use crate::option::OptionType;
+use crate::policy::MissPolicy;
 use crate::schema::{INSTRUMENT_ID, USER_ID};
 use crate::text::{TextColumn, TextView};
 
@@ -106,7 +107,8 @@ pub struct OutputColumn {
 pub struct TableSpec {
     /// The table's name: `instruments`, `users` or another.
     pub name: String,
-    /// The column, in the table and in the trades, that holds the key.
+    /// The column that holds the key, in the table and mostly in the trades; of
+    /// more than one, the names with `+` between.
     pub key_column: String,
     /// What the table adds to a trade, in order.
     pub outputs: Vec<OutputColumn>,
@@ -114,9 +116,24 @@ pub struct TableSpec {
     pub distribution: Distribution,
     /// Which row of its key a trade finds.
     pub look_up: LookUp,
+    /// What becomes of a trade that finds nothing in it.
+    pub on_miss: MissPolicy,
 }
 
 impl TableSpec {
+    /// A table without outputs, spread as the engine finds best.
+    #[must_use]
+    pub fn new(name: &str, key_column: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            key_column: key_column.to_owned(),
+            outputs: Vec::new(),
+            distribution: Distribution::Auto,
+            look_up: LookUp::Latest,
+            on_miss: MissPolicy::default(),
+        }
+    }
+
     /// The instruments table with its compact symbol as `instrument`. Field 0 of its changes is [`Column::Options`].
     #[must_use]
     pub fn instruments() -> Self {
@@ -126,6 +143,7 @@ impl TableSpec {
             outputs: vec![OutputColumn::option("instrument", OptionPart::Compact)],
             distribution: Distribution::Auto,
             look_up: LookUp::Latest,
+            on_miss: MissPolicy::default(),
         }
     }
 
@@ -138,6 +156,7 @@ impl TableSpec {
             outputs: vec![OutputColumn::field("user", 0, ColumnType::Text)],
             distribution: Distribution::Auto,
             look_up: LookUp::Latest,
+            on_miss: MissPolicy::default(),
         }
     }
 }
@@ -163,7 +182,7 @@ impl OutputColumn {
     /// # Panics
     /// If `fields` are not those that the column was made for, a bug of the
     /// source; or if a place is out of bounds.
-    pub(crate) fn render(
+    pub fn render(
         &self,
         fields: &[Column],
         places: impl Iterator<Item = (usize, usize)>,

@@ -1,5 +1,7 @@
 //! Text values of a fixed size, so that an answer is moved and never allocated.
 
+use arrow_buffer::NullBuffer;
+
 use crate::keyed::{IN_GENERATION, Slot};
 
 /// One text value in 24 bytes: up to 23 bytes are inline, a longer text is a
@@ -42,11 +44,16 @@ impl TextView {
     #[inline]
     #[must_use]
     pub fn inline(text: &str) -> Option<Self> {
+        Self::inline_bytes(text.as_bytes())
+    }
+
+    #[inline]
+    fn inline_bytes(text: &[u8]) -> Option<Self> {
         if text.len() > Self::INLINE_MAX {
             return None;
         }
         let mut bytes = [0; 24];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes[..text.len()].copy_from_slice(text);
         // At most 23.
         bytes[TAG] = text.len() as u8;
         Some(Self { bytes })
@@ -190,7 +197,11 @@ impl TextColumn {
     #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&[u8]> {
-        let view = &self.views[row];
+        self.bytes_of(&self.views[row])
+    }
+
+    #[inline]
+    fn bytes_of<'a>(&'a self, view: &'a TextView) -> Option<&'a [u8]> {
         match view.bytes[TAG] {
             NULL => None,
             LONG => Some(&self.heap[view.range()]),
@@ -198,16 +209,71 @@ impl TextColumn {
         }
     }
 
+    /// The values in the layout of Arrow: their bytes end to end, where each value
+    /// begins and the last ends, and which are not null, unless all are.
+    ///
+    /// # Panics
+    /// If the values are of 2 GiB or more in all, as with Arrow's own builder.
+    pub(crate) fn to_parts(&self) -> (Vec<u8>, Vec<i32>, Option<NullBuffer>) {
+        // Whole views are copied, which takes three stores; what is behind a text
+        // is overwritten by the next.
+        let lens = self.views.iter().map(|view| self.bytes_of(view).map_or(0, <[u8]>::len));
+        let mut bytes = vec![0; lens.sum::<usize>() + size_of::<TextView>()];
+        let mut ends = Vec::with_capacity(self.views.len() + 1);
+        let mut end = 0;
+        ends.push(0);
+        for view in &self.views {
+            match view.bytes[TAG] {
+                NULL => {}
+                LONG => {
+                    let text = &self.heap[view.range()];
+                    bytes[end..end + text.len()].copy_from_slice(text);
+                    end += text.len();
+                }
+                len => {
+                    bytes[end..end + size_of::<TextView>()].copy_from_slice(&view.bytes);
+                    end += usize::from(len);
+                }
+            }
+            ends.push(i32::try_from(end).expect("texts of a block of less than 2 GiB"));
+        }
+        bytes.truncate(end);
+        let has_nulls = self.views.iter().any(TextView::is_null);
+        let nulls = has_nulls.then(|| self.views.iter().map(|view| !view.is_null()).collect());
+        (bytes, ends, nulls)
+    }
+
     /// Appends a value.
     ///
     /// # Panics
     /// If `text` is of 4 GiB or more.
     pub fn push(&mut self, text: Option<&str>) {
-        let view = match text {
-            Some(text) => self.store(text.as_bytes(), TextView::inline(text)),
-            None => TextView::NULL,
-        };
+        self.push_bytes(text.map(str::as_bytes));
+    }
+
+    /// Appends a value that need not be text: a key, or a value in an encoding.
+    ///
+    /// # Panics
+    /// If `bytes` is of 4 GiB or more.
+    pub fn push_bytes(&mut self, bytes: Option<&[u8]>) {
+        let view = self.view_of(bytes);
         self.views.push(view);
+    }
+
+    /// Overwrites a value, as [`Self::set_all`] does.
+    ///
+    /// # Panics
+    /// If `row` is not below [`Self::len`], or `bytes` is of 4 GiB or more.
+    pub(crate) fn set(&mut self, row: usize, bytes: Option<&[u8]>) {
+        let view = self.view_of(bytes);
+        self.replace(row, view);
+    }
+
+    fn view_of(&mut self, bytes: Option<&[u8]>) -> TextView {
+        match bytes {
+            Some(bytes) => self.store(bytes, TextView::inline_bytes(bytes)),
+            None => TextView::NULL,
+        }
     }
 
     /// Appends an inline or null view.
@@ -380,6 +446,17 @@ mod tests {
         }
         assert_eq!(column(&[None]).get(0), None);
         assert_ne!(TextView::NULL, TextView::EMPTY);
+    }
+
+    #[test]
+    fn arrow_gets_the_values_end_to_end() {
+        let (bytes, ends, nulls) = column(&[Some(LONG_TEXT), Some(""), None, Some("é")]).to_parts();
+        assert_eq!(bytes, [LONG_TEXT.as_bytes(), "é".as_bytes()].concat());
+        assert_eq!(ends, [0, 46, 46, 46, 48]);
+        assert!(nulls.expect("one is null").iter().eq([true, true, false, true]));
+        let full = "x".repeat(TextView::INLINE_MAX);
+        assert_eq!(column(&[Some(&full)]).to_parts(), (full.into_bytes(), vec![0, 23], None));
+        assert_eq!(TextColumn::default().to_parts(), (Vec::new(), vec![0], None));
     }
 
     #[test]

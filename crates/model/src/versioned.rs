@@ -6,7 +6,9 @@ use ahash::AHashMap;
 
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
+use crate::ids::Key;
 use crate::keyed::{IN_GENERATION, KeyedTable, MISS, Slot, is_special};
+use crate::routed::Appeared;
 use crate::stored::Applied;
 use crate::table::OutputColumn;
 
@@ -49,7 +51,8 @@ impl VersionedTable {
         };
         let values: Vec<_> = outputs.iter().map(value).collect();
         Self {
-            rows: KeyedTable::new(outputs),
+            // A tombstone stands for its key as long as there is a run.
+            rows: KeyedTable::new(outputs).keeping_numbers(),
             stamps: AHashMap::new(),
             in_batch: AHashMap::new(),
             kept: Vec::new(),
@@ -67,21 +70,26 @@ impl VersionedTable {
         &mut self,
         outputs: &[OutputColumn],
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
+        appeared: Option<&mut Vec<Appeared>>,
     ) -> Applied {
         let mut applied = Applied::default();
+        let below_rows = below.map(|below| &below.rows);
+        let numbered =
+            lane.keys.texts().map(|keys| self.rows.number_changes(keys, lane, changes.clone(), below_rows));
+        let keys = numbered.as_deref().unwrap_or_else(|| lane.keys.ids());
         for change in changes {
-            if self.counts(outputs, lane, change, below, &mut applied) {
-                let key = lane.keys[change as usize].0;
+            let key = keys[change as usize];
+            if self.counts(outputs, lane, change, key, below, &mut applied) {
                 let gone = lane.kinds[change as usize] == ChangeKind::Delete;
-                self.stamps.insert(key, Stamp { version: lane.version(change as usize), gone });
-                self.in_batch.insert(key, change);
+                self.stamps.insert(key.0, Stamp { version: lane.version(change as usize), gone });
+                self.in_batch.insert(key.0, change);
                 self.kept.push(change);
             }
         }
-        let below = below.map(|below| &below.rows);
-        applied.replaced = self.rows.apply(outputs, lane, self.kept.iter().copied(), below);
+        let kept = self.kept.iter().copied();
+        applied.replaced = self.rows.apply(outputs, lane, kept, below_rows, appeared);
         self.kept.clear();
         self.in_batch.clear();
         applied
@@ -93,12 +101,12 @@ impl VersionedTable {
         outputs: &[OutputColumn],
         lane: &ChangeLane,
         change: u32,
+        key: Key,
         below: Option<&Self>,
         applied: &mut Applied,
     ) -> bool {
         let number = change as usize;
-        let key = lane.keys[number].0;
-        let stamp = self.stamps.get(&key).or_else(|| below?.stamps.get(&key)).copied();
+        let stamp = self.stamps.get(&key.0).or_else(|| below?.stamps.get(&key.0)).copied();
         let Some(stamp) = stamp else { return true };
         match lane.version(number).cmp(&stamp.version) {
             Ordering::Greater => return true,
@@ -111,7 +119,7 @@ impl VersionedTable {
         let order = match (lane.kinds[number], stamp.gone) {
             (ChangeKind::Delete, gone) => true.cmp(&gone),
             (ChangeKind::Upsert, true) => Ordering::Less,
-            (ChangeKind::Upsert, false) => self.compare(outputs, lane, number, below),
+            (ChangeKind::Upsert, false) => self.compare(outputs, lane, number, key, below),
         };
         applied.conflicts += u64::from(order != Ordering::Equal);
         order == Ordering::Greater
@@ -123,11 +131,11 @@ impl VersionedTable {
         outputs: &[OutputColumn],
         lane: &ChangeLane,
         number: usize,
+        Key(key): Key,
         below: Option<&Self>,
     ) -> Ordering {
         let Self { new_values, old_values, .. } = self;
         render(outputs, lane, number, new_values);
-        let key = lane.keys[number].0;
         let (old, at) = match self.in_batch.get(&key) {
             Some(&old) => {
                 render(outputs, lane, old as usize, old_values);

@@ -9,7 +9,7 @@
 //! use tradejoin_model::TableSpec;
 //! use tradejoin_oracle::Oracle;
 //!
-//! let oracle = Oracle::new(&[TableSpec::instruments()], false);
+//! let oracle = Oracle::new(&[TableSpec::instruments()], 1_000, false);
 //! assert_eq!(oracle.ledger().check(), Ok(()));
 //! ```
 
@@ -18,18 +18,27 @@ use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, ColumnType, INTEGER_NULL, Ledger, LookUp, Messages, OccSymbol,
-    OptionPart, OutputSource, TableLedger, TableSpec,
+    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Expired, HoldLimit, INTEGER_NULL, Keys, Ledger,
+    LookUp, Messages, MissPolicy, OccSymbol, OptionPart, OutputSource, TableLedger, TableSpec,
 };
 
-/// A trade that goes on: its row among the trades of its block, and the text of
-/// each added column.
+/// A trade that has reached its outcome, other than being dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// The row of the trade in the block that was pushed.
-    pub row: usize,
+    /// Its number among the trades that were read, the first being 1.
+    pub number: u64,
     /// The added columns, table by table; `None` is null.
     pub columns: Vec<Option<String>>,
+    /// How many trades were read while it waited.
+    pub waited: u64,
+    /// The table whose miss puts it aside; `None` if it goes on.
+    pub aside: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OracleKey {
+    Id(u32),
+    Text(Vec<u8>),
 }
 
 /// A row of a key, or in a table with versions that there is none.
@@ -45,29 +54,61 @@ struct Row {
 #[derive(Debug)]
 pub struct Oracle {
     specs: Vec<TableSpec>,
-    tables: Vec<BTreeMap<u32, Vec<Row>>>,
-    keep_unmatched: bool,
+    tables: Vec<BTreeMap<OracleKey, Vec<Row>>>,
+    /// How many trades may wait.
+    rows_max: u64,
+    /// Whether trades stand in line behind one that waits.
+    in_line: bool,
+    /// Trades that wait, and with `in_line` those behind them, in order.
+    waiting: Vec<Waiting>,
+    trades_read: u64,
     ledger: Ledger,
+    joined: Vec<Joined>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    time: Option<i64>,
+    keys: Vec<Option<OracleKey>>,
+    /// By table; `None` where nothing was found.
+    found: Vec<Option<Vec<Option<String>>>>,
+    waits_for: Vec<usize>,
+}
+
+/// What a miss comes to: the later in this list decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Keep,
+    Hold,
+    Drop,
+    Aside,
 }
 
 impl Oracle {
-    /// A join with empty tables; trades that miss are dropped, or kept.
+    /// A join with empty tables, of which at most `rows_max` trades wait; with
+    /// `in_line`, those behind one that waits wait with it, and count.
     #[must_use]
-    pub fn new(specs: &[TableSpec], keep_unmatched: bool) -> Self {
+    pub fn new(specs: &[TableSpec], rows_max: u64, in_line: bool) -> Self {
         Self {
             specs: specs.to_vec(),
             tables: vec![BTreeMap::new(); specs.len()],
-            keep_unmatched,
+            rows_max,
+            in_line,
+            waiting: Vec::new(),
+            trades_read: 0,
             ledger: Ledger::new(specs.len()),
+            joined: Vec::new(),
         }
     }
 
-    /// Reads a block in the order of its sequence and joins its trades.
+    /// Reads a block in the order of its sequence. Gives the trades that reach
+    /// their outcome, in order.
     pub fn push(&mut self, messages: &Messages) -> Vec<Joined> {
-        let mut joined = Vec::new();
         for row in 0..messages.trades.num_rows() {
             self.apply(messages, row as u32..=row as u32);
-            joined.extend(self.join(messages, row));
+            self.join(messages, row);
+            self.expire();
         }
         // Changes behind the last trade.
         self.apply(messages, messages.trades.num_rows() as u32..=u32::MAX);
@@ -76,7 +117,16 @@ impl Oracle {
         for (table, lane) in self.ledger.tables.iter_mut().zip(messages.lanes.iter()) {
             table.rejected += lane.rejected;
         }
-        joined
+        std::mem::take(&mut self.joined)
+    }
+
+    /// Ends the sequence: nothing waits any longer.
+    pub fn finish(&mut self) -> Vec<Joined> {
+        while let Some(at) = self.waiting.iter().position(|trade| !trade.waits_for.is_empty()) {
+            self.ledger.hold.expired += 1;
+            self.leave(at);
+        }
+        std::mem::take(&mut self.joined)
     }
 
     /// What became of the trades so far.
@@ -88,100 +138,284 @@ impl Oracle {
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
             for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
-                let spec = &self.specs[table];
+                let spec = self.specs[table].clone();
                 let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
                 let (validity, version) = (lane.validity(change), lane.version(change));
-                let values = is_upsert.then(|| values(spec, lane, change));
+                let values = is_upsert.then(|| values(&spec, lane, change));
                 let row = Row { from: validity.from, to: validity.to, version, values };
-                let rows = self.tables[table].entry(lane.keys[change].0).or_default();
+                let key = change_key(lane, change);
+                let rows = self.tables[table].entry(key.clone()).or_default();
                 let account = &mut self.ledger.tables[table];
-                let replaced = match spec.look_up {
-                    LookUp::Latest => put_latest(rows, row),
-                    LookUp::LatestVersion => put_version(spec, rows, row, account),
-                    LookUp::AsOf { .. } => put_as_of(rows, row, account),
+                let put = match spec.look_up {
+                    LookUp::Latest => put_latest(rows, row.clone()),
+                    LookUp::LatestVersion => put_version(&spec, rows, row.clone(), account),
+                    LookUp::AsOf { .. } => put_as_of(rows, row.clone(), account),
                 };
                 if messages.loading {
                     account.rows_loaded += 1;
-                    account.duplicates += u64::from(replaced && is_upsert);
+                    account.duplicates += u64::from(put == Put::Replaced);
                 } else {
                     account.changes += 1;
                 }
+                let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+                if put == Put::Added || by_time && put == Put::Replaced {
+                    self.appear(table, &key, &row);
+                }
             }
         }
     }
 
-    fn join(&mut self, messages: &Messages, row: usize) -> Option<Joined> {
-        let mut columns = Vec::new();
-        let mut missed = false;
-        for (table, spec) in self.specs.iter().enumerate() {
-            let keys = &messages.keys[table];
-            let time =
-                messages.times.as_ref().filter(|times| times.is_valid(row)).map(|times| times.value(row));
-            let rows = if keys.is_null(row) { None } else { self.tables[table].get(&keys.value(row)) };
-            let rows = rows.map(Vec::as_slice).unwrap_or_default();
-            let found = match spec.look_up {
-                LookUp::Latest | LookUp::LatestVersion => rows.first(),
-                LookUp::AsOf { tolerance } => {
-                    self.ledger.tables[table].untimed += u64::from(time.is_none());
-                    time.and_then(|time| rows.iter().find(|row| is_seen(row, rows, time, tolerance)))
-                }
-            };
-            match found.and_then(|row| row.values.as_ref()) {
-                Some(values) => {
-                    self.ledger.tables[table].matched += 1;
-                    columns.extend(values.iter().cloned());
-                }
-                None => {
-                    self.ledger.tables[table].missed += 1;
-                    missed = true;
-                    columns.extend(spec.outputs.iter().map(|_| None));
-                }
+    /// A key has come to a table that did not have it, or in a table that is looked
+    /// up by time, a row: every trade that waits and sees it waits no longer.
+    fn appear(&mut self, table: usize, key: &OracleKey, row: &Row) {
+        let (look_up, rows) = (self.specs[table].look_up, self.tables[table][key].clone());
+        let sees = |trade: &Waiting| match look_up {
+            LookUp::Latest | LookUp::LatestVersion => true,
+            LookUp::AsOf { tolerance } => trade.time.is_some_and(|time| is_seen(row, &rows, time, tolerance)),
+        };
+        let waits = |trade: &Waiting| {
+            trade.waits_for.contains(&table) && trade.keys[table].as_ref() == Some(key) && sees(trade)
+        };
+        while let Some(at) = self.waiting.iter().position(waits) {
+            let trade = &mut self.waiting[at];
+            trade.found[table].clone_from(&row.values);
+            trade.waits_for.retain(|&other| other != table);
+            if trade.waits_for.is_empty() {
+                self.ledger.hold.found += 1;
+                self.ledger.enriched += 1;
+                self.go_on(at);
             }
         }
+    }
+
+    /// What a trade with this key and this time finds in a table.
+    fn find(
+        &mut self,
+        table: usize,
+        key: Option<&OracleKey>,
+        time: Option<i64>,
+    ) -> Option<Vec<Option<String>>> {
+        let look_up = self.specs[table].look_up;
+        if matches!(look_up, LookUp::AsOf { .. }) && time.is_none() {
+            self.ledger.tables[table].untimed += 1;
+        }
+        let rows = self.tables[table].get(key?)?;
+        let row = match look_up {
+            LookUp::Latest | LookUp::LatestVersion => rows.first()?,
+            LookUp::AsOf { tolerance } => {
+                let time = time?;
+                rows.iter().find(|row| is_seen(row, rows, time, tolerance))?
+            }
+        };
+        row.values.clone()
+    }
+
+    fn join(&mut self, messages: &Messages, row: usize) {
+        self.trades_read += 1;
         self.ledger.rows_read += 1;
-        match (missed, self.keep_unmatched) {
-            (false, _) => self.ledger.enriched += 1,
-            (true, true) => self.ledger.unmatched_kept += 1,
-            (true, false) => {
-                self.ledger.unmatched_dropped += 1;
-                return None;
+        let keys: Vec<_> = messages.keys.iter().map(|keys| trade_key(keys, row)).collect();
+        let times = messages.times.as_ref().filter(|times| times.is_valid(row));
+        let time = times.map(|times| times.value(row));
+        let found: Vec<_> =
+            (0..self.specs.len()).map(|table| self.find(table, keys[table].as_ref(), time)).collect();
+        let mut worst: Option<(Verdict, usize)> = None;
+        let mut waits_for = Vec::new();
+        for (table, spec) in self.specs.iter().enumerate() {
+            if found[table].is_some() {
+                self.ledger.tables[table].matched += 1;
+                continue;
+            }
+            self.ledger.tables[table].missed += 1;
+            // A trade waits for nothing where nothing could ever be its own.
+            let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+            let can_wait = keys[table].is_some() && (time.is_some() || !by_time);
+            let verdict = match spec.on_miss {
+                MissPolicy::Keep => Verdict::Keep,
+                MissPolicy::Drop => Verdict::Drop,
+                MissPolicy::DeadLetter => Verdict::Aside,
+                MissPolicy::Hold(_) if can_wait => {
+                    waits_for.push(table);
+                    Verdict::Hold
+                }
+                MissPolicy::Hold(hold) => of_expired(hold.then),
+                MissPolicy::Fail => unreachable!("a run that fails has no oracle"),
+            };
+            if worst.is_none_or(|worst| verdict > worst.0) {
+                worst = Some((verdict, table));
             }
         }
-        Some(Joined { row, columns })
+        let number = self.trades_read;
+        match worst {
+            Some((Verdict::Hold, _)) => {
+                self.ledger.hold.entered += 1;
+                self.waiting.push(Waiting { number, time, keys, found, waits_for });
+            }
+            Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
+            Some((Verdict::Aside, table)) => {
+                self.ledger.dead_lettered += 1;
+                self.emit(number, &found, Some(table));
+            }
+            Some((Verdict::Keep, _)) | None => {
+                *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
+                    1;
+                if self.in_line && !self.waiting.is_empty() {
+                    self.waiting.push(Waiting { number, time, keys, found, waits_for: Vec::new() });
+                } else {
+                    self.emit(number, &found, None);
+                }
+            }
+        }
+        while self.waiting.len() as u64 > self.rows_max {
+            self.ledger.hold.early += 1;
+            self.leave(0);
+        }
+    }
+
+    /// Trades whose limit was the one just read.
+    fn expire(&mut self) {
+        let (specs, trades_read) = (self.specs.clone(), self.trades_read);
+        let is_over = |trade: &Waiting| {
+            trade.waits_for.iter().any(|&table| match specs[table].on_miss {
+                MissPolicy::Hold(hold) => match hold.limit {
+                    HoldLimit::Rows(rows) => trade.number.saturating_add(rows) <= trades_read,
+                    HoldLimit::Processing(_) => unreachable!("what a clock decides has no oracle"),
+                },
+                _ => false,
+            })
+        };
+        while let Some(at) = self.waiting.iter().position(is_over) {
+            self.ledger.hold.expired += 1;
+            self.leave(at);
+        }
+    }
+
+    /// A trade that has not found everything waits no longer.
+    fn leave(&mut self, at: usize) {
+        let trade = &mut self.waiting[at];
+        let mut worst: Option<(Verdict, usize)> = None;
+        for table in std::mem::take(&mut trade.waits_for) {
+            let MissPolicy::Hold(hold) = self.specs[table].on_miss else { continue };
+            let verdict = of_expired(hold.then);
+            if worst.is_none_or(|worst| verdict > worst.0) {
+                worst = Some((verdict, table));
+            }
+        }
+        match worst {
+            Some((Verdict::Drop, _)) => {
+                self.ledger.unmatched_dropped += 1;
+                self.waiting.remove(at);
+                self.drain();
+            }
+            Some((Verdict::Aside, table)) => {
+                self.ledger.dead_lettered += 1;
+                let trade = self.waiting.remove(at);
+                self.emit(trade.number, &trade.found, Some(table));
+                self.drain();
+            }
+            _ => {
+                self.ledger.unmatched_kept += 1;
+                self.go_on(at);
+            }
+        }
+    }
+
+    /// A trade that waits for nothing goes on, as soon as it is its turn.
+    fn go_on(&mut self, at: usize) {
+        if self.in_line {
+            self.drain();
+        } else {
+            let trade = self.waiting.remove(at);
+            self.emit(trade.number, &trade.found, None);
+        }
+    }
+
+    fn drain(&mut self) {
+        while self.in_line && self.waiting.first().is_some_and(|trade| trade.waits_for.is_empty()) {
+            let trade = self.waiting.remove(0);
+            self.emit(trade.number, &trade.found, None);
+        }
+    }
+
+    fn emit(&mut self, number: u64, found: &[Option<Vec<Option<String>>>], aside: Option<usize>) {
+        let none = |spec: &TableSpec| vec![None; spec.outputs.len()];
+        let columns = found.iter().zip(&self.specs);
+        let columns = columns.flat_map(|(found, spec)| found.clone().unwrap_or_else(|| none(spec))).collect();
+        self.joined.push(Joined { number, columns, waited: self.trades_read - number, aside });
     }
 }
 
-/// Puts a row in the place of any other of its key; tells whether there was one.
-fn put_latest(rows: &mut Vec<Row>, row: Row) -> bool {
-    let replaced = !rows.is_empty();
+fn of_expired(then: Expired) -> Verdict {
+    match then {
+        Expired::Keep => Verdict::Keep,
+        Expired::Drop => Verdict::Drop,
+        Expired::DeadLetter => Verdict::Aside,
+    }
+}
+
+fn trade_key(keys: &Keys, row: usize) -> Option<OracleKey> {
+    match keys {
+        Keys::Ids(ids) => ids.is_valid(row).then(|| OracleKey::Id(ids.value(row))),
+        Keys::Texts(texts) => Some(OracleKey::Text(texts.get(row)?.to_vec())),
+    }
+}
+
+fn change_key(lane: &ChangeLane, change: usize) -> OracleKey {
+    match &lane.keys {
+        ChangeKeys::Ids(ids) => OracleKey::Id(ids[change].0),
+        ChangeKeys::Texts(texts) => OracleKey::Text(texts.get(change).unwrap_or_default().to_vec()),
+    }
+}
+
+/// What has become of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// It is where none was.
+    Added,
+    /// It is in the place of another.
+    Replaced,
+    /// It is none, or it does not count.
+    Not,
+}
+
+/// Puts a row in the place of any other of its key.
+fn put_latest(rows: &mut Vec<Row>, row: Row) -> Put {
+    let put = if rows.is_empty() { Put::Added } else { Put::Replaced };
     rows.clear();
-    rows.extend(row.values.is_some().then_some(row));
-    replaced
+    if row.values.is_none() {
+        return Put::Not;
+    }
+    rows.push(row);
+    put
 }
 
 /// Puts a row in the place of one with a lower version, or with the same one and
 /// lesser content; that there is no row is the greatest content.
-fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> bool {
+fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
+    let is_some = row.values.is_some();
     let Some(old) = rows.first() else {
         rows.push(row);
-        return false;
+        return if is_some { Put::Added } else { Put::Not };
     };
-    let replaced = old.values.is_some();
+    let was_some = old.values.is_some();
     let content = match (&row.values, &old.values) {
         (Some(new), Some(old)) => compare(spec, new, old),
         (new, old) => new.is_none().cmp(&old.is_none()),
     };
     match row.version.cmp(&old.version) {
         Ordering::Less => account.stale += 1,
-        Ordering::Equal if content == Ordering::Equal => return false,
+        Ordering::Equal if content == Ordering::Equal => return Put::Not,
         Ordering::Equal => account.conflicts += 1,
         Ordering::Greater => {}
     }
     if row.version.cmp(&old.version).then(content) == Ordering::Greater {
         rows[0] = row;
-        return replaced;
+        return match (is_some, was_some) {
+            (true, true) => Put::Replaced,
+            (true, false) => Put::Added,
+            (false, _) => Put::Not,
+        };
     }
-    false
+    Put::Not
 }
 
 fn compare(spec: &TableSpec, new: &[Option<String>], old: &[Option<String>]) -> Ordering {
@@ -195,23 +429,23 @@ fn compare(spec: &TableSpec, new: &[Option<String>], old: &[Option<String>]) -> 
 }
 
 /// Puts a row among those of other times, or in the place of that with the same
-/// beginning, which it tells; a row that overlaps another is refused.
-fn put_as_of(rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> bool {
+/// beginning; a row that overlaps another is refused.
+fn put_as_of(rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
     if row.values.is_none() {
         rows.retain(|other| row.from != INTEGER_NULL && other.from != row.from);
-        return false;
+        return Put::Not;
     }
     let holds =
         |row: &Row, other: &Row| row.to != INTEGER_NULL && row.from < other.from && other.from < row.to;
     if rows.iter().any(|other| holds(other, &row) || holds(&row, other)) {
         account.overlaps += 1;
-        return false;
+        return Put::Not;
     }
     let len = rows.len();
     rows.retain(|other| other.from != row.from);
     let replaced = rows.len() < len;
     rows.push(row);
-    replaced
+    if replaced { Put::Replaced } else { Put::Added }
 }
 
 /// Whether of `rows`, all those of a key, `row` is the one that a trade at `time`

@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
+use ahash::RandomState;
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Batch, ChangeLane, Distribution, Key, Partition, Routed, Selections, ShardCount, ShardIndex, StoredTable,
-    TableRoute, TableSpec,
+    Batch, ChangeKeys, ChangeLane, Distribution, Key, Keys, Partition, Routed, Selections, ShardCount,
+    ShardIndex, StoredTable, TableRoute, TableSpec, TextColumn,
 };
+
+/// Seeds of the hash of keys that are texts: digits of the square root of 2. The
+/// maps of the shards have others.
+const SEEDS: [u64; 4] =
+    [0x6a09_e667_f3bc_c908, 0xb2fb_1366_ea95_7d3e, 0x3ade_c175_1277_5099, 0xda2f_590b_0667_322a];
 
 /// Spreads the keys of partitioned tables over shards.
 #[derive(Clone, Debug)]
 pub struct Router {
     shards: ShardCount,
     tables: Vec<TableSpec>,
+    text_hasher: RandomState,
 }
 
 impl Router {
     /// A router for these tables.
     #[must_use]
     pub fn new(shards: ShardCount, tables: Vec<TableSpec>) -> Self {
-        Self { shards, tables }
+        let [k0, k1, k2, k3] = SEEDS;
+        Self { shards, tables, text_hasher: RandomState::with_seeds(k0, k1, k2, k3) }
     }
 
     /// The shard that owns `key` in every partitioned table.
@@ -27,6 +35,16 @@ impl Router {
     #[must_use]
     pub fn shard_of(&self, key: Key) -> ShardIndex {
         ShardIndex(u32::from(owner(key.0, self.shards)))
+    }
+
+    /// The shard that owns the key `text` in every partitioned table.
+    #[must_use]
+    pub fn shard_of_text(&self, text: &[u8]) -> ShardIndex {
+        ShardIndex(u32::from(self.text_owner(text)))
+    }
+
+    fn text_owner(&self, text: &[u8]) -> u16 {
+        scale((self.text_hasher.hash_one(text) >> 32) as u32, self.shards)
     }
 
     /// The batch with its selections. `generations`
@@ -58,7 +76,10 @@ impl Router {
         if is_broadcast || self.shards.get() == 1 {
             return TableRoute::Whole { generation: generation.clone() };
         }
-        let (rows, unkeyed) = self.select_rows(&batch.messages.keys[table]);
+        let (rows, unkeyed) = match &batch.messages.keys[table] {
+            Keys::Ids(ids) => self.select_rows(ids),
+            Keys::Texts(texts) => self.select_texts(texts),
+        };
         let changes = self.select_changes(&batch.messages.lanes[table]);
         TableRoute::Partitioned(Partition { rows, changes, unkeyed })
     }
@@ -76,8 +97,21 @@ impl Router {
         (Selections::of(self.shards, &owners, &keyed), unkeyed)
     }
 
+    fn select_texts(&self, keys: &TextColumn) -> (Selections, Vec<u32>) {
+        let (keyed, unkeyed): (Vec<_>, Vec<_>) =
+            (0..keys.len() as u32).partition(|&row| !keys.views()[row as usize].is_null());
+        let owner = |&row: &u32| self.text_owner(keys.get(row as usize).unwrap_or_default());
+        let owners: Vec<_> = keyed.iter().map(owner).collect();
+        (Selections::of(self.shards, &owners, &keyed), unkeyed)
+    }
+
     fn select_changes(&self, lane: &ChangeLane) -> Selections {
-        let owners: Vec<_> = lane.keys.iter().map(|key| owner(key.0, self.shards)).collect();
+        let owners: Vec<_> = match &lane.keys {
+            ChangeKeys::Ids(ids) => ids.iter().map(|key| owner(key.0, self.shards)).collect(),
+            ChangeKeys::Texts(texts) => {
+                (0..texts.len()).map(|row| self.text_owner(texts.get(row).unwrap_or_default())).collect()
+            }
+        };
         Selections::new(self.shards, &owners)
     }
 }
@@ -91,7 +125,11 @@ impl Router {
 #[inline]
 fn owner(key: u32, shards: ShardCount) -> u16 {
     let hash = key.wrapping_mul(0x9e37_79b1);
-    let hash = (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca77);
+    scale((hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca77), shards)
+}
+
+#[inline]
+fn scale(hash: u32, shards: ShardCount) -> u16 {
     // A count of shards fits 16 bits.
     ((u64::from(hash) * u64::from(shards.get())) >> 32) as u16
 }
@@ -111,6 +149,19 @@ mod tests {
                 let bound = 6 * share.isqrt();
                 assert!(counts.iter().all(|&n| n.abs_diff(share) < bound), "{shards:?}, {step}: {counts:?}");
             }
+        }
+    }
+
+    #[test]
+    fn texts_spread_evenly() {
+        for shards in [2, 3, 7, 64].into_iter().filter_map(ShardCount::new) {
+            let router = Router::new(shards, vec![]);
+            let mut counts = vec![0_u32; shards.as_usize()];
+            (0..100_000)
+                .for_each(|n| counts[router.shard_of_text(format!("K{n}").as_bytes()).as_usize()] += 1);
+            let share = 100_000 / shards.get();
+            let bound = 6 * share.isqrt();
+            assert!(counts.iter().all(|&n| n.abs_diff(share) < bound), "{shards:?}: {counts:?}");
         }
     }
 

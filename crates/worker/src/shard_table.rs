@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, Int64Array, UInt32Array};
 use tradejoin_model::{
-    ChangeLane, Column, Found, LookUp, OutputColumn, Slot, StoredTable, TableAnswer, TableSpec,
+    ChangeLane, Column, Found, Keys, LookUp, OutputColumn, Slot, StoredTable, TableAnswer, TableSpec,
+    TextColumn,
 };
 
 /// The rows that a shard owns of a table, on top of a generation that all
@@ -18,6 +19,10 @@ pub(crate) struct ShardTable {
     own: StoredTable,
     generation: Option<Arc<StoredTable>>,
     found: Found,
+    /// Memory for what stands for keys that are texts.
+    numbers: Vec<Option<u32>>,
+    /// Whether trades wait for its keys.
+    is_waited_for: bool,
 }
 
 /// The rows of a batch that a shard looks up.
@@ -42,7 +47,16 @@ impl ShardTable {
     pub(crate) fn new(spec: &TableSpec) -> Self {
         let outputs: Arc<[OutputColumn]> = spec.outputs.clone().into();
         let own = StoredTable::new(spec.look_up, &outputs);
-        Self { look_up: spec.look_up, outputs, own, generation: None, found: Found::default() }
+        let is_waited_for = spec.on_miss.hold().is_some();
+        Self {
+            look_up: spec.look_up,
+            outputs,
+            own,
+            generation: None,
+            found: Found::default(),
+            numbers: Vec::new(),
+            is_waited_for,
+        }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
@@ -62,19 +76,34 @@ impl ShardTable {
     /// both rising, as if they were interleaved as the sequence has them.
     pub(crate) fn step(
         &mut self,
-        keys: &UInt32Array,
+        keys: &Keys,
         times: Option<&Int64Array>,
         rows: Rows<'_>,
         lane: &ChangeLane,
-        changes: impl Iterator<Item = u32>,
+        changes: impl Iterator<Item = u32> + Clone,
         answer: &mut TableAnswer,
     ) {
-        let Self { outputs, own, generation, found, .. } = self;
-        let below = generation.as_deref();
-        own.apply(outputs, lane, changes, below);
-        let (values, missed) = (keys.values(), &mut answer.missed);
+        let below = self.generation.as_deref();
+        self.own.apply(&self.outputs, lane, changes, below, self.is_waited_for);
+        match keys {
+            Keys::Ids(ids) => self.find_ids(ids, times, rows, &mut answer.missed),
+            Keys::Texts(texts) => self.find_texts(texts, times, rows, &mut answer.missed),
+        }
+        self.gather(&mut answer.columns);
+        answer.applied = self.own.settle(self.generation.as_deref(), &mut answer.appeared);
+    }
+
+    fn find_ids(
+        &mut self,
+        ids: &UInt32Array,
+        times: Option<&Int64Array>,
+        rows: Rows<'_>,
+        missed: &mut Vec<u32>,
+    ) {
+        let Self { own, generation, found, .. } = self;
+        let (below, values) = (generation.as_deref(), ids.values());
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
-        match (rows, keys.nulls()) {
+        match (rows, ids.nulls()) {
             (Rows::First(len), None) => {
                 let keys = values[..len].iter().map(|&key| Some(key));
                 own.find(keys, |number| number as u32, times, below, found, missed);
@@ -89,8 +118,27 @@ impl ShardTable {
                 own.find(keys, |number| rows[number], times, below, found, missed);
             }
         }
-        self.gather(&mut answer.columns);
-        answer.applied = self.own.settle(self.generation.as_deref());
+    }
+
+    fn find_texts(
+        &mut self,
+        texts: &TextColumn,
+        times: Option<&Int64Array>,
+        rows: Rows<'_>,
+        missed: &mut Vec<u32>,
+    ) {
+        let Self { own, generation, found, numbers, .. } = self;
+        let below = generation.as_deref();
+        match rows {
+            Rows::First(len) => {
+                own.number_keys(texts, 0..len as u32, below, numbers);
+                own.find(numbers.iter().copied(), |number| number as u32, times, below, found, missed);
+            }
+            Rows::Selected(rows) => {
+                own.number_keys(texts, rows.iter().copied(), below, numbers);
+                own.find(numbers.iter().copied(), |number| rows[number], times, below, found, missed);
+            }
+        }
     }
 
     /// The values of all slots found, column by column.
@@ -105,6 +153,7 @@ impl ShardTable {
 
     /// Bytes of memory in use; the shared generation is not counted.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.own.memory_bytes() + self.found.slots.capacity() * size_of::<Slot>()
+        let numbers = self.numbers.capacity() * size_of::<Option<u32>>();
+        self.own.memory_bytes() + self.found.slots.capacity() * size_of::<Slot>() + numbers
     }
 }

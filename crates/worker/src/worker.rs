@@ -69,6 +69,7 @@ impl Worker {
                 if !answers {
                     // Every shard applies every change, and one reports on them.
                     answer.applied = Applied::default();
+                    answer.appeared.clear();
                 }
             }
         }

@@ -117,7 +117,7 @@ fn cut_lane(lane: &ChangeLane, start: usize, end: usize, rows: usize) -> ChangeL
     ChangeLane {
         // No smaller than `start`, which fits like the row itself.
         at_rows: lane.at_rows[from..to].iter().map(|&at_row| at_row - start as u32).collect(),
-        keys: lane.keys[from..to].to_vec(),
+        keys: lane.keys.ids()[from..to].to_vec().into(),
         kinds: lane.kinds[from..to].to_vec(),
         fields: lane.fields.iter().map(|field| cut_column(field, from, to)).collect(),
         // A generator's rows have neither times nor versions.

@@ -4,12 +4,18 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `semantics`: what becomes of every trade and row, line by line
+//! - `config`: the configuration file
+//! - `tables`: tables of any kind, by keys of any kind
 //! - `signals`: Ctrl-C and readers that go away
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod config;
 mod modes;
 mod refusals;
 mod run;
+mod semantics;
 mod signals;
 mod support;
+mod tables;
 mod tools;

@@ -144,6 +144,76 @@ fn the_highest_version_counts_in_any_order() {
     }
 }
 
+/// The same rows in each format: `fees.` with the ending.
+fn fees(folder: &Folder) {
+    folder.put(
+        "fees.csv",
+        "mic,ccy,fee,seq,valid_from,valid_to\nX,USD,1,2,10,20\nX,USD,2,1,20,\nX,EUR,3,1,,15\n",
+    );
+    folder.put(
+        "fees.jsonl",
+        "{\"mic\":\"X\",\"ccy\":\"USD\",\"fee\":\"1\",\"seq\":2,\"valid_from\":10,\"valid_to\":20}\n\
+         {\"mic\":\"X\",\"ccy\":\"USD\",\"fee\":\"2\",\"seq\":1,\"valid_from\":20}\n\
+         {\"mic\":\"X\",\"ccy\":\"EUR\",\"fee\":\"3\",\"seq\":1,\"valid_from\":null,\"valid_to\":15}\n",
+    );
+    // As trades they become columns with types; the ids are of no account.
+    folder.put("none.csv", "user_id,username\n");
+    folder.put(
+        "as_trades.csv",
+        "user_id,mic,ccy,fee,seq,valid_from,valid_to\n1,X,USD,1,2,10,20\n1,X,USD,2,1,20,\n1,X,EUR,3,1,,15\n",
+    );
+    folder.ok("run --trades as_trades.csv --users none.csv --unmatched keep --output fees.parquet");
+}
+
+#[test]
+fn any_table_is_looked_up_by_time_or_version() {
+    let folder = Folder::empty();
+    fees(&folder);
+    let trades =
+        "trade_id,mic,ccy,timestamp\n1,X,USD,15\n2,X,USD,20\n3,X,USD,9\n4,X,EUR,14\n5,X,EUR,15\n6,X,USD,\n";
+    folder.put("t.csv", trades);
+    for file in ["fees.csv", "fees.jsonl", "fees.parquet"] {
+        let job = format!(
+            "run --trades t.csv --table fees={file},key=mic+ccy,columns=fee --unmatched keep --workers 2"
+        );
+        for how in ["broadcast", "partitioned"] {
+            let by_time = folder.ok(&format!("{job} --mode fees=as-of --distribution fees={how}"));
+            assert_eq!(last_column(&by_time), ["1", "2", "", "3", "", ""], "{file} {how}");
+            let by_version = folder.ok(&format!("{job} --version-column fees=seq --distribution fees={how}"));
+            assert_eq!(last_column(&by_version), ["1", "1", "1", "3", "3", "1"], "{file} {how}");
+        }
+        let recent = folder.ok(&format!("{job} --mode fees=as-of --tolerance fees=4ns"));
+        assert_eq!(last_column(&recent), ["", "2", "", "", "", ""], "{file}");
+    }
+    folder.put("fees.csv", "mic,ccy,fee,valid_from,valid_to\nX,USD,1,10,20\nX,USD,2,15,\nX,USD,3,5,5\n");
+    let job = "run --trades t.csv --table fees=fees.csv,key=mic+ccy --mode fees=as-of";
+    let said = folder.fails(65, job);
+    assert!(said.contains("fees.csv, line 3, column mic+ccy: \"X, USD\": valid from"), "{said}");
+    let said = folder.run(&format!("{job} --on-bad-record skip")).stderr;
+    assert!(said.contains("line 4, column valid_to: \"5\": at or before its valid_from"), "{said}");
+    folder.put("fees.csv", "mic,ccy,fee,valid_from\nX,USD,1,10\nX,USD,2,11\nX,USD,2,10\n");
+    assert!(folder.fails(65, &format!("{job} --strict")).contains("in line 2 and in line 4"));
+    let said = folder.fails(65, &format!("{job} --table u=none.csv,key=mic@user_id --mode u=as-of"));
+    assert!(said.contains("none.csv: no column valid_from"), "{said}");
+}
+
+#[test]
+fn a_file_says_the_modes_too() {
+    let folder = folder([0, 1, 2, 3]);
+    folder.put(
+        "c.toml",
+        "[input]\ntrades = \"t.csv\"\ninstruments = \"i.csv\"\n\
+         [engine]\nunmatched = \"keep\"\nmode = { instruments = \"as-of\" }\ntolerance = { instruments = \"48h\" }\n",
+    );
+    let by_flags = folder.ok(&format!("{JOB} --tolerance instruments=48h"));
+    assert_eq!(folder.ok("run --config c.toml"), by_flags);
+    let said = folder.fails(2, "run --config c.toml --mode instruments=latest");
+    assert!(said.contains("add --mode instruments=as-of"), "{said}");
+    folder.put("v.toml", "[engine]\nversion_column = { instruments = \"seq\" }\n");
+    let said = folder.fails(65, "run --trades t.csv --instruments i.csv --config v.toml");
+    assert!(said.contains("no column seq"), "{said}");
+}
+
 #[test]
 fn a_mode_without_its_columns_or_its_table_is_refused() {
     let folder = Folder::new();

@@ -3,8 +3,8 @@
 //! What is where: `bad_input` what refusals say and what skipping leaves;
 //! `formats` every format to every other; `fidelity` text that comes out as it
 //! went in; `tables` reference tables; `files` names and partial files;
-//! `streams` packed, broken and endless inputs; `messages` tagged streams; `modes`
-//! columns for look-ups by time and version.
+//! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
+//! `messages` tagged streams; `modes` columns for look-ups by time and version.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -57,11 +57,11 @@ pub(crate) fn skipping(path: &Path) -> (InputOptions, BadRecords) {
 }
 
 pub(crate) fn trades(input: InputOptions, fields: Fields) -> Result<TradeReader, OpenError> {
-    open_trades(TradesOptions { input, limit: None, key_columns: vec!["instrument_id".to_owned()], fields })
+    open_trades(TradesOptions { input, limit: None, key_columns: vec!["instrument_id".into()], fields })
 }
 
 pub(crate) fn table(input: InputOptions, kind: TableKind) -> Result<TableReader, OpenError> {
-    open_table(TableOptions { input, kind, strict: false })
+    open_table(TableOptions { input, table: kind.into(), strict: false })
 }
 
 pub(crate) fn read_all(reader: &mut TradeReader) -> Result<Vec<Messages>, ReadError> {
@@ -73,7 +73,7 @@ pub(crate) fn rows_of(reader: &mut TableReader) -> Result<Vec<ChangeLane>, ReadE
 }
 
 pub(crate) fn keys(messages: &[Messages]) -> Vec<Option<u32>> {
-    messages.iter().flat_map(|m| m.keys[0].iter()).collect()
+    messages.iter().flat_map(|m| m.keys[0].ids().iter()).collect()
 }
 
 pub(crate) fn text(column: &Column, row: usize) -> Option<String> {
@@ -112,6 +112,7 @@ pub(crate) fn enriched(messages: Messages, columns: Vec<Column>, kept: Option<Ve
         columns,
         kept,
         rows_kept,
+        dead_letters: Vec::new(),
     }
 }
 

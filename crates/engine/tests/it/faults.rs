@@ -2,27 +2,34 @@
 
 use std::sync::{Arc, Mutex};
 
-use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop, Unmatched};
+use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop};
 use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
-use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, TextColumn};
+use tradejoin_model::{
+    ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, MissPolicy, TextColumn,
+};
 
 use crate::streams::{Case, Collect, Rest, Rows, Stamp, Step, TABLES};
 
 fn case(trades: usize) -> Case {
-    let mut steps: Vec<Step> = (0..3)
-        .map(|table| Step::Change { table, key: 1, delete: false, value: 1, stamp: Stamp::default() })
-        .collect();
+    let change = |table| Step::Change { table, key: 1, delete: false, value: 1, stamp: Stamp::default() };
+    let mut steps: Vec<Step> = (0..TABLES).map(change).collect();
     steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES], None)));
     Case {
         loaded: vec![],
         steps,
         cuts: vec![10],
-        distributions: [Distribution::Partitioned, Distribution::Broadcast, Distribution::Partitioned],
+        distributions: [
+            Distribution::Partitioned,
+            Distribution::Broadcast,
+            Distribution::Partitioned,
+            Distribution::Partitioned,
+        ],
         look_ups: [LookUp::Latest; TABLES],
         shards: 3,
         queue_depth: 1,
         order: Order::Input,
-        unmatched: Unmatched::Drop,
+        on_miss: [MissPolicy::Drop; TABLES],
+        hold_rows_max: u64::MAX,
     }
 }
 
@@ -115,7 +122,7 @@ fn broken(case: &Case, at: usize) -> Vec<Messages> {
     let mut names = TextColumn::default();
     names.push(Some("not an option"));
     lanes[0].at_rows = vec![0];
-    lanes[0].keys = vec![Key(1)];
+    lanes[0].keys = vec![Key(1)].into();
     lanes[0].kinds = vec![ChangeKind::Upsert];
     lanes[0].fields = vec![Column::Text(names)];
     blocks[at].lanes = lanes.into();

@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use tradejoin_engine::Order;
 use tradejoin_flow::{Board, Claim, Complete, Task};
-use tradejoin_merger::Merger;
+use tradejoin_merger::{Holds, Merged, Merger};
 use tradejoin_model::{
     Answer, Batch, BatchIndex, Enriched, Ledger, Messages, Routed, ShardCount, ShardIndex,
 };
@@ -16,7 +17,7 @@ use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
 use crate::equals_oracle::config;
-use crate::streams::{Case, Rows, TABLES, case, rows_of};
+use crate::streams::{Case, Rows, TABLES, case, difference, rows_of};
 
 /// What a virtual thread does at its next step: the halves of a task, so that
 /// others move between them.
@@ -30,15 +31,19 @@ enum Thread {
     LookingUp(ShardIndex, Arc<Routed>),
     LookedUp(ShardIndex, Answer),
     Merging(Complete),
+    Merged(BatchIndex, Box<Merged>),
+    Passing(BatchIndex, Box<Merged>),
+    Passed(BatchIndex, Box<Enriched>, Ledger),
     Encoded(BatchIndex, Rows, Ledger),
     Writing(BatchIndex, Rows, Ledger),
     Ended,
 }
 
 struct Run {
-    board: Board<Rows, String>,
+    board: Board<Merged, Rows, String>,
     router: Router,
     merger: Merger,
+    holds: Option<Holds>,
     workers: Vec<Worker>,
     blocks: VecDeque<Messages>,
     threads: Vec<Thread>,
@@ -53,9 +58,10 @@ impl Run {
         let tables = case.tables();
         let window = shards.as_usize() + case.queue_depth;
         Self {
-            board: Board::new(shards.as_usize(), window, case.order == Order::Input),
+            board: Board::new(shards.as_usize(), window, case.order != Order::Arrival),
             router: Router::new(shards, tables.clone()),
-            merger: Merger::new(&tables, case.unmatched),
+            merger: Merger::new(&tables).with_wait_column(true),
+            holds: Holds::new(&tables, case.hold_config()),
             workers: shards.shards().map(|shard| Worker::new(shard, &tables)).collect(),
             blocks: case.blocks().into(),
             threads: shards.shards().map(|_| Thread::Free).collect(),
@@ -77,6 +83,7 @@ impl Run {
                 Claim::End => Thread::Ended,
                 Claim::Task(Task::Read) => Thread::Reading,
                 Claim::Task(Task::LookUp(shard, routed)) => Thread::LookingUp(shard, routed),
+                Claim::Task(Task::Pass(index, merged)) => Thread::Passing(index, Box::new(merged)),
                 Claim::Task(Task::Write(index, rows, account)) => Thread::Writing(index, rows, account),
             },
             Thread::Reading => {
@@ -100,9 +107,25 @@ impl Run {
                 Ok(Some(complete)) => Thread::Merging(complete),
                 Ok(None) | Err(_) => Thread::Free,
             },
-            Thread::Merging(Complete { routed, first_position, answers }) => {
-                let (enriched, account) = self.merger.merge(&routed, first_position, answers);
-                Thread::Encoded(routed.batch.index, self.encode(&enriched), account)
+            Thread::Merging(Complete { routed, first_position, trades_before, answers }) => {
+                let merged = self.merger.merge(&routed, first_position, trades_before, answers);
+                Thread::Merged(routed.batch.index, Box::new(merged.expect("no table fails")))
+            }
+            Thread::Merged(index, merged) if self.holds.is_some() => {
+                self.board.merged(index, *merged);
+                Thread::Free
+            }
+            Thread::Merged(index, merged) => {
+                Thread::Encoded(index, self.encode(&merged.enriched), merged.account)
+            }
+            Thread::Passing(index, merged) => {
+                let holds = self.holds.as_mut().expect("batches pass where trades are held");
+                let (passed, account) = holds.pass(*merged, Instant::now()).expect("few rows");
+                self.board.passed();
+                Thread::Passed(index, Box::new(passed.assemble().expect("few rows")), account)
+            }
+            Thread::Passed(index, enriched, account) => {
+                Thread::Encoded(index, self.encode(&enriched), account)
             }
             Thread::Encoded(index, rows, account) => {
                 self.board.encoded(index, rows, account);
@@ -152,11 +175,18 @@ proptest! {
         run.run(seed);
         let ended = run.threads.iter().all(|thread| matches!(thread, Thread::Ended));
         prop_assert!(ended, "no thread sleeps for ever: {:?}", run.threads);
-        let (expected, ledger) = case.expected();
+        if let Some(mut holds) = run.holds.take()
+            && let Some((passed, account)) = holds.finish().expect("few rows")
+        {
+            run.rows.extend(run.encode(&passed.assemble().expect("few rows")));
+            run.ledger.add(&account);
+        }
+        let (mut expected, ledger) = case.expected();
         if case.order == Order::Arrival {
             run.rows.sort();
+            expected.sort();
         }
-        prop_assert_eq!(run.rows, expected);
+        prop_assert_eq!(difference(&run.rows, &expected), None);
         prop_assert_eq!(&run.ledger, &ledger);
     }
 }

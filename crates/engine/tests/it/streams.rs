@@ -1,21 +1,25 @@
-//! Random streams over three tables of different kinds, and their outcomes.
+//! Random streams over four tables of different kinds, and their outcomes.
 
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
-use tradejoin_engine::{Engine, EngineConfig, Order, Report, Unmatched};
+use tradejoin_engine::{Engine, EngineConfig, Order, Report};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
+use tradejoin_merger::HoldConfig;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expiry, INTEGER_NULL, Key, Ledger,
-    LookUp, Messages, OccSymbol, OptionPart, OptionType, OutputColumn, ShardCount, Strike, TableSpec,
-    TextColumn,
+    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expired, Expiry, Hold,
+    HoldLimit, INTEGER_NULL, Key, Keys, Ledger, LookUp, Messages, MissPolicy, OccSymbol, OptionPart,
+    OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
 };
-use tradejoin_oracle::{Oracle, text};
+use tradejoin_oracle::{Joined, Oracle, text};
 
-/// How many tables a stream has: options, names and numbers.
-pub(crate) const TABLES: usize = 3;
+/// How many tables a stream has: options, names and numbers, all by id, and
+/// names by a text.
+pub(crate) const TABLES: usize = 4;
+/// The table whose keys are texts.
+const BY_TEXT: usize = 3;
 /// Keys are below this: few, so that they meet.
 const KEYS: u32 = 12;
 /// Rows begin before this time.
@@ -55,11 +59,22 @@ pub(crate) struct Case {
     pub(crate) shards: u32,
     pub(crate) queue_depth: usize,
     pub(crate) order: Order,
-    pub(crate) unmatched: Unmatched,
+    pub(crate) on_miss: [MissPolicy; TABLES],
+    /// How many trades may wait.
+    pub(crate) hold_rows_max: u64,
 }
 
-/// What went to the sink: the number of each trade and its added columns.
-pub(crate) type Rows = Vec<(u64, Vec<Option<String>>)>;
+/// What went to the sink.
+pub(crate) type Rows = Vec<Row>;
+
+/// The number of a trade, the table that puts it aside if one does, its added
+/// columns and how long it has waited.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    pub(crate) id: u64,
+    pub(crate) aside: Option<usize>,
+    pub(crate) columns: Vec<Option<String>>,
+}
 
 fn change() -> impl Strategy<Value = Step> {
     // Few times and versions, so that rows meet, overlap and are late.
@@ -71,9 +86,20 @@ fn change() -> impl Strategy<Value = Step> {
         .prop_map(|(table, key, delete, value, stamp)| Step::Change { table, key, delete, value, stamp })
 }
 
+fn policy() -> impl Strategy<Value = MissPolicy> {
+    let limit = prop_oneof![3 => 0..60_u64, 1 => Just(u64::MAX)].prop_map(HoldLimit::Rows);
+    let then = prop_oneof![Just(Expired::Keep), Just(Expired::Drop), Just(Expired::DeadLetter)];
+    prop_oneof![
+        1 => Just(MissPolicy::Drop),
+        1 => Just(MissPolicy::Keep),
+        1 => Just(MissPolicy::DeadLetter),
+        3 => (limit, then).prop_map(|(limit, then)| MissPolicy::Hold(Hold { limit, then })),
+    ]
+}
+
 fn trade() -> impl Strategy<Value = Step> {
     let key = || prop::option::weighted(0.9, 0..KEYS);
-    ([key(), key(), key()], prop::option::weighted(0.9, -2..TIMES + 9))
+    ([key(), key(), key(), key()], prop::option::weighted(0.9, -2..TIMES + 9))
         .prop_map(|(keys, time)| Step::Trade(keys, time))
 }
 
@@ -94,18 +120,30 @@ prop_compose! {
         loaded in Just(loaded),
         steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
         cuts in prop::collection::vec(1..60_usize, 1..8),
-        distributions in prop::array::uniform3(prop_oneof![
+        distributions in prop::array::uniform4(prop_oneof![
             Just(Distribution::Auto),
             Just(Distribution::Partitioned),
             Just(Distribution::Broadcast),
         ]),
-        look_ups in [look_up(), look_up(), look_up()],
+        look_ups in prop::array::uniform4(look_up()),
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
-        order in prop_oneof![Just(Order::Input), Just(Order::Arrival)],
-        unmatched in prop_oneof![Just(Unmatched::Drop), Just(Unmatched::Keep)],
+        order in prop_oneof![Just(Order::Input), Just(Order::Strict), Just(Order::Arrival)],
+        on_miss in prop::array::uniform4(policy()),
+        hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
     ) -> Case {
-        Case { loaded, steps, cuts, distributions, look_ups, shards, queue_depth, order, unmatched }
+        Case {
+            loaded,
+            steps,
+            cuts,
+            distributions,
+            look_ups,
+            shards,
+            queue_depth,
+            order,
+            on_miss,
+            hold_rows_max,
+        }
     }
 }
 
@@ -122,10 +160,13 @@ impl Case {
         let mut numbers = TableSpec::users();
         numbers.name = "numbers".to_owned();
         numbers.outputs = vec![OutputColumn::field("number", 0, ColumnType::Integer)];
-        let mut tables = vec![instruments, TableSpec::users(), numbers];
-        for (number, table) in tables.iter_mut().enumerate() {
-            table.distribution = self.distributions[number];
-            table.look_up = self.look_ups[number];
+        let mut by_text = TableSpec::users();
+        by_text.name = "by_text".to_owned();
+        let mut tables = vec![instruments, TableSpec::users(), numbers, by_text];
+        for (table, spec) in tables.iter_mut().enumerate() {
+            spec.distribution = self.distributions[table];
+            spec.look_up = self.look_ups[table];
+            spec.on_miss = self.on_miss[table];
         }
         tables
     }
@@ -160,8 +201,20 @@ impl Case {
         config.cores = config.shards;
         config.queue_depth = Depth::new(self.queue_depth).expect("in range");
         config.order = self.order;
-        config.unmatched = self.unmatched;
+        config.hold_rows_max = self.hold_rows_max;
+        config.hold_bytes_max = u64::MAX;
+        config.wait_column = true;
         Engine::new(config)
+    }
+
+    /// How trades wait, as [`Case::engine`] has it.
+    pub(crate) fn hold_config(&self) -> HoldConfig {
+        HoldConfig {
+            rows_max: self.hold_rows_max,
+            bytes_max: u64::MAX,
+            in_line: self.order == Order::Strict,
+            wait_column: true,
+        }
     }
 
     pub(crate) fn run(&self) -> (Rows, Report) {
@@ -175,17 +228,31 @@ impl Case {
 
     /// The oracle's rows and ledger for the same stream.
     pub(crate) fn expected(&self) -> (Rows, Ledger) {
-        let mut oracle = Oracle::new(&self.tables(), self.unmatched == Unmatched::Keep);
+        let mut oracle = Oracle::new(&self.tables(), self.hold_rows_max, self.order == Order::Strict);
         let mut loads = block(&self.loaded, &mut 0);
         loads.loading = true;
         oracle.push(&loads);
         let mut rows = Rows::new();
         for block in self.blocks() {
-            let ids = trade_ids(&block.trades).values().to_vec();
-            rows.extend(oracle.push(&block).into_iter().map(|joined| (ids[joined.row], joined.columns)));
+            rows.extend(oracle.push(&block).into_iter().map(row_of));
         }
+        rows.extend(oracle.finish().into_iter().map(row_of));
         (rows, oracle.ledger().clone())
     }
+}
+
+/// Where two outputs differ first: the place, and what each has there.
+pub(crate) fn difference(rows: &Rows, expected: &Rows) -> Option<String> {
+    let len = rows.len().max(expected.len());
+    let at = (0..len).find(|&at| rows.get(at) != expected.get(at))?;
+    Some(format!("row {at}: {:?}\nexpected: {:?}", rows.get(at), expected.get(at)))
+}
+
+/// Trades are numbered from 0 here.
+fn row_of(joined: Joined) -> Row {
+    let Joined { number, mut columns, waited, aside } = joined;
+    columns.push(Some(waited.to_string()));
+    Row { id: number - 1, aside, columns }
 }
 
 /// The messages of `steps`; `trades` counts on over all blocks.
@@ -205,7 +272,10 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
             Step::Change { table, key, delete, value, stamp } => {
                 let lane = &mut lanes[*table];
                 lane.at_rows.push(ids.len() as u32);
-                lane.keys.push(Key(*key));
+                match &mut lane.keys {
+                    ChangeKeys::Ids(ids) => ids.push(Key(*key)),
+                    ChangeKeys::Texts(texts) => texts.push(Some(&text_key(*key))),
+                }
                 lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
                 push_value(&mut lane.fields[0], *value);
                 let Stamp { from, lasts, version } = *stamp;
@@ -217,14 +287,35 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
     }
     let schema = Schema::new(vec![Field::new("trade_id", DataType::UInt64, false)]);
     let trades = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(ids))]);
-    let keys = keys.into_iter().map(UInt32Array::from).collect();
+    let by_table = |(table, keys): (usize, Vec<Option<u32>>)| {
+        if table != BY_TEXT {
+            return Keys::from(UInt32Array::from(keys));
+        }
+        let mut texts = TextColumn::default();
+        keys.into_iter().for_each(|key| texts.push(key.map(text_key).as_deref()));
+        texts.into()
+    };
+    let keys = keys.into_iter().enumerate().map(by_table).collect();
     let messages = Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block");
     messages.with_times(Int64Array::from(times)).expect("a time for each")
 }
 
 fn empty_lanes() -> Vec<ChangeLane> {
-    let fields = [Column::Options(vec![]), Column::Text(TextColumn::default()), Column::Integers(vec![])];
-    fields.into_iter().map(|field| ChangeLane { fields: vec![field], ..ChangeLane::default() }).collect()
+    let texts = || Column::Text(TextColumn::default());
+    let fields = [Column::Options(vec![]), texts(), Column::Integers(vec![]), texts()];
+    let lane = |field| ChangeLane { fields: vec![field], ..ChangeLane::default() };
+    let mut lanes: Vec<_> = fields.into_iter().map(lane).collect();
+    lanes[BY_TEXT].keys = TextColumn::default().into();
+    lanes
+}
+
+/// A key as a text: empty, inline, or too long to be inline.
+pub(crate) fn text_key(key: u32) -> String {
+    match key % 3 {
+        _ if key == 0 => String::new(),
+        0 => format!("a key that takes the heap of its column: {key}"),
+        _ => format!("X{key}"),
+    }
 }
 
 fn push_value(field: &mut Column, value: u8) {
@@ -277,9 +368,21 @@ pub(crate) struct Collect(pub(crate) Arc<Mutex<Rows>>);
 /// The rows of an enriched batch as text.
 pub(crate) fn rows_of(enriched: &Enriched) -> Rows {
     let ids = trade_ids(enriched.trades());
-    let columns = |row| enriched.columns.iter().map(|column| text(column, row)).collect();
-    let rows: Rows = enriched.rows().map(|row| (ids.value(row), columns(row))).collect();
-    assert_eq!(rows.len(), enriched.rows_kept);
+    let mut letters = enriched.dead_letters.iter().peekable();
+    let mut kept = enriched.rows().peekable();
+    let mut rows = Rows::new();
+    for row in 0..ids.len() {
+        let letter = letters.next_if(|letter| letter.row as usize == row);
+        if kept.next_if_eq(&row).is_some() == letter.is_some() {
+            assert!(letter.is_none(), "a row goes on or is put aside, not both");
+            continue;
+        }
+        assert!(letter.is_none_or(|letter| letter.number == ids.value(row) + 1), "{letter:?}");
+        let columns = enriched.columns.iter().map(|column| text(column, row)).collect();
+        rows.push(Row { id: ids.value(row), aside: letter.map(|letter| letter.table), columns });
+    }
+    assert_eq!(rows.iter().filter(|row| row.aside.is_none()).count(), enriched.rows_kept);
+    assert_eq!(letters.next(), None);
     rows
 }
 

@@ -1,0 +1,265 @@
+//! The configuration file of `run`: the same words as its flags, which win.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradejoin_connectors::OpenError;
+
+use crate::failure::UsageError;
+use crate::table_arg::nearest;
+
+/// What `tradejoin run --config FILE` reads: what its flags say, in TOML. A flag
+/// on the command line goes before what stands here.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "tradejoin run")]
+pub(crate) struct Config {
+    /// What is read.
+    #[serde(default)]
+    input: InputConfig,
+    /// Tables beside the instruments and the users: `--table`.
+    #[serde(default, rename = "table")]
+    tables: Vec<TableConfig>,
+    /// What is written.
+    #[serde(default)]
+    output: OutputConfig,
+    /// How the work is done.
+    #[serde(default)]
+    engine: EngineConfig,
+}
+
+/// What is read. Paths are as the command line has them: those of the folder that
+/// the command runs in.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct InputConfig {
+    /// Trades: a file, or - for standard input.
+    trades: Option<PathBuf>,
+    /// The instruments table.
+    instruments: Option<PathBuf>,
+    /// The users table.
+    users: Option<PathBuf>,
+    /// Trades and table changes in one stream of JSON Lines.
+    messages: Option<PathBuf>,
+    /// The tables in the stream of `messages`.
+    tables: Option<Vec<String>>,
+    /// The format of the trades, and of files whose ending says nothing.
+    format: Option<String>,
+    /// What to do with a record that cannot be read: fail or skip.
+    on_bad_record: Option<String>,
+    /// How long a record of a pipe may wait for more to come, such as 1ms.
+    linger: Option<String>,
+    /// Refuse a table in which a key stands twice.
+    strict: Option<bool>,
+    /// Stop after so many messages.
+    limit: Option<u64>,
+}
+
+/// A table by any key of integers or texts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TableConfig {
+    /// Its name.
+    name: String,
+    /// Where it is: a file, or - for standard input.
+    file: PathBuf,
+    /// Its key: COLUMN, `TRADES_COLUMN@TABLE_COLUMN`, or several with + between.
+    key: String,
+    /// What it adds, each NAME or "NAME as OTHER"; all but the key if nothing is said.
+    columns: Option<Vec<String>>,
+    /// How it is spread: partitioned, broadcast or auto.
+    distribution: Option<String>,
+}
+
+/// What is written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OutputConfig {
+    /// Where the enriched trades go: a file, or - for standard output.
+    file: Option<PathBuf>,
+    /// Its format, whatever the ending of its name says.
+    format: Option<String>,
+    /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER".
+    columns: Option<Vec<String>>,
+    /// Where trades go that are put aside, as JSON Lines.
+    dead_letters: Option<PathBuf>,
+    /// The name of a last column: how many trades were read while a trade waited.
+    wait_column: Option<String>,
+}
+
+/// How the work is done.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EngineConfig {
+    /// How many workers share the work.
+    workers: Option<u32>,
+    /// Most trades in a batch.
+    batch_len: Option<u64>,
+    /// Most batches under way, beside one for each worker.
+    queue_depth: Option<u64>,
+    /// The order of the enriched trades: input, strict or arrival.
+    order: Option<String>,
+    /// What becomes of a trade that finds nothing in a table: drop or keep.
+    unmatched: Option<String>,
+    /// What becomes of a trade that finds nothing in a table, by its name: drop, keep, fail,
+    /// dead-letter or hold=100000rows,then=keep.
+    on_miss: Option<BTreeMap<String, String>>,
+    /// Most trades that wait.
+    hold_rows: Option<u64>,
+    /// Most bytes that waiting trades are counted with, such as 64MiB.
+    hold_bytes: Option<String>,
+    /// How tables are spread, by name: partitioned, broadcast or auto.
+    distribution: Option<BTreeMap<String, String>>,
+    /// How tables are looked up, by name: latest or as-of.
+    mode: Option<BTreeMap<String, String>>,
+    /// How long before the trade a row of an as-of table may have begun, by its name, such as 30d.
+    tolerance: Option<BTreeMap<String, String>>,
+    /// The column with the version of a row, by the name of its table.
+    version_column: Option<BTreeMap<String, String>>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or has a key that means nothing.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let missing = |source| OpenError::Missing { source_name: path.display().to_string().into(), source };
+        let text = std::fs::read_to_string(path).map_err(missing)?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            let what = explained(error.message());
+            UsageError(format!("{}, line {line}: {what}", path.display())).into()
+        })
+    }
+
+    /// Its JSON schema, with a newline at the end.
+    pub(crate) fn schema() -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(&schemars::schema_for!(Self))? + "\n")
+    }
+
+    /// The arguments that say what it says, but for flags among `given`.
+    pub(crate) fn arguments(&self, given: &ArgMatches) -> Vec<OsString> {
+        let Self { input, tables, output, engine } = self;
+        let mut arguments = Arguments { given, all: Vec::new() };
+        arguments.path("trades", &input.trades);
+        arguments.path("instruments", &input.instruments);
+        arguments.path("users", &input.users);
+        arguments.path("messages", &input.messages);
+        arguments.text("tables", input.tables.as_ref().map(|tables| tables.join(",")));
+        arguments.text("format", input.format.as_ref());
+        arguments.text("on_bad_record", input.on_bad_record.as_ref());
+        arguments.text("linger", input.linger.as_ref());
+        if input.strict == Some(true) && !arguments.is_given("strict") {
+            arguments.all.push("--strict".into());
+        }
+        arguments.text("limit", input.limit);
+        if !arguments.is_given("table") {
+            tables.iter().for_each(|table| arguments.push("table", &table.argument()));
+        }
+        arguments.path("output", &output.file);
+        arguments.text("output_format", output.format.as_ref());
+        arguments.path("dead_letters", &output.dead_letters);
+        arguments.text("wait_column", output.wait_column.as_ref());
+        arguments.text("columns", output.columns.as_ref().map(|columns| columns.join(",")));
+        arguments.text("workers", engine.workers);
+        arguments.text("batch_len", engine.batch_len);
+        arguments.text("queue_depth", engine.queue_depth);
+        arguments.text("order", engine.order.as_ref());
+        arguments.text("unmatched", engine.unmatched.as_ref());
+        arguments.by_table("on_miss", &engine.on_miss);
+        arguments.text("hold_rows", engine.hold_rows);
+        arguments.text("hold_bytes", engine.hold_bytes.as_ref());
+        arguments.by_table("distribution", &engine.distribution);
+        arguments.by_table("mode", &engine.mode);
+        arguments.by_table("tolerance", &engine.tolerance);
+        arguments.by_table("version_column", &engine.version_column);
+        arguments.all
+    }
+}
+
+impl TableConfig {
+    /// As `--table` has it.
+    fn argument(&self) -> OsString {
+        let Self { name, file, key, columns, distribution } = self;
+        let mut argument = OsString::from(format!("{name}="));
+        argument.push(file);
+        argument.push(format!(",key={key}"));
+        if let Some(columns) = columns {
+            argument.push(format!(",columns={}", columns.join(":")));
+        }
+        if let Some(distribution) = distribution {
+            argument.push(format!(",distribution={distribution}"));
+        }
+        argument
+    }
+}
+
+/// Arguments in the making.
+struct Arguments<'m> {
+    given: &'m ArgMatches,
+    all: Vec<OsString>,
+}
+
+impl Arguments<'_> {
+    /// Whether the flag of this name is on the command line.
+    fn is_given(&self, name: &str) -> bool {
+        self.given.value_source(name) == Some(ValueSource::CommandLine)
+    }
+
+    fn path(&mut self, name: &str, path: &Option<PathBuf>) {
+        if let Some(path) = path.as_ref().filter(|_| !self.is_given(name)) {
+            self.push(name, path.as_os_str());
+        }
+    }
+
+    fn text(&mut self, name: &str, value: Option<impl ToString>) {
+        if let Some(value) = value.filter(|_| !self.is_given(name)) {
+            self.push(name, value.to_string().as_ref());
+        }
+    }
+
+    /// A flag that is given once for each table.
+    fn by_table(&mut self, name: &str, said: &Option<BTreeMap<String, String>>) {
+        if !self.is_given(name) {
+            for (table, what) in said.iter().flatten() {
+                self.push(name, format!("{table}={what}").as_ref());
+            }
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &std::ffi::OsStr) {
+        let mut argument = OsString::from(format!("--{}=", name.replace('_', "-")));
+        argument.push(value);
+        self.all.push(argument);
+    }
+}
+
+/// What the parser says, and of a key that it does not know what may have been
+/// meant: it names that and those that it knows in backquotes.
+fn explained(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let near = match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(unknown)) => nearest(unknown, quoted),
+        _ => None,
+    };
+    near.map_or_else(|| message.to_owned(), |near| format!("{message}: did you mean {near}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_told_with_what_may_be_meant() {
+        let said = explained("unknown field `worker`, expected one of `workers`, `batch_len`");
+        assert!(said.ends_with(": did you mean workers?"), "{said}");
+        assert_eq!(explained("unknown field `zzz`, expected `a`"), "unknown field `zzz`, expected `a`");
+        assert_eq!(explained("expected `workers`"), "expected `workers`");
+    }
+}

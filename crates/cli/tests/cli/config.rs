@@ -1,0 +1,68 @@
+//! The configuration file of `run`.
+
+use crate::support::{ENRICHED, Folder};
+
+#[test]
+fn a_file_says_what_flags_say_and_flags_go_before_it() {
+    let folder = Folder::new();
+    folder.put("venues.csv", "mic,city\nZ,Zurich\n\"X, Y\",Exeter\n");
+    folder.put(
+        "tradejoin.toml",
+        "[input]\ntrades = \"trades.csv\"\ninstruments = \"instruments.csv\"\nusers = \"users.csv\"\nstrict = true\n\
+         [output]\nfile = \"out.csv\"\n\
+         [engine]\nworkers = 2\nunmatched = \"drop\"\nbatch_len = 100\n\
+         distribution = { instruments = \"partitioned\", users = \"broadcast\" }\n",
+    );
+    folder.ok("run --config tradejoin.toml --quiet");
+    assert_eq!(folder.read("out.csv"), ENRICHED);
+    let kept = folder.ok("run --config=tradejoin.toml --unmatched keep --output - --workers 1");
+    assert_eq!(kept.lines().count(), 6);
+    folder.put(
+        "tables.toml",
+        "[input]\ntrades = \"trades.csv\"\nlimit = 2\n\
+         [[table]]\nname = \"venues\"\nfile = \"venues.csv\"\nkey = \"venue@mic\"\ncolumns = [\"city as at\"]\n\
+         distribution = \"broadcast\"\n\
+         [[table]]\nname = \"people\"\nfile = \"users.csv\"\nkey = \"user_id\"\n\
+         [output]\ncolumns = [\"username as who\", \"venues.at\"]\n",
+    );
+    let printed = folder.ok("run --config tables.toml");
+    let rows: Vec<_> = printed.lines().collect();
+    assert!(rows[0].ends_with(",venue,who,at"), "{}", rows[0]);
+    assert!(rows[1].ends_with(",\"X, Y\",kim,Exeter"), "{}", rows[1]);
+    // The tables of the command line take the place of those of the file.
+    let printed = folder.ok("run --config tables.toml --table u=users.csv,key=user_id --columns username");
+    assert!(printed.lines().nth(2).is_some_and(|row| row.ends_with("\"o'neil, pat\"")), "{printed}");
+}
+
+#[test]
+fn what_a_file_cannot_say_is_2() {
+    let folder = Folder::new();
+    for (content, expected) in [
+        ("[engine]\nworker = 2\n", "c.toml, line 2: unknown field `worker`"),
+        ("[engine]\nworker = 2\n", "did you mean workers?"),
+        ("[inputs]\n", "did you mean input?"),
+        ("[[table]]\nname = \"v\"\nfile = \"v.csv\"\n", "missing field `key`"),
+        ("[engine]\nworkers = \"two\"\n", "c.toml, line 2: invalid type"),
+        ("[engine\n", "c.toml, line 1: "),
+        ("[engine]\nworkers = 0\n", "with what c.toml adds to the command line:"),
+        ("[engine]\norder = \"random\"\n", "invalid value 'random' for '--order"),
+        ("[[table]]\nname = \"v\"\nfile = \"v.csv\"\nkey = \"\"\n", "table v: key has no value"),
+    ] {
+        folder.put("c.toml", content);
+        let said = folder.fails(2, "run --config c.toml");
+        assert!(said.contains(expected), "{content}: {said}");
+    }
+    let said = folder.fails(66, "run --config nowhere.toml");
+    assert!(said.contains("cannot open nowhere.toml"), "{said}");
+}
+
+#[test]
+fn the_schema_in_the_docs_is_that_of_the_command() {
+    let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.schema.json");
+    let published = std::fs::read_to_string(published).expect("a schema");
+    assert_eq!(
+        published,
+        Folder::empty().ok("config-schema"),
+        "tradejoin config-schema > docs/config.schema.json"
+    );
+}

@@ -1,0 +1,414 @@
+//! The truth table of `docs/semantics.md`: a test for each line, of its name.
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+/// A stream of messages, in words: `t1` and `t1u7` are trades of instrument 1 (and
+/// user 7), `i1=SPY` and `u7=kim` upserts, `i1!` and `u7!` deletes. Behind `@` stands the
+/// time of a trade, or from when and before when a row is valid (`@3`, `@3-6`, `@-6`);
+/// behind `#` the version of a row.
+fn stream(words: &str) -> String {
+    let mut lines = String::new();
+    let mut trades = 0;
+    for word in words.split_whitespace() {
+        let (word, version) = word.split_once('#').unwrap_or((word, ""));
+        let (word, times) = word.split_once('@').unwrap_or((word, ""));
+        let line = match word.split_at(1) {
+            ("t", ids) => {
+                trades += 1;
+                let (instrument, user) = ids.split_once('u').unwrap_or((ids, "null"));
+                format!(r#""type":"trade","trade_id":{trades},"instrument_id":{instrument},"user_id":{user}"#)
+            }
+            ("i", rest) => match rest.split_once('=') {
+                Some((id, ticker)) => format!(
+                    r#""type":"instrument","instrument_id":{id},"ticker":"{ticker}","strike":1,"expiry":"2024-11-03","option_type":"call""#
+                ),
+                None => {
+                    let id = rest.trim_end_matches('!');
+                    format!(r#""type":"instrument","instrument_id":{id},"deleted":true"#)
+                }
+            },
+            ("u", rest) => match rest.split_once('=') {
+                Some((id, name)) => format!(r#""type":"user","user_id":{id},"username":"{name}""#),
+                None => format!(r#""type":"user","user_id":{},"deleted":true"#, rest.trim_end_matches('!')),
+            },
+            _ => unreachable!("{word}"),
+        };
+        let (from, to) = times.split_once('-').unwrap_or((times, ""));
+        let from_name = if word.starts_with('t') { "timestamp" } else { "valid_from" };
+        let members = [(from_name, from), ("valid_to", to), ("seq", version)];
+        let more = members.iter().filter(|(_, value)| !value.is_empty());
+        let more: String = more.map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+        lines += &format!("{{{line}{more}}}\n");
+    }
+    lines
+}
+
+/// What a run over a stream writes: for each trade its number and what was added.
+fn run(words: &str, options: &str) -> String {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    written(&folder.ok(&format!("run --messages s.jsonl --columns ticker {options}")))
+}
+
+/// The same with users.
+fn run_with_users(words: &str, options: &str) -> String {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    let job = "run --messages s.jsonl --tables instruments,users --columns ticker,user";
+    written(&folder.ok(&format!("{job} {options}")))
+}
+
+fn written(lines: &str) -> String {
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("a trade");
+        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+        let user = row.get("user").map(|_| format!("/{}", text("user"))).unwrap_or_default();
+        let waited = row.get("waited").map(|waited| format!("+{waited}")).unwrap_or_default();
+        format!("{}:{}{user}{waited}", row["trade_id"], text("ticker"))
+    };
+    lines.lines().map(row).collect::<Vec<_>>().join(" ")
+}
+
+/// The trades that a run puts aside, with table and key.
+fn aside(words: &str, options: &str) -> (String, Vec<String>) {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    let job =
+        "run --messages s.jsonl --tables instruments,users --columns ticker,user --dead-letters d.jsonl";
+    let rows = written(&folder.ok(&format!("{job} {options}")));
+    let letter = |line: &str| {
+        let letter: Value = serde_json::from_str(line).expect("a letter");
+        assert_eq!(letter["reason"], "no-match");
+        assert_eq!(letter["fields"]["trade_id"], letter["trade"]);
+        format!("{}:{}={}", letter["trade"], letter["table"].as_str().expect("a name"), letter["key"])
+    };
+    (rows, folder.read("d.jsonl").lines().map(letter).collect())
+}
+
+#[test]
+fn a_trade_sees_the_rows_before_it() {
+    assert_eq!(run("i1=A t1 i1=B t1 t1 i1=C", ""), "1:A 2:B 3:B");
+}
+
+#[test]
+fn a_row_of_a_file_is_there_before_the_first_trade() {
+    let folder = Folder::new();
+    assert_eq!(
+        folder.ok("run --trades trades.csv --instruments instruments.csv --columns ticker").lines().count(),
+        4
+    );
+}
+
+#[test]
+fn a_deleted_row_is_missed() {
+    assert_eq!(run("i1=A t1 i1! t1 i1=B t1", "--unmatched keep"), "1:A 2:- 3:B");
+}
+
+#[test]
+fn a_delete_of_a_key_that_is_not_there_changes_nothing() {
+    assert_eq!(run("i1! i1=A t1 i2! t1", ""), "1:A 2:A");
+}
+
+#[test]
+fn the_later_of_two_rows_of_a_file_counts() {
+    let folder = Folder::new();
+    folder.put("users.csv", "user_id,username\n7,old\n7,new\n8,pat\n");
+    let job = "run --trades trades.csv --users users.csv --columns user";
+    assert!(folder.ok(job).contains(",new\n"));
+    let ran = folder.run(&format!("{job} --strict"));
+    assert_eq!(ran.code, 65);
+    assert!(ran.stderr.contains("line 2") && ran.stderr.contains("line 3"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_leaves_the_old_one_in_force() {
+    let bad = r#"{"type":"instrument","instrument_id":1,"ticker":"B","strike":"x","expiry":"2024-11-03","option_type":"call"}"#;
+    let folder = Folder::empty();
+    folder.put("s.jsonl", format!("{}{bad}\n{}", stream("i1=A"), stream("t1")));
+    assert_eq!(folder.run("run --messages s.jsonl").code, 65);
+    assert_eq!(written(&folder.ok("run --messages s.jsonl --columns ticker --on-bad-record skip")), "1:A");
+}
+
+#[test]
+fn a_row_of_a_table_that_the_run_has_not_is_a_bad_record() {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream("i1=A u7=kim t1"));
+    let ran = folder.run("run --messages s.jsonl --tables instruments");
+    assert_eq!(ran.code, 65);
+    assert!(ran.stderr.contains("line 2"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_trade_without_a_key_misses() {
+    let options = "--unmatched keep --on-miss users=hold=9rows,then=keep";
+    assert_eq!(run_with_users("i1=A t1 u7=kim t1u7", options), "1:A/- 2:A/kim");
+    let folder = Folder::empty();
+    folder.put("s.jsonl", format!("{}{{\"type\":\"trade\",\"instrument_id\":null}}\n", stream("i1=A t1")));
+    assert_eq!(folder.run("run --messages s.jsonl").code, 65);
+}
+
+/// What a run over a stream writes where the version of an instrument counts, and a
+/// count of its summary.
+fn by_version(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--version-column instruments=seq --unmatched keep", count)
+}
+
+/// The same with look-ups by time.
+fn as_of(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--mode instruments=as-of --unmatched keep", count)
+}
+
+fn counted(words: &str, options: &str, count: &str) -> (String, u64) {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    let job = format!("run --messages s.jsonl --columns ticker --output o.jsonl --json {options}");
+    let summary: Value = serde_json::from_str(folder.ok(&job).trim()).expect("a summary");
+    (written(&folder.read("o.jsonl")), summary["tables"][0][count].as_u64().expect("a count"))
+}
+
+fn is(rows: &str, count: u64) -> (String, u64) {
+    (rows.to_owned(), count)
+}
+
+#[test]
+fn by_version_the_highest_counts_in_any_order() {
+    assert_eq!(by_version("i1=A#1 t1 i1=B#3 t1 i1=C#2 t1", "stale"), is("1:A 2:B 3:B", 1));
+    assert_eq!(by_version("i1=B#3 t1 i1=C#2 t1 i1=A#1 t1", "stale"), is("1:B 2:B 3:B", 2));
+}
+
+#[test]
+fn by_version_a_late_row_with_a_lower_one_does_nothing() {
+    assert_eq!(by_version("i1=B#-3 i1=A#-4 t1 i1!#-5 t1", "stale"), is("1:B 2:B", 2));
+}
+
+#[test]
+fn by_version_a_removal_stays_as_a_tombstone() {
+    assert_eq!(by_version("i1!#5 i1=A#4 t1 i1=B#6 t1 i1!#7 i1=C#6 t1", "stale"), is("1:- 2:B 3:-", 2));
+}
+
+#[test]
+fn by_version_the_greater_of_two_rows_with_one_counts() {
+    assert_eq!(by_version("i1=B#1 i1=B#1 t1 i1=A#1 t1 i1=C#1 t1", "conflicts"), is("1:B 2:B 3:C", 2));
+    assert_eq!(by_version("i1=B#1 i1!#1 t1 i1=C#1 t1", "conflicts"), is("1:- 2:-", 2));
+}
+
+#[test]
+fn as_of_a_row_counts_from_its_beginning_to_before_its_end() {
+    let rows = "i1=C@7 i1=A@3-5 i1=B@5";
+    let trades = "t1@2 t1@3 t1@4 t1@5 t1@6 t1@7 t1@8";
+    let seen = "1:- 2:A 3:A 4:B 5:B 6:C 7:C";
+    assert_eq!(as_of(&format!("{rows} {trades}"), "missed"), is(seen, 1));
+    let since_ever = seen.replace("1:-", "1:D");
+    assert_eq!(as_of(&format!("{rows} i1=D {trades}"), "missed"), is(&since_ever, 0));
+}
+
+#[test]
+fn as_of_a_row_valid_later_than_the_trade_is_not_found() {
+    assert_eq!(as_of("i1=A@1 i1=B@5 t1@3 t1@5", "matched"), is("1:A 2:B", 2));
+}
+
+#[test]
+fn as_of_a_late_row_takes_its_place() {
+    assert_eq!(as_of("i1=A@1 i1=C@9 t1@6 i1=B@5 t1@6 t1@4 t1@9", "missed"), is("1:A 2:B 3:A 4:C", 0));
+}
+
+#[test]
+fn as_of_a_gap_between_two_rows_is_missed() {
+    assert_eq!(as_of("i1=A@1-3 i1=B@5-7 t1@2 t1@3 t1@4 t1@5 t1@7", "missed"), is("1:A 2:- 3:- 4:B 5:-", 3));
+}
+
+#[test]
+fn as_of_a_removal_takes_the_row_that_begins_then_or_all() {
+    assert_eq!(
+        as_of("i1=A@1 i1=B@5 t1@6 i1!@5 t1@6 i1!@4 t1@6 i1! t1@6", "missed"),
+        is("1:B 2:A 3:A 4:-", 1)
+    );
+}
+
+#[test]
+fn as_of_the_same_beginning_replaces_the_row() {
+    assert_eq!(as_of("i1=A@1-9 t1@6 i1=B@1-4 t1@6 t1@3", "overlaps"), is("1:A 2:- 3:B", 0));
+}
+
+#[test]
+fn as_of_two_rows_may_not_overlap() {
+    assert_eq!(as_of("i1=A@1-9 i1=B@5 i1=C@-2 t1@6 t1@0", "overlaps"), is("1:A 2:-", 2));
+}
+
+#[test]
+fn as_of_a_row_that_began_too_long_ago_is_not_found() {
+    let options = "--mode instruments=as-of --tolerance instruments=3ns --unmatched keep";
+    assert_eq!(run("i1=A@1 t1@4 t1@5 i2=B t2@5", options), "1:A 2:- 3:-");
+}
+
+#[test]
+fn as_of_a_trade_without_a_time_misses() {
+    assert_eq!(as_of("i1=A t1@4 t1", "untimed"), is("1:A 2:-", 1));
+    let options = "--mode instruments=as-of --on-miss instruments=hold=9rows,then=keep";
+    assert_eq!(run("t1 t1@4 i1=A", options), "1:- 2:A", "it waits for nothing");
+}
+
+#[test]
+fn a_miss_is_dropped_and_counted() {
+    assert_eq!(run("t1 i1=A t1", ""), "2:A");
+    assert_eq!(run("t1 i1=A t1", "--unmatched keep --on-miss instruments=drop"), "2:A");
+}
+
+#[test]
+fn a_miss_is_kept_with_empty_columns() {
+    assert_eq!(run("t1 i1=A t1", "--on-miss instruments=keep"), "1:- 2:A");
+}
+
+#[test]
+fn a_miss_ends_the_run() {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream("i1=A t1 t2 t1"));
+    let ran = folder.run("run --messages s.jsonl --columns ticker --on-miss instruments=fail");
+    assert_eq!((ran.code, ran.stdout.as_str()), (65, ""));
+    assert!(ran.stderr.contains("trade 2 of those read finds nothing in instruments: instrument_id is 2"));
+}
+
+#[test]
+fn a_miss_is_put_aside_with_its_reason() {
+    let (rows, letters) = aside("t1u7 i1=A u7=kim t1u7", "--on-miss instruments=dead-letter");
+    assert_eq!((rows.as_str(), letters), ("2:A/kim", vec![r#"1:instruments="1""#.to_owned()]));
+}
+
+#[test]
+fn of_two_misses_the_one_that_decides_most_counts() {
+    let both = |instruments: &str, users: &str| {
+        let options = format!("--on-miss instruments={instruments} --on-miss users={users}");
+        let (rows, letters) = aside("t1u7 i1=A u7=kim t1u7", &options);
+        (rows, letters.len())
+    };
+    let hold = "hold=9rows,then=keep";
+    assert_eq!(both("drop", "dead-letter"), ("2:A/kim".to_owned(), 1));
+    assert_eq!(both("dead-letter", hold), ("2:A/kim".to_owned(), 1));
+    assert_eq!(
+        run_with_users(
+            "t1u7 i1=A u7=kim t1u7",
+            &format!("--on-miss instruments=drop --on-miss users={hold}")
+        ),
+        "2:A/kim",
+        "dropped, although the other table would wait"
+    );
+    assert_eq!(
+        run_with_users(
+            "t1u7 i1=A u7=kim t1u7",
+            &format!("--on-miss instruments=keep --on-miss users={hold}")
+        ),
+        "1:-/kim 2:A/kim",
+        "it waits for the one and does without the other"
+    );
+}
+
+#[test]
+fn a_held_trade_goes_out_behind_the_row_that_it_waited_for() {
+    let options = "--on-miss instruments=hold=9rows,then=drop --wait-column waited";
+    assert_eq!(run("i2=B t1 t2 t1 i1=A t2 i1=C t1", options), "2:B+0 1:A+2 3:A+0 4:B+0 5:C+0");
+}
+
+#[test]
+fn a_held_trade_keeps_what_it_found() {
+    let options = "--on-miss instruments=hold=9rows,then=drop --on-miss users=drop";
+    assert_eq!(run_with_users("u7=kim t1u7 u7=pat u7! i1=A i1=B", options), "1:A/kim");
+}
+
+#[test]
+fn by_version_a_held_trade_waits_for_a_row_that_counts() {
+    let options =
+        "--version-column instruments=seq --on-miss instruments=hold=9rows,then=keep --wait-column waited";
+    assert_eq!(run("i2=X#1 i1!#5 t1 i1=A#4 t2 i1=B#6 t2", options), "2:X+0 1:B+1 3:X+0");
+}
+
+#[test]
+fn as_of_a_held_trade_waits_for_a_row_of_its_time() {
+    let hold = "--mode instruments=as-of --on-miss instruments=hold=9rows,then=keep --wait-column waited";
+    let others = "i1=A@8 i1=B@1-5 i1=C@5-6";
+    assert_eq!(run(&format!("i2=X t1@6 {others} t2@1 i1=D@6 t2@1"), hold), "2:X+0 1:D+1 3:X+0");
+    // The open row of 1 would be valid at 6, if that of 5 were not there.
+    assert_eq!(run("i2=X i1=B@5-6 t1@6 i1=A@1 t2@1 i1!@5 t2@1 i1=A@1 t2@1", hold), "2:X+0 3:X+0 1:A+2 4:X+0");
+    let tolerance = format!("{hold} --tolerance instruments=2ns");
+    assert_eq!(run("i2=X@1 t1@6 i1=A@3 t2@1 i1=B@4 t1@7", &tolerance), "2:X+0 1:B+1 3:-+0");
+    // Those that wait for one key may wait for different rows.
+    assert_eq!(run("i2=X t1@2 t1@9 t1@3 i1=A@8 t2@1 i1=B@1", hold), "2:A+1 4:X+0 1:B+3 3:B+1");
+}
+
+#[test]
+fn a_trade_that_misses_in_two_tables_waits_for_both() {
+    let hold = "hold=9rows,then=drop";
+    let options = format!("--on-miss instruments={hold} --on-miss users={hold} --wait-column waited");
+    assert_eq!(
+        run_with_users("i2=B u8=pat t1u7 i1=A t2u8 u7=kim t2u8", &options),
+        "2:B/pat+0 1:A/kim+1 3:B/pat+0"
+    );
+}
+
+#[test]
+fn at_its_limit_a_held_trade_has_the_outcome_that_was_declared() {
+    let words = "i2=B u8=pat t1u8 t2u8 t2u8 i1=A t2u8";
+    let with = |then: &str| format!("--on-miss instruments=hold=1rows{then} --on-miss users=dead-letter");
+    let keep = "1:-/pat";
+    assert_eq!(aside(words, &with(",then=keep")), (format!("2:B/pat {keep} 3:B/pat 4:B/pat"), vec![]));
+    assert_eq!(aside(words, &with(",then=drop")), ("2:B/pat 3:B/pat 4:B/pat".to_owned(), vec![]));
+    let letter = vec![r#"1:instruments="1""#.to_owned()];
+    assert_eq!(aside(words, &with("")), ("2:B/pat 3:B/pat 4:B/pat".to_owned(), letter));
+}
+
+#[test]
+fn at_the_end_all_that_wait_have_that_outcome() {
+    assert_eq!(run("i2=B t1 t3 t2", "--on-miss instruments=hold=9rows,then=keep"), "3:B 1:- 2:-");
+}
+
+#[test]
+fn over_the_limits_the_oldest_leave_early() {
+    let options = "--on-miss instruments=hold=9rows,then=keep";
+    assert_eq!(run("t1 t3 t4 i1=A i3=C i4=D", &format!("{options} --hold-rows 2")), "1:- 2:C 3:D");
+    assert_eq!(run("t1 t3 t4 i1=A i3=C i4=D", &format!("{options} --hold-bytes 1")), "1:- 2:- 3:-");
+}
+
+#[test]
+fn with_input_order_nobody_waits_for_a_held_trade() {
+    let options = "--on-miss instruments=hold=9rows,then=drop --order input";
+    assert_eq!(run("i2=B t1 t2 t1 i1=A t1 t2", options), "2:B 1:A 3:A 4:A 5:B");
+}
+
+#[test]
+fn with_strict_order_others_wait_in_line() {
+    let options = "--on-miss instruments=hold=9rows,then=drop --order strict --wait-column waited";
+    assert_eq!(run("i2=B t2 t1 t2 t1 i1=A t2", options), "1:B+0 2:A+2 3:B+1 4:A+0 5:B+0");
+    let few = format!("{options} --hold-rows 2");
+    assert_eq!(
+        run("i2=B t1 t2 t2 i1=A t2", &few),
+        "2:B+1 3:B+0 4:B+0",
+        "the first left early, for the third"
+    );
+}
+
+#[test]
+fn a_held_trade_is_the_same_for_any_workers_and_batches() {
+    let folder = Folder::empty();
+    folder.ok(
+        "generate --output s.jsonl --mix article-users --ids 2000 --limit 9000 --unknown-share 0.01 --quiet",
+    );
+    for order in ["input", "strict"] {
+        let job = format!(
+            "run --messages s.jsonl --on-miss instruments=hold=400rows --on-miss users=hold=700rows,then=keep \
+             --hold-rows 3000 --order {order} --dead-letters d.jsonl --wait-column waited"
+        );
+        let expected = (folder.ok(&format!("{job} --workers 1")), folder.read("d.jsonl"));
+        let (written, aside) = (expected.0.lines().count(), expected.1.lines().count());
+        assert!(written > 2_000 && aside > 500, "{written} written, {aside} put aside");
+        for rest in [
+            "--workers 2",
+            "--workers 5 --batch-len 777 --distribution instruments=partitioned",
+            "--workers 3 --batch-len 1 --queue-depth 1 --distribution users=partitioned",
+            "--workers 4 --batch-len 65536 --distribution instruments=broadcast",
+        ] {
+            let found = (folder.ok(&format!("{job} {rest}")), folder.read("d.jsonl"));
+            assert!(found == expected, "{order}, {rest}");
+        }
+    }
+}

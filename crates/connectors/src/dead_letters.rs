@@ -1,0 +1,208 @@
+//! Trades that are put aside, each with its reason, as JSON Lines.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{ArrowError, SchemaRef};
+use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_model::{DeadLetter, Enriched, OwnedKey, TableSpec};
+
+use crate::csv_rows;
+use crate::encoding::{Encoding, Format, Location};
+use crate::error::{CreateError, WriteError};
+use crate::key_text;
+use crate::output::{Output, OutputOptions, OutputPiece};
+use crate::target::OutputHandle;
+use crate::text_encoder::{JsonEncoder, push_json_text};
+use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
+
+/// Where trades that are put aside go, and what is told of them.
+#[derive(Clone, Debug)]
+pub struct DeadLetterOptions {
+    /// Where to.
+    pub location: Location,
+    /// How the file is packed; its format is JSON Lines.
+    pub encoding: Encoding,
+    /// The trades' own columns: what their source says that it has.
+    pub schema: SchemaRef,
+    /// The tables of the run, in order.
+    pub tables: Vec<TableSpec>,
+}
+
+/// A file of trades that were put aside: an object for each, with the members
+/// `reason` (`no-match`), `table`, `key` (null for none), `trade` (its number among
+/// the trades that were read, from 1, those not counted that were refused) and
+/// `fields`, the trade's own columns. It is made as an [`Output`] is.
+pub struct DeadLetters {
+    output: Output,
+    encoder: DeadLetterEncoder,
+}
+
+/// What makes the lines of a batch, on any thread.
+#[derive(Clone)]
+pub struct DeadLetterEncoder {
+    name: Arc<str>,
+    schema: SchemaRef,
+    json: Arc<JsonEncoder>,
+    tables: Arc<[TableSpec]>,
+}
+
+impl DeadLetters {
+    /// Makes the file, which may stay empty.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
+        let DeadLetterOptions { location, encoding, schema, tables } = options;
+        let encoding = Encoding { format: Format::JsonLines, ..encoding };
+        let json = JsonEncoder::new(&schema, std::iter::empty(), "");
+        let output = Output::create(OutputOptions {
+            location,
+            encoding,
+            schema: Arc::clone(&schema),
+            added: Vec::new(),
+        })?;
+        let encoder =
+            DeadLetterEncoder { name: output.name(), schema, json: Arc::new(json), tables: tables.into() };
+        Ok(Self { output, encoder })
+    }
+
+    /// The handle by which the file can be asked after it was given away.
+    #[must_use]
+    pub fn handle(&self) -> OutputHandle {
+        self.output.handle()
+    }
+
+    /// A sink that writes what is put aside here, and all else to `sink`.
+    pub fn beside<S: Sink>(self, sink: S) -> Beside<S> {
+        Beside { letters: Some(self), sink }
+    }
+}
+
+/// See [`DeadLetters::beside`].
+pub struct Beside<S> {
+    /// `None` if nothing is put aside.
+    letters: Option<DeadLetters>,
+    sink: S,
+}
+
+impl<S: Sink> Beside<S> {
+    /// A sink that puts nothing aside.
+    pub fn nothing(sink: S) -> Self {
+        Self { letters: None, sink }
+    }
+}
+
+/// The encoder of a [`Beside`].
+pub struct BesideEncoder<E> {
+    letters: Option<DeadLetterEncoder>,
+    inner: E,
+}
+
+/// What a [`Beside`] writes of one batch.
+#[derive(Debug, Default)]
+pub struct BesidePiece<P> {
+    letters: OutputPiece,
+    inner: P,
+    has_rows: bool,
+}
+
+impl DeadLetterEncoder {
+    /// Replaces `text` by the lines of the trades of a batch that are put aside.
+    fn encode(&self, enriched: &Enriched, text: &mut Vec<u8>) -> Result<(), WriteError> {
+        text.clear();
+        if enriched.dead_letters.is_empty() {
+            return Ok(());
+        }
+        let failed =
+            |error: ArrowError| WriteError { target_name: Arc::clone(&self.name), source: error.into() };
+        let fields = self.fields(enriched).map_err(failed)?;
+        let mut fields = fields.split(|&byte| byte == b'\n');
+        for &DeadLetter { row, table, number } in &enriched.dead_letters {
+            text.extend_from_slice(b"{\"reason\":\"no-match\",\"table\":");
+            push_json_text(self.tables[table].name.as_bytes(), text);
+            text.extend_from_slice(b",\"key\":");
+            let parts = self.tables[table].key_column.split('+').count();
+            match enriched.messages.keys[table].get(row as usize) {
+                Some(OwnedKey::Id(id)) => push_json_text(id.to_string().as_bytes(), text),
+                Some(OwnedKey::Text(key)) => push_json_text(key_text::shown(&key, parts).as_bytes(), text),
+                None => text.extend_from_slice(b"null"),
+            }
+            // Writing to memory does not fail.
+            let _ = write!(text, ",\"trade\":{number},\"fields\":");
+            text.extend_from_slice(fields.next().unwrap_or(b"{}"));
+            text.extend_from_slice(b"}\n");
+        }
+        Ok(())
+    }
+
+    /// The own columns of the trades that are put aside: an object and the end of a
+    /// line for each.
+    fn fields(&self, enriched: &Enriched) -> Result<Vec<u8>, ArrowError> {
+        let trades = enriched.trades();
+        let rows: Vec<usize> = enriched.dead_letters.iter().map(|letter| letter.row as usize).collect();
+        let mut text = Vec::new();
+        if trades.schema_ref().metadata().get(RECORDS_KEY).is_some_and(|encoding| encoding == ENCODING_CSV) {
+            let rows_alone = self.split(trades, &rows)?;
+            self.json.rows(&rows_alone, &[], 0..rows.len(), &mut text)?;
+        } else {
+            self.json.rows(trades, &[], rows.into_iter(), &mut text)?;
+        }
+        Ok(text)
+    }
+
+    /// Rows that stand as whole records, cut into their fields.
+    fn split(&self, trades: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
+        let records = trades.column(0).as_binary::<i32>();
+        let mut columns = vec![Vec::new(); self.schema.fields().len()];
+        for &row in rows {
+            // A record came out of a line that is UTF-8.
+            let record = std::str::from_utf8(records.value(row)).unwrap_or_default();
+            let mut cells = Vec::new();
+            csv_rows::split(record, &mut cells);
+            columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell.into_owned()));
+        }
+        let columns = columns.into_iter().map(|cells| Arc::new(StringArray::from(cells)) as ArrayRef);
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())
+    }
+}
+
+impl<E: Encode> Encode for BesideEncoder<E> {
+    type Piece = BesidePiece<E::Piece>;
+
+    fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError> {
+        if let Some(letters) = &self.letters {
+            letters.encode(enriched, piece.letters.text())?;
+        }
+        piece.has_rows = enriched.rows_kept > 0;
+        if piece.has_rows { self.inner.encode(enriched, &mut piece.inner) } else { Ok(()) }
+    }
+}
+
+impl<S: Sink> Sink for Beside<S> {
+    type Piece = BesidePiece<S::Piece>;
+    type Encoder = BesideEncoder<S::Encoder>;
+
+    fn encoder(&self) -> Self::Encoder {
+        let letters = self.letters.as_ref().map(|letters| letters.encoder.clone());
+        BesideEncoder { letters, inner: self.sink.encoder() }
+    }
+
+    fn write(&mut self, piece: &mut Self::Piece) -> Result<(), BoxError> {
+        if let Some(letters) = &mut self.letters
+            && !piece.letters.text().is_empty()
+        {
+            letters.output.write_piece(&mut piece.letters)?;
+        }
+        if piece.has_rows { self.sink.write(&mut piece.inner) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        if let Some(letters) = &mut self.letters {
+            letters.output.close(end)?;
+        }
+        self.sink.finish(end)
+    }
+}

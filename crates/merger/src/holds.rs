@@ -1,0 +1,401 @@
+//! Trades that wait for a key, and those that stand in line behind them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ahash::AHashMap;
+use arrow_schema::ArrowError;
+use tradejoin_model::{
+    Appeared, ColumnType, Enriched, HoldLimit, Ledger, LookUp, Messages, OwnedKey, TableSpec, Validity,
+    Verdict,
+};
+
+use crate::merger::Merged;
+use crate::passed::{Leaving, Passed};
+use crate::rows::Rows;
+use crate::waiting::{Ticket, Trade, Waiting};
+
+/// How trades wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldConfig {
+    /// How many may wait: over it, those that came first leave early.
+    pub rows_max: u64,
+    /// How many bytes they may take, estimated for each from its values alone.
+    pub bytes_max: u64,
+    /// Whether trades behind one that waits stand in line, so that the output has
+    /// the order of the input.
+    pub in_line: bool,
+    /// Whether a column behind all others says how many trades were read while a
+    /// trade waited.
+    pub wait_column: bool,
+}
+
+impl Default for HoldConfig {
+    /// 2,000,000 trades, 512 MiB, nobody in line, no column.
+    fn default() -> Self {
+        Self { rows_max: 2_000_000, bytes_max: 512 << 20, in_line: false, wait_column: false }
+    }
+}
+
+/// The trades of a run that wait for a key.
+///
+/// Batches [pass](Holds::pass) in the order of their sequence, one at a time. What
+/// leaves is put among the trades of the batch where it leaves: behind the change
+/// that it waited for, or behind the trade that was its limit. So the output does
+/// not depend on how the sequence is cut into batches. A batch that nothing is
+/// added to passes as it is.
+#[derive(Debug)]
+pub struct Holds {
+    tables: Vec<TableSpec>,
+    /// Of the added columns.
+    types: Vec<ColumnType>,
+    config: HoldConfig,
+    waiting: Waiting,
+    /// By table and key, in the order in which they came; some may have left.
+    by_key: Vec<AHashMap<OwnedKey, VecDeque<Ticket>>>,
+    /// By the trade that is the limit.
+    by_number: BTreeSet<(u64, Ticket, usize)>,
+    by_clock: BTreeSet<(Instant, Ticket, usize)>,
+    /// By the end of the last batch that has passed.
+    trades_read: u64,
+}
+
+/// Why a trade waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Found,
+    Expired,
+    Early,
+}
+
+/// What happens in a batch, in the order in which it does at one row: a limit is
+/// behind the trade before, a change in front of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Limit,
+    Change { table: usize, appeared: Appeared },
+    Enter { waits_for: u64 },
+}
+
+impl Holds {
+    /// Nothing waits yet. `None` if no table's misses do.
+    ///
+    /// # Panics
+    /// If there are more than 64 tables.
+    #[must_use]
+    pub fn new(tables: &[TableSpec], config: HoldConfig) -> Option<Self> {
+        assert!(tables.len() <= 64, "at most 64 tables");
+        let any = tables.iter().any(|table| table.on_miss.hold().is_some());
+        let outputs = tables.iter().flat_map(|table| &table.outputs).map(|output| output.column_type);
+        any.then(|| Self {
+            types: outputs.chain(config.wait_column.then_some(ColumnType::Integer)).collect(),
+            config,
+            waiting: Waiting::default(),
+            by_key: tables.iter().map(|_| AHashMap::new()).collect(),
+            by_number: BTreeSet::new(),
+            by_clock: BTreeSet::new(),
+            trades_read: 0,
+            tables: tables.to_vec(),
+        })
+    }
+
+    /// Bytes that the waiting trades are counted with.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.waiting.bytes()
+    }
+
+    /// Lets the next batch of the sequence pass, at a moment of the clock: keeps
+    /// the trades that are to wait, and adds those that leave. Gives the batch and
+    /// its account, brought up to date.
+    ///
+    /// # Errors
+    /// If rows cannot be put together: they are more than Arrow can address.
+    pub fn pass(&mut self, merged: Merged, now: Instant) -> Result<(Passed, Ledger), ArrowError> {
+        let Merged { mut enriched, mut account, trades_before, mut waiting, appeared } = merged;
+        let messages = Arc::clone(&enriched.messages);
+        if self.config.in_line {
+            self.form_line(&mut enriched, &mut waiting);
+        }
+        if !waiting.is_empty() {
+            let rows: Vec<u32> = waiting.iter().map(|&(row, _)| row).collect();
+            self.waiting.push_chunk(Rows::take(&messages, &enriched.columns, &self.types, &rows)?);
+        }
+        let mut events: Vec<(u32, Event)> =
+            waiting.into_iter().map(|(row, waits_for)| (row, Event::Enter { waits_for })).collect();
+        for (table, appeared) in appeared.iter().enumerate() {
+            let at_rows = &messages.lanes[table].at_rows;
+            let event =
+                |&appeared: &Appeared| (at_rows[appeared.change as usize], Event::Change { table, appeared });
+            events.extend(appeared.iter().map(event));
+        }
+        // Runs in order, one for those that enter and one for each table.
+        events.sort();
+
+        let mut leaving = Leaving::new(enriched, trades_before);
+        self.expire_by_clock(now, &mut leaving, &mut account);
+        let rows = messages.trades.num_rows() as u64;
+        let mut events = events.into_iter().peekable();
+        loop {
+            let limit = self.by_number.first().map(|&(number, ..)| number.saturating_sub(trades_before));
+            // No batch has more rows than 32 bits can number.
+            let limit = limit.filter(|&row| row <= rows).map(|row| (row as u32, Event::Limit));
+            let next = events.peek().copied();
+            let Some((row, event)) = [limit, next].into_iter().flatten().min() else { break };
+            leaving.move_to(row);
+            match event {
+                Event::Limit => {
+                    self.expire_by_number(trades_before + u64::from(row), &mut leaving, &mut account)
+                }
+                Event::Change { table, appeared } => {
+                    self.appear(&messages, table, appeared, &mut leaving, &mut account);
+                }
+                Event::Enter { waits_for } => {
+                    let time = messages.time(row as usize);
+                    self.enter(waits_for, now, time, &mut leaving, &mut account);
+                }
+            }
+            if event != Event::Limit {
+                events.next();
+            }
+        }
+        self.trades_read = trades_before + rows;
+        Ok((self.passed(leaving)?, account))
+    }
+
+    fn passed(&mut self, leaving: Leaving) -> Result<Passed, ArrowError> {
+        leaving.pass(&mut self.waiting, &self.types, self.config.wait_column)
+    }
+
+    /// What is left when the sequence has ended: all that waits leaves as if it had
+    /// come to its limit. `None` if nothing waits.
+    ///
+    /// # Errors
+    /// As [`Holds::pass`].
+    pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
+        let Some(schema) = self.waiting.schema() else { return Ok(None) };
+        let none = Rows::none(schema, self.tables.len(), &self.types);
+        let mut account = Ledger::new(self.tables.len());
+        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read);
+        while let Some((ticket, _)) = self.waiting.first() {
+            self.leave(ticket, Reason::Expired, &mut leaving, &mut account);
+        }
+        Ok(Some((self.passed(leaving)?, account)))
+    }
+
+    /// Has all trades that would go on behind one that waits stand in line.
+    fn form_line(&self, enriched: &mut Enriched, waiting: &mut Vec<(u32, u64)>) {
+        let first = if self.waiting.len() > 0 { Some(0) } else { waiting.first().map(|&(row, _)| row) };
+        let Some(first) = first else { return };
+        let behind: Vec<u32> = enriched.rows().map(|row| row as u32).filter(|&row| row >= first).collect();
+        let rows = enriched.messages.trades.num_rows();
+        let kept = enriched.kept.get_or_insert_with(|| vec![true; rows]);
+        behind.iter().for_each(|&row| kept[row as usize] = false);
+        enriched.rows_kept -= behind.len();
+        waiting.extend(behind.into_iter().map(|row| (row, 0)));
+        // Two runs in order.
+        waiting.sort();
+    }
+
+    /// The next trade begins to wait for some tables, or to stand in line.
+    fn enter(
+        &mut self,
+        waits_for: u64,
+        now: Instant,
+        time: Option<i64>,
+        leaving: &mut Leaving,
+        account: &mut Ledger,
+    ) {
+        leaving.move_by_one();
+        let number = leaving.trades_read();
+        let ticket = self.waiting.enter(number, waits_for, now, time);
+        let Some(&trade) = self.waiting.get(ticket) else { return };
+        for table in tables_of(waits_for) {
+            if let Some(key) = self.waiting.key(trade.place(), table) {
+                let queue = self.by_key[table].entry(key).or_default();
+                queue.push_back(ticket);
+                if queue.len() >= 1_024 && queue.len().is_power_of_two() {
+                    // Of those behind one that waits long, many may have left.
+                    queue.retain(|&ticket| {
+                        self.waiting.get(ticket).is_some_and(|t| t.waits_for & 1 << table != 0)
+                    });
+                }
+            }
+            match self.limit(&trade, table) {
+                Some(Limit::Number(number)) => drop(self.by_number.insert((number, ticket, table))),
+                Some(Limit::Clock(moment)) => drop(self.by_clock.insert((moment, ticket, table))),
+                None => {}
+            }
+        }
+        // What stands in line behind nobody goes on at once.
+        self.drain(leaving);
+        let HoldConfig { rows_max, bytes_max, .. } = self.config;
+        while (self.waiting.len() > rows_max || self.waiting.bytes() > bytes_max)
+            && let Some((first, _)) = self.waiting.first()
+        {
+            self.leave(first, Reason::Early, leaving, account);
+        }
+    }
+
+    /// When a trade stops to wait for a table; `None` if the clock cannot show it.
+    fn limit(&self, trade: &Trade, table: usize) -> Option<Limit> {
+        match self.tables[table].on_miss.hold()?.limit {
+            HoldLimit::Rows(rows) => Some(Limit::Number(trade.number.saturating_add(rows))),
+            HoldLimit::Processing(time) => trade.since.checked_add(time).map(Limit::Clock),
+        }
+    }
+
+    /// A row has appeared: those that waited for it take its values. In a table that
+    /// is looked up by time a row of another time is not what they waited for.
+    fn appear(
+        &mut self,
+        messages: &Messages,
+        table: usize,
+        Appeared { change, until }: Appeared,
+        leaving: &mut Leaving,
+        account: &mut Ledger,
+    ) {
+        let lane = &messages.lanes[table];
+        let key = lane.keys.get(change as usize);
+        let Some(queue) = self.by_key[table].remove(&key) else { return };
+        let validity = Validity { to: until, ..lane.validity(change as usize) };
+        let mut left = VecDeque::new();
+        let first_column = self.tables[..table].iter().map(|table| table.outputs.len()).sum();
+        for ticket in queue {
+            let Some(&trade) = self.waiting.get(ticket) else { continue };
+            if trade.waits_for & 1 << table == 0 {
+                continue;
+            }
+            if !is_waited_for(validity, self.tables[table].look_up, &trade) {
+                left.push_back(ticket);
+                continue;
+            }
+            let outputs = &self.tables[table].outputs;
+            self.waiting.set_values(ticket, |row, columns| {
+                for (output, column) in outputs.iter().zip(&mut columns[first_column..]) {
+                    output.render(&lane.fields, std::iter::once((row, change as usize)), column);
+                }
+            });
+            self.cancel(ticket, &trade, 1 << table);
+            if self.waiting.settle(ticket, 1 << table) == 0 {
+                self.leave(ticket, Reason::Found, leaving, account);
+            }
+        }
+        if !left.is_empty() {
+            self.by_key[table].insert(key, left);
+        }
+    }
+
+    fn expire_by_number(&mut self, trades_read: u64, leaving: &mut Leaving, account: &mut Ledger) {
+        while let Some(&(number, ticket, _)) = self.by_number.first()
+            && number <= trades_read
+        {
+            self.leave(ticket, Reason::Expired, leaving, account);
+        }
+    }
+
+    fn expire_by_clock(&mut self, now: Instant, leaving: &mut Leaving, account: &mut Ledger) {
+        while let Some(&(moment, ticket, _)) = self.by_clock.first()
+            && moment <= now
+        {
+            self.leave(ticket, Reason::Expired, leaving, account);
+        }
+    }
+
+    /// A trade waits no longer.
+    fn leave(&mut self, ticket: Ticket, reason: Reason, leaving: &mut Leaving, account: &mut Ledger) {
+        let Some(&trade) = self.waiting.get(ticket) else { return };
+        self.cancel(ticket, &trade, trade.waits_for);
+        self.waiting.settle(ticket, trade.waits_for);
+        match reason {
+            Reason::Found => account.hold.found += 1,
+            Reason::Expired => account.hold.expired += 1,
+            Reason::Early => account.hold.early += 1,
+        }
+        let then = |table: usize| Some((self.tables[table].on_miss.hold()?.then.verdict(), table));
+        let verdicts = tables_of(trade.waits_for).filter_map(then);
+        match verdicts.reduce(|a: (Verdict, usize), b| if b.0 > a.0 { b } else { a }) {
+            Some((Verdict::Drop, _)) => {
+                account.unmatched_dropped += 1;
+                self.waiting.remove(ticket);
+                self.waiting.give_up(trade.place());
+            }
+            Some((Verdict::DeadLetter, table)) => {
+                account.dead_lettered += 1;
+                self.waiting.remove(ticket);
+                leaving.put_aside(&trade, table);
+            }
+            Some(_) => {
+                account.unmatched_kept += 1;
+                self.go_on(ticket, leaving);
+            }
+            None => {
+                account.enriched += 1;
+                self.go_on(ticket, leaving);
+            }
+        }
+        self.drain(leaving);
+    }
+
+    /// A trade that waits for nothing leaves, unless it stands in line.
+    fn go_on(&mut self, ticket: Ticket, leaving: &mut Leaving) {
+        if !self.config.in_line
+            && let Some(trade) = self.waiting.remove(ticket)
+        {
+            leaving.push(&trade);
+        }
+    }
+
+    /// The line moves on, up to the first that waits.
+    fn drain(&mut self, leaving: &mut Leaving) {
+        while self.config.in_line
+            && let Some((ticket, trade)) = self.waiting.first()
+            && trade.waits_for == 0
+            && let Some(trade) = self.waiting.remove(ticket)
+        {
+            leaving.push(&trade);
+        }
+    }
+
+    /// Forgets that a trade waits for these tables.
+    fn cancel(&mut self, ticket: Ticket, trade: &Trade, tables: u64) {
+        for table in tables_of(tables) {
+            match self.limit(trade, table) {
+                Some(Limit::Number(number)) => drop(self.by_number.remove(&(number, ticket, table))),
+                Some(Limit::Clock(moment)) => drop(self.by_clock.remove(&(moment, ticket, table))),
+                None => {}
+            }
+            let Some(key) = self.waiting.key(trade.place(), table) else { continue };
+            let Some(queue) = self.by_key[table].get_mut(&key) else { continue };
+            // Mostly it is the first; others go once they are.
+            while queue.front().is_some_and(|&other| other == ticket || self.waiting.get(other).is_none()) {
+                queue.pop_front();
+            }
+            if queue.is_empty() {
+                self.by_key[table].remove(&key);
+            }
+        }
+    }
+}
+
+/// Whether a row that is valid then is what a trade with its key waits for.
+fn is_waited_for(validity: Validity, look_up: LookUp, trade: &Trade) -> bool {
+    match look_up {
+        LookUp::Latest | LookUp::LatestVersion => true,
+        LookUp::AsOf { tolerance } => trade.time.is_some_and(|time| validity.is_found_at(time, tolerance)),
+    }
+}
+
+/// When a trade stops to wait.
+enum Limit {
+    /// Behind the trade of this number.
+    Number(u64),
+    /// At this moment.
+    Clock(Instant),
+}
+
+/// The tables of a set of bits.
+fn tables_of(bits: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |table| bits & 1 << table != 0)
+}

@@ -1,0 +1,116 @@
+//! What the misses of a batch come to, trade by trade.
+
+use thiserror::Error;
+use tradejoin_model::{
+    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Routed, TableRoute, TableSpec, Verdict,
+};
+
+/// A trade found nothing in a table whose misses end the run.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("trade {number} of those read finds nothing in {table}: {key}")]
+pub struct Miss {
+    /// The table's name.
+    pub table: String,
+    /// The number of the trade among those that were read, the first being 1.
+    pub number: u64,
+    /// The column of the key, and the key.
+    pub key: String,
+}
+
+/// Which rows of a batch go on, and what becomes of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Misses {
+    /// A mark for each row that goes on; `None` if all do.
+    pub(crate) kept: Option<Vec<bool>>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    /// Rows that wait, rising, and the tables that they wait for: a bit for each.
+    pub(crate) waiting: Vec<(u32, u64)>,
+}
+
+/// Judges the trades of a batch that missed, and adds their outcomes and those of
+/// all others to the ledger. `trades_before` is how many were read before the
+/// batch.
+pub(crate) fn judge(
+    tables: &[TableSpec],
+    routed: &Routed,
+    answers: &[Answer],
+    trades_before: u64,
+    ledger: &mut Ledger,
+) -> Result<Misses, Miss> {
+    let messages = &routed.batch.messages;
+    let rows = messages.trades.num_rows() as u64;
+    let mut missed: Vec<(u32, usize)> = Vec::new();
+    for table in 0..tables.len() {
+        let before = missed.len();
+        missed.extend(missed_rows(table, routed, answers).map(|row| (row, table)));
+        let account = &mut ledger.tables[table];
+        account.missed = (missed.len() - before) as u64;
+        account.matched = rows - account.missed;
+    }
+    ledger.rows_read = rows + messages.rejected;
+    ledger.rejected = messages.rejected;
+    // Runs of rising rows, one for each shard and table.
+    missed.sort();
+    let mut misses = Misses::default();
+    let mut unmatched = 0;
+    for of_row in missed.chunk_by(|a, b| a.0 == b.0) {
+        let row = of_row[0].0;
+        let can_wait = |table: usize| {
+            let has_time = || messages.time(row as usize).is_some();
+            messages.keys[table].is_valid(row as usize)
+                && (!matches!(tables[table].look_up, LookUp::AsOf { .. }) || has_time())
+        };
+        let verdict = |table: usize| tables[table].on_miss.verdict(can_wait(table));
+        let (worst, table) = of_row
+            .iter()
+            .map(|&(_, table)| (verdict(table), table))
+            // Of several, the first table.
+            .reduce(|a, b| if b.0 > a.0 { b } else { a })
+            .unwrap_or((Verdict::Keep, 0));
+        let number = trades_before + u64::from(row) + 1;
+        unmatched += 1;
+        match worst {
+            Verdict::Keep => {
+                ledger.unmatched_kept += 1;
+                continue;
+            }
+            Verdict::Hold => {
+                let waits = |table: &usize| verdict(*table) == Verdict::Hold;
+                let waits_for = of_row.iter().map(|&(_, table)| table).filter(waits);
+                misses.waiting.push((row, waits_for.fold(0, |bits, table| bits | 1 << table)));
+                ledger.hold.entered += 1;
+            }
+            Verdict::Drop => ledger.unmatched_dropped += 1,
+            Verdict::DeadLetter => {
+                misses.dead_letters.push(DeadLetter { row, table, number });
+                ledger.dead_lettered += 1;
+            }
+            Verdict::Fail => return Err(miss(&tables[table], routed, table, row, number)),
+        }
+        misses.kept.get_or_insert_with(|| vec![true; rows as usize])[row as usize] = false;
+    }
+    ledger.enriched = rows - unmatched;
+    Ok(misses)
+}
+
+fn missed_rows<'a>(
+    table: usize,
+    routed: &'a Routed,
+    answers: &'a [Answer],
+) -> impl Iterator<Item = u32> + use<'a> {
+    let unkeyed = match &routed.routes[table] {
+        TableRoute::Partitioned(partition) => partition.unkeyed.as_slice(),
+        TableRoute::Whole { .. } => &[],
+    };
+    answers.iter().flat_map(move |answer| &answer.tables[table].missed).chain(unkeyed).copied()
+}
+
+fn miss(spec: &TableSpec, routed: &Routed, table: usize, row: u32, number: u64) -> Miss {
+    debug_assert_eq!(spec.on_miss, MissPolicy::Fail);
+    let keys = &routed.batch.messages.keys[table];
+    let key = match keys.get(row as usize) {
+        Some(key) => format!("{} is {key}", spec.key_column),
+        None => format!("{} is empty", spec.key_column),
+    };
+    Miss { table: spec.name.clone(), number, key }
+}

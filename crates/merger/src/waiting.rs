@@ -1,0 +1,213 @@
+//! What waits: trades with what they have found so far.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use ahash::AHashMap;
+use arrow_schema::{ArrowError, SchemaRef};
+use tradejoin_model::{Column, ColumnType, OwnedKey};
+
+use crate::rows::{Rows, row_bytes};
+
+/// The number of a trade among those that have waited.
+pub(crate) type Ticket = u64;
+
+/// Bytes that a waiting trade is counted with beside its values: its entry here,
+/// and those by key and by limit.
+const ENTRY_BYTES: u64 = 192;
+/// Bytes of an added value.
+const VALUE_BYTES: u64 = 24;
+
+/// A trade that waits, or stands in line behind one that does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trade {
+    /// Among the trades that were read, the first being 1.
+    pub(crate) number: u64,
+    /// The tables that it waits for: a bit for each.
+    pub(crate) waits_for: u64,
+    /// Since when.
+    pub(crate) since: Instant,
+    /// When it took place, if it says.
+    pub(crate) time: Option<i64>,
+    place: Place,
+    bytes: u32,
+}
+
+impl Trade {
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+}
+
+/// Where the row of a trade is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    chunk: u64,
+    row: u32,
+}
+
+/// The rows that waited from one batch on.
+#[derive(Debug)]
+struct Chunk {
+    rows: Rows,
+    /// Of each row, until it is gone.
+    tickets: Vec<Option<Ticket>>,
+    left: usize,
+}
+
+/// All trades that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    trades: VecDeque<Option<Trade>>,
+    /// The ticket of the front.
+    first: Ticket,
+    len: u64,
+    chunks: AHashMap<u64, Chunk>,
+    chunks_made: u64,
+    /// Of the chunk that was made last, the row that enters next.
+    next_row: u32,
+    bytes: u64,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The columns of the trades; `None` if none waits.
+    pub(crate) fn schema(&self) -> Option<SchemaRef> {
+        self.chunks.values().next().map(|chunk| chunk.rows.trades.schema())
+    }
+
+    /// Takes rows that are about to [enter](Self::enter), one after the other.
+    pub(crate) fn push_chunk(&mut self, rows: Rows) {
+        self.chunks_made += 1;
+        self.next_row = 0;
+        let len = rows.trades.num_rows();
+        self.chunks.insert(self.chunks_made, Chunk { rows, tickets: vec![None; len], left: len });
+    }
+
+    /// The next row of the last chunk enters.
+    pub(crate) fn enter(&mut self, number: u64, waits_for: u64, since: Instant, time: Option<i64>) -> Ticket {
+        let ticket = self.first + self.trades.len() as u64;
+        let (chunk, row) = (self.chunks_made, self.next_row);
+        self.next_row += 1;
+        let entry = self.chunk_mut(chunk);
+        entry.tickets[row as usize] = Some(ticket);
+        let values = VALUE_BYTES * entry.rows.columns.len() as u64;
+        let bytes = ENTRY_BYTES + values + row_bytes(&entry.rows.trades, row as usize);
+        // Larger values than 4 GiB count as that.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let place = Place { chunk, row };
+        self.trades.push_back(Some(Trade { number, waits_for, since, time, place, bytes }));
+        self.len += 1;
+        self.bytes += u64::from(bytes);
+        ticket
+    }
+
+    fn chunk_mut(&mut self, chunk: u64) -> &mut Chunk {
+        self.chunks.get_mut(&chunk).expect("a chunk is there while one of its trades is")
+    }
+
+    /// The trade that entered first of those that are here.
+    pub(crate) fn first(&self) -> Option<(Ticket, &Trade)> {
+        self.trades.front().and_then(Option::as_ref).map(|trade| (self.first, trade))
+    }
+
+    pub(crate) fn get(&self, ticket: Ticket) -> Option<&Trade> {
+        self.trades.get(usize::try_from(ticket.checked_sub(self.first)?).ok()?)?.as_ref()
+    }
+
+    /// The key of a row in a table.
+    pub(crate) fn key(&self, place: Place, table: usize) -> Option<OwnedKey> {
+        self.chunks.get(&place.chunk)?.rows.keys[table].get(place.row as usize)
+    }
+
+    /// Has `write` set values of a trade, at a row of these columns.
+    pub(crate) fn set_values(&mut self, ticket: Ticket, write: impl FnOnce(usize, &mut [Column])) {
+        if let Some(&Trade { place, .. }) = self.get(ticket) {
+            write(place.row as usize, &mut self.chunk_mut(place.chunk).rows.columns);
+        }
+    }
+
+    /// A trade does not wait for these tables any more; gives what it still waits
+    /// for.
+    pub(crate) fn settle(&mut self, ticket: Ticket, tables: u64) -> u64 {
+        let at = ticket.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let trade = at.and_then(|at| self.trades.get_mut(at)?.as_mut());
+        trade.map_or(0, |trade| {
+            trade.waits_for &= !tables;
+            trade.waits_for
+        })
+    }
+
+    /// Takes a trade out. Its row stays until it is [given up](Self::give_up), or
+    /// [taken](Self::take) in the same batch.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Trade> {
+        let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
+        let trade = self.trades.get_mut(at)?.take()?;
+        self.len -= 1;
+        self.bytes -= u64::from(trade.bytes);
+        while self.trades.front().is_some_and(Option::is_none) {
+            self.trades.pop_front();
+            self.first += 1;
+        }
+        self.chunk_mut(trade.place.chunk).tickets[trade.place.row as usize] = None;
+        Some(trade)
+    }
+
+    /// Lets go of a row whose trade was removed.
+    pub(crate) fn give_up(&mut self, place: Place) {
+        let chunk = self.chunk_mut(place.chunk);
+        chunk.left -= 1;
+        if chunk.left == 0 {
+            self.chunks.remove(&place.chunk);
+        }
+    }
+
+    /// Puts rows whose trades were removed together, in this order, and lets go of
+    /// them.
+    pub(crate) fn take(&mut self, places: &[Place], types: &[ColumnType]) -> Result<Rows, ArrowError> {
+        let (mut numbers, mut sources) = (AHashMap::new(), Vec::new());
+        let number = |place: &Place| {
+            let number = *numbers.entry(place.chunk).or_insert_with(|| {
+                sources.push(&self.chunks[&place.chunk].rows);
+                sources.len() - 1
+            });
+            (number, place.row as usize)
+        };
+        let rows: Vec<_> = places.iter().map(number).collect();
+        let taken = Rows::gather(&sources, types, &rows)?;
+        let chunks: Vec<u64> = numbers.into_keys().collect();
+        places.iter().for_each(|&place| self.give_up(place));
+        chunks.into_iter().try_for_each(|chunk| self.shrink(chunk, types))?;
+        Ok(taken)
+    }
+
+    /// Lets go of the memory of rows that are gone, once they are most of a chunk
+    /// in which no row is still to enter.
+    fn shrink(&mut self, chunk: u64, types: &[ColumnType]) -> Result<(), ArrowError> {
+        let Some(entry) = self.chunks.get_mut(&chunk) else { return Ok(()) };
+        let len = entry.tickets.len();
+        let may_enter = chunk == self.chunks_made && (self.next_row as usize) < len;
+        if may_enter || entry.left > len / 4 {
+            return Ok(());
+        }
+        let (places, tickets): (Vec<_>, Vec<_>) =
+            (0..len).filter_map(|row| Some(((0, row), entry.tickets[row]?))).unzip();
+        entry.rows = Rows::gather(&[&entry.rows], types, &places)?;
+        entry.tickets = tickets.iter().copied().map(Some).collect();
+        entry.left = tickets.len();
+        for (row, ticket) in (0..).zip(tickets) {
+            let at = usize::try_from(ticket - self.first).ok();
+            if let Some(Some(trade)) = at.and_then(|at| self.trades.get_mut(at)) {
+                trade.place.row = row;
+            }
+        }
+        Ok(())
+    }
+}
