@@ -28,12 +28,12 @@ const COUNTED: usize = 30;
 /// A stage, its shards, and the most instructions that it may take for a message
 /// of the mix `article`: what it took when the bound was set, and a tenth.
 const BOUNDS: [(&str, u32, f64); 6] = [
-    ("route", 1, 13.7),
-    ("route", 2, 52.0),
-    ("look-up", 1, 52.6),
-    ("look-up", 2, 58.8),
-    ("merge", 1, 1.1),
-    ("merge", 2, 15.7),
+    ("route", 1, 0.1),
+    ("route", 2, 38.4),
+    ("look-up", 1, 62.8),
+    ("look-up", 2, 69.1),
+    ("merge", 1, 0.6),
+    ("merge", 2, 15.3),
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
