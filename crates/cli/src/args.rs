@@ -78,6 +78,8 @@ pub(crate) enum Command {
       formats may differ; the ending of a name decides
   tradejoin run --trades t.csv --instruments i.csv --columns 'instrument,strike,expiry as matures'
       choose what the tables add
+  tradejoin run --trades t.csv --instruments i.csv --mode instruments=as-of --tolerance instruments=30d
+      ids that change their meaning: each trade finds the row valid at its timestamp
   tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
       --table desks=d.parquet,key=book+region
       any number of tables, each by its own key, in one pass
@@ -98,6 +100,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
+
+    #[command(flatten)]
+    pub(crate) look_ups: LookUpArgs,
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
@@ -248,6 +253,34 @@ impl StreamArgs {
         ];
         given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
     }
+}
+
+/// Which row of its key a trade finds.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Look-ups")]
+pub(crate) struct LookUpArgs {
+    /// How a table is looked up: TABLE=latest, by the order of rows, or TABLE=as-of, by the time of the
+    /// trade (timestamp) among rows valid from valid_from to before valid_to; may be given for each table,
+    /// those of --table too
+    /// [default: latest]
+    #[arg(long, value_name = "TABLE=MODE", value_parser = mode, value_delimiter = ',')]
+    pub(crate) mode: Vec<(String, ModeArg)>,
+
+    /// How long before the trade a row of an as-of table may have begun: TABLE=1d, TABLE=500ms
+    /// [default: as long as it is valid]
+    #[arg(long, value_name = "TABLE=DURATION", value_parser = tolerance, value_delimiter = ',')]
+    pub(crate) tolerance: Vec<(String, Duration)>,
+
+    /// The column with the version of a row, an integer: of a latest table's rows the one with the highest
+    /// version counts, in whatever order they come
+    #[arg(long, value_name = "TABLE=COLUMN", value_parser = version_column)]
+    pub(crate) version_column: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModeArg {
+    Latest,
+    AsOf,
 }
 
 #[derive(Debug, Args)]
@@ -469,16 +502,41 @@ impl BenchArgs {
     }
 }
 
+/// What is said of a table, in the form that `write` tells.
+fn of_table<'t>(text: &'t str, write: &str) -> Result<(String, &'t str), String> {
+    let (table, what) = text.split_once('=').ok_or_else(|| format!("write {write}"))?;
+    Ok((table.to_owned(), what))
+}
+
 fn distribution(text: &str) -> Result<(String, Distribution), String> {
-    let (table, how) =
-        text.split_once('=').ok_or("write TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
+    let (table, how) = of_table(text, "TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
     let how = match how {
         "auto" => Distribution::Auto,
         "partitioned" => Distribution::Partitioned,
         "broadcast" => Distribution::Broadcast,
         _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
     };
-    Ok((table.to_owned(), how))
+    Ok((table, how))
+}
+
+fn mode(text: &str) -> Result<(String, ModeArg), String> {
+    match of_table(text, "TABLE=latest or TABLE=as-of")? {
+        (table, "latest") => Ok((table, ModeArg::Latest)),
+        (table, "as-of") => Ok((table, ModeArg::AsOf)),
+        (_, mode) => Err(format!("{mode:?} is neither latest nor as-of")),
+    }
+}
+
+fn tolerance(text: &str) -> Result<(String, Duration), String> {
+    let (table, time) = of_table(text, "TABLE=DURATION")?;
+    Ok((table, duration(time)?))
+}
+
+fn version_column(text: &str) -> Result<(String, String), String> {
+    match of_table(text, "TABLE=COLUMN")? {
+        (_, "") => Err("write TABLE=COLUMN".to_owned()),
+        (table, column) => Ok((table, column.to_owned())),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -115,6 +115,12 @@ struct EngineConfig {
     hold_bytes: Option<String>,
     /// How tables are spread, by name: partitioned, broadcast or auto.
     distribution: Option<BTreeMap<String, String>>,
+    /// How tables are looked up, by name: latest or as-of.
+    mode: Option<BTreeMap<String, String>>,
+    /// How long before the trade a row of an as-of table may have begun, by its name, such as 30d.
+    tolerance: Option<BTreeMap<String, String>>,
+    /// The column with the version of a row, by the name of its table.
+    version_column: Option<BTreeMap<String, String>>,
 }
 
 impl Config {
@@ -166,18 +172,13 @@ impl Config {
         arguments.text("queue_depth", engine.queue_depth);
         arguments.text("order", engine.order.as_ref());
         arguments.text("unmatched", engine.unmatched.as_ref());
-        if !arguments.is_given("on_miss") {
-            for (table, policy) in engine.on_miss.iter().flatten() {
-                arguments.push("on_miss", format!("{table}={policy}").as_ref());
-            }
-        }
+        arguments.by_table("on_miss", &engine.on_miss);
         arguments.text("hold_rows", engine.hold_rows);
         arguments.text("hold_bytes", engine.hold_bytes.as_ref());
-        let spread = engine.distribution.as_ref().filter(|spread| !spread.is_empty());
-        let spread = spread.map(|spread| {
-            spread.iter().map(|(table, how)| format!("{table}={how}")).collect::<Vec<_>>().join(",")
-        });
-        arguments.text("distribution", spread);
+        arguments.by_table("distribution", &engine.distribution);
+        arguments.by_table("mode", &engine.mode);
+        arguments.by_table("tolerance", &engine.tolerance);
+        arguments.by_table("version_column", &engine.version_column);
         arguments.all
     }
 }
@@ -220,6 +221,15 @@ impl Arguments<'_> {
     fn text(&mut self, name: &str, value: Option<impl ToString>) {
         if let Some(value) = value.filter(|_| !self.is_given(name)) {
             self.push(name, value.to_string().as_ref());
+        }
+    }
+
+    /// A flag that is given once for each table.
+    fn by_table(&mut self, name: &str, said: &Option<BTreeMap<String, String>>) {
+        if !self.is_given(name) {
+            for (table, what) in said.iter().flatten() {
+                self.push(name, format!("{table}={what}").as_ref());
+            }
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, Selection, TableColumns, TableDefinition,
-    TableKind, TableOptions, TradesOptions, open_messages, open_table, open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, SelectedTable, Selection, TableColumns,
+    TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages, open_table,
+    open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -16,6 +17,7 @@ use tradejoin_model::{Distribution, TableSpec};
 use crate::args::RunArgs;
 use crate::destination::Destination;
 use crate::failure::UsageError;
+use crate::modes::modes;
 use crate::plan;
 use crate::watch::Progress;
 
@@ -81,10 +83,14 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let stream = plan::stream(&args.stream, Mix::article())?;
     let tables = plan::generated_tables(&stream.config().mix);
     let kinds = [TableKind::Instruments, TableKind::Users];
-    let offers: Vec<_> = kinds[..tables.len()]
-        .iter()
-        .map(|&kind| TableColumns { table: kind.into(), columns: vec![] })
-        .collect();
+    let kinds = &kinds[..tables.len()];
+    let offers: Vec<_> =
+        kinds.iter().map(|&kind| TableColumns { table: kind.into(), columns: vec![] }).collect();
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    if modes(&args.look_ups, &names)?.iter().any(|mode| *mode != TableMode::Latest) {
+        let text = "generated tables have neither times nor versions: their mode is latest";
+        return Err(UsageError(text.to_owned()).into());
+    }
     let schema = tradejoin_model::trade_schema();
     let Selection { tables, added } = select(&offers, &schema, args)?;
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
@@ -114,18 +120,27 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
     }
     let key_columns = readers.iter().map(|reader| reader.table().trade_key()).collect();
     let fields = destination.fields(trades.encoding.format);
-    let trades = open_trades(TradesOptions {
+    let names: Vec<_> = readers.iter().map(|reader| reader.table().name()).collect();
+    let modes = modes(&args.look_ups, &names)?;
+    for (reader, mode) in readers.iter_mut().zip(&modes) {
+        reader.set_mode(mode)?;
+    }
+    let mut trades = open_trades(TradesOptions {
         input: shared.apply(trades),
         limit: args.stream.limit,
         key_columns,
         fields,
     })?;
+    if modes.iter().any(TableMode::needs_times) {
+        trades.require_times()?;
+    }
     let offers: Vec<_> = readers
         .iter()
         .map(|reader| TableColumns { table: reader.table().clone(), columns: reader.columns().to_vec() })
         .collect();
     let schema = trades.schema();
     let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    set_look_ups(&mut tables, &modes);
     for ((reader, table), (.., distribution)) in readers.iter_mut().zip(&mut tables).zip(joined_tables(args)?)
     {
         reader.load(&table.fields)?;
@@ -186,9 +201,16 @@ fn interleaved(
         tables: args.input.table_kinds(),
         fields: destination.fields(Format::JsonLines),
     })?;
-    let offers: Vec<_> = reader.tables().map(TableColumns::of_messages).collect();
+    let kinds: Vec<_> = reader.tables().collect();
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    let modes = modes(&args.look_ups, &names)?;
+    for (table, mode) in modes.iter().enumerate() {
+        reader.set_mode(table, mode)?;
+    }
+    let offers: Vec<_> = kinds.into_iter().map(TableColumns::of_messages).collect();
     let schema = reader.schema();
-    let Selection { tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    set_look_ups(&mut tables, &modes);
     tables.iter().enumerate().for_each(|(index, table)| reader.load(index, &table.fields));
     Ok(Job {
         loads: tables.iter().map(|_| None).collect(),
@@ -199,6 +221,13 @@ fn interleaved(
         added,
         bad_records: shared.bad_records,
     })
+}
+
+/// Tells the engine how the tables are looked up.
+fn set_look_ups(tables: &mut [SelectedTable], modes: &[TableMode]) {
+    for (table, mode) in tables.iter_mut().zip(modes) {
+        table.spec.look_up = mode.look_up();
+    }
 }
 
 /// Selects what the tables add. A comma separates columns, so names are trimmed.

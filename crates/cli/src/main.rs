@@ -14,6 +14,7 @@ mod style;
 
 mod destination;
 mod job;
+mod modes;
 mod plan;
 mod sample;
 mod summary;

@@ -3,6 +3,7 @@
 use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
+use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
 use crate::destination::Destination;
@@ -93,16 +94,24 @@ fn warn(engine: &Engine, report: &Report, bad_records: &BadRecords) {
     }
     bad_records.first().iter().for_each(|record| eprintln!("  {record}"));
     for (table, ledger) in engine.config().tables.iter().zip(&report.ledger.tables) {
-        match ledger.duplicates {
-            0 => {}
-            1 => warning(format!(
-                "1 row of {} has a key that an earlier row has; the later row counts",
-                table.name
-            )),
-            count => warning(format!(
-                "{count} rows of {} have a key that an earlier row has; the later row counts",
-                table.name
-            )),
+        let rows = |count: u64, one: &str, many: &str| match count {
+            1 => format!("1 row of {} {one}", table.name),
+            count => format!("{count} rows of {} {many}", table.name),
+        };
+        let what = match table.look_up {
+            LookUp::Latest => "a key",
+            LookUp::AsOf { .. } => "a key and valid_from",
+            // Its rows are versions of each other.
+            LookUp::LatestVersion => "",
+        };
+        if ledger.duplicates > 0 && !what.is_empty() {
+            let (one, many) = (format!("has {what}"), format!("have {what}"));
+            let rows = rows(ledger.duplicates, &one, &many);
+            warning(format!("{rows} that an earlier row has; the later row counts"));
+        }
+        if ledger.overlaps > 0 {
+            let rows = rows(ledger.overlaps, "was", "were");
+            warning(format!("{rows} refused: their times overlap that of an earlier row of their key"));
         }
     }
 }

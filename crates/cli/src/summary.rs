@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use tradejoin_connectors::key_for_people;
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
-use tradejoin_model::{Ledger, MissPolicy, TableSpec};
+use tradejoin_model::{Ledger, LookUp, MissPolicy, TableSpec};
 
 use crate::memory;
 use crate::style::{FAINT, HEADING};
@@ -73,6 +73,7 @@ struct Hold {
 struct TableSummary {
     name: String,
     distribution: &'static str,
+    mode: &'static str,
     on_miss: &'static str,
     rows_loaded: u64,
     duplicate_keys: u64,
@@ -80,6 +81,11 @@ struct TableSummary {
     rejected: u64,
     matched: u64,
     missed: u64,
+    /// Of the missed, by trades without a time.
+    untimed: u64,
+    stale: u64,
+    conflicts: u64,
+    overlaps: u64,
     /// Those that were missed most.
     missing_keys: Vec<MissingKeySummary>,
     /// Misses of all other keys.
@@ -229,15 +235,22 @@ impl Summary {
     }
 
     fn table_table(&self) -> Table {
-        let mut table = plain_table(
-            &["table", "spread", "loaded", "duplicates", "changes", "rejected", "matched", "missed"],
-            2,
-        );
+        let is_used = |mode: LookUp| self.tables.iter().any(|table| table.mode == mode.as_str());
+        let as_of = is_used(LookUp::AsOf { tolerance: None });
+        let versions = is_used(LookUp::LatestVersion);
+        let mut header = vec!["table", "mode", "spread", "loaded", "duplicates", "changes", "rejected"];
+        header.extend(["matched", "missed"]);
+        header.extend(["no time", "overlaps"].into_iter().filter(|_| as_of));
+        header.extend(["stale", "conflicts"].into_iter().filter(|_| versions));
+        let mut table = plain_table(&header, 3);
         for row in &self.tables {
-            let counts =
-                [row.rows_loaded, row.duplicate_keys, row.changes, row.rejected, row.matched, row.missed];
-            let counts = counts.map(|count| HumanCount(count).to_string());
-            table.add_row([row.name.clone(), row.distribution.to_owned()].into_iter().chain(counts));
+            let mut counts =
+                vec![row.rows_loaded, row.duplicate_keys, row.changes, row.rejected, row.matched, row.missed];
+            counts.extend([row.untimed, row.overlaps].into_iter().filter(|_| as_of));
+            counts.extend([row.stale, row.conflicts].into_iter().filter(|_| versions));
+            let counts = counts.into_iter().map(|count| HumanCount(count).to_string());
+            let names = [row.name.clone(), row.mode.to_owned(), row.distribution.to_owned()];
+            table.add_row(names.into_iter().chain(counts));
         }
         table
     }
@@ -306,6 +319,7 @@ impl TableSummary {
         Self {
             name: spec.name.clone(),
             distribution: distribution.as_str(),
+            mode: spec.look_up.as_str(),
             on_miss: spec.on_miss.as_str(),
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
@@ -313,6 +327,10 @@ impl TableSummary {
             rejected: ledger.rejected,
             matched: ledger.matched,
             missed: ledger.missed,
+            untimed: ledger.untimed,
+            stale: ledger.stale,
+            conflicts: ledger.conflicts,
+            overlaps: ledger.overlaps,
             missing_keys: missing.into_iter().map(|missing| MissingKeySummary::new(missing, spec)).collect(),
             missed_of_other_keys,
         }

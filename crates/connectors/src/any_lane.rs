@@ -16,20 +16,24 @@ use crate::flaw::Flaw;
 use crate::header::Header;
 use crate::key_text::{KeyPart, KeyText};
 use crate::lane_builder::TableColumn;
+use crate::mode::{Stamp, StampColumns, Stamps, TableMode};
 use crate::parse::Dialect;
+use crate::render::Cells;
 use crate::table_def::AnyTable;
 use crate::values::{ValueCodec, ValueEncoding};
 
 /// Collects rows of one table as changes. All its fields are texts, or values in
 /// their encoding.
 pub(crate) struct AnyLane {
-    names: Vec<String>,
+    header: Header,
     /// The columns of the key.
     key: Vec<usize>,
     /// What can be asked for: where it stands, and what it is.
     offers: Vec<(usize, TableColumn)>,
     /// What was asked for.
     fields: Vec<Field>,
+    stamp: StampColumns,
+    stamps: Stamps,
     keys: TextColumn,
     key_text: KeyText,
 }
@@ -44,6 +48,8 @@ struct Field {
 /// A block of typed rows, ready to be taken one by one.
 pub(crate) struct AnyBlock {
     key: Vec<KeyPart>,
+    /// The columns of the mode, each with its place.
+    stamp: Vec<(usize, Cells<'static>)>,
     fields: Vec<FieldBlock>,
 }
 
@@ -79,10 +85,12 @@ impl AnyLane {
         };
         let offers = chosen.into_iter().map(offer).collect();
         Ok(Self {
-            names: header.names,
+            header,
             key,
             offers,
             fields: Vec::new(),
+            stamp: StampColumns::None,
+            stamps: Stamps::default(),
             keys: TextColumn::default(),
             key_text: KeyText::default(),
         })
@@ -95,7 +103,31 @@ impl AnyLane {
 
     /// The name and the place of each column of the key.
     pub(crate) fn key_columns(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.key.iter().map(|&column| (self.names[column].as_str(), column))
+        self.key.iter().map(|&column| (self.header.names[column].as_str(), column))
+    }
+
+    /// The names of the key's columns, with `+` between.
+    pub(crate) fn key_name(&self) -> String {
+        self.key_columns().map(|(name, _)| name).collect::<Vec<_>>().join("+")
+    }
+
+    /// Adds a column behind the others, unless it is there, which is told.
+    pub(crate) fn add_column(&mut self, name: &str) -> bool {
+        let is_new = self.header.find(name).is_none();
+        if is_new {
+            self.header.names.push(name.to_owned());
+            self.header.known.push(None);
+        }
+        is_new
+    }
+
+    /// Reads the columns of `mode`.
+    ///
+    /// # Errors
+    /// If one is missing that must be there.
+    pub(crate) fn set_mode(&mut self, source_name: &Arc<str>, mode: &TableMode) -> Result<(), OpenError> {
+        self.stamp = StampColumns::find(source_name, &self.header, mode)?;
+        Ok(())
     }
 
     /// Makes these the fields of the changes.
@@ -122,12 +154,22 @@ impl AnyLane {
         self.keys.len()
     }
 
-    /// Appends a row of text, or nothing if it is bad.
-    pub(crate) fn push(&mut self, cells: &[Cow<'_, str>], dialect: Dialect) -> Result<(), Flaw> {
-        let Self { names, key, fields, keys, key_text, .. } = self;
+    /// Appends a row of text, or nothing if it is bad, on its own or to `check`.
+    pub(crate) fn push(
+        &mut self,
+        cells: &[Cow<'_, str>],
+        dialect: Dialect,
+        check: impl FnOnce(&KeyText, Stamp) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
+        let Self { header, key, fields, stamp, stamps, keys, key_text, .. } = self;
+        let name = |column: usize| header.names[column].as_str();
         let part = |place: usize| dialect.text(&cells[key[place]]);
-        let key = key_text.of(key.len(), part).map_err(|place| Flaw::empty(&names[key[place]]))?;
-        keys.push_bytes(Some(key));
+        key_text.of(key.len(), part).map_err(|place| Flaw::empty(name(key[place])))?;
+        let value = |column: usize| dialect.text(&cells[column]).filter(|text| !text.is_empty());
+        let stamp = stamp.read(ChangeKind::Upsert, &value, &name)?;
+        check(key_text, stamp)?;
+        keys.push_bytes(Some(key_text.bytes()));
+        stamps.push(stamp);
         for Field { column, values, .. } in fields {
             let cell = cells[*column].as_ref();
             let has_value = dialect == Dialect::Csv || !(cell.is_empty() || cell == "null");
@@ -147,15 +189,32 @@ impl AnyLane {
             })
         };
         let fields = self.fields.iter().map(field).collect::<Result<_, ArrowError>>()?;
-        Ok(AnyBlock { key: key.collect::<Result<_, _>>()?, fields })
+        let places = (0..batch.num_columns()).filter(|&column| self.stamp.is_read(column));
+        let stamp = places.map(|column| Ok((column, Cells::of_table(batch.column(column))?)));
+        let stamp = stamp.collect::<Result<_, ArrowError>>()?;
+        Ok(AnyBlock { key: key.collect::<Result<_, _>>()?, stamp, fields })
     }
 
-    /// Appends a row of a block, or nothing if it is bad.
-    pub(crate) fn push_row(&mut self, block: &AnyBlock, row: usize) -> Result<(), Flaw> {
-        let Self { names, key, fields, keys, key_text, .. } = self;
+    /// Appends a row of a block, or nothing if it is bad, on its own or to `check`.
+    pub(crate) fn push_row(
+        &mut self,
+        block: &AnyBlock,
+        row: usize,
+        check: impl FnOnce(&KeyText, Stamp) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
+        let Self { header, key, fields, stamp, stamps, keys, key_text, .. } = self;
+        let name = |column: usize| header.names[column].as_str();
         let part = |place: usize| block.key[place].text(row);
-        let key = key_text.of(key.len(), part).map_err(|place| Flaw::empty(&names[key[place]]))?;
-        keys.push_bytes(Some(key));
+        key_text.of(key.len(), part).map_err(|place| Flaw::empty(name(key[place])))?;
+        let value = |column: usize| {
+            let cells = block.stamp.iter().find(|(place, _)| *place == column);
+            let text = cells.and_then(|(_, cells)| cells.to_text(row));
+            text.filter(|text| !text.is_empty()).map(Cow::Owned)
+        };
+        let stamp = stamp.read(ChangeKind::Upsert, &value, &name)?;
+        check(key_text, stamp)?;
+        keys.push_bytes(Some(key_text.bytes()));
+        stamps.push(stamp);
         for (field, block) in fields.iter_mut().zip(&block.fields) {
             match block {
                 FieldBlock::Texts(texts) => {
@@ -170,12 +229,7 @@ impl AnyLane {
         Ok(())
     }
 
-    /// The key of the row that was appended last.
-    pub(crate) fn last_key(&self) -> &[u8] {
-        self.key_text.bytes()
-    }
-
-    /// That key for people to read.
+    /// The key of the row that was appended last, for people to read.
     pub(crate) fn last_key_shown(&self) -> String {
         self.key_text.shown(self.key.len())
     }
@@ -184,11 +238,15 @@ impl AnyLane {
     pub(crate) fn take(&mut self) -> ChangeLane {
         let rows = self.len();
         let fields = self.fields.iter_mut().map(|field| Column::Text(std::mem::take(&mut field.values)));
+        let Stamps { valid_from, valid_to, versions } = std::mem::take(&mut self.stamps);
         ChangeLane {
             at_rows: vec![0; rows],
             keys: std::mem::take(&mut self.keys).into(),
             kinds: vec![ChangeKind::Upsert; rows],
             fields: fields.collect(),
+            valid_from,
+            valid_to,
+            versions,
             rejected: 0,
         }
     }

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::{Array as _, BooleanArray, Int64Array};
 use arrow_schema::{ArrowError, Schema};
-use arrow_select::filter::filter_record_batch;
+use arrow_select::filter::{filter, filter_record_batch};
 use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlock;
 use crate::arrow_keys;
+use crate::arrow_times;
 use crate::bad::Refusals;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::key_text;
 use crate::table_def::TradeKey;
-use crate::trade_layout::KeyColumns;
+use crate::trade_builder::Block;
+use crate::trade_layout::{KeyColumns, time_column};
 
 /// The first rows of a block.
 pub(crate) struct ArrowRows {
@@ -26,8 +28,11 @@ pub(crate) struct ArrowRows {
 }
 
 /// What it takes to make trades of rows.
+#[derive(Clone)]
 pub(crate) struct ArrowDecoder {
     keys: KeyColumns,
+    /// The column with the time of each trade, if that is needed.
+    time: Option<usize>,
 }
 
 impl ArrowDecoder {
@@ -44,7 +49,20 @@ impl ArrowDecoder {
             let field = &fields[column];
             arrow_keys::check_key_part_type(name, field.name(), field.data_type())?;
         }
-        Ok(Self { keys })
+        Ok(Self { keys, time: None })
+    }
+
+    /// Reads the time of each trade.
+    ///
+    /// # Errors
+    /// If trades have none.
+    pub(crate) fn require_times(&mut self, source_name: &Arc<str>, schema: &Schema) -> Result<(), OpenError> {
+        let fields = schema.fields();
+        let names = fields.iter().map(|field| field.name().clone()).collect();
+        let column = time_column(source_name, &Header::new(source_name, names, TRADE_COLUMNS)?)?;
+        arrow_times::check_time_type(source_name, fields[column].name(), fields[column].data_type())?;
+        self.time = Some(column);
+        Ok(())
     }
 
     /// The trades of some rows. What is bad is told to `refusals`, those of these
@@ -54,18 +72,25 @@ impl ArrowDecoder {
         let corrupt = |error: ArrowError| ReadError::corrupt(&refusals.source_name, error);
         let keyed = self.keys.ids.iter().map(|&key| arrow_keys::keys(&batch, key));
         let keyed = keyed.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
-        let (ids, flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
+        let (ids, mut flaws): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
         let texts = self.keys.texts.iter().map(|columns| key_text::keys(&batch, columns));
         let texts = texts.collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
         let keys = self.keys.by_table(ids, texts);
+        let timed = self.time.map(|column| arrow_times::times(&batch, column)).transpose();
+        let times = timed.map_err(corrupt)?.map(|(times, of_times)| {
+            flaws.push(of_times);
+            times
+        });
+        let block = Block { trades: batch, keys, times };
         let flaws = flaws.into_iter().flatten().collect();
-        let (trades, keys) = match refuse(flaws, rows.len, rows.rows_before, &mut refusals)? {
-            None => (batch, keys),
-            Some(good) => keep_good(&batch, &keys, &good)
-                .map_err(|error| ReadError::corrupt(&refusals.source_name, error))?,
+        let Block { trades, keys, times } = match refuse(flaws, rows.len, rows.rows_before, &mut refusals)? {
+            None => block,
+            Some(good) => {
+                keep_good(&block, &good).map_err(|error| ReadError::corrupt(&refusals.source_name, error))?
+            }
         };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Messages { trades, keys, lanes, rejected: refusals.take(), loading: false })
+        Ok(Messages { trades, keys, lanes, times, rejected: refusals.take(), loading: false })
     }
 }
 
@@ -89,10 +114,14 @@ fn refuse(
     Ok(Some(good.into()))
 }
 
-type Keyed = (RecordBatch, Vec<Keys>);
-
-fn keep_good(batch: &RecordBatch, keys: &[Keys], good: &BooleanArray) -> Result<Keyed, ArrowError> {
-    let trades = filter_record_batch(batch, good)?;
-    let rows: Vec<_> = (0..batch.num_rows()).filter(|&row| good.value(row)).map(|row| (0, row)).collect();
-    Ok((trades, keys.iter().map(|keys| Keys::gather(&[keys], &rows)).collect()))
+fn keep_good(block: &Block, good: &BooleanArray) -> Result<Block, ArrowError> {
+    let Block { trades, keys, times } = block;
+    let rows: Vec<_> = (0..trades.num_rows()).filter(|&row| good.value(row)).map(|row| (0, row)).collect();
+    let times: Option<Result<_, ArrowError>> =
+        times.as_ref().map(|times| Ok(Int64Array::from(filter(times, good)?.to_data())));
+    Ok(Block {
+        trades: filter_record_batch(trades, good)?,
+        keys: keys.iter().map(|keys| Keys::gather(&[keys], &rows)).collect(),
+        times: times.transpose()?,
+    })
 }

@@ -180,6 +180,35 @@ pub enum OpenError {
         /// Its type.
         found: String,
     },
+    /// A column that the mode of a table needs is not there.
+    #[error(
+        "{source_name}: no column {column}, {what}, which the mode of the table needs: add it, or choose \
+         another mode (--mode, --version-column); the columns are: {}",
+        list(found)
+    )]
+    ModeColumn {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+        /// What it holds.
+        what: &'static str,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
+    /// A column of times whose type has none.
+    #[error(
+        "{source_name}: column {column} has the type {found}, but times are timestamps, integers of \
+         nanoseconds or text"
+    )]
+    TimeType {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
     /// A column that is to be a key, or a part of one, whose values have no text to
     /// compare.
     #[error("{source_name}: column {column} has the type {found}, but a key is of integers or texts")]
@@ -206,6 +235,8 @@ impl OpenError {
             Self::MissingColumn { .. }
             | Self::DuplicateColumn { .. }
             | Self::KeyType { .. }
+            | Self::ModeColumn { .. }
+            | Self::TimeType { .. }
             | Self::KeyPartType { .. } => Category::Data,
             Self::Read(error) => error.category(),
         }

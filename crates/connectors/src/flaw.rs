@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tradejoin_model::ParseFieldError;
+use tradejoin_model::{ParseFieldError, Validity};
+
+use crate::mode::Span;
 
 /// Where in a file a record stands, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,36 @@ pub enum Reason {
     /// A row of a table that the run has not.
     #[error("a row of a table that the run does not join: name its tables (--tables)")]
     NoTable,
+    /// A row that ends before it begins.
+    #[error("at or before its valid_from, {}", crate::mode::Time(*.from))]
+    NeverValid {
+        /// The beginning.
+        from: i64,
+    },
+    /// A row at a time that another row of its key has. Boxed: it is seldom.
+    #[error("{0}")]
+    Overlap(Box<Overlapping>),
     /// A tagged line whose `type` is missing or not known.
     #[error("the type of a message must be one of {0}")]
     MessageType(String),
+}
+
+/// A row that overlaps an earlier one of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlapping {
+    /// When the row is valid.
+    pub validity: Validity,
+    /// Where the earlier row stands.
+    pub first: Place,
+    /// When that is valid.
+    pub first_validity: Validity,
+}
+
+impl fmt::Display for Overlapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { validity, first, first_validity } = *self;
+        write!(f, "valid {}, which overlaps {first}, valid {}", Span(validity), Span(first_validity))
+    }
 }
 
 /// A record that was refused: where, what, and why.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Expiry, INSTRUMENT_COLUMNS, INSTRUMENT_ID, INTEGER_NULL, Key,
     KnownColumn, KnownKind, OccSymbol, OptionType, Strike, TableSpec, TextColumn, Ticker, USER_COLUMNS,
-    USER_ID,
+    USER_ID, Validity,
 };
 
 use crate::error::OpenError;
 use crate::flaw::{Flaw, Reason};
 use crate::header::Header;
+use crate::mode::{Stamp, StampColumns, TableMode};
 use crate::parse;
 use crate::values::ValueEncoding;
 
@@ -127,6 +128,7 @@ struct Layout {
     /// As [`TableKind::required_columns`].
     required: Vec<usize>,
     deleted: Option<usize>,
+    stamp: StampColumns,
     extra: Vec<(Option<usize>, ColumnType)>,
 }
 
@@ -161,7 +163,8 @@ impl LaneBuilder {
     pub(crate) fn new(source_name: &Arc<str>, kind: TableKind, header: Header) -> Result<Self, OpenError> {
         let find = |column: &KnownColumn| header.require(source_name, column.name, kind.known_columns());
         let required = kind.required_columns().iter().map(find).collect::<Result<_, _>>()?;
-        let layout = Layout { required, deleted: header.find("deleted"), extra: Vec::new() };
+        let (deleted, stamp) = (header.find("deleted"), StampColumns::None);
+        let layout = Layout { required, deleted, stamp, extra: Vec::new() };
         let mut builder = Self { kind, header, layout, lane: ChangeLane::default(), row: Vec::new() };
         builder.lane.fields = builder.empty_fields();
         Ok(builder)
@@ -172,6 +175,23 @@ impl LaneBuilder {
         let place = |column: &TableColumn| (self.header.find(&column.name), column.column_type);
         self.layout.extra = extra.iter().map(place).collect();
         self.lane.fields = self.empty_fields();
+    }
+
+    /// Reads the columns of `mode`.
+    ///
+    /// # Errors
+    /// If one is missing that must be there.
+    pub(crate) fn set_mode(&mut self, source_name: &Arc<str>, mode: &TableMode) -> Result<(), OpenError> {
+        self.layout.stamp = StampColumns::find(source_name, &self.header, mode)?;
+        Ok(())
+    }
+
+    /// Adds a column behind the others, unless it is there.
+    pub(crate) fn add_column(&mut self, name: &str) {
+        if self.header.find(name).is_none() {
+            self.header.names.push(name.to_owned());
+            self.header.known.push(None);
+        }
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -188,6 +208,7 @@ impl LaneBuilder {
     pub(crate) fn is_read(&self, column: usize) -> bool {
         self.layout.required.contains(&column)
             || self.layout.deleted == Some(column)
+            || self.layout.stamp.is_read(column)
             || self.layout.extra.iter().any(|(place, _)| *place == Some(column))
     }
 
@@ -195,12 +216,14 @@ impl LaneBuilder {
         self.lane.len()
     }
 
-    /// Appends a change, or nothing if the row is bad.
+    /// Appends a change, or nothing if the row is bad, on its own or to `check`,
+    /// which is shown what there is to see without its values.
     pub(crate) fn push<'a>(
         &mut self,
         at_row: u32,
         cell: &dyn Fn(usize) -> CellText<'a>,
-    ) -> Result<Key, Flaw> {
+        check: impl FnOnce(Key, ChangeKind, Stamp) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
         // Only a column of texts has a use for an empty one.
         let value = |column: usize| cell(column).filter(|text| !text.is_empty());
         let name = |column: usize| self.header.names[column].as_str();
@@ -234,14 +257,25 @@ impl LaneBuilder {
                 },
             });
         }
-        self.append(at_row, key, if deleted { ChangeKind::Delete } else { ChangeKind::Upsert }, &base);
-        Ok(key)
+        let kind = if deleted { ChangeKind::Delete } else { ChangeKind::Upsert };
+        let stamp = self.layout.stamp.read(kind, &value, &name)?;
+        check(key, kind, stamp)?;
+        self.append(at_row, key, kind, stamp, &base);
+        Ok(())
     }
 
-    fn append(&mut self, at_row: u32, key: Key, kind: ChangeKind, base: &Base) {
+    fn append(&mut self, at_row: u32, key: Key, kind: ChangeKind, stamp: Stamp, base: &Base) {
         self.lane.at_rows.push(at_row);
         self.lane.keys.push(key);
         self.lane.kinds.push(kind);
+        match stamp {
+            Stamp::None => {}
+            Stamp::Version(version) => self.lane.versions.push(version),
+            Stamp::Validity(Validity { from, to }) => {
+                self.lane.valid_from.push(from);
+                self.lane.valid_to.push(to);
+            }
+        }
         match (&mut self.lane.fields[0], base) {
             (Column::Options(symbols), Base::Options(symbol)) => symbols.push(*symbol),
             (Column::Text(texts), Base::Text(text)) => texts.push(text.as_deref()),

@@ -15,8 +15,9 @@ use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::json_rows::{Members, Union, UnknownMembers};
 use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
+use crate::mode::TableMode;
 use crate::parse::{Dialect, is_sound_token, json_text};
-use crate::trade_builder::TradeBuilder;
+use crate::trade_builder::{Block as TradeBlock, TradeBuilder};
 use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
 use crate::trades::known_columns;
 
@@ -146,6 +147,24 @@ impl MessageReader {
         Arc::make_mut(&mut self.decoder).lanes[table].builder.set_extra(fields);
     }
 
+    /// Reads what `mode` needs of a table's rows, by its place among the tables, and of
+    /// trades; to be called before the first block is read. Rows may lack `valid_from`:
+    /// they are valid since ever.
+    ///
+    /// # Errors
+    /// If the mode needs the time of a trade, and trades have none.
+    ///
+    /// # Panics
+    /// If there are not so many tables.
+    pub fn set_mode(&mut self, table: usize, mode: &TableMode) -> Result<(), OpenError> {
+        let source_name = &self.refusals.source_name;
+        let MessageDecoder { trades, lanes } = Arc::make_mut(&mut self.decoder);
+        let builder = &mut lanes[table].builder;
+        mode.columns().into_iter().for_each(|column| builder.add_column(column));
+        builder.set_mode(source_name, mode)?;
+        if mode.needs_times() { Arc::make_mut(trades).require_times(source_name) } else { Ok(()) }
+    }
+
     /// The next messages, as [`Source::next`] gives them.
     ///
     /// # Errors
@@ -180,9 +199,10 @@ impl MessageDecoder {
             }
         }
         let finished = block.trades.finish();
-        let (trades, keys) = finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let TradeBlock { trades, keys, times } =
+            finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = block.lanes.iter_mut().map(Lane::take).collect();
-        Ok(Messages { trades, keys, lanes, rejected, loading: false })
+        Ok(Messages { trades, keys, lanes, times, rejected, loading: false })
     }
 }
 
@@ -217,8 +237,7 @@ impl MessageBlock<'_> {
 impl Lane {
     fn push(&mut self, at_row: u32, members: &Members, text: &str) -> Result<(), Flaw> {
         let cells = self.cells(members, text)?;
-        self.builder.push(at_row, &|i| json_text(cells[i]))?;
-        Ok(())
+        self.builder.push(at_row, &|i| json_text(cells[i]), |_, _, _| Ok(()))
     }
 
     /// The changes so far; begins anew.
@@ -229,10 +248,10 @@ impl Lane {
     /// The tokens of a row, by column; members that the table does not know are
     /// not asked for.
     fn cells<'a>(&self, members: &'a Members, text: &'a str) -> Result<Vec<&'a str>, Flaw> {
-        let known = self.kind.known_columns();
-        let mut cells = vec![""; known.len()];
+        let header = self.builder.header();
+        let mut cells = vec![""; header.names.len()];
         for (name, token) in members.iter(text).filter(|(name, _)| *name != TYPE) {
-            let Some(column) = known.iter().position(|column| column.is_named(name)) else { continue };
+            let Some(column) = header.find(name) else { continue };
             if !cells[column].is_empty() {
                 return Err(Flaw::cell(name, token, Reason::DuplicateMember));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use tradejoin_flow::{BoxError, TableSource};
-use tradejoin_model::{ChangeLane, ColumnType, Key};
+use tradejoin_model::{ChangeKind, ChangeLane, ColumnType, Key, VALID_FROM};
 
 use crate::any_lane::AnyLane;
 use crate::arrow_blocks::ArrowBlocks;
@@ -19,8 +19,11 @@ use crate::flaw::{Flaw, Place};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
 use crate::json_rows::UnknownMembers;
+use crate::key_text::KeyText;
 use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
+use crate::mode::{AS_OF_ROW, Stamp, TableMode};
 use crate::render::Cells;
+use crate::seen::Seen;
 use crate::table_def::{AnyTable, TableDefinition};
 use crate::text_rows::{TextRows, for_each_row};
 use crate::values::{ValueEncoding, held_as};
@@ -32,8 +35,9 @@ pub struct TableOptions {
     pub input: InputOptions,
     /// Which table it is.
     pub table: TableDefinition,
-    /// Whether the same key twice is an error. Costs memory for each key.
-    /// Otherwise the later row wins.
+    /// Whether the same key twice is an error; in other modes than
+    /// [`TableMode::Latest`] the same key with the same version or `valid_from`.
+    /// Costs memory for each row. Otherwise the later row wins.
     pub strict: bool,
 }
 
@@ -51,7 +55,7 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let (rows, lane, columns) = if format.is_text() {
+    let (rows, late, lane, columns) = if format.is_text() {
         let rows = TextRows::open(input.into_text()?, format)?;
         match &table {
             TableDefinition::Preset(kind) => open_text(&name, rows, *kind, strict)?,
@@ -64,10 +68,12 @@ pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
             TableDefinition::Any(any) => open_any_arrow(&name, blocks, any, strict)?,
         }
     };
-    Ok(TableReader { refusals, table, rows, lane, columns, batch_len, bytes })
+    Ok(TableReader { refusals, table, rows, late, lane, columns, batch_len, bytes })
 }
 
-type Opened = (Rows, Lane, Vec<TableColumn>);
+/// The rows; the columns that no row has yet; what they are taken into; the columns
+/// on offer.
+type Opened = (Rows, Vec<String>, Lane, Vec<TableColumn>);
 
 fn open_any_text(
     name: &Arc<str>,
@@ -90,7 +96,7 @@ fn open_any_text(
     let columns = lane.columns();
     // Without a choice every column is one that is wanted.
     let unknown = if table.columns.is_empty() { UnknownMembers::Refuse } else { UnknownMembers::Ignore };
-    Ok((Rows::Text(rows, unknown), Lane::any(lane, strict), columns))
+    Ok((Rows::Text(rows, unknown), Vec::new(), Lane::any(lane, strict), columns))
 }
 
 fn open_any_arrow(
@@ -106,7 +112,7 @@ fn open_any_arrow(
         check_key_part_type(name, column, fields[place].data_type())?;
     }
     let columns = lane.columns();
-    Ok((Rows::Arrow { blocks, rows_read: 0 }, Lane::any(lane, strict), columns))
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), Lane::any(lane, strict), columns))
 }
 
 fn open_text(
@@ -115,19 +121,23 @@ fn open_text(
     kind: TableKind,
     strict: bool,
 ) -> Result<Opened, OpenError> {
+    let mut late = Vec::new();
     if rows.format == Format::JsonLines {
         // A member such as `deleted` may well show up late. Of the required
         // ones, the first lines must have all, unless there are no lines.
         let skip = if rows.columns.is_empty() { 0 } else { kind.required_columns().len() };
         let seen = |name: &str| rows.columns.iter().any(|column| column == name);
-        let late = kind.known_columns().iter().skip(skip).map(|column| column.name);
-        let late: Vec<_> = late.filter(|name| !seen(name)).map(str::to_owned).collect();
-        rows.columns.extend(late);
+        let others = kind.known_columns().iter().skip(skip).map(|column| column.name);
+        late.extend(others.filter(|name| !seen(name)).map(str::to_owned));
+        // A file without lines has all columns, as far as anyone can tell.
+        let is_empty = rows.columns.is_empty();
+        rows.columns.extend(late.iter().cloned());
+        late.retain(|_| !is_empty);
     }
     let header = Header::new(name, rows.columns.clone(), kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| TableColumn::type_of_text(builder.header().kind(i)));
-    Ok((Rows::Text(rows, UnknownMembers::Ignore), Lane::preset(builder, kind, strict), columns))
+    Ok((Rows::Text(rows, UnknownMembers::Ignore), late, Lane::preset(builder, kind, strict), columns))
 }
 
 fn open_arrow(
@@ -141,7 +151,7 @@ fn open_arrow(
     let header = Header::new(name, names, kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
     let columns = other_columns(&builder, |i| output_type(fields[i].data_type()));
-    Ok((Rows::Arrow { blocks, rows_read: 0 }, Lane::preset(builder, kind, strict), columns))
+    Ok((Rows::Arrow { blocks, rows_read: 0 }, Vec::new(), Lane::preset(builder, kind, strict), columns))
 }
 
 fn other_columns(builder: &LaneBuilder, ty: impl Fn(usize) -> ColumnType) -> Vec<TableColumn> {
@@ -169,6 +179,8 @@ pub struct TableReader {
     lane: Lane,
     columns: Vec<TableColumn>,
     batch_len: usize,
+    /// Columns that may come, but that none of the first rows has.
+    late: Vec<String>,
     /// Of the file, if it is one.
     bytes: Option<u64>,
 }
@@ -178,19 +190,19 @@ enum Rows {
     Arrow { blocks: ArrowBlocks, rows_read: u64 },
 }
 
-/// What rows are taken into, and where each key stands, if it may stand once alone.
+/// What rows are taken into, and what of them is kept in mind.
 enum Lane {
-    Preset { builder: LaneBuilder, kind: TableKind, lines: Option<BTreeMap<Key, Place>> },
-    Any { lane: AnyLane, lines: Option<BTreeMap<Box<[u8]>, Place>> },
+    Preset { builder: LaneBuilder, kind: TableKind, seen: Seen<Key> },
+    Any { lane: AnyLane, seen: Seen<Box<[u8]>> },
 }
 
 impl Lane {
     fn preset(builder: LaneBuilder, kind: TableKind, strict: bool) -> Self {
-        Self::Preset { builder, kind, lines: strict.then(BTreeMap::new) }
+        Self::Preset { builder, kind, seen: Seen::new(strict) }
     }
 
     fn any(lane: AnyLane, strict: bool) -> Self {
-        Self::Any { lane, lines: strict.then(BTreeMap::new) }
+        Self::Any { lane, seen: Seen::new(strict) }
     }
 
     fn len(&self) -> usize {
@@ -238,6 +250,49 @@ impl TableReader {
         Ok(())
     }
 
+    /// Reads what `mode` needs, which is [`TableMode::Latest`] unless this is called;
+    /// to be called before the first row is read. For look-ups by time the reader
+    /// keeps the place of each row in memory, to name both of two that overlap.
+    ///
+    /// # Errors
+    /// If a column is missing that the mode needs.
+    pub fn set_mode(&mut self, mode: &TableMode) -> Result<(), OpenError> {
+        let Self { refusals, rows, late, lane, .. } = self;
+        let source_name = &refusals.source_name;
+        match lane {
+            Lane::Preset { builder, seen, .. } => {
+                if mode.needs_times() && late.iter().any(|column| column == VALID_FROM) {
+                    let names = builder.header().names.iter();
+                    return Err(OpenError::ModeColumn {
+                        source_name: Arc::clone(source_name),
+                        column: VALID_FROM.to_owned(),
+                        what: AS_OF_ROW,
+                        found: names.filter(|name| !late.contains(name)).cloned().collect(),
+                    });
+                }
+                builder.set_mode(source_name, mode)?;
+                seen.histories = mode.needs_times().then(BTreeMap::new);
+            }
+            Lane::Any { lane, seen } => {
+                if let Rows::Text(rows, _) = rows
+                    && rows.format == Format::JsonLines
+                {
+                    // A member may show up late; what must be there the first lines
+                    // have, unless there are no lines.
+                    let must_be = usize::from(!rows.columns.is_empty());
+                    for column in mode.columns().into_iter().skip(must_be) {
+                        if lane.add_column(column) {
+                            rows.columns.push(column.to_owned());
+                        }
+                    }
+                }
+                lane.set_mode(source_name, mode)?;
+                seen.histories = mode.needs_times().then(BTreeMap::new);
+            }
+        }
+        Ok(())
+    }
+
     /// The next rows, as [`TableSource::next`] gives them.
     ///
     /// # Errors
@@ -265,13 +320,13 @@ impl TableReader {
                 for_each_row(&chunk, rows.format, &rows.columns, *unknown, |place, cells| {
                     match (cells, &mut *lane) {
                         (Err(flaw), _) => refusals.refuse(place, flaw),
-                        (Ok(cells), Lane::Preset { builder, kind, lines }) => {
-                            let mut adder = Adder { builder, refusals, lines, kind: *kind };
+                        (Ok(cells), Lane::Preset { builder, kind, seen }) => {
+                            let mut adder = Adder { builder, refusals, seen, kind: *kind };
                             adder.add(place, &|i| dialect.text(&cells[i]))
                         }
-                        (Ok(cells), Lane::Any { lane, lines }) => {
-                            let mut adder = AnyAdder { lane, refusals, lines };
-                            adder.add(place, |lane| lane.push(cells, dialect))
+                        (Ok(cells), Lane::Any { lane, seen }) => {
+                            let mut adder = AnyAdder { lane, refusals, seen };
+                            adder.add(place, |lane, check| lane.push(cells, dialect, check))
                         }
                     }
                 })?;
@@ -280,11 +335,11 @@ impl TableReader {
                 let Some(block) = blocks.next()? else { return Ok(false) };
                 let batch = block.decode()?;
                 match lane {
-                    Lane::Preset { builder, kind, lines } => {
-                        Adder { builder, refusals, lines, kind: *kind }.add_block(&batch, *rows_read)?;
+                    Lane::Preset { builder, kind, seen } => {
+                        Adder { builder, refusals, seen, kind: *kind }.add_block(&batch, *rows_read)?;
                     }
-                    Lane::Any { lane, lines } => {
-                        AnyAdder { lane, refusals, lines }.add_block(&batch, *rows_read)?;
+                    Lane::Any { lane, seen } => {
+                        AnyAdder { lane, refusals, seen }.add_block(&batch, *rows_read)?;
                     }
                 }
                 *rows_read += batch.num_rows() as u64;
@@ -298,24 +353,39 @@ impl TableReader {
 struct AnyAdder<'t> {
     lane: &'t mut AnyLane,
     refusals: &'t mut Refusals,
-    lines: &'t mut Option<BTreeMap<Box<[u8]>, Place>>,
+    seen: &'t mut Seen<Box<[u8]>>,
 }
+
+/// Shown a row's key and what it says of its mode, before it is taken.
+type Check<'c> = &'c mut dyn FnMut(&KeyText, Stamp) -> Result<(), Flaw>;
 
 impl AnyAdder<'_> {
     fn add(
         &mut self,
         place: Place,
-        push: impl FnOnce(&mut AnyLane) -> Result<(), Flaw>,
+        push: impl FnOnce(&mut AnyLane, Check<'_>) -> Result<(), Flaw>,
     ) -> Result<(), ReadError> {
-        if let Err(flaw) = push(self.lane) {
-            return self.refusals.refuse(place, flaw);
-        }
-        match self.lines.as_mut().and_then(|lines| lines.insert(self.lane.last_key().into(), place)) {
-            None => Ok(()),
-            Some(first) => Err(ReadError::DuplicateKey {
-                source_name: Arc::clone(&self.refusals.source_name),
-                column: self.lane.key_columns().map(|(name, _)| name).collect::<Vec<_>>().join("+"),
-                key: self.lane.last_key_shown(),
+        let Self { lane, refusals, seen } = self;
+        let mut first = None;
+        let pushed = if seen.is_needed() {
+            let column = lane.key_name();
+            let parts = lane.key_columns().count();
+            let mut check = |key: &KeyText, stamp: Stamp| {
+                let shown = || key.shown(parts);
+                first = seen.note(&key.bytes().into(), ChangeKind::Upsert, stamp, place, &column, shown)?;
+                Ok(())
+            };
+            push(lane, &mut check)
+        } else {
+            push(lane, &mut |_, _| Ok(()))
+        };
+        match (pushed, first) {
+            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(first)) => Err(ReadError::DuplicateKey {
+                source_name: Arc::clone(&refusals.source_name),
+                column: lane.key_name(),
+                key: lane.last_key_shown(),
                 first,
                 second: place,
             }),
@@ -326,7 +396,9 @@ impl AnyAdder<'_> {
         let block = self.lane.block(batch);
         let block = block.map_err(|error| ReadError::corrupt(&self.refusals.source_name, error))?;
         for row in 0..batch.num_rows() {
-            self.add(Place::Row(rows_read + row as u64 + 1), |lane| lane.push_row(&block, row))?;
+            self.add(Place::Row(rows_read + row as u64 + 1), |lane, check| {
+                lane.push_row(&block, row, check)
+            })?;
         }
         Ok(())
     }
@@ -336,21 +408,26 @@ impl AnyAdder<'_> {
 struct Adder<'t> {
     builder: &'t mut LaneBuilder,
     refusals: &'t mut Refusals,
-    lines: &'t mut Option<BTreeMap<Key, Place>>,
+    seen: &'t mut Seen<Key>,
     kind: TableKind,
 }
 
 impl Adder<'_> {
     fn add<'c>(&mut self, place: Place, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
-        let key = match self.builder.push(0, cell) {
-            Ok(key) => key,
-            Err(flaw) => return self.refusals.refuse(place, flaw),
-        };
-        match self.lines.as_mut().and_then(|lines| lines.insert(key, place)) {
-            None => Ok(()),
-            Some(first) => Err(ReadError::DuplicateKey {
-                source_name: Arc::clone(&self.refusals.source_name),
-                column: self.kind.key_column().to_owned(),
+        let Self { builder, refusals, kind, seen } = self;
+        let (mut first, mut last) = (None, None);
+        let pushed = builder.push(0, cell, |key, change, stamp| {
+            let shown = || key.to_string();
+            first = seen.note(&key, change, stamp, place, kind.key_column(), shown)?;
+            last = Some(key);
+            Ok(())
+        });
+        match (pushed, first.zip(last)) {
+            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some((first, key))) => Err(ReadError::DuplicateKey {
+                source_name: Arc::clone(&refusals.source_name),
+                column: kind.key_column().to_owned(),
                 key: key.to_string(),
                 first,
                 second: place,

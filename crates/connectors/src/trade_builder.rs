@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::UInt32Builder;
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
+use arrow_array::builder::{Int64Builder, UInt32Builder};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::ArrowError;
 use tradejoin_model::{Keys, TextColumn};
@@ -15,6 +15,13 @@ use crate::parse::Dialect;
 use crate::text_encoder::{push_csv_text, push_json_members};
 use crate::trade_layout::{Fields, TradeLayout};
 
+/// Trades with their keys by table, and their times where those are needed.
+pub(crate) struct Block {
+    pub(crate) trades: RecordBatch,
+    pub(crate) keys: Vec<Keys>,
+    pub(crate) times: Option<Int64Array>,
+}
+
 /// Collects the trades of a block, row by row.
 pub(crate) struct TradeBuilder<'l> {
     layout: &'l TradeLayout,
@@ -22,10 +29,13 @@ pub(crate) struct TradeBuilder<'l> {
     /// Keys that are texts.
     texts: Vec<TextColumn>,
     key_text: KeyText,
+    /// Where times are needed.
+    times: Option<Int64Builder>,
     body: Body,
     /// Of the row that is being checked: nothing is appended before all of it is
     /// good.
     row_keys: Vec<Option<u32>>,
+    row_time: Option<i64>,
     rows: usize,
 }
 
@@ -58,7 +68,9 @@ impl<'l> TradeBuilder<'l> {
         };
         let ids = layout.keys.ids.iter().map(|_| UInt32Builder::with_capacity(rows)).collect();
         let texts = vec![TextColumn::default(); layout.keys.texts.len()];
-        Self { layout, ids, texts, key_text: KeyText::default(), body, row_keys: Vec::new(), rows: 0 }
+        let times = layout.time.map(|_| Int64Builder::with_capacity(rows));
+        let (key_text, row_keys) = (KeyText::default(), Vec::new());
+        Self { layout, ids, texts, key_text, times, body, row_keys, row_time: None, rows: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,8 +80,9 @@ impl<'l> TradeBuilder<'l> {
     /// Appends a row but for keys that are texts, which follow with
     /// [`Self::push_texts`]; or nothing if it is bad.
     pub(crate) fn push<'a>(&mut self, cell: impl Fn(usize) -> &'a str) -> Result<(), Flaw> {
-        let Self { layout, row_keys, body, .. } = self;
+        let Self { layout, row_keys, row_time, body, .. } = self;
         layout.parse_keys(&cell, row_keys)?;
+        *row_time = layout.parse_time(&cell)?;
         match body {
             Body::Columns { columns, .. } if layout.fields == Fields::AsText => {
                 // Text as it is may be anything.
@@ -95,7 +108,7 @@ impl<'l> TradeBuilder<'l> {
     }
 
     /// Appends a record that an output would have as it stands; of its cells,
-    /// only those of keys are asked for.
+    /// only those of keys and of the time are asked for.
     pub(crate) fn push_record<'a>(
         &mut self,
         record: &str,
@@ -103,7 +116,8 @@ impl<'l> TradeBuilder<'l> {
     ) -> Result<(), Flaw> {
         match &mut self.body {
             Body::Records(records) => {
-                self.layout.parse_keys(cell, &mut self.row_keys)?;
+                self.layout.parse_keys(&cell, &mut self.row_keys)?;
+                self.row_time = self.layout.parse_time(&cell)?;
                 records.bytes.extend_from_slice(record.as_bytes());
                 records.end();
                 self.append_keys();
@@ -124,6 +138,9 @@ impl<'l> TradeBuilder<'l> {
     fn append_keys(&mut self) {
         for (builder, &key) in self.ids.iter_mut().zip(&self.row_keys) {
             builder.append_option(key);
+        }
+        if let Some(times) = &mut self.times {
+            times.append_option(self.row_time);
         }
         self.rows += 1;
     }
@@ -149,7 +166,7 @@ impl<'l> TradeBuilder<'l> {
     }
 
     /// The rows, and their keys by table.
-    pub(crate) fn finish(self) -> Result<(RecordBatch, Vec<Keys>), ArrowError> {
+    pub(crate) fn finish(self) -> Result<Block, ArrowError> {
         let columns = match self.body {
             Body::Columns { mut columns, .. } => columns.iter_mut().map(ColumnBuilder::finish).collect(),
             Body::Records(records) => vec![records.finish()],
@@ -158,7 +175,8 @@ impl<'l> TradeBuilder<'l> {
         let schema = Arc::clone(&self.layout.block_schema);
         let trades = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let ids = self.ids.into_iter().map(|mut ids| ids.finish());
-        Ok((trades, self.layout.keys.by_table(ids, self.texts)))
+        let keys = self.layout.keys.by_table(ids, self.texts);
+        Ok(Block { trades, keys, times: self.times.map(|mut times| times.finish()) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Chunks of text as trades, on any thread.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 use tradejoin_model::{ChangeLane, Messages};
@@ -9,25 +10,35 @@ use crate::bad::Refusals;
 use crate::chunks::{Chunk, Records};
 use crate::csv_rows::{self, CsvCells, CsvText};
 use crate::encoding::Format;
-use crate::error::ReadError;
+use crate::error::{OpenError, ReadError};
 use crate::flaw::Flaw;
 use crate::json_rows::{Members, UnknownMembers};
-use crate::trade_builder::TradeBuilder;
+use crate::trade_builder::{Block, TradeBuilder};
 use crate::trade_layout::{Fields, TradeLayout};
 
 /// What it takes to decode trades.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TradeDecoder {
     pub(crate) format: Format,
     pub(crate) layout: TradeLayout,
-    /// The columns that any key is in.
-    key_columns: Vec<usize>,
+    /// The columns whose cells are looked into.
+    read_columns: Vec<usize>,
 }
 
 impl TradeDecoder {
     pub(crate) fn new(format: Format, layout: TradeLayout) -> Self {
-        let key_columns = layout.keys.columns().collect();
-        Self { format, layout, key_columns }
+        let read_columns = layout.read_columns().collect();
+        Self { format, layout, read_columns }
+    }
+
+    /// Reads the time of each trade.
+    ///
+    /// # Errors
+    /// If trades have none.
+    pub(crate) fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        self.layout.require_times(source_name)?;
+        self.read_columns = self.layout.read_columns().collect();
+        Ok(())
     }
 
     /// The trades of a chunk. What is bad is told to `refusals`, those of this
@@ -39,9 +50,10 @@ impl TradeDecoder {
             _ => self.decode_csv(chunk, &mut builder, &mut refusals)?,
         }
         let block = builder.finish();
-        let (trades, keys) = block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
+        let Block { trades, keys, times } =
+            block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Messages { trades, keys, lanes, rejected: refusals.take(), loading: false })
+        Ok(Messages { trades, keys, lanes, times, rejected: refusals.take(), loading: false })
     }
 
     fn decode_csv<'l>(
@@ -54,14 +66,14 @@ impl TradeDecoder {
         let text = CsvText::new(&chunk.bytes);
         let has_quotes = memchr(b'"', &chunk.bytes).is_some();
         let mut cells = CsvCells::with_capacity(self.layout.columns().len());
-        let mut key_cells = Vec::with_capacity(self.key_columns.len());
+        let mut read_cells = Vec::with_capacity(self.read_columns.len());
         while let Some(range) = records.next() {
             let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
                 if plain && self.layout.fields == Fields::InRecord {
-                    self.find_keys(record, &mut key_cells)?;
-                    builder.push_record(record, |column| &record[self.key_cell(column, &key_cells)])?;
-                    builder.push_texts(|column| &record[self.key_cell(column, &key_cells)]);
+                    self.find_cells(record, &mut read_cells)?;
+                    builder.push_record(record, |column| &record[self.cell(column, &read_cells)])?;
+                    builder.push_texts(|column| &record[self.cell(column, &read_cells)]);
                 } else {
                     csv_rows::split(record, &mut cells);
                     csv_rows::check_count(cells.len(), self.layout.columns())?;
@@ -77,12 +89,12 @@ impl TradeDecoder {
         Ok(())
     }
 
-    /// Finds the cells of the keys, in the order of their columns, in a record
-    /// without quotes.
-    fn find_keys(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
+    /// Finds the cells that are looked into, in the order of `read_columns`, in a
+    /// record without quotes.
+    fn find_cells(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
         let bytes = record.as_bytes();
         cells.clear();
-        for &column in &self.key_columns {
+        for &column in &self.read_columns {
             // A second key mostly stands behind the first, but need not.
             let start = match column {
                 0 => 0,
@@ -94,9 +106,9 @@ impl TradeDecoder {
         csv_rows::check_count(memchr_iter(b',', bytes).count() + 1, self.layout.columns())
     }
 
-    fn key_cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
-        let key = self.key_columns.iter().position(|&key| key == column);
-        key.map(|key| cells[key].clone()).unwrap_or_default()
+    fn cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
+        let place = self.read_columns.iter().position(|&read| read == column);
+        place.map(|place| cells[place].clone()).unwrap_or_default()
     }
 
     fn decode_json<'l>(

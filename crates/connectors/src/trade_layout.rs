@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::UInt32Array;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tradejoin_model::{INSTRUMENT_ID, Keys, KnownKind, TRADE_COLUMNS, TextColumn};
+use tradejoin_model::{INSTRUMENT_ID, Keys, KnownKind, TIMESTAMP, TRADE_COLUMNS, TextColumn};
 
 use crate::error::OpenError;
 use crate::flaw::Flaw;
 use crate::header::Header;
+use crate::mode::AS_OF_TRADE;
 use crate::parse::{self, Dialect};
 use crate::table_def::TradeKey;
 use crate::text_encoder::json_name;
@@ -106,12 +107,14 @@ impl KeyColumns {
 }
 
 /// The columns of trades in a text format, and what is made of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TradeLayout {
     pub(crate) header: Header,
     pub(crate) dialect: Dialect,
     pub(crate) fields: Fields,
     pub(crate) keys: KeyColumns,
+    /// The column with the time of each trade, if that is needed.
+    pub(crate) time: Option<usize>,
     /// The trades' own columns.
     pub(crate) schema: SchemaRef,
     /// What a block has.
@@ -138,7 +141,22 @@ impl TradeLayout {
                 Arc::new(Schema::new_with_metadata(records, marked))
             }
         };
-        Self { header, dialect, fields, keys, schema, block_schema }
+        Self { header, dialect, fields, keys, time: None, schema, block_schema }
+    }
+
+    /// Reads the time of each trade.
+    ///
+    /// # Errors
+    /// If trades have none.
+    pub(crate) fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        self.time = Some(time_column(source_name, &self.header)?);
+        Ok(())
+    }
+
+    /// The columns whose cells are looked into: those of the keys, then that of the
+    /// time.
+    pub(crate) fn read_columns(&self) -> impl Iterator<Item = usize> {
+        self.keys.columns().chain(self.time)
     }
 
     pub(crate) fn columns(&self) -> &[String] {
@@ -163,6 +181,32 @@ impl TradeLayout {
         }
         Ok(())
     }
+
+    /// The time of a row; `None` if it has none, or none is asked for.
+    pub(crate) fn parse_time<'a>(&self, cell: impl Fn(usize) -> &'a str) -> Result<Option<i64>, Flaw> {
+        let Some(column) = self.time else { return Ok(None) };
+        // An empty text is none in any dialect: so a CSV field comes out as JSON.
+        match self.dialect.text(cell(column)).filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => match parse::timestamp(&text) {
+                Ok(time) => Ok(Some(time)),
+                Err(reason) => Err(Flaw::cell(&self.header.names[column], &text, reason)),
+            },
+        }
+    }
+}
+
+/// Where the time of a trade stands.
+///
+/// # Errors
+/// If there is no such column.
+pub(crate) fn time_column(source_name: &Arc<str>, header: &Header) -> Result<usize, OpenError> {
+    header.find(TIMESTAMP).ok_or_else(|| OpenError::ModeColumn {
+        source_name: Arc::clone(source_name),
+        column: TIMESTAMP.to_owned(),
+        what: AS_OF_TRADE,
+        found: header.names.clone(),
+    })
 }
 
 /// The type that a column has where columns have types.

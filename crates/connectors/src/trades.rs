@@ -91,6 +91,19 @@ impl TradeReader {
         }
     }
 
+    /// Reads the time of each trade, which a table that is looked up by time needs; to
+    /// be called before the first trade is read.
+    ///
+    /// # Errors
+    /// If there is no column `timestamp`, or its type holds no times.
+    pub fn require_times(&mut self) -> Result<(), OpenError> {
+        let source_name = &self.refusals.source_name;
+        match &mut self.kind {
+            Kind::Text(trades) => Arc::make_mut(&mut trades.decoder).require_times(source_name),
+            Kind::Arrow(trades) => trades.require_times(source_name),
+        }
+    }
+
     /// The next trades, as [`Source::next`] gives them.
     ///
     /// # Errors
@@ -149,6 +162,10 @@ impl ArrowTrades {
         let blocks = ArrowBlocks::open(input)?;
         let decoder = Arc::new(ArrowDecoder::new(name, &blocks.schema, key_columns)?);
         Ok(Self { blocks, decoder, rows_read: 0 })
+    }
+
+    fn require_times(&mut self, source_name: &Arc<str>) -> Result<(), OpenError> {
+        Arc::make_mut(&mut self.decoder).require_times(source_name, &self.blocks.schema)
     }
 
     fn next(&mut self, left: &mut u64) -> Result<Option<ArrowRows>, ReadError> {

@@ -137,7 +137,10 @@ fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineEr
 fn add_loaded(ledger: &mut Ledger, loaded: &[Loaded]) {
     for (table, loaded) in ledger.tables.iter_mut().zip(loaded) {
         table.rows_loaded += loaded.rows;
-        table.duplicates += loaded.duplicates;
+        table.duplicates += loaded.applied.replaced;
+        table.stale += loaded.applied.stale;
+        table.conflicts += loaded.applied.conflicts;
+        table.overlaps += loaded.applied.overlaps;
         table.rejected += loaded.rejected;
     }
 }

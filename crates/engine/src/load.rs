@@ -7,7 +7,9 @@ use arc_swap::ArcSwapOption;
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, Source, TableSource};
-use tradejoin_model::{ChangeLane, Distribution, KeyedTable, Keys, Messages, OutputColumn, TableSpec};
+use tradejoin_model::{
+    Applied, ChangeLane, Distribution, Keys, Messages, OutputColumn, StoredTable, TableSpec,
+};
 
 use crate::config::Stop;
 use crate::error::EngineError;
@@ -15,7 +17,7 @@ use crate::error::EngineError;
 /// The generation in force of each table that every shard has whole. A reload
 /// stores a new one; the router pins what it finds for each batch.
 #[derive(Debug)]
-pub(crate) struct Generations(Vec<ArcSwapOption<KeyedTable>>);
+pub(crate) struct Generations(Vec<ArcSwapOption<StoredTable>>);
 
 impl Generations {
     pub(crate) fn new(tables: usize) -> Self {
@@ -23,7 +25,7 @@ impl Generations {
     }
 
     /// The generation of each table at this moment.
-    pub(crate) fn pin(&self) -> Vec<Option<Arc<KeyedTable>>> {
+    pub(crate) fn pin(&self) -> Vec<Option<Arc<StoredTable>>> {
         self.0.iter().map(ArcSwapOption::load_full).collect()
     }
 }
@@ -32,7 +34,7 @@ impl Generations {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Loaded {
     pub(crate) rows: u64,
-    pub(crate) duplicates: u64,
+    pub(crate) applied: Applied,
     pub(crate) rejected: u64,
 }
 
@@ -84,7 +86,7 @@ impl<'a, S: Source> Feed<'a, S> {
                     }
                 }
                 Distribution::Broadcast => {
-                    let mut generation = KeyedTable::new(&spec.outputs);
+                    let mut generation = StoredTable::new(spec.look_up, &spec.outputs);
                     while let Some(lane) = load.next().map_err(failed)? {
                         if self.stop.is_requested() {
                             return Ok(None);
@@ -100,12 +102,12 @@ impl<'a, S: Source> Feed<'a, S> {
     }
 }
 
-fn add(generation: &mut KeyedTable, outputs: &[OutputColumn], lane: &ChangeLane, loaded: &mut Loaded) {
+fn add(generation: &mut StoredTable, outputs: &[OutputColumn], lane: &ChangeLane, loaded: &mut Loaded) {
     loaded.rows += lane.len() as u64;
     loaded.rejected += lane.rejected;
     // A block has no more rows than 32 bits can count.
-    loaded.duplicates += generation.apply(outputs, lane, 0..lane.len() as u32, None, None);
-    generation.settle();
+    generation.apply(outputs, lane, 0..lane.len() as u32, None, false);
+    loaded.applied += generation.settle(None, &mut Vec::new());
 }
 
 /// Messages of the rows of one table, without trades.
@@ -116,6 +118,7 @@ fn rows_alone(tables: usize, table: usize, lane: ChangeLane) -> Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keys: vec![Keys::none(); tables],
         lanes: lanes.into(),
+        times: None,
         rejected: 0,
         loading: true,
     }

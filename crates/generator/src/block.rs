@@ -102,7 +102,7 @@ impl<T> Lane<T> {
             keys: self.keys.into(),
             kinds,
             fields: vec![column(self.values)],
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 }

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use ahash::AHashMap;
 use arrow_schema::ArrowError;
-use tradejoin_model::{ColumnType, Enriched, HoldLimit, Ledger, Messages, OwnedKey, TableSpec, Verdict};
+use tradejoin_model::{
+    Appeared, ColumnType, Enriched, HoldLimit, Ledger, LookUp, Messages, OwnedKey, TableSpec, Validity,
+    Verdict,
+};
 
 use crate::merger::Merged;
 use crate::passed::{Leaving, Passed};
@@ -71,7 +74,7 @@ enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Limit,
-    Change { table: usize, change: u32 },
+    Change { table: usize, appeared: Appeared },
     Enter { waits_for: u64 },
 }
 
@@ -126,7 +129,8 @@ impl Holds {
             waiting.into_iter().map(|(row, waits_for)| (row, Event::Enter { waits_for })).collect();
         for (table, appeared) in appeared.iter().enumerate() {
             let at_rows = &messages.lanes[table].at_rows;
-            let event = |&change: &u32| (at_rows[change as usize], Event::Change { table, change });
+            let event =
+                |&appeared: &Appeared| (at_rows[appeared.change as usize], Event::Change { table, appeared });
             events.extend(appeared.iter().map(event));
         }
         // Runs in order, one for those that enter and one for each table.
@@ -147,10 +151,13 @@ impl Holds {
                 Event::Limit => {
                     self.expire_by_number(trades_before + u64::from(row), &mut leaving, &mut account)
                 }
-                Event::Change { table, change } => {
-                    self.appear(&messages, table, change, &mut leaving, &mut account);
+                Event::Change { table, appeared } => {
+                    self.appear(&messages, table, appeared, &mut leaving, &mut account);
                 }
-                Event::Enter { waits_for } => self.enter(waits_for, now, &mut leaving, &mut account),
+                Event::Enter { waits_for } => {
+                    let time = messages.time(row as usize);
+                    self.enter(waits_for, now, time, &mut leaving, &mut account);
+                }
             }
             if event != Event::Limit {
                 events.next();
@@ -195,10 +202,17 @@ impl Holds {
     }
 
     /// The next trade begins to wait for some tables, or to stand in line.
-    fn enter(&mut self, waits_for: u64, now: Instant, leaving: &mut Leaving, account: &mut Ledger) {
+    fn enter(
+        &mut self,
+        waits_for: u64,
+        now: Instant,
+        time: Option<i64>,
+        leaving: &mut Leaving,
+        account: &mut Ledger,
+    ) {
         leaving.move_by_one();
         let number = leaving.trades_read();
-        let ticket = self.waiting.enter(number, waits_for, now);
+        let ticket = self.waiting.enter(number, waits_for, now, time);
         let Some(&trade) = self.waiting.get(ticket) else { return };
         for table in tables_of(waits_for) {
             if let Some(key) = self.waiting.key(trade.place(), table) {
@@ -235,20 +249,29 @@ impl Holds {
         }
     }
 
-    /// A key has appeared: those that waited for it take its values.
+    /// A row has appeared: those that waited for it take its values. In a table that
+    /// is looked up by time a row of another time is not what they waited for.
     fn appear(
         &mut self,
         messages: &Messages,
         table: usize,
-        change: u32,
+        Appeared { change, until }: Appeared,
         leaving: &mut Leaving,
         account: &mut Ledger,
     ) {
         let lane = &messages.lanes[table];
+        let key = lane.keys.get(change as usize);
+        let Some(queue) = self.by_key[table].remove(&key) else { return };
+        let validity = Validity { to: until, ..lane.validity(change as usize) };
+        let mut left = VecDeque::new();
         let first_column = self.tables[..table].iter().map(|table| table.outputs.len()).sum();
-        for ticket in self.by_key[table].remove(&lane.keys.get(change as usize)).unwrap_or_default() {
+        for ticket in queue {
             let Some(&trade) = self.waiting.get(ticket) else { continue };
             if trade.waits_for & 1 << table == 0 {
+                continue;
+            }
+            if !is_waited_for(validity, self.tables[table].look_up, &trade) {
+                left.push_back(ticket);
                 continue;
             }
             let outputs = &self.tables[table].outputs;
@@ -261,6 +284,9 @@ impl Holds {
             if self.waiting.settle(ticket, 1 << table) == 0 {
                 self.leave(ticket, Reason::Found, leaving, account);
             }
+        }
+        if !left.is_empty() {
+            self.by_key[table].insert(key, left);
         }
     }
 
@@ -353,6 +379,14 @@ impl Holds {
                 self.by_key[table].remove(&key);
             }
         }
+    }
+}
+
+/// Whether a row that is valid then is what a trade with its key waits for.
+fn is_waited_for(validity: Validity, look_up: LookUp, trade: &Trade) -> bool {
+    match look_up {
+        LookUp::Latest | LookUp::LatestVersion => true,
+        LookUp::AsOf { tolerance } => trade.time.is_some_and(|time| validity.is_found_at(time, tolerance)),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tradejoin_model::{Answer, Column, Enriched, Ledger, Partition, Position, Routed, TableRoute, TableSpec};
+use tradejoin_model::{
+    Answer, Appeared, Applied, Column, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute,
+    TableSpec,
+};
 
 use crate::misses::{Miss, Misses, judge};
 use crate::missing::MissingKey;
@@ -54,12 +57,18 @@ impl Merger {
         let mut misses = judge(&self.tables, routed, &answers, trades_before, &mut account)?;
         for (index, account) in account.tables.iter_mut().enumerate() {
             account.rejected = messages.lanes[index].rejected;
-            let (changes, replaced) = (messages.lanes[index].len() as u64, replaced(&answers, index));
+            if matches!(self.tables[index].look_up, LookUp::AsOf { .. }) {
+                account.untimed = messages.untimed();
+            }
+            let (changes, applied) = (messages.lanes[index].len() as u64, applied(&answers, index));
             if messages.loading {
-                (account.rows_loaded, account.duplicates) = (changes, replaced);
+                (account.rows_loaded, account.duplicates) = (changes, applied.replaced);
             } else {
                 account.changes = changes;
             }
+            account.stale = applied.stale;
+            account.conflicts = applied.conflicts;
+            account.overlaps = applied.overlaps;
         }
         let columns = self.columns(routed, &mut answers);
         let appeared = (0..self.tables.len()).map(|table| appeared(&mut answers, table)).collect();
@@ -137,14 +146,13 @@ pub struct Merged {
     pub(crate) trades_before: u64,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
-    /// Of each table, the changes that made a key appear, rising: those that a
-    /// trade may have waited for.
-    pub(crate) appeared: Vec<Vec<u32>>,
+    /// Of each table, the changes that a trade may have waited for, rising.
+    pub(crate) appeared: Vec<Vec<Appeared>>,
 }
 
-/// The changes of a table's lane that made a key appear, rising; no allocation if
-/// there are none.
-fn appeared(answers: &mut [Answer], table: usize) -> Vec<u32> {
+/// The changes of a table's lane that a trade may have waited for, rising; no
+/// allocation if there are none.
+fn appeared(answers: &mut [Answer], table: usize) -> Vec<Appeared> {
     let mut all = Vec::new();
     for answer in answers {
         all.append(&mut answer.tables[table].appeared);
@@ -153,9 +161,12 @@ fn appeared(answers: &mut [Answer], table: usize) -> Vec<u32> {
     all
 }
 
-/// Upserts that found their key there already.
-fn replaced(answers: &[Answer], table: usize) -> u64 {
-    answers.iter().map(|answer: &Answer| answer.tables[table].replaced).sum()
+/// What became of the changes, in all shards.
+fn applied(answers: &[Answer], table: usize) -> Applied {
+    answers.iter().fold(Applied::default(), |mut sum, answer| {
+        sum += answer.tables[table].applied;
+        sum
+    })
 }
 
 /// Fills the columns of a partitioned table: the shards' dense values at their

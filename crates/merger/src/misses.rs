@@ -1,7 +1,9 @@
 //! What the misses of a batch come to, trade by trade.
 
 use thiserror::Error;
-use tradejoin_model::{Answer, DeadLetter, Ledger, MissPolicy, Routed, TableRoute, TableSpec, Verdict};
+use tradejoin_model::{
+    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Routed, TableRoute, TableSpec, Verdict,
+};
 
 use crate::missing::{MissingKey, of_batch};
 
@@ -62,8 +64,12 @@ pub(crate) fn judge(
     let mut unmatched = 0;
     for of_row in missed.chunk_by(|a, b| a.0 == b.0) {
         let row = of_row[0].0;
-        let verdict =
-            |table: usize| tables[table].on_miss.verdict(messages.keys[table].is_valid(row as usize));
+        let can_wait = |table: usize| {
+            let has_time = || messages.time(row as usize).is_some();
+            messages.keys[table].is_valid(row as usize)
+                && (!matches!(tables[table].look_up, LookUp::AsOf { .. }) || has_time())
+        };
+        let verdict = |table: usize| tables[table].on_miss.verdict(can_wait(table));
         let (worst, table) = of_row
             .iter()
             .map(|&(_, table)| (verdict(table), table))

@@ -86,7 +86,8 @@ impl Rows {
     pub(crate) fn into_enriched(self) -> Enriched {
         let Self { trades, keys, columns } = self;
         let rows_kept = trades.num_rows();
-        let messages = Messages { trades, keys, lanes: Arc::from([]), rejected: 0, loading: false };
+        let messages =
+            Messages { trades, keys, lanes: Arc::from([]), times: None, rejected: 0, loading: false };
         Enriched {
             index: BatchIndex::default(),
             first_position: Position::default(),

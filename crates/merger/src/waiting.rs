@@ -27,6 +27,8 @@ pub(crate) struct Trade {
     pub(crate) waits_for: u64,
     /// Since when.
     pub(crate) since: Instant,
+    /// When it took place, if it says.
+    pub(crate) time: Option<i64>,
     place: Place,
     bytes: u32,
 }
@@ -90,7 +92,7 @@ impl Waiting {
     }
 
     /// The next row of the last chunk enters.
-    pub(crate) fn enter(&mut self, number: u64, waits_for: u64, since: Instant) -> Ticket {
+    pub(crate) fn enter(&mut self, number: u64, waits_for: u64, since: Instant, time: Option<i64>) -> Ticket {
         let ticket = self.first + self.trades.len() as u64;
         let (chunk, row) = (self.chunks_made, self.next_row);
         self.next_row += 1;
@@ -101,7 +103,7 @@ impl Waiting {
         // Larger values than 4 GiB count as that.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let place = Place { chunk, row };
-        self.trades.push_back(Some(Trade { number, waits_for, since, place, bytes }));
+        self.trades.push_back(Some(Trade { number, waits_for, since, time, place, bytes }));
         self.len += 1;
         self.bytes += u64::from(bytes);
         ticket

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, Int64Array, RecordBatch};
 
-use crate::column::Column;
+use crate::column::{Column, INTEGER_NULL};
 use crate::error::BatchError;
+use crate::history::Validity;
 use crate::ids::{BatchIndex, Position};
 use crate::keys::{ChangeKeys, Keys};
 
@@ -34,6 +35,15 @@ pub struct ChangeLane {
     /// The new values. What each column is, source and
     /// [`TableSpec`](crate::TableSpec) agree on.
     pub fields: Vec<Column>,
+    /// From when on an upsert's row is valid, and the row that a delete removes, in
+    /// nanoseconds since 1970-01-01 UTC: [`INTEGER_NULL`](crate::INTEGER_NULL) for
+    /// since ever, or all rows of the key. No value at all where no change has one.
+    pub valid_from: Vec<i64>,
+    /// Before when the row is valid: `INTEGER_NULL` for until the next one of its
+    /// key begins, or for ever. No value at all where no change has one.
+    pub valid_to: Vec<i64>,
+    /// The version of each change. No value at all where changes have none.
+    pub versions: Vec<i64>,
     /// Rows that were refused while these were read.
     pub rejected: u64,
 }
@@ -51,10 +61,31 @@ impl ChangeLane {
         self.at_rows.is_empty()
     }
 
+    /// When the row of a change is valid: ever, unless it says.
+    #[inline]
+    #[must_use]
+    pub fn validity(&self, change: usize) -> Validity {
+        let time = |times: &[i64]| times.get(change).copied().unwrap_or(INTEGER_NULL);
+        Validity { from: time(&self.valid_from), to: time(&self.valid_to) }
+    }
+
+    /// The version of a change: the lowest there is, unless it says.
+    #[inline]
+    #[must_use]
+    pub fn version(&self, change: usize) -> i64 {
+        self.versions.get(change).copied().unwrap_or(INTEGER_NULL)
+    }
+
     fn check(&self, rows: usize) -> Result<(), BatchError> {
-        let lengths = [self.keys.len(), self.kinds.len()];
-        if !lengths.into_iter().chain(self.fields.iter().map(Column::len)).all(|len| len == self.len()) {
+        let optional = [&self.valid_from, &self.valid_to, &self.versions];
+        let optional = optional.into_iter().map(Vec::len).filter(|&len| len > 0);
+        let lengths = [self.keys.len(), self.kinds.len()].into_iter().chain(optional);
+        if !lengths.chain(self.fields.iter().map(Column::len)).all(|len| len == self.len()) {
             return Err(BatchError::UnequalLengths);
+        }
+        let upserts = (0..self.valid_to.len()).filter(|&change| self.kinds[change] == ChangeKind::Upsert);
+        if !upserts.map(|change| self.validity(change)).all(Validity::is_some) {
+            return Err(BatchError::NeverValid);
         }
         let within = self.at_rows.last().is_none_or(|&last| last as usize <= rows);
         if !(within && self.at_rows.is_sorted()) {
@@ -74,6 +105,10 @@ pub struct Messages {
     pub keys: Vec<Keys>,
     /// The changes of each table, by table.
     pub lanes: Arc<[ChangeLane]>,
+    /// When each trade took place, in nanoseconds since 1970-01-01 UTC: what tables
+    /// are looked up by [as of then](crate::LookUp::AsOf). Null finds nothing, and
+    /// `None` stands for nulls.
+    pub times: Option<Int64Array>,
     /// Records that were refused while these were read, but for the rows of
     /// tables, which their lanes count.
     pub rejected: u64,
@@ -96,7 +131,34 @@ impl Messages {
             return Err(BatchError::UnequalLengths);
         }
         lanes.iter().try_for_each(|lane| lane.check(rows))?;
-        Ok(Self { trades, keys, lanes: lanes.into(), rejected: 0, loading: false })
+        Ok(Self { trades, keys, lanes: lanes.into(), times: None, rejected: 0, loading: false })
+    }
+
+    /// The same messages with the time of each trade.
+    ///
+    /// # Errors
+    /// If there is not one for each trade.
+    pub fn with_times(self, times: Int64Array) -> Result<Self, BatchError> {
+        if times.len() != self.trades.num_rows() {
+            return Err(BatchError::UnequalLengths);
+        }
+        Ok(Self { times: Some(times), ..self })
+    }
+
+    /// The time of a trade, if it has one.
+    ///
+    /// # Panics
+    /// If there are times, and no such trade.
+    #[inline]
+    #[must_use]
+    pub fn time(&self, row: usize) -> Option<i64> {
+        self.times.as_ref().filter(|times| times.is_valid(row)).map(|times| times.value(row))
+    }
+
+    /// How many trades have no time.
+    #[must_use]
+    pub fn untimed(&self) -> u64 {
+        self.times.as_ref().map_or(self.trades.num_rows(), |times| times.null_count()) as u64
     }
 
     /// How many messages there are: trades, changes and refused records.
@@ -196,7 +258,7 @@ mod tests {
             keys,
             kinds,
             fields: vec![Column::Integers(vec![1; at_rows.len()])],
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 
@@ -220,5 +282,24 @@ mod tests {
         assert_eq!(messages(2, &[&[1, 0]]).err(), Some(BatchError::ChangeOutOfPlace { rows: 2 }));
         let trades = RecordBatch::new_empty(Arc::new(arrow_schema::Schema::empty()));
         assert_eq!(Messages::new(trades, vec![], vec![lane(&[])]).err(), Some(BatchError::UnequalLengths));
+        let some = || messages(2, &[]).expect("valid");
+        assert_eq!(some().with_times(vec![1].into()).err(), Some(BatchError::UnequalLengths));
+        assert_eq!(some().untimed(), 2);
+        assert_eq!(some().with_times(vec![Some(1), None].into()).expect("valid").untimed(), 1);
+    }
+
+    #[test]
+    fn times_and_versions_are_there_for_all_changes_or_none() {
+        let mut lane = lane(&[0, 0]);
+        lane.valid_from = vec![1, 2];
+        lane.valid_to = vec![2, INTEGER_NULL];
+        lane.versions = vec![7, 8];
+        assert_eq!(lane.check(0), Ok(()));
+        lane.valid_to = vec![2, 2];
+        assert_eq!(lane.check(0), Err(BatchError::NeverValid));
+        lane.kinds[1] = ChangeKind::Delete;
+        assert_eq!(lane.check(0), Ok(()));
+        lane.versions.pop();
+        assert_eq!(lane.check(0), Err(BatchError::UnequalLengths));
     }
 }

@@ -1,5 +1,6 @@
 //! Columns of reference data: what a change carries and what an answer holds.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -152,6 +153,21 @@ impl Column {
             (Self::Integers(values), Self::Integers(other)) => {
                 places.for_each(|(to, from)| values[to] = other[from])
             }
+            _ => unreachable!("columns of one output have one kind"),
+        }
+    }
+
+    /// Orders a value against one of `other`, a column of the same kind: texts by
+    /// their bytes, numbers by value, null first.
+    ///
+    /// # Panics
+    /// If the kinds differ or a row is out of bounds.
+    #[must_use]
+    pub fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
+        match (self, other) {
+            (Self::Text(texts), Self::Text(other)) => texts.get(row).cmp(&other.get(other_row)),
+            // The integer that stands for null is the smallest.
+            (Self::Integers(values), Self::Integers(other)) => values[row].cmp(&other[other_row]),
             _ => unreachable!("columns of one output have one kind"),
         }
     }

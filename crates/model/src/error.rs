@@ -72,6 +72,9 @@ pub enum BatchError {
         /// How many trades the batch has.
         rows: usize,
     },
+    /// An upsert whose row is valid at no time.
+    #[error("a row of a batch ends at or before its beginning")]
+    NeverValid,
 }
 
 /// Why a ledger does not add up: a bug of the engine.

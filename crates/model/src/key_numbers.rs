@@ -3,8 +3,13 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use crate::batch::{ChangeKind, ChangeLane};
+use crate::ids::Key;
 use crate::index::SEEDS;
 use crate::text::TextColumn;
+
+/// The number of a text that has none; no table has such a row.
+pub(crate) const NO_KEY: Key = Key(u32::MAX);
 
 /// Gives each text a number, and the same text the same number for as long as it
 /// is not forgotten. Numbers are dense: what comes of them is an array.
@@ -82,6 +87,41 @@ impl KeyNumbers {
         let hash_of = |&place: &u32| hasher.hash_one(texts.get(place as usize).unwrap_or_default());
         places.insert_unique(hasher.hash_one(text), place, hash_of);
         self.base + place
+    }
+
+    /// The numbers of the keys of changes, by change: [`NO_KEY`] for what was not
+    /// asked for and, unless every key is to have one, for a row that is to go and
+    /// is not there.
+    pub(crate) fn of_changes(
+        &mut self,
+        keys: &TextColumn,
+        lane: &ChangeLane,
+        changes: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        every: bool,
+    ) -> Vec<Key> {
+        let mut numbers = vec![NO_KEY; lane.len()];
+        for change in changes.map(|change| change as usize) {
+            let key = keys.get(change).unwrap_or_default();
+            numbers[change] = if every || lane.kinds[change] == ChangeKind::Upsert {
+                Key(self.get_or_give(key, below))
+            } else {
+                self.get(key, below).map_or(NO_KEY, Key)
+            };
+        }
+        numbers
+    }
+
+    /// The numbers of the keys of rows, here or in those `below`.
+    pub(crate) fn of_rows(
+        &self,
+        keys: &TextColumn,
+        rows: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        numbers: &mut Vec<Option<u32>>,
+    ) {
+        numbers.clear();
+        numbers.extend(rows.map(|row| self.get(keys.get(row as usize)?, below)));
     }
 
     /// Takes a number back; nothing happens if it is not one of these.

@@ -1,10 +1,11 @@
 //! The rows of a reference table in memory, by key.
 
 use crate::batch::{ChangeKind, ChangeLane};
-use crate::column::Column;
+use crate::column::{Column, INTEGER_NULL};
 use crate::ids::Key;
 use crate::index::SlotIndex;
 use crate::key_numbers::KeyNumbers;
+use crate::routed::Appeared;
 use crate::table::OutputColumn;
 use crate::text::TextColumn;
 
@@ -24,9 +25,6 @@ const GONE: Slot = MISS - 1;
 
 /// Added to the number of a [`Version`], to make it an entry.
 const YOUNG: Slot = 1 << 31;
-
-/// The number of a text that has none; no table has such a row.
-const NO_KEY: Key = Key(u32::MAX);
 
 /// Whether an entry is no slot: a miss, or something to be looked into.
 pub(crate) fn is_special(entry: Slot) -> bool {
@@ -61,6 +59,8 @@ pub struct KeyedTable {
     slots: SlotIndex,
     /// What stands for keys that are texts.
     numbers: KeyNumbers,
+    /// Whether a text keeps its number when its row has gone.
+    keeps_numbers: bool,
     columns: Vec<Column>,
     /// How many slots the columns have a place for.
     slot_count: Slot,
@@ -89,12 +89,19 @@ impl KeyedTable {
         Self {
             slots: SlotIndex::default(),
             numbers: KeyNumbers::default(),
+            keeps_numbers: false,
             columns,
             slot_count: 0,
             free: Vec::new(),
             retired: Vec::new(),
             versions: Vec::new(),
         }
+    }
+
+    /// The same table, in which every text that was ever a key has a number, the
+    /// same one for ever.
+    pub(crate) fn keeping_numbers(self) -> Self {
+        Self { keeps_numbers: true, ..self }
     }
 
     /// How many keys it knows something of: its rows, and what is gone from the
@@ -134,7 +141,7 @@ impl KeyedTable {
         lane: &ChangeLane,
         changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
-        mut appeared: Option<&mut Vec<u32>>,
+        mut appeared: Option<&mut Vec<Appeared>>,
     ) -> u64 {
         assert!(self.versions.is_empty(), "a batch is settled before the next");
         let numbered = lane.keys.texts().map(|keys| self.number_changes(keys, lane, changes.clone(), below));
@@ -166,7 +173,7 @@ impl KeyedTable {
                 && is_upsert
                 && !was_there
             {
-                appeared.push(change);
+                appeared.push(Appeared { change, until: INTEGER_NULL });
             }
             self.versions.push(Version { key, change, at_row: lane.at_rows[number], before, slot });
         }
@@ -181,9 +188,15 @@ impl KeyedTable {
         replaced
     }
 
+    /// The entry of a key while no batch is under way: a slot, or none of this
+    /// table.
+    pub(crate) fn settled(&self, key: u32) -> Slot {
+        self.slots.get(key)
+    }
+
     /// The numbers of the keys of changes, by change: [`NO_KEY`] for what was not
     /// asked for, and for a row that is to go and is not there.
-    fn number_changes(
+    pub(crate) fn number_changes(
         &mut self,
         keys: &TextColumn,
         lane: &ChangeLane,
@@ -191,15 +204,7 @@ impl KeyedTable {
         below: Option<&Self>,
     ) -> Vec<Key> {
         let below = below.map(|below| &below.numbers);
-        let mut numbers = vec![NO_KEY; lane.len()];
-        for change in changes.map(|change| change as usize) {
-            let key = keys.get(change).unwrap_or_default();
-            numbers[change] = match lane.kinds[change] {
-                ChangeKind::Upsert => Key(self.numbers.get_or_give(key, below)),
-                ChangeKind::Delete => self.numbers.get(key, below).map_or(NO_KEY, Key),
-            };
-        }
-        numbers
+        self.numbers.of_changes(keys, lane, changes, below, self.keeps_numbers)
     }
 
     /// What [`Self::find`] takes for keys that are texts: those of `rows`, in this
@@ -211,9 +216,7 @@ impl KeyedTable {
         below: Option<&Self>,
         numbers: &mut Vec<Option<u32>>,
     ) {
-        let below = below.map(|below| &below.numbers);
-        numbers.clear();
-        numbers.extend(rows.map(|row| self.numbers.get(keys.get(row as usize)?, below)));
+        self.numbers.of_rows(keys, rows, below.map(|below| &below.numbers), numbers);
     }
 
     fn version(&self, entry: Slot) -> &Version {
@@ -287,7 +290,7 @@ impl KeyedTable {
     /// Makes the last version of each key the only one: what was found before
     /// must not be read any more.
     pub fn settle(&mut self) {
-        let gone = if self.numbers.is_empty() { Vec::new() } else { self.keys_gone() };
+        let gone = if self.numbers.is_empty() || self.keeps_numbers { Vec::new() } else { self.keys_gone() };
         for version in self.versions.drain(..) {
             self.slots.set(version.key, version.slot);
         }
@@ -330,7 +333,7 @@ mod tests {
             keys: rows.iter().map(|row| Key(row.0)).collect::<Vec<_>>().into(),
             kinds: rows.iter().map(|row| row.1).collect(),
             fields: vec![Column::Text(names)],
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 

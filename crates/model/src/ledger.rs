@@ -58,6 +58,16 @@ pub struct TableLedger {
     pub rows_loaded: u64,
     /// Rows among them whose key an earlier row had; the later one is in force.
     pub duplicates: u64,
+    /// Look-ups among the missed by a trade that has no time, in a table that is
+    /// looked up by time.
+    pub untimed: u64,
+    /// Rows and changes that a higher version had overtaken.
+    pub stale: u64,
+    /// Rows and changes with the version in force and other content.
+    pub conflicts: u64,
+    /// Rows and changes that were refused, since their time overlaps that of an
+    /// earlier one.
+    pub overlaps: u64,
     /// Changes in the stream, each counted once however many shards it went to.
     pub changes: u64,
     /// Rows that were refused as bad, loaded or in the stream.
@@ -88,6 +98,10 @@ impl Ledger {
             table.missed += other.missed;
             table.rows_loaded += other.rows_loaded;
             table.duplicates += other.duplicates;
+            table.untimed += other.untimed;
+            table.stale += other.stale;
+            table.conflicts += other.conflicts;
+            table.overlaps += other.overlaps;
             table.changes += other.changes;
             table.rejected += other.rejected;
         }

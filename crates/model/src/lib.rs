@@ -39,6 +39,8 @@ mod column;
 mod schema;
 mod table;
 
+mod history;
+
 mod batch;
 mod key_numbers;
 mod keyed;
@@ -47,10 +49,16 @@ mod ledger;
 mod message;
 mod routed;
 
+mod as_of;
+mod versioned;
+
+mod stored;
+
 pub use batch::{Batch, ChangeKind, ChangeLane, DeadLetter, Enriched, Messages};
 pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
+pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
 pub use keys::{ChangeKeys, Keys, OwnedKey};
@@ -59,10 +67,11 @@ pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
 pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
-pub use routed::{Answer, Partition, Routed, Selections, TableAnswer, TableRoute};
+pub use routed::{Answer, Appeared, Partition, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
-    INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TRADE_COLUMNS, USER_COLUMNS, USER_ID, UTC,
-    trade_schema,
+    INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TIMESTAMP, TRADE_COLUMNS, USER_COLUMNS,
+    USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,
 };
-pub use table::{Distribution, OptionPart, OutputColumn, OutputSource, TableSpec};
+pub use stored::{Applied, StoredTable};
+pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};

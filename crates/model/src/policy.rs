@@ -77,12 +77,13 @@ impl MissPolicy {
         }
     }
 
-    /// What a miss comes to; a trade without a key waits for nothing.
+    /// What a miss comes to; a trade that nothing could be found for, such as one
+    /// without a key, waits for nothing.
     #[must_use]
-    pub const fn verdict(self, has_key: bool) -> Verdict {
+    pub const fn verdict(self, can_wait: bool) -> Verdict {
         match self {
             Self::Keep => Verdict::Keep,
-            Self::Hold(_) if has_key => Verdict::Hold,
+            Self::Hold(_) if can_wait => Verdict::Hold,
             Self::Hold(hold) => hold.then.verdict(),
             Self::Drop => Verdict::Drop,
             Self::DeadLetter => Verdict::DeadLetter,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::column::Column;
 use crate::ids::{ShardCount, ShardIndex};
-use crate::keyed::KeyedTable;
+use crate::stored::{Applied, StoredTable};
 
 /// A batch, and for each table what every shard has to do with it. All shards
 /// share one by reference count.
@@ -31,7 +31,7 @@ pub enum TableRoute {
     Whole {
         /// The generation that the changes of the stream go on top of, pinned
         /// when the batch was routed; `None` for an empty one.
-        generation: Option<Arc<KeyedTable>>,
+        generation: Option<Arc<StoredTable>>,
     },
 }
 
@@ -161,6 +161,17 @@ pub struct Answer {
     pub tables: Vec<TableAnswer>,
 }
 
+/// An upsert that a trade may have waited for: its key was not there before, or
+/// where rows are looked up [as of a time](crate::LookUp::AsOf), it took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Appeared {
+    /// Its index in the lane.
+    pub change: u32,
+    /// Before when its row is valid, the rows of its key that are there already
+    /// considered: [`INTEGER_NULL`](crate::INTEGER_NULL) for ever.
+    pub until: i64,
+}
+
 /// What one shard found in one table, for the rows that it looked up.
 #[derive(Clone, Debug, Default)]
 pub struct TableAnswer {
@@ -169,11 +180,11 @@ pub struct TableAnswer {
     pub columns: Vec<Column>,
     /// The row numbers of the misses, rising.
     pub missed: Vec<u32>,
-    /// Upserts whose key was there already.
-    pub replaced: u64,
-    /// Upserts whose key was not there, as indices into the lane, rising: of a
-    /// table that trades wait for, otherwise empty.
-    pub appeared: Vec<u32>,
+    /// What became of the changes.
+    pub applied: Applied,
+    /// Changes that a trade may have waited for, rising: of a table that trades wait
+    /// for, otherwise none.
+    pub appeared: Vec<Appeared>,
 }
 
 #[cfg(test)]

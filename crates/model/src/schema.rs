@@ -52,7 +52,7 @@ const fn column(name: &'static str, aliases: &'static [&'static str], kind: Know
 /// The columns of trades: `instrument_id` is required, others pass through.
 pub const TRADE_COLUMNS: &[KnownColumn] = &[
     column("trade_id", &[], KnownKind::TradeNumber),
-    column("timestamp", &[], KnownKind::Timestamp),
+    column(TIMESTAMP, &[], KnownKind::Timestamp),
     column(INSTRUMENT_ID, &[], KnownKind::Id),
     column(USER_ID, &[], KnownKind::Id),
     column("price", &["trade_px", "px"], KnownKind::Decimal),
@@ -67,8 +67,8 @@ pub const INSTRUMENT_COLUMNS: &[KnownColumn] = &[
     column("strike", &[], KnownKind::Strike),
     column("expiry", &[], KnownKind::Date),
     column("option_type", &["type", "right"], KnownKind::OptionType),
-    column("valid_from", &[], KnownKind::Timestamp),
-    column("valid_to", &[], KnownKind::Timestamp),
+    column(VALID_FROM, &[], KnownKind::Timestamp),
+    column(VALID_TO, &[], KnownKind::Timestamp),
     column("deleted", &[], KnownKind::Boolean),
 ];
 
@@ -80,6 +80,12 @@ pub const USER_COLUMNS: &[KnownColumn] =
 pub const INSTRUMENT_ID: &str = "instrument_id";
 /// The column that joins trades to users.
 pub const USER_ID: &str = "user_id";
+/// The column with the time of a trade.
+pub const TIMESTAMP: &str = "timestamp";
+/// The column of a table with the first time at which a row is valid.
+pub const VALID_FROM: &str = "valid_from";
+/// The column of a table with the first time at which a row is not valid any more.
+pub const VALID_TO: &str = "valid_to";
 
 impl KnownColumn {
     /// Whether `name` is the column's name or one of its aliases.

@@ -32,6 +32,38 @@ impl Distribution {
     }
 }
 
+/// Which row of its key a trade finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LookUp {
+    /// The row as it stands at the trade's position: that of the last change.
+    #[default]
+    Latest,
+    /// As [`LookUp::Latest`], but of the changes before the trade that with the
+    /// highest [version](crate::ChangeLane::versions) counts, in whatever order they
+    /// came.
+    LatestVersion,
+    /// The row that is [valid](crate::Validity) at the trade's
+    /// [time](crate::Messages::times), among those that the changes before the trade
+    /// have made.
+    AsOf {
+        /// How long ago the row may have begun, in nanoseconds; `None` for as long as
+        /// it is valid.
+        tolerance: Option<u64>,
+    },
+}
+
+impl LookUp {
+    /// The name that the summary gives it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latest => "latest",
+            Self::LatestVersion => "latest-version",
+            Self::AsOf { .. } => "as-of",
+        }
+    }
+}
+
 /// A part of an [`OccSymbol`], or the symbol in one of its forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionPart {
@@ -82,6 +114,8 @@ pub struct TableSpec {
     pub outputs: Vec<OutputColumn>,
     /// How it is spread over the shards.
     pub distribution: Distribution,
+    /// Which row of its key a trade finds.
+    pub look_up: LookUp,
     /// What becomes of a trade that finds nothing in it.
     pub on_miss: MissPolicy,
 }
@@ -95,6 +129,7 @@ impl TableSpec {
             key_column: key_column.to_owned(),
             outputs: Vec::new(),
             distribution: Distribution::Auto,
+            look_up: LookUp::Latest,
             on_miss: MissPolicy::default(),
         }
     }
@@ -107,6 +142,7 @@ impl TableSpec {
             key_column: INSTRUMENT_ID.to_owned(),
             outputs: vec![OutputColumn::option("instrument", OptionPart::Compact)],
             distribution: Distribution::Auto,
+            look_up: LookUp::Latest,
             on_miss: MissPolicy::default(),
         }
     }
@@ -119,6 +155,7 @@ impl TableSpec {
             key_column: USER_ID.to_owned(),
             outputs: vec![OutputColumn::field("user", 0, ColumnType::Text)],
             distribution: Distribution::Auto,
+            look_up: LookUp::Latest,
             on_miss: MissPolicy::default(),
         }
     }

@@ -13,12 +13,13 @@
 //! assert_eq!(oracle.ledger().check(), Ok(()));
 //! ```
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKeys, ChangeKind, ChangeLane, Column, Expired, HoldLimit, INTEGER_NULL, Keys, Ledger, Messages,
-    MissPolicy, OccSymbol, OptionPart, OutputSource, TableSpec,
+    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Expired, HoldLimit, INTEGER_NULL, Keys, Ledger,
+    LookUp, Messages, MissPolicy, OccSymbol, OptionPart, OutputSource, TableLedger, TableSpec,
 };
 
 /// A trade that has reached its outcome, other than being dropped.
@@ -40,11 +41,20 @@ enum OracleKey {
     Text(Vec<u8>),
 }
 
+/// A row of a key, or in a table with versions that there is none.
+#[derive(Clone, Debug)]
+struct Row {
+    from: i64,
+    to: i64,
+    version: i64,
+    values: Option<Vec<Option<String>>>,
+}
+
 /// The reference join.
 #[derive(Debug)]
 pub struct Oracle {
     specs: Vec<TableSpec>,
-    tables: Vec<BTreeMap<OracleKey, Vec<Option<String>>>>,
+    tables: Vec<BTreeMap<OracleKey, Vec<Row>>>,
     /// How many trades may wait.
     rows_max: u64,
     /// Whether trades stand in line behind one that waits.
@@ -59,6 +69,7 @@ pub struct Oracle {
 #[derive(Debug)]
 struct Waiting {
     number: u64,
+    time: Option<i64>,
     keys: Vec<Option<OracleKey>>,
     /// By table; `None` where nothing was found.
     found: Vec<Option<Vec<Option<String>>>>,
@@ -127,34 +138,47 @@ impl Oracle {
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
             for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
+                let spec = self.specs[table].clone();
+                let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
+                let (validity, version) = (lane.validity(change), lane.version(change));
+                let values = is_upsert.then(|| values(&spec, lane, change));
+                let row = Row { from: validity.from, to: validity.to, version, values };
                 let key = change_key(lane, change);
+                let rows = self.tables[table].entry(key.clone()).or_default();
                 let account = &mut self.ledger.tables[table];
+                let put = match spec.look_up {
+                    LookUp::Latest => put_latest(rows, row.clone()),
+                    LookUp::LatestVersion => put_version(&spec, rows, row.clone(), account),
+                    LookUp::AsOf { .. } => put_as_of(rows, row.clone(), account),
+                };
                 if messages.loading {
                     account.rows_loaded += 1;
+                    account.duplicates += u64::from(put == Put::Replaced);
                 } else {
                     account.changes += 1;
                 }
-                if lane.kinds[change] == ChangeKind::Delete {
-                    self.tables[table].remove(&key);
-                    continue;
-                }
-                let values = values(&self.specs[table], lane, change);
-                match self.tables[table].insert(key.clone(), values.clone()) {
-                    Some(_) if messages.loading => self.ledger.tables[table].duplicates += 1,
-                    Some(_) => {}
-                    None => self.appear(table, &key, &values),
+                let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+                if put == Put::Added || by_time && put == Put::Replaced {
+                    self.appear(table, &key, &row);
                 }
             }
         }
     }
 
-    /// A key has come to a table that did not have it.
-    fn appear(&mut self, table: usize, key: &OracleKey, values: &[Option<String>]) {
-        let waits =
-            |trade: &Waiting| trade.waits_for.contains(&table) && trade.keys[table].as_ref() == Some(key);
+    /// A key has come to a table that did not have it, or in a table that is looked
+    /// up by time, a row: every trade that waits and sees it waits no longer.
+    fn appear(&mut self, table: usize, key: &OracleKey, row: &Row) {
+        let (look_up, rows) = (self.specs[table].look_up, self.tables[table][key].clone());
+        let sees = |trade: &Waiting| match look_up {
+            LookUp::Latest | LookUp::LatestVersion => true,
+            LookUp::AsOf { tolerance } => trade.time.is_some_and(|time| is_seen(row, &rows, time, tolerance)),
+        };
+        let waits = |trade: &Waiting| {
+            trade.waits_for.contains(&table) && trade.keys[table].as_ref() == Some(key) && sees(trade)
+        };
         while let Some(at) = self.waiting.iter().position(waits) {
             let trade = &mut self.waiting[at];
-            trade.found[table] = Some(values.to_vec());
+            trade.found[table].clone_from(&row.values);
             trade.waits_for.retain(|&other| other != table);
             if trade.waits_for.is_empty() {
                 self.ledger.hold.found += 1;
@@ -164,12 +188,36 @@ impl Oracle {
         }
     }
 
+    /// What a trade with this key and this time finds in a table.
+    fn find(
+        &mut self,
+        table: usize,
+        key: Option<&OracleKey>,
+        time: Option<i64>,
+    ) -> Option<Vec<Option<String>>> {
+        let look_up = self.specs[table].look_up;
+        if matches!(look_up, LookUp::AsOf { .. }) && time.is_none() {
+            self.ledger.tables[table].untimed += 1;
+        }
+        let rows = self.tables[table].get(key?)?;
+        let row = match look_up {
+            LookUp::Latest | LookUp::LatestVersion => rows.first()?,
+            LookUp::AsOf { tolerance } => {
+                let time = time?;
+                rows.iter().find(|row| is_seen(row, rows, time, tolerance))?
+            }
+        };
+        row.values.clone()
+    }
+
     fn join(&mut self, messages: &Messages, row: usize) {
         self.trades_read += 1;
         self.ledger.rows_read += 1;
         let keys: Vec<_> = messages.keys.iter().map(|keys| trade_key(keys, row)).collect();
+        let times = messages.times.as_ref().filter(|times| times.is_valid(row));
+        let time = times.map(|times| times.value(row));
         let found: Vec<_> =
-            keys.iter().zip(&self.tables).map(|(key, table)| table.get(key.as_ref()?).cloned()).collect();
+            (0..self.specs.len()).map(|table| self.find(table, keys[table].as_ref(), time)).collect();
         let mut worst: Option<(Verdict, usize)> = None;
         let mut waits_for = Vec::new();
         for (table, spec) in self.specs.iter().enumerate() {
@@ -178,11 +226,14 @@ impl Oracle {
                 continue;
             }
             self.ledger.tables[table].missed += 1;
+            // A trade waits for nothing where nothing could ever be its own.
+            let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+            let can_wait = keys[table].is_some() && (time.is_some() || !by_time);
             let verdict = match spec.on_miss {
                 MissPolicy::Keep => Verdict::Keep,
                 MissPolicy::Drop => Verdict::Drop,
                 MissPolicy::DeadLetter => Verdict::Aside,
-                MissPolicy::Hold(_) if keys[table].is_some() => {
+                MissPolicy::Hold(_) if can_wait => {
                     waits_for.push(table);
                     Verdict::Hold
                 }
@@ -197,7 +248,7 @@ impl Oracle {
         match worst {
             Some((Verdict::Hold, _)) => {
                 self.ledger.hold.entered += 1;
-                self.waiting.push(Waiting { number, keys, found, waits_for });
+                self.waiting.push(Waiting { number, time, keys, found, waits_for });
             }
             Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
             Some((Verdict::Aside, table)) => {
@@ -208,7 +259,7 @@ impl Oracle {
                 *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
                     1;
                 if self.in_line && !self.waiting.is_empty() {
-                    self.waiting.push(Waiting { number, keys, found, waits_for: Vec::new() });
+                    self.waiting.push(Waiting { number, time, keys, found, waits_for: Vec::new() });
                 } else {
                     self.emit(number, &found, None);
                 }
@@ -313,6 +364,98 @@ fn change_key(lane: &ChangeLane, change: usize) -> OracleKey {
         ChangeKeys::Ids(ids) => OracleKey::Id(ids[change].0),
         ChangeKeys::Texts(texts) => OracleKey::Text(texts.get(change).unwrap_or_default().to_vec()),
     }
+}
+
+/// What has become of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// It is where none was.
+    Added,
+    /// It is in the place of another.
+    Replaced,
+    /// It is none, or it does not count.
+    Not,
+}
+
+/// Puts a row in the place of any other of its key.
+fn put_latest(rows: &mut Vec<Row>, row: Row) -> Put {
+    let put = if rows.is_empty() { Put::Added } else { Put::Replaced };
+    rows.clear();
+    if row.values.is_none() {
+        return Put::Not;
+    }
+    rows.push(row);
+    put
+}
+
+/// Puts a row in the place of one with a lower version, or with the same one and
+/// lesser content; that there is no row is the greatest content.
+fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
+    let is_some = row.values.is_some();
+    let Some(old) = rows.first() else {
+        rows.push(row);
+        return if is_some { Put::Added } else { Put::Not };
+    };
+    let was_some = old.values.is_some();
+    let content = match (&row.values, &old.values) {
+        (Some(new), Some(old)) => compare(spec, new, old),
+        (new, old) => new.is_none().cmp(&old.is_none()),
+    };
+    match row.version.cmp(&old.version) {
+        Ordering::Less => account.stale += 1,
+        Ordering::Equal if content == Ordering::Equal => return Put::Not,
+        Ordering::Equal => account.conflicts += 1,
+        Ordering::Greater => {}
+    }
+    if row.version.cmp(&old.version).then(content) == Ordering::Greater {
+        rows[0] = row;
+        return match (is_some, was_some) {
+            (true, true) => Put::Replaced,
+            (true, false) => Put::Added,
+            (false, _) => Put::Not,
+        };
+    }
+    Put::Not
+}
+
+fn compare(spec: &TableSpec, new: &[Option<String>], old: &[Option<String>]) -> Ordering {
+    let number = |text: &Option<String>| text.as_ref().map(|text| text.parse::<i64>().expect("a number"));
+    let columns = spec.outputs.iter().zip(new.iter().zip(old));
+    let mut orders = columns.map(|(output, (new, old))| match output.column_type {
+        ColumnType::Text => new.as_ref().map(String::as_bytes).cmp(&old.as_ref().map(String::as_bytes)),
+        _ => number(new).cmp(&number(old)),
+    });
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Puts a row among those of other times, or in the place of that with the same
+/// beginning; a row that overlaps another is refused.
+fn put_as_of(rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
+    if row.values.is_none() {
+        rows.retain(|other| row.from != INTEGER_NULL && other.from != row.from);
+        return Put::Not;
+    }
+    let holds =
+        |row: &Row, other: &Row| row.to != INTEGER_NULL && row.from < other.from && other.from < row.to;
+    if rows.iter().any(|other| holds(other, &row) || holds(&row, other)) {
+        account.overlaps += 1;
+        return Put::Not;
+    }
+    let len = rows.len();
+    rows.retain(|other| other.from != row.from);
+    let replaced = rows.len() < len;
+    rows.push(row);
+    if replaced { Put::Replaced } else { Put::Added }
+}
+
+/// Whether of `rows`, all those of a key, `row` is the one that a trade at `time`
+/// sees.
+fn is_seen(row: &Row, rows: &[Row], time: i64, tolerance: Option<u64>) -> bool {
+    let next = rows.iter().map(|other| other.from).filter(|&from| from > row.from).min();
+    let end = if row.to == INTEGER_NULL { next } else { Some(row.to) };
+    let age = i128::from(time) - i128::from(row.from);
+    let is_recent = tolerance.is_none_or(|most| row.from != INTEGER_NULL && age <= i128::from(most));
+    row.from <= time && end.is_none_or(|end| time < end) && is_recent
 }
 
 fn values(spec: &TableSpec, lane: &ChangeLane, change: usize) -> Vec<Option<String>> {

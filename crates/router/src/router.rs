@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Batch, ChangeKeys, ChangeLane, Distribution, Key, KeyedTable, Keys, Partition, Routed, Selections,
-    ShardCount, ShardIndex, TableRoute, TableSpec, TextColumn,
+    Batch, ChangeKeys, ChangeLane, Distribution, Key, Keys, Partition, Routed, Selections, ShardCount,
+    ShardIndex, StoredTable, TableRoute, TableSpec, TextColumn,
 };
 
 /// Seeds of the hash of keys that are texts: digits of the square root of 2. The
@@ -57,7 +57,7 @@ impl Router {
     pub fn route(
         &self,
         batch: Batch,
-        generations: &[Option<Arc<KeyedTable>>],
+        generations: &[Option<Arc<StoredTable>>],
         whole_shard: ShardIndex,
     ) -> Routed {
         let tables = self.tables.len();
@@ -70,7 +70,7 @@ impl Router {
         Routed { batch, routes, shards: self.shards, whole_shard }
     }
 
-    fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<KeyedTable>>) -> TableRoute {
+    fn route_table(&self, batch: &Batch, table: usize, generation: &Option<Arc<StoredTable>>) -> TableRoute {
         let is_broadcast = self.tables[table].distribution == Distribution::Broadcast || generation.is_some();
         // A lone shard owns every key: there is nothing to select.
         if is_broadcast || self.shards.get() == 1 {

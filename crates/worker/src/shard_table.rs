@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, UInt32Array};
+use arrow_array::{Array as _, Int64Array, UInt32Array};
 use tradejoin_model::{
-    ChangeLane, Column, Found, KeyedTable, Keys, OutputColumn, Slot, TableAnswer, TableSpec, TextColumn,
+    ChangeLane, Column, Found, Keys, LookUp, OutputColumn, Slot, StoredTable, TableAnswer, TableSpec,
+    TextColumn,
 };
 
 /// The rows that a shard owns of a table, on top of a generation that all
 /// shards share.
 #[derive(Debug)]
 pub(crate) struct ShardTable {
+    look_up: LookUp,
     outputs: Arc<[OutputColumn]>,
     /// Every row of a partitioned table; of a broadcast one, the rows that
     /// changed since its generation.
-    own: KeyedTable,
-    generation: Option<Arc<KeyedTable>>,
+    own: StoredTable,
+    generation: Option<Arc<StoredTable>>,
     found: Found,
     /// Memory for what stands for keys that are texts.
     numbers: Vec<Option<u32>>,
@@ -44,13 +46,21 @@ impl Rows<'_> {
 impl ShardTable {
     pub(crate) fn new(spec: &TableSpec) -> Self {
         let outputs: Arc<[OutputColumn]> = spec.outputs.clone().into();
-        let own = KeyedTable::new(&outputs);
+        let own = StoredTable::new(spec.look_up, &outputs);
         let is_waited_for = spec.on_miss.hold().is_some();
-        Self { outputs, own, generation: None, found: Found::default(), numbers: Vec::new(), is_waited_for }
+        Self {
+            look_up: spec.look_up,
+            outputs,
+            own,
+            generation: None,
+            found: Found::default(),
+            numbers: Vec::new(),
+            is_waited_for,
+        }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
-    pub(crate) fn pin(&mut self, generation: Option<&Arc<KeyedTable>>) {
+    pub(crate) fn pin(&mut self, generation: Option<&Arc<StoredTable>>) {
         let same = match (&self.generation, generation) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             (None, None) => true,
@@ -58,7 +68,7 @@ impl ShardTable {
         };
         if !same {
             self.generation = generation.cloned();
-            self.own = KeyedTable::new(&self.outputs);
+            self.own = StoredTable::new(self.look_up, &self.outputs);
         }
     }
 
@@ -67,54 +77,66 @@ impl ShardTable {
     pub(crate) fn step(
         &mut self,
         keys: &Keys,
+        times: Option<&Int64Array>,
         rows: Rows<'_>,
         lane: &ChangeLane,
         changes: impl Iterator<Item = u32> + Clone,
         answer: &mut TableAnswer,
     ) {
-        answer.appeared.clear();
-        let appeared = self.is_waited_for.then_some(&mut answer.appeared);
-        answer.replaced = self.own.apply(&self.outputs, lane, changes, self.generation.as_deref(), appeared);
+        let below = self.generation.as_deref();
+        self.own.apply(&self.outputs, lane, changes, below, self.is_waited_for);
         match keys {
-            Keys::Ids(ids) => self.find_ids(ids, rows, &mut answer.missed),
-            Keys::Texts(texts) => self.find_texts(texts, rows, &mut answer.missed),
+            Keys::Ids(ids) => self.find_ids(ids, times, rows, &mut answer.missed),
+            Keys::Texts(texts) => self.find_texts(texts, times, rows, &mut answer.missed),
         }
         self.gather(&mut answer.columns);
-        self.own.settle();
+        answer.applied = self.own.settle(self.generation.as_deref(), &mut answer.appeared);
     }
 
-    fn find_ids(&mut self, ids: &UInt32Array, rows: Rows<'_>, missed: &mut Vec<u32>) {
+    fn find_ids(
+        &mut self,
+        ids: &UInt32Array,
+        times: Option<&Int64Array>,
+        rows: Rows<'_>,
+        missed: &mut Vec<u32>,
+    ) {
         let Self { own, generation, found, .. } = self;
         let (below, values) = (generation.as_deref(), ids.values());
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
         match (rows, ids.nulls()) {
             (Rows::First(len), None) => {
                 let keys = values[..len].iter().map(|&key| Some(key));
-                own.find(keys, |number| number as u32, below, found, missed);
+                own.find(keys, |number| number as u32, times, below, found, missed);
             }
             (Rows::First(len), Some(nulls)) => {
                 let keys = (0..len).map(|row| nulls.is_valid(row).then(|| values[row]));
-                own.find(keys, |number| number as u32, below, found, missed);
+                own.find(keys, |number| number as u32, times, below, found, missed);
             }
             // The router selects no row without a key.
             (Rows::Selected(rows), _) => {
                 let keys = rows.iter().map(|&row| Some(values[row as usize]));
-                own.find(keys, |number| rows[number], below, found, missed);
+                own.find(keys, |number| rows[number], times, below, found, missed);
             }
         }
     }
 
-    fn find_texts(&mut self, texts: &TextColumn, rows: Rows<'_>, missed: &mut Vec<u32>) {
+    fn find_texts(
+        &mut self,
+        texts: &TextColumn,
+        times: Option<&Int64Array>,
+        rows: Rows<'_>,
+        missed: &mut Vec<u32>,
+    ) {
         let Self { own, generation, found, numbers, .. } = self;
         let below = generation.as_deref();
         match rows {
             Rows::First(len) => {
                 own.number_keys(texts, 0..len as u32, below, numbers);
-                own.find(numbers.iter().copied(), |number| number as u32, below, found, missed);
+                own.find(numbers.iter().copied(), |number| number as u32, times, below, found, missed);
             }
             Rows::Selected(rows) => {
                 own.number_keys(texts, rows.iter().copied(), below, numbers);
-                own.find(numbers.iter().copied(), |number| rows[number], below, found, missed);
+                own.find(numbers.iter().copied(), |number| rows[number], times, below, found, missed);
             }
         }
     }

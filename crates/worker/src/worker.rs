@@ -1,6 +1,6 @@
 //! The worker of one shard.
 
-use tradejoin_model::{Answer, Routed, ShardIndex, TableAnswer, TableRoute, TableSpec};
+use tradejoin_model::{Answer, Applied, Routed, ShardIndex, TableAnswer, TableRoute, TableSpec};
 
 use crate::shard_table::{Rows, ShardTable};
 
@@ -48,12 +48,14 @@ impl Worker {
 
     fn step_table(&mut self, index: usize, routed: &Routed, answer: &mut TableAnswer) {
         let (shard, table) = (self.shard, &mut self.tables[index]);
-        let (keys, lane) = (&routed.batch.messages.keys[index], &routed.batch.messages.lanes[index]);
+        let messages = &routed.batch.messages;
+        let (keys, times) = (&messages.keys[index], messages.times.as_ref());
+        let lane = &messages.lanes[index];
         match &routed.routes[index] {
             TableRoute::Partitioned(partition) => {
                 let (rows, changes) =
                     (Rows::Selected(partition.rows.get(shard)), partition.changes.get(shard));
-                table.step(keys, rows, lane, changes.iter().copied(), answer);
+                table.step(keys, times, rows, lane, changes.iter().copied(), answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += changes.len() as u64;
             }
@@ -61,12 +63,12 @@ impl Worker {
                 let answers = routed.whole_shard == self.shard;
                 let rows = Rows::First(if answers { keys.len() } else { 0 });
                 table.pin(generation.as_ref());
-                table.step(keys, rows, lane, 0..lane.len() as u32, answer);
+                table.step(keys, times, rows, lane, 0..lane.len() as u32, answer);
                 self.counts.looked_up += rows.len() as u64;
                 self.counts.changes += lane.len() as u64;
                 if !answers {
                     // Every shard applies every change, and one reports on them.
-                    answer.replaced = 0;
+                    answer.applied = Applied::default();
                     answer.appeared.clear();
                 }
             }

@@ -102,6 +102,7 @@ impl Cuts<'_> {
             trades: block.trades.slice(start, rows),
             keys: block.keys.iter().map(|keys| keys.slice(start, rows)).collect(),
             lanes: lanes.collect(),
+            times: block.times.as_ref().map(|times| times.slice(start, rows)),
             rejected: 0,
             loading: false,
         })
@@ -119,7 +120,8 @@ fn cut_lane(lane: &ChangeLane, start: usize, end: usize, rows: usize) -> ChangeL
         keys: lane.keys.ids()[from..to].to_vec().into(),
         kinds: lane.kinds[from..to].to_vec(),
         fields: lane.fields.iter().map(|field| cut_column(field, from, to)).collect(),
-        rejected: 0,
+        // A generator's rows have neither times nor versions.
+        ..ChangeLane::default()
     }
 }
 

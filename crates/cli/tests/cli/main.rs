@@ -2,6 +2,7 @@
 //!
 //! - `support`: a folder with files of a test, and the command in it
 //! - `run`: what comes out, for any number of workers and every format
+//! - `modes`: look-ups by time and by version
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -10,6 +11,7 @@
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod config;
+mod modes;
 mod refusals;
 mod run;
 mod semantics;

@@ -5,11 +5,15 @@ use serde_json::Value;
 use crate::support::Folder;
 
 /// A stream of messages, in words: `t1` and `t1u7` are trades of instrument 1 (and
-/// user 7), `i1=SPY` and `u7=kim` upserts, `i1!` and `u7!` deletes.
+/// user 7), `i1=SPY` and `u7=kim` upserts, `i1!` and `u7!` deletes. Behind `@` stands the
+/// time of a trade, or from when and before when a row is valid (`@3`, `@3-6`, `@-6`);
+/// behind `#` the version of a row.
 fn stream(words: &str) -> String {
     let mut lines = String::new();
     let mut trades = 0;
     for word in words.split_whitespace() {
+        let (word, version) = word.split_once('#').unwrap_or((word, ""));
+        let (word, times) = word.split_once('@').unwrap_or((word, ""));
         let line = match word.split_at(1) {
             ("t", ids) => {
                 trades += 1;
@@ -31,7 +35,12 @@ fn stream(words: &str) -> String {
             },
             _ => unreachable!("{word}"),
         };
-        lines += &format!("{{{line}}}\n");
+        let (from, to) = times.split_once('-').unwrap_or((times, ""));
+        let from_name = if word.starts_with('t') { "timestamp" } else { "valid_from" };
+        let members = [(from_name, from), ("valid_to", to), ("seq", version)];
+        let more = members.iter().filter(|(_, value)| !value.is_empty());
+        let more: String = more.map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+        lines += &format!("{{{line}{more}}}\n");
     }
     lines
 }
@@ -140,6 +149,107 @@ fn a_trade_without_a_key_misses() {
     assert_eq!(folder.run("run --messages s.jsonl").code, 65);
 }
 
+/// What a run over a stream writes where the version of an instrument counts, and a
+/// count of its summary.
+fn by_version(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--version-column instruments=seq --unmatched keep", count)
+}
+
+/// The same with look-ups by time.
+fn as_of(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--mode instruments=as-of --unmatched keep", count)
+}
+
+fn counted(words: &str, options: &str, count: &str) -> (String, u64) {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    let job = format!("run --messages s.jsonl --columns ticker --output o.jsonl --json {options}");
+    let summary: Value = serde_json::from_str(folder.ok(&job).trim()).expect("a summary");
+    (written(&folder.read("o.jsonl")), summary["tables"][0][count].as_u64().expect("a count"))
+}
+
+fn is(rows: &str, count: u64) -> (String, u64) {
+    (rows.to_owned(), count)
+}
+
+#[test]
+fn by_version_the_highest_counts_in_any_order() {
+    assert_eq!(by_version("i1=A#1 t1 i1=B#3 t1 i1=C#2 t1", "stale"), is("1:A 2:B 3:B", 1));
+    assert_eq!(by_version("i1=B#3 t1 i1=C#2 t1 i1=A#1 t1", "stale"), is("1:B 2:B 3:B", 2));
+}
+
+#[test]
+fn by_version_a_late_row_with_a_lower_one_does_nothing() {
+    assert_eq!(by_version("i1=B#-3 i1=A#-4 t1 i1!#-5 t1", "stale"), is("1:B 2:B", 2));
+}
+
+#[test]
+fn by_version_a_removal_stays_as_a_tombstone() {
+    assert_eq!(by_version("i1!#5 i1=A#4 t1 i1=B#6 t1 i1!#7 i1=C#6 t1", "stale"), is("1:- 2:B 3:-", 2));
+}
+
+#[test]
+fn by_version_the_greater_of_two_rows_with_one_counts() {
+    assert_eq!(by_version("i1=B#1 i1=B#1 t1 i1=A#1 t1 i1=C#1 t1", "conflicts"), is("1:B 2:B 3:C", 2));
+    assert_eq!(by_version("i1=B#1 i1!#1 t1 i1=C#1 t1", "conflicts"), is("1:- 2:-", 2));
+}
+
+#[test]
+fn as_of_a_row_counts_from_its_beginning_to_before_its_end() {
+    let rows = "i1=C@7 i1=A@3-5 i1=B@5";
+    let trades = "t1@2 t1@3 t1@4 t1@5 t1@6 t1@7 t1@8";
+    let seen = "1:- 2:A 3:A 4:B 5:B 6:C 7:C";
+    assert_eq!(as_of(&format!("{rows} {trades}"), "missed"), is(seen, 1));
+    let since_ever = seen.replace("1:-", "1:D");
+    assert_eq!(as_of(&format!("{rows} i1=D {trades}"), "missed"), is(&since_ever, 0));
+}
+
+#[test]
+fn as_of_a_row_valid_later_than_the_trade_is_not_found() {
+    assert_eq!(as_of("i1=A@1 i1=B@5 t1@3 t1@5", "matched"), is("1:A 2:B", 2));
+}
+
+#[test]
+fn as_of_a_late_row_takes_its_place() {
+    assert_eq!(as_of("i1=A@1 i1=C@9 t1@6 i1=B@5 t1@6 t1@4 t1@9", "missed"), is("1:A 2:B 3:A 4:C", 0));
+}
+
+#[test]
+fn as_of_a_gap_between_two_rows_is_missed() {
+    assert_eq!(as_of("i1=A@1-3 i1=B@5-7 t1@2 t1@3 t1@4 t1@5 t1@7", "missed"), is("1:A 2:- 3:- 4:B 5:-", 3));
+}
+
+#[test]
+fn as_of_a_removal_takes_the_row_that_begins_then_or_all() {
+    assert_eq!(
+        as_of("i1=A@1 i1=B@5 t1@6 i1!@5 t1@6 i1!@4 t1@6 i1! t1@6", "missed"),
+        is("1:B 2:A 3:A 4:-", 1)
+    );
+}
+
+#[test]
+fn as_of_the_same_beginning_replaces_the_row() {
+    assert_eq!(as_of("i1=A@1-9 t1@6 i1=B@1-4 t1@6 t1@3", "overlaps"), is("1:A 2:- 3:B", 0));
+}
+
+#[test]
+fn as_of_two_rows_may_not_overlap() {
+    assert_eq!(as_of("i1=A@1-9 i1=B@5 i1=C@-2 t1@6 t1@0", "overlaps"), is("1:A 2:-", 2));
+}
+
+#[test]
+fn as_of_a_row_that_began_too_long_ago_is_not_found() {
+    let options = "--mode instruments=as-of --tolerance instruments=3ns --unmatched keep";
+    assert_eq!(run("i1=A@1 t1@4 t1@5 i2=B t2@5", options), "1:A 2:- 3:-");
+}
+
+#[test]
+fn as_of_a_trade_without_a_time_misses() {
+    assert_eq!(as_of("i1=A t1@4 t1", "untimed"), is("1:A 2:-", 1));
+    let options = "--mode instruments=as-of --on-miss instruments=hold=9rows,then=keep";
+    assert_eq!(run("t1 t1@4 i1=A", options), "1:- 2:A", "it waits for nothing");
+}
+
 #[test]
 fn a_miss_is_dropped_and_counted() {
     assert_eq!(run("t1 i1=A t1", ""), "2:A");
@@ -204,6 +314,26 @@ fn a_held_trade_goes_out_behind_the_row_that_it_waited_for() {
 fn a_held_trade_keeps_what_it_found() {
     let options = "--on-miss instruments=hold=9rows,then=drop --on-miss users=drop";
     assert_eq!(run_with_users("u7=kim t1u7 u7=pat u7! i1=A i1=B", options), "1:A/kim");
+}
+
+#[test]
+fn by_version_a_held_trade_waits_for_a_row_that_counts() {
+    let options =
+        "--version-column instruments=seq --on-miss instruments=hold=9rows,then=keep --wait-column waited";
+    assert_eq!(run("i2=X#1 i1!#5 t1 i1=A#4 t2 i1=B#6 t2", options), "2:X+0 1:B+1 3:X+0");
+}
+
+#[test]
+fn as_of_a_held_trade_waits_for_a_row_of_its_time() {
+    let hold = "--mode instruments=as-of --on-miss instruments=hold=9rows,then=keep --wait-column waited";
+    let others = "i1=A@8 i1=B@1-5 i1=C@5-6";
+    assert_eq!(run(&format!("i2=X t1@6 {others} t2@1 i1=D@6 t2@1"), hold), "2:X+0 1:D+1 3:X+0");
+    // The open row of 1 would be valid at 6, if that of 5 were not there.
+    assert_eq!(run("i2=X i1=B@5-6 t1@6 i1=A@1 t2@1 i1!@5 t2@1 i1=A@1 t2@1", hold), "2:X+0 3:X+0 1:A+2 4:X+0");
+    let tolerance = format!("{hold} --tolerance instruments=2ns");
+    assert_eq!(run("i2=X@1 t1@6 i1=A@3 t2@1 i1=B@4 t1@7", &tolerance), "2:X+0 1:B+1 3:-+0");
+    // Those that wait for one key may wait for different rows.
+    assert_eq!(run("i2=X t1@2 t1@9 t1@3 i1=A@8 t2@1 i1=B@1", hold), "2:A+1 4:X+0 1:B+3 3:B+1");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! What is where: `bad_input` what refusals say and what skipping leaves;
 //! `formats` every format to every other; `fidelity` text that comes out as it
 //! went in; `tables` reference tables; `files` names and partial files;
-//! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs; `messages` tagged streams.
+//! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
+//! `messages` tagged streams; `modes` columns for look-ups by time and version.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tradejoin_engine::Order;
-use tradejoin_model::{Distribution, Key, MissPolicy};
+use tradejoin_model::{Distribution, Key, LookUp, MissPolicy};
 use tradejoin_router::Router;
 
-use crate::streams::{Case, Step, TABLES, case, difference, text_key};
+use crate::streams::{Case, Stamp, Step, TABLES, case, difference, text_key};
 
 /// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
 /// 10,000.
@@ -37,14 +37,15 @@ proptest! {
 
 /// A stream in which all trades have one key and every table is partitioned.
 fn hot_key(trades: usize) -> Case {
-    let change = |table| Step::Change { table, key: 5, delete: false, value: 4 };
+    let change = |table| Step::Change { table, key: 5, delete: false, value: 4, stamp: Stamp::default() };
     let mut steps: Vec<Step> = (0..TABLES).map(change).collect();
-    steps.extend((0..trades).map(|_| Step::Trade([Some(5); TABLES])));
+    steps.extend((0..trades).map(|_| Step::Trade([Some(5); TABLES], None)));
     Case {
         loaded: vec![],
         steps,
         cuts: vec![10],
         distributions: [Distribution::Partitioned; TABLES],
+        look_ups: [LookUp::Latest; TABLES],
         shards: 4,
         queue_depth: 1,
         order: Order::Input,
@@ -80,7 +81,7 @@ fn more_workers_than_rows_is_the_same_result() {
 fn loaded_duplicates_are_counted_and_the_later_row_wins() {
     let mut case = hot_key(2);
     case.steps.drain(..3);
-    let change = |value| Step::Change { table: 1, key: 5, delete: false, value };
+    let change = |value| Step::Change { table: 1, key: 5, delete: false, value, stamp: Stamp::default() };
     case.loaded = vec![change(1), change(4)];
     case.on_miss = [MissPolicy::Keep; TABLES];
     for distribution in [Distribution::Partitioned, Distribution::Broadcast] {

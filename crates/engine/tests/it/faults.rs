@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop};
 use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
-use tradejoin_model::{ChangeKind, Column, Distribution, Enriched, Key, Messages, MissPolicy, TextColumn};
+use tradejoin_model::{
+    ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, MissPolicy, TextColumn,
+};
 
-use crate::streams::{Case, Collect, Rest, Rows, Step, TABLES};
+use crate::streams::{Case, Collect, Rest, Rows, Stamp, Step, TABLES};
 
 fn case(trades: usize) -> Case {
-    let mut steps: Vec<Step> =
-        (0..TABLES).map(|table| Step::Change { table, key: 1, delete: false, value: 1 }).collect();
-    steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES])));
+    let change = |table| Step::Change { table, key: 1, delete: false, value: 1, stamp: Stamp::default() };
+    let mut steps: Vec<Step> = (0..TABLES).map(change).collect();
+    steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES], None)));
     Case {
         loaded: vec![],
         steps,
@@ -22,6 +24,7 @@ fn case(trades: usize) -> Case {
             Distribution::Partitioned,
             Distribution::Partitioned,
         ],
+        look_ups: [LookUp::Latest; TABLES],
         shards: 3,
         queue_depth: 1,
         order: Order::Input,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
+use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report};
@@ -10,8 +10,8 @@ use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSou
 use tradejoin_merger::HoldConfig;
 use tradejoin_model::{
     ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Distribution, Enriched, Expired, Expiry, Hold,
-    HoldLimit, INTEGER_NULL, Key, Keys, Ledger, Messages, MissPolicy, OccSymbol, OptionPart, OptionType,
-    OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
+    HoldLimit, INTEGER_NULL, Key, Keys, Ledger, LookUp, Messages, MissPolicy, OccSymbol, OptionPart,
+    OptionType, OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
 };
 use tradejoin_oracle::{Joined, Oracle, text};
 
@@ -22,12 +22,30 @@ pub(crate) const TABLES: usize = 4;
 const BY_TEXT: usize = 3;
 /// Keys are below this: few, so that they meet.
 const KEYS: u32 = 12;
+/// Rows begin before this time.
+const TIMES: i64 = 30;
 
 /// One message of a test stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Trade([Option<u32>; TABLES]),
-    Change { table: usize, key: u32, delete: bool, value: u8 },
+    /// Its keys, and when it took place.
+    Trade([Option<u32>; TABLES], Option<i64>),
+    Change {
+        table: usize,
+        key: u32,
+        delete: bool,
+        value: u8,
+        stamp: Stamp,
+    },
+}
+
+/// What tables look at that are looked up by time or by version.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stamp {
+    from: Option<i64>,
+    /// How long the row is valid.
+    lasts: Option<i64>,
+    version: i64,
 }
 
 /// Everything that a run may vary.
@@ -37,6 +55,7 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     pub(crate) cuts: Vec<usize>,
     pub(crate) distributions: [Distribution; TABLES],
+    pub(crate) look_ups: [LookUp; TABLES],
     pub(crate) shards: u32,
     pub(crate) queue_depth: usize,
     pub(crate) order: Order,
@@ -58,8 +77,13 @@ pub(crate) struct Row {
 }
 
 fn change() -> impl Strategy<Value = Step> {
-    (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), any::<u8>())
-        .prop_map(|(table, key, delete, value)| Step::Change { table, key, delete, value })
+    // Few times and versions, so that rows meet, overlap and are late.
+    let stamp = (prop::option::weighted(0.8, 0..TIMES), prop::option::of(1..12_i64), 0..6_i64)
+        .prop_map(|(from, lasts, version)| Stamp { from, lasts, version });
+    // Few values, so that two rows may be the same.
+    let value = prop_oneof![any::<u8>(), 0..4_u8];
+    (0..TABLES, 0..KEYS, prop::bool::weighted(0.2), value, stamp)
+        .prop_map(|(table, key, delete, value, stamp)| Step::Change { table, key, delete, value, stamp })
 }
 
 fn policy() -> impl Strategy<Value = MissPolicy> {
@@ -75,7 +99,16 @@ fn policy() -> impl Strategy<Value = MissPolicy> {
 
 fn trade() -> impl Strategy<Value = Step> {
     let key = || prop::option::weighted(0.9, 0..KEYS);
-    [key(), key(), key(), key()].prop_map(Step::Trade)
+    ([key(), key(), key(), key()], prop::option::weighted(0.9, -2..TIMES + 9))
+        .prop_map(|(keys, time)| Step::Trade(keys, time))
+}
+
+fn look_up() -> impl Strategy<Value = LookUp> {
+    prop_oneof![
+        Just(LookUp::Latest),
+        Just(LookUp::LatestVersion),
+        prop::option::of(0..12_u64).prop_map(|tolerance| LookUp::AsOf { tolerance }),
+    ]
 }
 
 prop_compose! {
@@ -92,13 +125,25 @@ prop_compose! {
             Just(Distribution::Partitioned),
             Just(Distribution::Broadcast),
         ]),
+        look_ups in prop::array::uniform4(look_up()),
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
         order in prop_oneof![Just(Order::Input), Just(Order::Strict), Just(Order::Arrival)],
         on_miss in prop::array::uniform4(policy()),
         hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
     ) -> Case {
-        Case { loaded, steps, cuts, distributions, shards, queue_depth, order, on_miss, hold_rows_max }
+        Case {
+            loaded,
+            steps,
+            cuts,
+            distributions,
+            look_ups,
+            shards,
+            queue_depth,
+            order,
+            on_miss,
+            hold_rows_max,
+        }
     }
 }
 
@@ -120,6 +165,7 @@ impl Case {
         let mut tables = vec![instruments, TableSpec::users(), numbers, by_text];
         for (table, spec) in tables.iter_mut().enumerate() {
             spec.distribution = self.distributions[table];
+            spec.look_up = self.look_ups[table];
             spec.on_miss = self.on_miss[table];
         }
         tables
@@ -212,16 +258,18 @@ fn row_of(joined: Joined) -> Row {
 /// The messages of `steps`; `trades` counts on over all blocks.
 fn block(steps: &[Step], trades: &mut u64) -> Messages {
     let mut ids = Vec::new();
+    let mut times = Vec::new();
     let mut keys: [Vec<Option<u32>>; TABLES] = Default::default();
     let mut lanes: Vec<ChangeLane> = empty_lanes();
     for step in steps {
         match step {
-            Step::Trade(of_tables) => {
+            Step::Trade(of_tables, time) => {
                 ids.push(*trades);
+                times.push(*time);
                 *trades += 1;
                 keys.iter_mut().zip(of_tables).for_each(|(keys, key)| keys.push(*key));
             }
-            Step::Change { table, key, delete, value } => {
+            Step::Change { table, key, delete, value, stamp } => {
                 let lane = &mut lanes[*table];
                 lane.at_rows.push(ids.len() as u32);
                 match &mut lane.keys {
@@ -230,6 +278,10 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
                 }
                 lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
                 push_value(&mut lane.fields[0], *value);
+                let Stamp { from, lasts, version } = *stamp;
+                lane.valid_from.push(from.unwrap_or(INTEGER_NULL));
+                lane.valid_to.push(lasts.map_or(INTEGER_NULL, |lasts| from.unwrap_or(0) + lasts));
+                lane.versions.push(version);
             }
         }
     }
@@ -244,7 +296,8 @@ fn block(steps: &[Step], trades: &mut u64) -> Messages {
         texts.into()
     };
     let keys = keys.into_iter().enumerate().map(by_table).collect();
-    Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block")
+    let messages = Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block");
+    messages.with_times(Int64Array::from(times)).expect("a time for each")
 }
 
 fn empty_lanes() -> Vec<ChangeLane> {
