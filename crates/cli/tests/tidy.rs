@@ -106,6 +106,18 @@ fn every_page_is_in_the_book_and_every_link_leads_somewhere() {
     }
 }
 
+#[test]
+fn every_case_of_the_semantics_is_a_test_of_its_name() {
+    let page = read("docs/semantics.md");
+    let cases = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let cases: Vec<_> = cases.map(|(case, _)| case).collect();
+    assert!(cases.len() > 30, "{} cases were found", cases.len());
+    let tests = read("crates/cli/tests/cli/semantics.rs");
+    for case in cases {
+        assert!(tests.contains(&format!("#[test]\nfn {case}()")), "{case} is not tested");
+    }
+}
+
 /// All Markdown files below `folder`, the built book left out.
 fn markdown(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
