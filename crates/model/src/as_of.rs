@@ -101,7 +101,8 @@ impl AsOfTable {
     }
 
     /// Takes the changes of `lane` at `changes`, rising. With `is_waited_for` those
-    /// that take effect are noted.
+    /// that take effect are noted. Never inlined, as all that is not for latest tables.
+    #[inline(never)]
     pub(crate) fn apply(
         &mut self,
         outputs: &[OutputColumn],
@@ -161,6 +162,7 @@ impl AsOfTable {
     /// Finds the slots of `keys` at the times that `time` has for their rows, as
     /// [`KeyedTable::find`](crate::KeyedTable::find) does. A row without a time
     /// finds nothing.
+    #[inline(never)]
     pub(crate) fn find(
         &mut self,
         keys: impl Iterator<Item = Option<u32>>,
@@ -259,6 +261,7 @@ impl AsOfTable {
     /// Lets what is left of the batch take effect, and tells what became of its
     /// changes: what was found before must not be read any more. `appeared` becomes
     /// those that took effect, if that was asked for.
+    #[inline(never)]
     pub(crate) fn settle(&mut self, below: Option<&Self>, appeared: &mut Vec<Appeared>) -> Applied {
         while self.placed < self.pending.len() {
             self.place(below);

@@ -58,8 +58,9 @@ impl OccSymbol {
 
     /// The tail behind the first `root_len` columns of the padded root, in
     /// registers: bytes are the digits of numbers to the base 256, the first the
-    /// lowest.
-    #[inline]
+    /// lowest. Always inlined: the loop over changes is the dearest part of a shard,
+    /// and a call for each would be felt.
+    #[inline(always)]
     fn with_root(&self, root_len: usize) -> TextView {
         let [a, b, c, d, e, f] = *self.ticker.padded();
         let root = u128::from(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]));

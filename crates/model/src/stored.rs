@@ -87,6 +87,7 @@ impl StoredTable {
     /// If a change is out of bounds, the lane's fields are not those that the
     /// outputs are made of, the table has 2³⁰ rows, or the last batch was not
     /// settled.
+    #[inline]
     pub fn apply(
         &mut self,
         outputs: &[OutputColumn],

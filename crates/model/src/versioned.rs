@@ -65,7 +65,9 @@ impl VersionedTable {
         &self.rows
     }
 
-    /// Applies those of the changes that count, as [`KeyedTable::apply`] does.
+    /// Applies those of the changes that count, as [`KeyedTable::apply`] does. Never
+    /// inlined: the loops of latest tables stay as small as if there were no others.
+    #[inline(never)]
     pub(crate) fn apply(
         &mut self,
         outputs: &[OutputColumn],
