@@ -308,8 +308,9 @@ pub(crate) struct EngineArgs {
     pub(crate) unmatched: UnmatchedArg,
 
     /// What becomes of a trade that finds nothing in a table: TABLE=drop, keep, fail, dead-letter, or
-    /// hold=100000rows[,then=dead-letter|keep|drop] to wait until so many trades have been read behind it
-    /// (hold=30s,clock=processing: for so long); may be given for each table
+    /// hold=100000rows[,then=dead-letter|keep|drop] to wait until so many trades have been read behind it;
+    /// hold=30s until one is read that is so much later by its timestamp (with clock=processing, for so
+    /// long on the clock); may be given for each table
     #[arg(long, value_name = "TABLE=POLICY", value_parser = policy::of_table)]
     pub(crate) on_miss: Vec<(String, MissPolicy)>,
 

@@ -19,6 +19,7 @@ use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::modes::modes;
 use crate::plan;
+use crate::policy;
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -91,6 +92,10 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         let text = "generated tables have neither times nor versions: their mode is latest";
         return Err(UsageError(text.to_owned()).into());
     }
+    if policy::needs_time(&args.engine.on_miss) {
+        let text = "generated trades wait by their number, hold=100000rows, or by the clock, hold=30s,clock=processing";
+        return Err(UsageError(text.to_owned()).into());
+    }
     let schema = tradejoin_model::trade_schema();
     let Selection { tables, added } = select(&offers, &schema, args)?;
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
@@ -131,7 +136,7 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         key_columns,
         fields,
     })?;
-    if modes.iter().any(TableMode::needs_times) {
+    if modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
         trades.require_times()?;
     }
     let offers: Vec<_> = readers
@@ -206,6 +211,9 @@ fn interleaved(
     let modes = modes(&args.look_ups, &names)?;
     for (table, mode) in modes.iter().enumerate() {
         reader.set_mode(table, mode)?;
+    }
+    if policy::needs_time(&args.engine.on_miss) {
+        reader.require_times()?;
     }
     let offers: Vec<_> = kinds.into_iter().map(TableColumns::of_messages).collect();
     let schema = reader.schema();

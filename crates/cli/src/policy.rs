@@ -30,7 +30,7 @@ fn policy_of(text: &str) -> Result<MissPolicy, String> {
         _ => match first.strip_prefix("hold=") {
             Some(limit) => return hold(limit, rest),
             None if first == "hold" => {
-                return Err("hold needs a limit: hold=100000rows, or hold=30s,clock=processing".to_owned());
+                return Err("hold needs a limit: hold=100000rows or hold=30s".to_owned());
             }
             None => {
                 return Err(format!(
@@ -71,13 +71,8 @@ fn hold(limit: &str, rest: Option<&str>) -> Result<MissPolicy, String> {
         }
         (Some(_), Some(())) => return Err("clock=processing is for a time: hold=30s".to_owned()),
         (None, Some(())) => HoldLimit::Processing(duration(limit)?),
-        (None, None) => {
-            duration(limit)?;
-            return Err(format!(
-                "hold={limit} needs clock=processing, and then no two runs need be the same; a limit in trades, \
-                 such as hold=100000rows, gives the same output each time"
-            ));
-        }
+        // Longer than any two times of trades are apart.
+        (None, None) => HoldLimit::EventTime(u64::try_from(duration(limit)?.as_nanos()).unwrap_or(u64::MAX)),
     };
     Ok(MissPolicy::Hold(Hold { limit, then: then.unwrap_or_default() }))
 }
@@ -128,6 +123,11 @@ pub(crate) fn apply(
     Ok(())
 }
 
+/// Whether trades need a time, to wait by it.
+pub(crate) fn needs_time(asked: &[(String, MissPolicy)]) -> bool {
+    asked.iter().any(|(_, policy)| policy.needs_time())
+}
+
 /// Whether trades may be put aside for a miss in one of these tables.
 pub(crate) fn puts_aside(tables: &[TableSpec]) -> bool {
     tables.iter().any(|table| match table.on_miss {
@@ -149,6 +149,7 @@ mod tests {
             ("t=dead-letter", Ok(("t".to_owned(), MissPolicy::DeadLetter))),
             ("t=hold=1_000rows", hold(HoldLimit::Rows(1_000), Expired::DeadLetter)),
             ("t=hold=5rows,then=keep", hold(HoldLimit::Rows(5), Expired::Keep)),
+            ("t=hold=2us", hold(HoldLimit::EventTime(2_000), Expired::DeadLetter)),
             (
                 "t=hold=30s,then=drop,clock=processing",
                 hold(HoldLimit::Processing(Duration::from_secs(30)), Expired::Drop),
@@ -167,7 +168,6 @@ mod tests {
             ("t=hold", "hold needs a limit"),
             ("t=hold=rows", "a number of trades"),
             ("t=hold=fast", "100000rows, or a time"),
-            ("t=hold=30s", "needs clock=processing"),
             ("t=hold=5rows,clock=processing", "is for a time"),
             ("t=hold=5rows,then=fail", "then=fail"),
             ("t=hold=5rows,then=keep,then=drop", "stands twice"),

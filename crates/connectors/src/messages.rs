@@ -165,6 +165,15 @@ impl MessageReader {
         if mode.needs_times() { Arc::make_mut(trades).require_times(source_name) } else { Ok(()) }
     }
 
+    /// Reads the time of each trade; to be called before the first message is read.
+    ///
+    /// # Errors
+    /// If trades have no `timestamp`.
+    pub fn require_times(&mut self) -> Result<(), OpenError> {
+        let MessageDecoder { trades, .. } = Arc::make_mut(&mut self.decoder);
+        Arc::make_mut(trades).require_times(&self.refusals.source_name)
+    }
+
     /// The next messages, as [`Source::next`] gives them.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Trades that wait for a key, and those that stand in line behind them.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +57,12 @@ pub struct Holds {
     by_key: Vec<AHashMap<OwnedKey, VecDeque<Ticket>>>,
     /// By the trade that is the limit.
     by_number: BTreeSet<(u64, Ticket, usize)>,
+    /// By the last time of a trade that is no limit.
+    by_time: BTreeSet<(i64, Ticket, usize)>,
     by_clock: BTreeSet<(Instant, Ticket, usize)>,
+    /// Whether trades wait by the time of others; and the latest one that was read.
+    needs_time: bool,
+    time: i64,
     /// By the end of the last batch that has passed.
     trades_read: u64,
 }
@@ -97,7 +103,10 @@ impl Holds {
             waiting: Waiting::default(),
             by_key: tables.iter().map(|_| AHashMap::new()).collect(),
             by_number: BTreeSet::new(),
+            by_time: BTreeSet::new(),
             by_clock: BTreeSet::new(),
+            needs_time: tables.iter().any(|table| table.on_miss.needs_time()),
+            time: i64::MIN,
             trades_read: 0,
             tables: tables.to_vec(),
         })
@@ -140,17 +149,20 @@ impl Holds {
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();
+        // Rows whose time has been looked at.
+        let mut timed = 0;
         loop {
             let limit = self.by_number.first().map(|&(number, ..)| number.saturating_sub(trades_before));
             // No batch has more rows than 32 bits can number.
             let limit = limit.filter(|&row| row <= rows).map(|row| (row as u32, Event::Limit));
-            let next = events.peek().copied();
-            let Some((row, event)) = [limit, next].into_iter().flatten().min() else { break };
+            let next = [limit, events.peek().copied()].into_iter().flatten().min();
+            let end = next.map_or(rows as u32, |(row, _)| row);
+            let late =
+                self.find_late(&messages, &mut timed, leaving.row()..end).map(|row| (row, Event::Limit));
+            let Some((row, event)) = late.or(next) else { break };
             leaving.move_to(row);
             match event {
-                Event::Limit => {
-                    self.expire_by_number(trades_before + u64::from(row), &mut leaving, &mut account)
-                }
+                Event::Limit => self.expire(trades_before + u64::from(row), &mut leaving, &mut account),
                 Event::Change { table, appeared } => {
                     self.appear(&messages, table, appeared, &mut leaving, &mut account);
                 }
@@ -227,6 +239,7 @@ impl Holds {
             }
             match self.limit(&trade, table) {
                 Some(Limit::Number(number)) => drop(self.by_number.insert((number, ticket, table))),
+                Some(Limit::Time(time)) => drop(self.by_time.insert((time, ticket, table))),
                 Some(Limit::Clock(moment)) => drop(self.by_clock.insert((moment, ticket, table))),
                 None => {}
             }
@@ -245,6 +258,7 @@ impl Holds {
     fn limit(&self, trade: &Trade, table: usize) -> Option<Limit> {
         match self.tables[table].on_miss.hold()?.limit {
             HoldLimit::Rows(rows) => Some(Limit::Number(trade.number.saturating_add(rows))),
+            HoldLimit::EventTime(ns) => Some(Limit::Time(trade.time?.saturating_add_unsigned(ns))),
             HoldLimit::Processing(time) => trade.since.checked_add(time).map(Limit::Clock),
         }
     }
@@ -290,10 +304,31 @@ impl Holds {
         }
     }
 
-    fn expire_by_number(&mut self, trades_read: u64, leaving: &mut Leaving, account: &mut Ledger) {
-        while let Some(&(number, ticket, _)) = self.by_number.first()
-            && number <= trades_read
-        {
+    /// Reads the times of `rows` and those before, as far as to one of `rows` that is
+    /// the limit of a trade that waits; gives the row behind that.
+    fn find_late(&mut self, messages: &Messages, timed: &mut u32, rows: Range<u32>) -> Option<u32> {
+        if !self.needs_time {
+            return None;
+        }
+        loop {
+            if *timed >= rows.start && self.by_time.first().is_some_and(|&(last, ..)| last < self.time) {
+                return Some(*timed);
+            }
+            if *timed >= rows.end.max(rows.start) {
+                return None;
+            }
+            self.time = messages.time(*timed as usize).map_or(self.time, |time| time.max(self.time));
+            *timed += 1;
+        }
+    }
+
+    /// Those leave whose limit was the trade read last, in the order in which they
+    /// came.
+    fn expire(&mut self, trades_read: u64, leaving: &mut Leaving, account: &mut Ledger) {
+        let by_number = self.by_number.iter().take_while(|&&(number, ..)| number <= trades_read);
+        let by_time = self.by_time.iter().take_while(|&&(last, ..)| last < self.time);
+        let tickets = by_number.map(|&(_, ticket, _)| ticket).chain(by_time.map(|&(_, ticket, _)| ticket));
+        for ticket in tickets.collect::<BTreeSet<_>>() {
             self.leave(ticket, Reason::Expired, leaving, account);
         }
     }
@@ -366,6 +401,7 @@ impl Holds {
         for table in tables_of(tables) {
             match self.limit(trade, table) {
                 Some(Limit::Number(number)) => drop(self.by_number.remove(&(number, ticket, table))),
+                Some(Limit::Time(time)) => drop(self.by_time.remove(&(time, ticket, table))),
                 Some(Limit::Clock(moment)) => drop(self.by_clock.remove(&(moment, ticket, table))),
                 None => {}
             }
@@ -394,6 +430,8 @@ fn is_waited_for(validity: Validity, look_up: LookUp, trade: &Trade) -> bool {
 enum Limit {
     /// Behind the trade of this number.
     Number(u64),
+    /// Behind the first trade later than this.
+    Time(i64),
     /// At this moment.
     Clock(Instant),
 }

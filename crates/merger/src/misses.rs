@@ -66,8 +66,9 @@ pub(crate) fn judge(
         let row = of_row[0].0;
         let can_wait = |table: usize| {
             let has_time = || messages.time(row as usize).is_some();
-            messages.keys[table].is_valid(row as usize)
-                && (!matches!(tables[table].look_up, LookUp::AsOf { .. }) || has_time())
+            let by_time = matches!(tables[table].look_up, LookUp::AsOf { .. });
+            let needs_time = by_time || tables[table].on_miss.needs_time();
+            messages.keys[table].is_valid(row as usize) && (!needs_time || has_time())
         };
         let verdict = |table: usize| tables[table].on_miss.verdict(can_wait(table));
         let (worst, table) = of_row

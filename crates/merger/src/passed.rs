@@ -50,6 +50,11 @@ impl Leaving {
         self.at = row;
     }
 
+    /// The row that is reached.
+    pub(crate) fn row(&self) -> u32 {
+        self.at
+    }
+
     /// One more row has been read.
     pub(crate) fn move_by_one(&mut self) {
         self.at += 1;

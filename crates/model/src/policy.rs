@@ -38,6 +38,9 @@ pub enum HoldLimit {
     /// Until so many trades have been read behind it: the same in every run over
     /// the same input.
     Rows(u64),
+    /// Until a trade has been read whose time is more than so many nanoseconds
+    /// behind its own: the same in every run over the same input.
+    EventTime(u64),
     /// For this time on the clock: what comes of that no two runs need have in
     /// common.
     Processing(Duration),
@@ -75,6 +78,12 @@ impl MissPolicy {
             Self::Hold(hold) => Some(hold),
             _ => None,
         }
+    }
+
+    /// Whether trades need a time to wait.
+    #[must_use]
+    pub const fn needs_time(self) -> bool {
+        matches!(self, Self::Hold(Hold { limit: HoldLimit::EventTime(_), .. }))
     }
 
     /// What a miss comes to; a trade that nothing could be found for, such as one

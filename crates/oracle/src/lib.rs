@@ -62,6 +62,8 @@ pub struct Oracle {
     /// Trades that wait, and with `in_line` those behind them, in order.
     waiting: Vec<Waiting>,
     trades_read: u64,
+    /// The latest time of a trade.
+    latest: i64,
     ledger: Ledger,
     joined: Vec<Joined>,
 }
@@ -97,6 +99,7 @@ impl Oracle {
             in_line,
             waiting: Vec::new(),
             trades_read: 0,
+            latest: i64::MIN,
             ledger: Ledger::new(specs.len()),
             joined: Vec::new(),
         }
@@ -216,6 +219,7 @@ impl Oracle {
         let keys: Vec<_> = messages.keys.iter().map(|keys| trade_key(keys, row)).collect();
         let times = messages.times.as_ref().filter(|times| times.is_valid(row));
         let time = times.map(|times| times.value(row));
+        self.latest = self.latest.max(time.unwrap_or(i64::MIN));
         let found: Vec<_> =
             (0..self.specs.len()).map(|table| self.find(table, keys[table].as_ref(), time)).collect();
         let mut worst: Option<(Verdict, usize)> = None;
@@ -228,7 +232,8 @@ impl Oracle {
             self.ledger.tables[table].missed += 1;
             // A trade waits for nothing where nothing could ever be its own.
             let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
-            let can_wait = keys[table].is_some() && (time.is_some() || !by_time);
+            let needs_time = by_time || spec.on_miss.needs_time();
+            let can_wait = keys[table].is_some() && (time.is_some() || !needs_time);
             let verdict = match spec.on_miss {
                 MissPolicy::Keep => Verdict::Keep,
                 MissPolicy::Drop => Verdict::Drop,
@@ -273,11 +278,14 @@ impl Oracle {
 
     /// Trades whose limit was the one just read.
     fn expire(&mut self) {
-        let (specs, trades_read) = (self.specs.clone(), self.trades_read);
+        let (specs, trades_read, latest) = (self.specs.clone(), self.trades_read, self.latest);
         let is_over = |trade: &Waiting| {
             trade.waits_for.iter().any(|&table| match specs[table].on_miss {
                 MissPolicy::Hold(hold) => match hold.limit {
                     HoldLimit::Rows(rows) => trade.number.saturating_add(rows) <= trades_read,
+                    HoldLimit::EventTime(ns) => {
+                        trade.time.is_some_and(|time| i128::from(time) + i128::from(ns) < i128::from(latest))
+                    }
                     HoldLimit::Processing(_) => unreachable!("what a clock decides has no oracle"),
                 },
                 _ => false,

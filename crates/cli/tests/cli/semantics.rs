@@ -358,6 +358,31 @@ fn at_its_limit_a_held_trade_has_the_outcome_that_was_declared() {
 }
 
 #[test]
+fn a_trade_may_wait_by_its_timestamp() {
+    let folder = Folder::empty();
+    let trade = |id: u32, instrument: u32, time: &str| {
+        format!(r#"{{"type":"trade","trade_id":{id},"instrument_id":{instrument},"timestamp":{time}}}"#)
+            + "\n"
+    };
+    let lines = [
+        trade(1, 1, "\"2024-11-01T13:30:00Z\""),
+        trade(2, 2, "\"2024-11-01T13:30:01Z\""),
+        trade(3, 2, "null"),
+        trade(4, 9, "\"2024-11-01T13:30:05Z\""),
+        stream("i1=A i2=B"),
+        trade(5, 1, "\"2024-11-01T13:30:05.5Z\""),
+    ];
+    folder.put("s.jsonl", lines.concat());
+    let job = "run --messages s.jsonl --columns ticker --on-miss instruments=hold=5s,then=keep --wait-column waited";
+    // The first has waited for exactly five seconds when its row comes.
+    assert_eq!(written(&folder.ok(job)), "3:-+0 1:A+3 2:B+2 5:A+0 4:-+1");
+    let shorter = job.replace("=5s", "=4s");
+    assert_eq!(written(&folder.ok(&shorter)), "3:-+0 1:-+3 2:B+2 5:A+0 4:-+1");
+    let ran = folder.run(&job.replace("--messages s.jsonl", "--limit 10"));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
 fn at_the_end_all_that_wait_have_that_outcome() {
     assert_eq!(run("i2=B t1 t3 t2", "--on-miss instruments=hold=9rows,then=keep"), "3:B 1:- 2:-");
 }

@@ -87,7 +87,8 @@ fn change() -> impl Strategy<Value = Step> {
 }
 
 fn policy() -> impl Strategy<Value = MissPolicy> {
-    let limit = prop_oneof![3 => 0..60_u64, 1 => Just(u64::MAX)].prop_map(HoldLimit::Rows);
+    let number = || prop_oneof![3 => 0..60_u64, 1 => Just(u64::MAX)];
+    let limit = prop_oneof![number().prop_map(HoldLimit::Rows), number().prop_map(HoldLimit::EventTime)];
     let then = prop_oneof![Just(Expired::Keep), Just(Expired::Drop), Just(Expired::DeadLetter)];
     prop_oneof![
         1 => Just(MissPolicy::Drop),
