@@ -18,14 +18,36 @@ pub struct MissingKey {
 
 /// The keys of a batch that were missed in a table, each once.
 pub(crate) fn of_batch(keys: &Keys, rows: impl Iterator<Item = u32>, trades_before: u64) -> Vec<MissingKey> {
-    let mut missed: Vec<_> =
-        rows.map(|row| (keys.get(row as usize), trades_before + u64::from(row) + 1)).collect();
-    missed.sort_unstable();
-    let of_key = |of_key: &[(Option<OwnedKey>, u64)]| {
-        let (first, last) = (of_key.first()?, of_key.last()?);
-        Some(MissingKey { key: first.0.clone(), count: of_key.len() as u64, first: first.1, last: last.1 })
+    let number = |row: u32| trades_before + u64::from(row) + 1;
+    let missing = |key, rows: &[u32]| {
+        let (&first, &last) = (rows.iter().min()?, rows.iter().max()?);
+        Some(MissingKey { key, count: rows.len() as u64, first: number(first), last: number(last) })
     };
-    missed.chunk_by(|a, b| a.0 == b.0).filter_map(of_key).collect()
+    let (keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
+    let mut missed: Vec<MissingKey> = match keys {
+        Keys::Ids(ids) => {
+            // Sorted as numbers: id and row in one.
+            let mut keyed: Vec<u64> =
+                keyed.iter().map(|&row| u64::from(ids.value(row as usize)) << 32 | u64::from(row)).collect();
+            keyed.sort_unstable();
+            let of_key = |of_key: &[u64]| {
+                let rows = of_key.iter().map(|&both| both as u32);
+                let id = (of_key[0] >> 32) as u32;
+                let (first, last) = (number(rows.clone().min()?), number(rows.max()?));
+                Some(MissingKey { key: Some(OwnedKey::Id(id)), count: of_key.len() as u64, first, last })
+            };
+            keyed.chunk_by(|a, b| a >> 32 == b >> 32).filter_map(of_key).collect()
+        }
+        Keys::Texts(texts) => {
+            let mut keyed = keyed;
+            // Stable: rows of one key stay in their order.
+            keyed.sort_by_key(|&row| texts.get(row as usize));
+            let same = |a: &u32, b: &u32| texts.get(*a as usize) == texts.get(*b as usize);
+            keyed.chunk_by(same).filter_map(|rows| missing(keys.get(rows[0] as usize), rows)).collect()
+        }
+    };
+    missed.extend(missing(None, &unkeyed));
+    missed
 }
 
 /// The keys that a run has looked for in vain, of each table as many as fit.
@@ -121,6 +143,16 @@ mod tests {
         let key = |id: u32, first, last| MissingKey { key: Some(OwnedKey::Id(id)), count: 2, first, last };
         assert_eq!((most, others), (vec![key(7, 101, 104), key(9, 103, 203)], 1));
         assert_eq!(missing.most_missed(1, 2), (vec![], 0), "a table that nothing was missed in");
+    }
+
+    #[test]
+    fn keys_that_are_texts_are_counted_too() {
+        let mut texts = tradejoin_model::TextColumn::default();
+        [Some("b"), Some("a"), None, Some("b")].into_iter().for_each(|text| texts.push(text));
+        let missed = of_batch(&texts.into(), [0, 1, 2, 3].into_iter(), 10);
+        let counts: Vec<_> = missed.iter().map(|key| (key.count, key.first, key.last)).collect();
+        assert_eq!(counts, [(1, 12, 12), (2, 11, 14), (1, 13, 13)]);
+        assert_eq!((&missed[1].key, &missed[2].key), (&Some(OwnedKey::Text((*b"b").into())), &None));
     }
 
     #[test]
