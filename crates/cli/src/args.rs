@@ -7,11 +7,12 @@ use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use tradejoin_connectors::TableKind;
-use tradejoin_engine::{EngineConfig, Order};
+use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Keys, Mix};
 use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
+use crate::arg_values::{distribution, duration, mode, number, rate, tolerance, version_column};
 use crate::policy;
 
 use crate::table_arg::TableArg as JoinedTable;
@@ -346,34 +347,6 @@ pub(crate) enum UnmatchedArg {
     Keep,
 }
 
-impl From<OnBadRecord> for tradejoin_connectors::OnBadRecord {
-    fn from(policy: OnBadRecord) -> Self {
-        match policy {
-            OnBadRecord::Fail => Self::Fail,
-            OnBadRecord::Skip => Self::Skip,
-        }
-    }
-}
-
-impl From<OrderArg> for Order {
-    fn from(order: OrderArg) -> Self {
-        match order {
-            OrderArg::Input => Self::Input,
-            OrderArg::Strict => Self::Strict,
-            OrderArg::Arrival => Self::Arrival,
-        }
-    }
-}
-
-impl From<UnmatchedArg> for MissPolicy {
-    fn from(policy: UnmatchedArg) -> Self {
-        match policy {
-            UnmatchedArg::Drop => Self::Drop,
-            UnmatchedArg::Keep => Self::Keep,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Report")]
 pub(crate) struct ReportArgs {
@@ -501,64 +474,4 @@ impl BenchArgs {
     pub(crate) fn messages(&self) -> u64 {
         self.messages.unwrap_or(crate::plan::GENERATED_MESSAGES)
     }
-}
-
-/// What is said of a table, in the form that `write` tells.
-fn of_table<'t>(text: &'t str, write: &str) -> Result<(String, &'t str), String> {
-    let (table, what) = text.split_once('=').ok_or_else(|| format!("write {write}"))?;
-    Ok((table.to_owned(), what))
-}
-
-fn distribution(text: &str) -> Result<(String, Distribution), String> {
-    let (table, how) = of_table(text, "TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
-    let how = match how {
-        "auto" => Distribution::Auto,
-        "partitioned" => Distribution::Partitioned,
-        "broadcast" => Distribution::Broadcast,
-        _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
-    };
-    Ok((table, how))
-}
-
-fn mode(text: &str) -> Result<(String, ModeArg), String> {
-    match of_table(text, "TABLE=latest or TABLE=as-of")? {
-        (table, "latest") => Ok((table, ModeArg::Latest)),
-        (table, "as-of") => Ok((table, ModeArg::AsOf)),
-        (_, mode) => Err(format!("{mode:?} is neither latest nor as-of")),
-    }
-}
-
-fn tolerance(text: &str) -> Result<(String, Duration), String> {
-    let (table, time) = of_table(text, "TABLE=DURATION")?;
-    Ok((table, duration(time)?))
-}
-
-fn version_column(text: &str) -> Result<(String, String), String> {
-    match of_table(text, "TABLE=COLUMN")? {
-        (_, "") => Err("write TABLE=COLUMN".to_owned()),
-        (table, column) => Ok((table, column.to_owned())),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    // The one number that needs no unit.
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text)
-        .map_err(|_| "write a time with its unit, such as 500us, 1ms or 2s".to_owned())
-}
-
-/// Trades a second, with or without its unit.
-fn rate(text: &str) -> Result<u64, String> {
-    number(text.strip_suffix("/s").unwrap_or(text), 1..=1_000_000_000)
-}
-
-/// A whole number in a range, or what the range is.
-fn number<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| range.contains(number));
-    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match range.into_inner() {
-        (min, u64::MAX) => format!("write a whole number of at least {min}"),
-        (min, max) => format!("write a whole number from {min} to {max}"),
-    })
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "the command prints")]
 
+mod arg_values;
 mod args;
 mod table_arg;
 

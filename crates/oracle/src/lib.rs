@@ -13,14 +13,21 @@
 //! assert_eq!(oracle.ledger().check(), Ok(()));
 //! ```
 
-use std::cmp::Ordering;
+mod rows;
+mod values;
+
 use std::collections::BTreeMap;
 
 use arrow_array::Array as _;
 use tradejoin_model::{
-    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Expired, HoldLimit, INTEGER_NULL, Keys, Ledger,
-    LookUp, Messages, MissPolicy, OccSymbol, OptionPart, OutputSource, TableLedger, TableSpec,
+    ChangeKeys, ChangeKind, ChangeLane, Expired, HoldLimit, Keys, Ledger, LookUp, Messages, MissPolicy,
+    TableSpec,
 };
+
+use crate::rows::{Put, Row, is_seen, put_as_of, put_latest, put_version};
+use crate::values::values;
+
+pub use crate::values::text;
 
 /// A trade that has reached its outcome, other than being dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +46,6 @@ pub struct Joined {
 enum OracleKey {
     Id(u32),
     Text(Vec<u8>),
-}
-
-/// A row of a key, or in a table with versions that there is none.
-#[derive(Clone, Debug)]
-struct Row {
-    from: i64,
-    to: i64,
-    version: i64,
-    values: Option<Vec<Option<String>>>,
 }
 
 /// The reference join.
@@ -371,137 +369,5 @@ fn change_key(lane: &ChangeLane, change: usize) -> OracleKey {
     match &lane.keys {
         ChangeKeys::Ids(ids) => OracleKey::Id(ids[change].0),
         ChangeKeys::Texts(texts) => OracleKey::Text(texts.get(change).unwrap_or_default().to_vec()),
-    }
-}
-
-/// What has become of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Put {
-    /// It is where none was.
-    Added,
-    /// It is in the place of another.
-    Replaced,
-    /// It is none, or it does not count.
-    Not,
-}
-
-/// Puts a row in the place of any other of its key.
-fn put_latest(rows: &mut Vec<Row>, row: Row) -> Put {
-    let put = if rows.is_empty() { Put::Added } else { Put::Replaced };
-    rows.clear();
-    if row.values.is_none() {
-        return Put::Not;
-    }
-    rows.push(row);
-    put
-}
-
-/// Puts a row in the place of one with a lower version, or with the same one and
-/// lesser content; that there is no row is the greatest content.
-fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
-    let is_some = row.values.is_some();
-    let Some(old) = rows.first() else {
-        rows.push(row);
-        return if is_some { Put::Added } else { Put::Not };
-    };
-    let was_some = old.values.is_some();
-    let content = match (&row.values, &old.values) {
-        (Some(new), Some(old)) => compare(spec, new, old),
-        (new, old) => new.is_none().cmp(&old.is_none()),
-    };
-    match row.version.cmp(&old.version) {
-        Ordering::Less => account.stale += 1,
-        Ordering::Equal if content == Ordering::Equal => return Put::Not,
-        Ordering::Equal => account.conflicts += 1,
-        Ordering::Greater => {}
-    }
-    if row.version.cmp(&old.version).then(content) == Ordering::Greater {
-        rows[0] = row;
-        return match (is_some, was_some) {
-            (true, true) => Put::Replaced,
-            (true, false) => Put::Added,
-            (false, _) => Put::Not,
-        };
-    }
-    Put::Not
-}
-
-fn compare(spec: &TableSpec, new: &[Option<String>], old: &[Option<String>]) -> Ordering {
-    let number = |text: &Option<String>| text.as_ref().map(|text| text.parse::<i64>().expect("a number"));
-    let columns = spec.outputs.iter().zip(new.iter().zip(old));
-    let mut orders = columns.map(|(output, (new, old))| match output.column_type {
-        ColumnType::Text => new.as_ref().map(String::as_bytes).cmp(&old.as_ref().map(String::as_bytes)),
-        _ => number(new).cmp(&number(old)),
-    });
-    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-/// Puts a row among those of other times, or in the place of that with the same
-/// beginning; a row that overlaps another is refused.
-fn put_as_of(rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
-    if row.values.is_none() {
-        rows.retain(|other| row.from != INTEGER_NULL && other.from != row.from);
-        return Put::Not;
-    }
-    let holds =
-        |row: &Row, other: &Row| row.to != INTEGER_NULL && row.from < other.from && other.from < row.to;
-    if rows.iter().any(|other| holds(other, &row) || holds(&row, other)) {
-        account.overlaps += 1;
-        return Put::Not;
-    }
-    let len = rows.len();
-    rows.retain(|other| other.from != row.from);
-    let replaced = rows.len() < len;
-    rows.push(row);
-    if replaced { Put::Replaced } else { Put::Added }
-}
-
-/// Whether of `rows`, all those of a key, `row` is the one that a trade at `time`
-/// sees.
-fn is_seen(row: &Row, rows: &[Row], time: i64, tolerance: Option<u64>) -> bool {
-    let next = rows.iter().map(|other| other.from).filter(|&from| from > row.from).min();
-    let end = if row.to == INTEGER_NULL { next } else { Some(row.to) };
-    let age = i128::from(time) - i128::from(row.from);
-    let is_recent = tolerance.is_none_or(|most| row.from != INTEGER_NULL && age <= i128::from(most));
-    row.from <= time && end.is_none_or(|end| time < end) && is_recent
-}
-
-fn values(spec: &TableSpec, lane: &ChangeLane, change: usize) -> Vec<Option<String>> {
-    let value = |source| match source {
-        OutputSource::Field(field) => text(&lane.fields[field], change),
-        OutputSource::Option(field, part) => match &lane.fields[field] {
-            Column::Options(options) => Some(part_text(&options[change], part)),
-            _ => None,
-        },
-    };
-    spec.outputs.iter().map(|output| value(output.source)).collect()
-}
-
-fn part_text(option: &OccSymbol, part: OptionPart) -> String {
-    let OccSymbol { ticker, expiry, option_type, strike } = option;
-    let date = expiry.to_string().replace('-', "");
-    let letter = option_type.to_string().to_uppercase().remove(0);
-    let tail = format!("{}{letter}{:08}", &date[2..], strike.thousandths());
-    match part {
-        OptionPart::Compact => format!("{ticker}{tail}"),
-        OptionPart::Padded => format!("{:<6}{tail}", ticker.to_string()),
-        OptionPart::Ticker => ticker.to_string(),
-        OptionPart::Strike => strike.thousandths().to_string(),
-        OptionPart::Expiry => expiry.epoch_days().to_string(),
-        OptionPart::OptionType => option_type.to_string(),
-    }
-}
-
-/// The text of a value, to compare an engine's column with [`Joined::columns`]:
-/// integers in decimal, whatever they stand for.
-///
-/// # Panics
-/// If `row` is out of bounds, or the column is one of options.
-#[must_use]
-pub fn text(column: &Column, row: usize) -> Option<String> {
-    match column {
-        Column::Text(texts) => texts.get(row).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-        Column::Integers(values) => Some(values[row]).filter(|&v| v != INTEGER_NULL).map(|v| v.to_string()),
-        Column::Options(_) => unreachable!("options are never an answer"),
     }
 }
