@@ -347,6 +347,7 @@ pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
     ShardReport {
         shard: worker.shard(),
         looked_up: counts.looked_up,
+        repeated: counts.repeated,
         changes: counts.changes,
         cpu,
         table_bytes: worker.memory_bytes() as u64,

@@ -184,5 +184,6 @@ fn scatter(
         for answer in answers {
             column.scatter(partition.rows.get(answer.shard), &answer.tables[index].columns[number]);
         }
+        column.repeat(partition.repeats.all());
     }
 }
