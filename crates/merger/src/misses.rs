@@ -5,7 +5,7 @@ use tradejoin_model::{
     Answer, DeadLetter, Ledger, LookUp, MissPolicy, Partition, Routed, TableRoute, TableSpec, Verdict,
 };
 
-use crate::missing::{MissingKey, of_batch};
+use crate::missing::MissedKeys;
 
 /// A trade found nothing in a table whose misses end the run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Misses {
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
     /// The keys that were missed, by table; empty if none was.
-    pub(crate) missed: Vec<Vec<MissingKey>>,
+    pub(crate) missed: Vec<MissedKeys>,
 }
 
 /// Judges the trades of a batch that missed, and adds their outcomes and those of
@@ -60,7 +60,7 @@ pub(crate) fn judge(
     let mut misses = Misses::default();
     if !missed.is_empty() {
         let rows_of = |table| missed.iter().filter(move |missed| missed.1 == table).map(|&(row, _)| row);
-        let of_table = |table| of_batch(&messages.keys[table], rows_of(table), trades_before);
+        let of_table = |table| MissedKeys::new(&messages.keys[table], rows_of(table), trades_before);
         misses.missed = (0..tables.len()).map(of_table).collect();
     }
     // Runs of rising rows, one for each shard and table.
