@@ -1,9 +1,8 @@
 //! Which keys are looked for in vain most.
 
-use std::hash::Hash;
-
 use ahash::AHashMap;
-use tradejoin_model::{Keys, OwnedKey};
+use arrow_array::Array as _;
+use tradejoin_model::{Keys, MISS, OwnedKey, SlotIndex};
 
 /// A key that trades of a batch, or of a run, did not find in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +34,18 @@ impl MissedKeys {
     /// Of these rows, in any order.
     pub(crate) fn new(keys: &Keys, rows: impl Iterator<Item = u32>, trades_before: u64) -> Self {
         let mut missed = Self { trades_before, ..Self::default() };
-        let (keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
+        if let Keys::Ids(ids) = keys
+            && ids.null_count() == 0
+        {
+            let values = ids.values();
+            missed.ids.extend(rows.map(|row| (values[row as usize], row)));
+            return missed;
+        }
+        let (mut keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
         unkeyed.iter().for_each(|&row| missed.unkeyed.add(missed.number(row)));
         match keys {
             Keys::Ids(ids) => missed.ids = keyed.iter().map(|&row| (ids.value(row as usize), row)).collect(),
             Keys::Texts(texts) => {
-                let mut keyed = keyed;
                 keyed.sort_unstable_by_key(|&row| texts.get(row as usize));
                 for rows in keyed.chunk_by(|&a, &b| texts.get(a as usize) == texts.get(b as usize)) {
                     let mut count = Count::default();
@@ -96,7 +101,9 @@ pub struct MissingKeys {
 /// Of a table; its keys are all ids or all texts.
 #[derive(Clone, Debug, Default)]
 struct Tally {
-    ids: AHashMap<u32, Count>,
+    /// Where in `ids` an id is.
+    places: SlotIndex,
+    ids: Vec<(u32, Count)>,
     texts: AHashMap<Box<[u8]>, Count>,
     unkeyed: Count,
     /// Misses of keys that are not counted any more.
@@ -122,7 +129,7 @@ impl MissingKeys {
     #[must_use]
     pub fn most_missed(&self, table: usize, count: usize) -> (Vec<MissingKey>, u64) {
         let Some(tally) = self.tables.get(table) else { return (Vec::new(), 0) };
-        let ids = tally.ids.iter().map(|(&id, count)| count.of_key(Some(OwnedKey::Id(id))));
+        let ids = tally.ids.iter().map(|&(id, count)| count.of_key(Some(OwnedKey::Id(id))));
         let texts = tally.texts.iter().map(|(text, count)| count.of_key(Some(OwnedKey::Text(text.clone()))));
         let unkeyed = Some(tally.unkeyed).filter(|unkeyed| unkeyed.count > 0).map(|count| count.of_key(None));
         let mut keys: Vec<_> = ids.chain(texts).chain(unkeyed).collect();
@@ -142,31 +149,49 @@ impl MissingKey {
 impl Tally {
     fn add(&mut self, missed: MissedKeys) {
         for &(id, row) in &missed.ids {
-            self.ids.entry(id).or_default().add(missed.number(row));
+            self.count_of(id).add(missed.number(row));
         }
         for (text, count) in missed.texts {
             self.texts.entry(text).or_default().add_all(count);
         }
         self.unkeyed.add_all(missed.unkeyed);
-        self.others += forget_half(&mut self.ids) + forget_half(&mut self.texts);
+        if self.ids.len() > MissingKeys::KEYS_MAX {
+            self.others += forget_half(&mut self.ids);
+            self.places = SlotIndex::default();
+            (0..).zip(&self.ids).for_each(|(place, &(id, _))| {
+                self.places.set(id, place);
+            });
+        }
+        if self.texts.len() > MissingKeys::KEYS_MAX {
+            let mut texts = self.texts.drain().collect();
+            self.others += forget_half(&mut texts);
+            self.texts.extend(texts);
+        }
+    }
+
+    #[inline]
+    fn count_of(&mut self, id: u32) -> &mut Count {
+        let place = match self.places.get(id) {
+            MISS => {
+                // There are few more than `KEYS_MAX`.
+                self.places.set(id, self.ids.len() as u32);
+                self.ids.push((id, Count::default()));
+                self.ids.len() - 1
+            }
+            place => place as usize,
+        };
+        &mut self.ids[place].1
     }
 }
 
-/// Forgets the half of the keys that was missed least, if there are too many; tells
-/// how often that was.
-fn forget_half<K: Ord + Hash>(keys: &mut AHashMap<K, Count>) -> u64 {
-    if keys.len() <= MissingKeys::KEYS_MAX {
-        return 0;
-    }
-    let mut all: Vec<_> = keys.drain().collect();
-    let half = all.len() / 2;
+/// Forgets the half of the keys that was missed least; tells how often that was.
+fn forget_half<K: Ord>(keys: &mut Vec<(K, Count)>) -> u64 {
+    let half = keys.len() / 2;
     // Of keys that are missed as often, those that were missed first stay.
-    all.select_nth_unstable_by(half, |(a_key, a), (b_key, b)| {
+    keys.select_nth_unstable_by(half, |(a_key, a), (b_key, b)| {
         b.count.cmp(&a.count).then(a.first.cmp(&b.first)).then_with(|| a_key.cmp(b_key))
     });
-    let forgotten = all.drain(half..).map(|(_, count)| count.count).sum();
-    keys.extend(all);
-    forgotten
+    keys.drain(half..).map(|(_, count)| count.count).sum()
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
+pub use index::SlotIndex;
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
 pub use keys::{ChangeKeys, Keys, OwnedKey};
 pub use ledger::{HoldLedger, Ledger, TableLedger};
