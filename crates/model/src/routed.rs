@@ -63,16 +63,15 @@ pub struct Repeat {
 #[derive(Clone, Debug, Default)]
 pub struct Repeats {
     all: Vec<Repeat>,
-    /// By shard; as long as there is need.
+    /// By shard; empty if there are none.
     counts: Vec<u32>,
 }
 
 impl Repeats {
-    /// Adds a row whose key `shard` owns.
-    pub fn push(&mut self, shard: ShardIndex, repeat: Repeat) {
-        self.all.push(repeat);
-        self.counts.resize(self.counts.len().max(shard.as_usize() + 1), 0);
-        self.counts[shard.as_usize()] += 1;
+    /// These rows, of which each shard owns the keys of so many.
+    #[must_use]
+    pub fn new(all: Vec<Repeat>, counts: Vec<u32>) -> Self {
+        Self { all, counts }
     }
 
     /// All rows, in no order.
