@@ -14,6 +14,7 @@ use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
 use crate::arg_values::{distribution, duration, mode, number, rate, tolerance, version_column};
 use crate::policy;
+use crate::reload::ReloadArgs;
 
 use crate::table_arg::TableArg as JoinedTable;
 
@@ -104,6 +105,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) look_ups: LookUpArgs,
+
+    #[command(flatten)]
+    pub(crate) reload: ReloadArgs,
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,

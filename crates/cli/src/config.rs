@@ -28,6 +28,9 @@ pub(crate) struct Config {
     /// What is written.
     #[serde(default)]
     output: OutputConfig,
+    /// What becomes of tables whose files change.
+    #[serde(default)]
+    reload: ReloadConfig,
     /// How the work is done.
     #[serde(default)]
     engine: EngineConfig,
@@ -92,6 +95,18 @@ struct OutputConfig {
     wait_column: Option<String>,
 }
 
+/// What becomes of tables whose files change.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReloadConfig {
+    /// Reload tables whose files change; how often to look, such as 1s.
+    watch: Option<String>,
+    /// Refuse a file in which more of a table's rows are missing: 20%, or a number.
+    max_removed: Option<String>,
+    /// Refuse a file with fewer rows.
+    min_rows: Option<u64>,
+}
+
 /// How the work is done.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +160,7 @@ impl Config {
 
     /// The arguments that say what it says, but for flags among `given`.
     pub(crate) fn arguments(&self, given: &ArgMatches) -> Vec<OsString> {
-        let Self { input, tables, output, engine } = self;
+        let Self { input, tables, output, reload, engine } = self;
         let mut arguments = Arguments { given, all: Vec::new() };
         arguments.path("trades", &input.trades);
         arguments.path("instruments", &input.instruments);
@@ -167,6 +182,9 @@ impl Config {
         arguments.path("dead_letters", &output.dead_letters);
         arguments.text("wait_column", output.wait_column.as_ref());
         arguments.text("columns", output.columns.as_ref().map(|columns| columns.join(",")));
+        arguments.text("watch", reload.watch.as_ref());
+        arguments.text("max_removed", reload.max_removed.as_ref());
+        arguments.text("min_rows", reload.min_rows);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);

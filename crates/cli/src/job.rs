@@ -20,6 +20,7 @@ use crate::failure::UsageError;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
+use crate::reload::{WatchedFile, WatchedTable};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
     pub(crate) bad_records: BadRecords,
+    /// The tables whose files are watched.
+    pub(crate) watched: Vec<WatchedTable>,
 }
 
 impl Job {
@@ -68,6 +71,9 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     let files = files.chain(input.table.iter().map(|table| table.file.as_path()));
     if files.filter(|file| *file == Path::new("-")).count() > 1 {
         return usage("standard input can be read once: one of the files may be -");
+    }
+    if args.reload.watch.is_some() && input.trades.is_none() {
+        return usage("--watch is for the tables beside --trades, and there are none");
     }
     if input.strict && input.trades.is_none() {
         return usage("--strict is for the tables beside --trades, and there are none");
@@ -110,6 +116,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         schema,
         added,
         bad_records: BadRecords::default(),
+        watched: Vec::new(),
     })
 }
 
@@ -118,8 +125,13 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
     let shared = Shared::new(args, stop, &trades)?;
-    let mut readers = Vec::new();
+    let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(args)? {
+        let file = WatchedFile::new(path, format);
+        if args.reload.watch.is_some() {
+            file.check()?;
+        }
+        files.push(file);
         let input = shared.apply(plan::input(path, None, format)?);
         readers.push(open_table(TableOptions { input, table, strict: args.input.strict })?);
     }
@@ -151,9 +163,22 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         reader.load(&table.fields)?;
         table.spec.distribution = distribution;
     }
+    let mut watched = Vec::new();
+    let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
+    for (index, reader) in readers.into_iter().enumerate() {
+        if args.reload.watch.is_none() {
+            loads.push(Some(Box::new(reader)));
+            continue;
+        }
+        let file = files[index].clone();
+        let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
+        watched.push(table);
+        loads.push(Some(load));
+    }
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
-        loads: readers.into_iter().map(|reader| Some(Box::new(reader) as Box<dyn TableSource>)).collect(),
+        loads,
+        watched,
         source: Box::new(trades),
         progress: Progress::Bytes(shared.progress),
         schema,
@@ -228,6 +253,7 @@ fn interleaved(
         schema,
         added,
         bad_records: shared.bad_records,
+        watched: Vec::new(),
     })
 }
 

@@ -10,6 +10,7 @@ mod table_arg;
 mod failure;
 mod memory;
 mod policy;
+mod reload;
 mod signals;
 mod style;
 

@@ -10,6 +10,7 @@ use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
 use crate::plan;
+use crate::reload::Watch;
 use crate::sample::Sample;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
@@ -40,6 +41,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         report: args.report,
     };
     signals.before_the_end(move || last.say());
+    // Taken over before the run begins: a signal must not end it.
+    let hang_up = if job.watched.is_empty() { Default::default() } else { Signals::hang_up()? };
+    let watch = Watch::begin(job.watched, &args.reload, engine.updates(), hang_up, bar.say())?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report);
+    let summary = Summary::new(engine.config(), &report).with_reloads(watch.reloads());
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));

@@ -1,12 +1,13 @@
 //! Ctrl-C: a clean stop, and soon.
 
 use std::process;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use tradejoin_connectors::OutputHandle;
 use tradejoin_engine::Stop;
@@ -56,6 +57,13 @@ impl Signals {
         #[expect(clippy::disallowed_methods, reason = "the command's own watch over the engine")]
         thread::spawn(end);
         Ok(watch)
+    }
+
+    /// A flag that SIGHUP sets, which then does not end the process.
+    pub(crate) fn hang_up() -> anyhow::Result<Arc<AtomicBool>> {
+        let flag = Arc::<AtomicBool>::default();
+        flag::register(SIGHUP, Arc::clone(&flag)).context("cannot watch for signals")?;
+        Ok(flag)
     }
 
     /// The request that a signal makes.

@@ -10,6 +10,7 @@ use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{Ledger, LookUp, MissPolicy, TableSpec};
 
 use crate::memory;
+use crate::reload::Reloads;
 use crate::style::{FAINT, HEADING};
 
 /// Keys that were missed most, for programs.
@@ -30,6 +31,9 @@ pub(crate) struct Summary {
     interrupted: bool,
     messages: u64,
     tables: Vec<TableSummary>,
+    /// Of tables whose files are watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reloads: Vec<Reloads>,
     workers: u32,
     /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
@@ -140,6 +144,7 @@ impl Summary {
             interrupted: report.interrupted,
             messages,
             tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
+            reloads: Vec::new(),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
@@ -149,6 +154,11 @@ impl Summary {
             cpu_ns_per_message: ratio(cpu_s * 1e9, messages as f64),
             peak_memory_bytes: memory::peak_bytes(),
         }
+    }
+
+    /// The same with what became of newer files of tables.
+    pub(crate) fn with_reloads(self, reloads: Vec<Reloads>) -> Self {
+        Self { reloads, ..self }
     }
 
     /// One line of JSON.
@@ -181,6 +191,9 @@ impl Summary {
             );
         }
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
+        if !self.reloads.is_empty() {
+            let _ = writeln!(out, "\n{}", self.reload_table());
+        }
         if let Some(missing) = self.missing_table() {
             let _ = writeln!(out, "\n{missing}");
         }
@@ -252,6 +265,18 @@ impl Summary {
             counts.extend([row.stale, row.conflicts].into_iter().filter(|_| versions));
             let counts = counts.into_iter().map(|count| HumanCount(count).to_string());
             let names = [row.name.clone(), row.mode.to_owned(), row.distribution.to_owned()];
+            table.add_row(names.into_iter().chain(counts));
+        }
+        table
+    }
+
+    fn reload_table(&self) -> Table {
+        let header = ["watched", "last refusal", "reloaded", "refused", "added", "changed", "removed"];
+        let mut table = plain_table(&header, 2);
+        for row in &self.reloads {
+            let counts = [row.reloaded, row.refused, row.added, row.changed, row.removed];
+            let counts = counts.map(|count| HumanCount(count).to_string());
+            let names = [row.table.clone(), row.last_refusal.clone().unwrap_or_else(|| "none".to_owned())];
             table.add_row(names.into_iter().chain(counts));
         }
         table

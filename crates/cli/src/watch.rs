@@ -61,6 +61,12 @@ impl Bar {
         self.bar.finish_and_clear();
     }
 
+    /// What prints a line of text above the bar, from any thread.
+    pub(crate) fn say(&self) -> impl Fn(&str) + Send + use<> {
+        let bar = self.bar.clone();
+        move |text| bar.suspend(|| anstream::eprintln!("{text}"))
+    }
+
     /// A sink that draws the bar on the way to `inner`.
     pub(crate) fn watch<S: Sink>(&self, inner: S) -> Watched<'_, S> {
         Watched { bar: self, inner }

@@ -309,7 +309,7 @@ impl Extra {
 }
 
 /// What stands in field 0 of a deletion that says no more than its key.
-fn no_terms() -> OccSymbol {
+pub(crate) fn no_terms() -> OccSymbol {
     OccSymbol {
         ticker: Ticker::from_bytes(b"NONE").expect("four letters are a ticker"),
         expiry: Expiry::from_epoch_days(10_957).expect("the first day of 2000 is an expiry"),

@@ -75,6 +75,7 @@ mod values;
 
 mod any_lane;
 mod column_builder;
+mod difference;
 mod lane_builder;
 mod messages;
 mod mode;
@@ -106,6 +107,7 @@ pub use bad::{BadRecords, OnBadRecord};
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };
+pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};

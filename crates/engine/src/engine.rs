@@ -13,6 +13,7 @@ use crate::error::{EngineError, Stage};
 use crate::load::{Feed, Generations, Loaded};
 use crate::report::{Monitor, Publisher, Report, RunClock};
 use crate::run::{Ended, Run, panicked, shard_report};
+use crate::updates::Updates;
 
 /// A join, ready to run.
 #[derive(Clone, Debug)]
@@ -20,13 +21,14 @@ pub struct Engine {
     config: EngineConfig,
     stop: Stop,
     monitor: Monitor,
+    updates: Updates,
 }
 
 impl Engine {
     /// An engine with these settings.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
-        Self { config, stop: Stop::default(), monitor: Monitor::default() }
+        Self { config, stop: Stop::default(), monitor: Monitor::default(), updates: Updates::default() }
     }
 
     /// The same engine, ended early by a request that others know already.
@@ -45,6 +47,12 @@ impl Engine {
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Where changes of tables wait that come from beside the source.
+    #[must_use]
+    pub fn updates(&self) -> Updates {
+        self.updates.clone()
     }
 
     /// The settings.
@@ -75,7 +83,8 @@ impl Engine {
         let clock = RunClock::start();
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
-        let feed = Feed::new(&config.tables, tables, &generations, stop, source);
+        let updates = &self.updates;
+        let feed = Feed::new(&config.tables, tables, &generations, stop, updates, source);
         let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
         let run = Run::new(config, stop, &generations, feed, sink, publisher, &parkers);
 

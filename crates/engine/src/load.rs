@@ -13,6 +13,7 @@ use tradejoin_model::{
 
 use crate::config::Stop;
 use crate::error::EngineError;
+use crate::updates::Updates;
 
 /// The generation in force of each table that every shard has whole. A reload
 /// stores a new one; the router pins what it finds for each batch.
@@ -47,7 +48,15 @@ pub(crate) struct Feed<'a, S> {
     generations: &'a Generations,
     loaded: Vec<Loaded>,
     stop: &'a Stop,
+    pub(crate) updates: &'a Updates,
     source: S,
+}
+
+/// What comes next in the sequence.
+pub(crate) enum Next {
+    Block(Block),
+    /// An update of this number.
+    Update(u64, Messages),
 }
 
 impl<'a, S: Source> Feed<'a, S> {
@@ -56,11 +65,12 @@ impl<'a, S: Source> Feed<'a, S> {
         loads: Vec<Option<Box<dyn TableSource + 'a>>>,
         generations: &'a Generations,
         stop: &'a Stop,
+        updates: &'a Updates,
         source: S,
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
-        Self { specs, loads, generations, loaded, stop, source }
+        Self { specs, loads, generations, loaded, stop, updates, source }
     }
 
     /// What was counted for each broadcast table.
@@ -68,9 +78,9 @@ impl<'a, S: Source> Feed<'a, S> {
         self.loaded
     }
 
-    /// The next block: of the first table that is not complete, then of the
-    /// source. `None` at the end, or if the run is to stop.
-    pub(crate) fn next(&mut self) -> Result<Option<Block>, EngineError> {
+    /// The next block: of the first table that is not complete, then an update that
+    /// waits, or else of the source. `None` at the end, or if the run is to stop.
+    pub(crate) fn next(&mut self) -> Result<Option<Next>, EngineError> {
         while let Some((index, load)) = self.loads.front_mut() {
             if self.stop.is_requested() {
                 return Ok(None);
@@ -82,7 +92,8 @@ impl<'a, S: Source> Feed<'a, S> {
                 // The engine has chosen by now.
                 Distribution::Partitioned | Distribution::Auto => {
                     if let Some(lane) = load.next().map_err(failed)? {
-                        return Ok(Some(rows_alone(self.specs.len(), index, lane).into()));
+                        let rows = changes_alone(self.specs.len(), [(index, lane)], true);
+                        return Ok(Some(Next::Block(rows.into())));
                     }
                 }
                 Distribution::Broadcast => {
@@ -98,7 +109,11 @@ impl<'a, S: Source> Feed<'a, S> {
             }
             self.loads.pop_front();
         }
-        self.source.next().map_err(EngineError::Source)
+        if let Some((number, update)) = self.updates.take() {
+            return Ok(Some(Next::Update(number, changes_alone(self.specs.len(), update, false))));
+        }
+        let block = self.source.next().map_err(EngineError::Source)?;
+        Ok(block.map(Next::Block))
     }
 }
 
@@ -110,16 +125,20 @@ fn add(generation: &mut StoredTable, outputs: &[OutputColumn], lane: &ChangeLane
     loaded.applied += generation.settle(None, &mut Vec::new());
 }
 
-/// Messages of the rows of one table, without trades.
-fn rows_alone(tables: usize, table: usize, lane: ChangeLane) -> Messages {
+/// Messages of changes, each of a table, without trades.
+fn changes_alone(
+    tables: usize,
+    changes: impl IntoIterator<Item = (usize, ChangeLane)>,
+    loading: bool,
+) -> Messages {
     let mut lanes = vec![ChangeLane::default(); tables];
-    lanes[table] = lane;
+    changes.into_iter().for_each(|(table, lane)| lanes[table] = lane);
     Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keys: vec![Keys::none(); tables],
         lanes: lanes.into(),
         times: None,
         rejected: 0,
-        loading: true,
+        loading,
     }
 }

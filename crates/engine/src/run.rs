@@ -15,8 +15,9 @@ use tradejoin_worker::Worker;
 
 use crate::config::{EngineConfig, Order, Stop};
 use crate::error::{EngineError, Stage};
-use crate::load::{Feed, Generations};
+use crate::load::{Feed, Generations, Next};
 use crate::report::{Publisher, ShardReport, thread_cpu};
+use crate::updates::Updates;
 
 /// How long a run that was asked to stop may go on writing what it has read.
 /// What is left then is dropped: it must not delay the end.
@@ -29,6 +30,7 @@ type RunBoard<P> = Board<Merged, Encoded<P>, EngineError>;
 pub(crate) struct Run<'a, S, K: Sink> {
     config: &'a EngineConfig,
     stop: &'a Stop,
+    updates: &'a Updates,
     generations: &'a Generations,
     router: Router,
     board: CachePadded<Mutex<RunBoard<K::Piece>>>,
@@ -96,6 +98,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         Self {
             config,
             stop,
+            updates: feed.updates,
             generations,
             router: Router::new(config.shards, config.tables.clone()),
             board: CachePadded::new(Mutex::new(board)),
@@ -235,13 +238,20 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let next = lock(&self.feed).next();
         let thread = own.thread;
         match next {
-            Ok(block) => {
-                if block.is_none() && self.stop.is_requested() {
+            Ok(next) => {
+                if next.is_none() && self.stop.is_requested() {
                     // A source that watches the flag ends when it is set.
                     lock(&self.stopping).get_or_insert_with(Instant::now);
                 }
-                let index = self.update(thread, |board| board.read(thread, block.is_some()));
-                if let (Some(index), Some(block)) = (index, block) {
+                let index = self.update(thread, |board| board.read(thread, next.is_some()));
+                if let (Some(index), Some(next)) = (index, next) {
+                    let block = match next {
+                        Next::Block(block) => block,
+                        Next::Update(number, messages) => {
+                            self.updates.is_under_way(number, index);
+                            messages.into()
+                        }
+                    };
                     *stage = Stage::Decode;
                     self.decode(thread, index, block);
                 }
@@ -268,6 +278,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let Complete { routed, first_position, trades_before, answers } = complete;
         let index = routed.batch.index;
         *stage = Stage::Merge;
+        self.updates.has_place(index, trades_before);
         match own.merger.merge(&routed, first_position, trades_before, answers) {
             Err(miss) => self.update(own.thread, |board| board.failed(index, EngineError::Miss(miss))),
             Ok(merged) if self.holds.is_some() => {

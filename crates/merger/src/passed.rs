@@ -133,10 +133,16 @@ impl Passed {
     /// If the rows are more than Arrow can address.
     pub fn assemble(self) -> Result<Enriched, ArrowError> {
         let Self { enriched, added, types } = self;
-        let Some((waited, rows)) = added else { return Ok(enriched) };
+        let Some((waited, mut rows)) = added else { return Ok(enriched) };
         let (messages, columns) = (&enriched.messages, enriched.columns);
         let own = Rows { trades: messages.trades.clone(), keys: messages.keys.clone(), columns };
-        let all = Rows::gather(&[&own, &waited], &types, &rows)?;
+        let all = if own.trades.num_rows() == 0 {
+            // Changes alone: they need not have the columns of trades.
+            rows.iter_mut().for_each(|from| from.0 = 0);
+            Rows::gather(&[&waited], &types, &rows)?
+        } else {
+            Rows::gather(&[&own, &waited], &types, &rows)?
+        };
         let Enriched { messages, columns, .. } = all.into_enriched();
         Ok(Enriched { messages, columns, ..enriched })
     }

@@ -61,6 +61,32 @@ impl ChangeLane {
         self.at_rows.is_empty()
     }
 
+    /// Appends these changes of `other`, a lane of the same table, all with effect
+    /// before the first trade.
+    ///
+    /// # Panics
+    /// If a change is out of bounds, or `other` is of another table.
+    pub fn append_rows(&mut self, other: &Self, changes: &[u32]) {
+        let numbers = || changes.iter().map(|&change| change as usize);
+        self.at_rows.resize(self.at_rows.len() + changes.len(), 0);
+        self.keys.append_rows(&other.keys, changes);
+        self.kinds.extend(numbers().map(|change| other.kinds[change]));
+        if self.fields.is_empty() {
+            self.fields = other.fields.iter().map(Column::none_of_kind).collect();
+        }
+        for (column, other) in self.fields.iter_mut().zip(&other.fields) {
+            column.append_rows(other, changes);
+        }
+        for (values, other) in [
+            (&mut self.valid_from, &other.valid_from),
+            (&mut self.valid_to, &other.valid_to),
+            (&mut self.versions, &other.versions),
+        ] {
+            // No value at all, or one for each change: of all lanes of a table alike.
+            values.extend(numbers().filter_map(|change| other.get(change)));
+        }
+    }
+
     /// When the row of a change is valid: ever, unless it says.
     #[inline]
     #[must_use]

@@ -216,6 +216,30 @@ impl Column {
         }
     }
 
+    /// Appends the values of these rows of `other`, a column of the same kind.
+    ///
+    /// # Panics
+    /// If the kinds differ or a row is out of bounds.
+    pub fn append_rows(&mut self, other: &Self, rows: &[u32]) {
+        let rows = rows.iter().map(|&row| row as usize);
+        match (self, other) {
+            (Self::Text(texts), Self::Text(other)) => rows.for_each(|row| texts.push_bytes(other.get(row))),
+            (Self::Integers(values), Self::Integers(other)) => values.extend(rows.map(|row| other[row])),
+            (Self::Options(symbols), Self::Options(other)) => symbols.extend(rows.map(|row| other[row])),
+            _ => unreachable!("columns of one table have one kind"),
+        }
+    }
+
+    /// A column without values of the same kind.
+    #[must_use]
+    pub fn none_of_kind(&self) -> Self {
+        match self {
+            Self::Text(_) => Self::Text(TextColumn::default()),
+            Self::Integers(_) => Self::Integers(Vec::new()),
+            Self::Options(_) => Self::Options(Vec::new()),
+        }
+    }
+
     /// Gives each row the value that another one has.
     ///
     /// # Panics

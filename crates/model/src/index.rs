@@ -52,6 +52,16 @@ impl SlotIndex {
         self.len() == 0
     }
 
+    /// All keys that have an entry, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = u32> {
+        let (dense, sparse) = match self {
+            Self::Dense(slots, _) => (slots.as_slice(), None),
+            Self::Sparse(map, _) => ([].as_slice(), Some(map.keys().copied())),
+        };
+        let dense = (0..).zip(dense).filter(|&(_, &slot)| slot != MISS).map(|(key, _)| key);
+        dense.chain(sparse.into_iter().flatten())
+    }
+
     /// The entry of a key, [`MISS`] for a key without one.
     #[inline]
     #[must_use]

@@ -183,6 +183,28 @@ impl ChangeKeys {
         self.len() == 0
     }
 
+    /// Appends the keys of these changes of `other`. Where there is no key, here or
+    /// there, the kinds may differ.
+    ///
+    /// # Panics
+    /// If the kinds differ or a change is out of bounds.
+    pub fn append_rows(&mut self, other: &Self, changes: &[u32]) {
+        let numbers = changes.iter().map(|&change| change as usize);
+        match (self.is_empty(), other) {
+            _ if changes.is_empty() => return,
+            (true, Self::Texts(_)) => *self = Self::Texts(TextColumn::default()),
+            (true, Self::Ids(_)) => *self = Self::default(),
+            (false, _) => {}
+        }
+        match (self, other) {
+            (Self::Ids(ids), Self::Ids(other)) => ids.extend(numbers.map(|change| other[change])),
+            (Self::Texts(texts), Self::Texts(other)) => {
+                numbers.for_each(|change| texts.push_bytes(other.get(change)));
+            }
+            _ => unreachable!("the keys of one table have one kind"),
+        }
+    }
+
     /// The keys as ids.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 //! - `support`: a folder with files of a test, and the command in it
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
+//! - `reload`: tables whose files change while trades flow
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -13,6 +14,7 @@
 mod config;
 mod modes;
 mod refusals;
+mod reload;
 mod run;
 mod semantics;
 mod signals;
