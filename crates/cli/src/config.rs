@@ -105,6 +105,10 @@ struct ReloadConfig {
     max_removed: Option<String>,
     /// Refuse a file with fewer rows.
     min_rows: Option<u64>,
+    /// Where to write down what each reload changed, and behind which trade.
+    journal: Option<PathBuf>,
+    /// A journal whose changes take effect behind the same trades again.
+    replay_journal: Option<PathBuf>,
 }
 
 /// How the work is done.
@@ -185,6 +189,8 @@ impl Config {
         arguments.text("watch", reload.watch.as_ref());
         arguments.text("max_removed", reload.max_removed.as_ref());
         arguments.text("min_rows", reload.min_rows);
+        arguments.path("journal", &reload.journal);
+        arguments.path("replay_journal", &reload.replay_journal);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tradejoin_connectors::{
-    Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError,
+    Category, CreateError, EncodingError, JournalError, OpenError, ReadError, SelectError, WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -73,6 +73,7 @@ fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
         .or_else(|| cause.downcast_ref::<SelectError>().map(SelectError::category))
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
+        .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))
 }
 
 /// Prints an error with its causes on one line, and gives its exit code. A

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, SelectedTable, Selection, TableColumns,
-    TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages, open_table,
-    open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, Replayed, SelectedTable, Selection,
+    TableColumns, TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages,
+    open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -20,7 +20,7 @@ use crate::failure::UsageError;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
-use crate::reload::{WatchedFile, WatchedTable};
+use crate::reload::{WatchedFile, WatchedTable, as_in_journal, read_journal};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -72,8 +72,12 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if files.filter(|file| *file == Path::new("-")).count() > 1 {
         return usage("standard input can be read once: one of the files may be -");
     }
-    if args.reload.watch.is_some() && input.trades.is_none() {
-        return usage("--watch is for the tables beside --trades, and there are none");
+    let reloads = [
+        ("--watch", args.reload.watch.is_some()),
+        ("--replay-journal", args.reload.replay_journal.is_some()),
+    ];
+    if let Some((flag, _)) = reloads.into_iter().find(|(_, is_given)| *is_given && input.trades.is_none()) {
+        return usage(&format!("{flag} is for the tables beside --trades, and there are none"));
     }
     if input.strict && input.trades.is_none() {
         return usage("--strict is for the tables beside --trades, and there are none");
@@ -163,23 +167,32 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         reader.load(&table.fields)?;
         table.spec.distribution = distribution;
     }
+    let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
+    let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
     let mut watched = Vec::new();
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
-    for (index, reader) in readers.into_iter().enumerate() {
-        if args.reload.watch.is_none() {
-            loads.push(Some(Box::new(reader)));
-            continue;
-        }
-        let file = files[index].clone();
-        let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
-        watched.push(table);
+    for ((index, reader), file) in readers.into_iter().enumerate().zip(files) {
+        let load: Box<dyn TableSource> = if let Some(journal) = &journal {
+            as_in_journal(reader, &modes[index], journal.tables[index].clone())
+        } else if args.reload.watch.is_some() {
+            let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
+            watched.push(table);
+            load
+        } else {
+            Box::new(reader)
+        };
         loads.push(Some(load));
     }
+    let schema = trades.schema();
+    let source: Box<dyn Source> = match journal {
+        Some(journal) => Box::new(Replayed::new(trades, journal)),
+        None => Box::new(trades),
+    };
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads,
         watched,
-        source: Box::new(trades),
+        source,
         progress: Progress::Bytes(shared.progress),
         schema,
         added,

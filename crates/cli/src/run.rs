@@ -43,13 +43,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     signals.before_the_end(move || last.say());
     // Taken over before the run begins: a signal must not end it.
     let hang_up = if job.watched.is_empty() { Default::default() } else { Signals::hang_up()? };
-    let watch = Watch::begin(job.watched, &args.reload, engine.updates(), hang_up, bar.say())?;
+    let mut watch = Watch::begin(job.watched, &args.reload, engine.updates(), hang_up, bar.say())?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
         None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
     };
     bar.clear();
+    watch.finish(report.ledger.rows_read - report.ledger.rejected)?;
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report).with_reloads(watch.reloads());
     destination.show(args.report, &summary, Some(&sample))?;

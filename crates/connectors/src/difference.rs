@@ -1,16 +1,18 @@
 //! What a newer file of a table changes in the one that is in force.
 
-use ahash::{AHashMap, AHashSet, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault};
+
+use ahash::{AHashMap, AHashSet};
 use tradejoin_flow::{BoxError, TableSource};
 use tradejoin_model::{
     ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Key, LookUp, MISS, Slot, SlotIndex, TextColumn,
 };
+use twox_hash::XxHash64;
 
 use crate::lane_builder::no_terms;
 
-/// Seeds of the hash of what a row says: digits of the square root of 3.
-const SEEDS: [u64; 4] =
-    [0xbb67_ae85_84ca_a73b, 0x2544_5339_7b38_de3b, 0x9216_d5d9_8979_fb1b, 0xd131_0ba6_98df_b5ac];
+/// Hashes that are the same on every machine: journals keep them.
+type Hasher = BuildHasherDefault<XxHash64>;
 
 /// A hash of each row of a table's file, by its key: enough to tell what a newer file
 /// changes, without a second table.
@@ -29,7 +31,7 @@ pub struct Fingerprints {
     contents: Vec<u64>,
     /// Places that no row has any more.
     free: Vec<Slot>,
-    hasher: RandomState,
+    hasher: Hasher,
 }
 
 /// Where in the contents a row is.
@@ -85,7 +87,6 @@ impl Fingerprints {
     /// Of a table without rows that is looked up so.
     #[must_use]
     pub fn new(look_up: LookUp) -> Self {
-        let [k0, k1, k2, k3] = SEEDS;
         Self {
             look_up,
             of_texts: false,
@@ -93,7 +94,7 @@ impl Fingerprints {
             places: Places::Ids(SlotIndex::default()),
             contents: Vec::new(),
             free: Vec::new(),
-            hasher: RandomState::with_seeds(k0, k1, k2, k3),
+            hasher: Hasher::default(),
         }
     }
 
@@ -107,6 +108,21 @@ impl Fingerprints {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A digest of the rows, whatever their order.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let row =
+            |identity: &[u8], place: Slot| self.hasher.hash_one((identity, self.contents[place as usize]));
+        match &self.places {
+            Places::Ids(ids) => {
+                ids.keys().fold(0, |all: u64, id| all.wrapping_add(row(&id.to_be_bytes(), ids.get(id))))
+            }
+            Places::Others(others) => {
+                others.iter().fold(0, |all: u64, (bytes, &place)| all.wrapping_add(row(bytes, place)))
+            }
+        }
     }
 
     /// Takes changes that are in force: rows of the first file, or the
@@ -227,7 +243,7 @@ impl Fingerprints {
         let field = |column: &Column| match column {
             Column::Text(texts) => self.hasher.hash_one(texts.get(change)),
             Column::Integers(values) => self.hasher.hash_one(values[change]),
-            Column::Options(symbols) => self.hasher.hash_one(symbols[change]),
+            Column::Options(symbols) => self.hasher.hash_one(symbols[change].padded().as_bytes()),
         };
         let stamp = (lane.validity(change).to, lane.version(change));
         lane.fields

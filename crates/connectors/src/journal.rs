@@ -1,0 +1,401 @@
+//! What took effect at which place in the sequence, in a file, so that a run can be
+//! repeated whatever its timing was.
+//!
+//! JSON Lines. The first line has the tables as they were loaded: name, rows, and a
+//! digest of them. Each further line is an update of one table: how many trades stand
+//! before it, and its changes, column by column; updates of several tables at one place
+//! follow each other. The last line has the number of trades. Text that is not UTF-8
+//! stands as `{"hex":…}`.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Category;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Key, OccSymbol, TextColumn};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// A table as it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedTable {
+    /// Its name.
+    pub name: String,
+    /// How many rows it had.
+    pub rows: u64,
+    /// See [`Fingerprints::digest`](crate::Fingerprints::digest).
+    pub digest: u64,
+}
+
+/// An update of one table.
+#[derive(Clone, Debug)]
+pub struct JournalEntry {
+    /// How many trades stand before it, refused ones not counted.
+    pub trades_before: u64,
+    /// The table, by its index.
+    pub table: usize,
+    /// What changes.
+    pub changes: ChangeLane,
+}
+
+/// A journal could not be written or read.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The file cannot be created.
+    #[error("cannot create {path}")]
+    Create {
+        /// The file.
+        path: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("{path} cannot be read or written")]
+    Io {
+        /// The file.
+        path: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A line is not one of a journal.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// The file.
+        path: Arc<str>,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// There is no last line.
+    #[error(
+        "{path} has no line for the end: the run that wrote it was cut short; add {{\"end\":{{\"trades\":N}}}} with \
+         the number of trades to repeat what is there"
+    )]
+    NoEnd {
+        /// The file.
+        path: Arc<str>,
+    },
+    /// A table is another one than the journal began with.
+    #[error(
+        "{table} is not the table that the journal began with, of {} rows: it has {}; give the file as it was then",
+        .expected.rows, .found.rows
+    )]
+    OtherTable {
+        /// The table's name.
+        table: String,
+        /// What the journal says.
+        expected: LoadedTable,
+        /// What was loaded.
+        found: LoadedTable,
+    },
+    /// The tables of the run are others.
+    #[error("the journal is of the tables {expected}, and this run has {found}")]
+    OtherTables {
+        /// Those of the journal.
+        expected: String,
+        /// Those of the run.
+        found: String,
+    },
+    /// The trades are others.
+    #[error("the journal is of {expected} trades, and these are {found}: give the same trades and limits")]
+    OtherTrades {
+        /// What the journal says.
+        expected: u64,
+        /// What was read.
+        found: u64,
+    },
+}
+
+impl JournalError {
+    /// What kind of problem it is.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Create { .. } => Category::CannotCreate,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Category::MissingInput,
+            Self::Io { .. } => Category::Io,
+            Self::OtherTables { .. } => Category::Usage,
+            _ => Category::Data,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Begin { journal: u32, tables: Vec<LoadedTable> },
+    Update { trades_before: u64, table: String, changes: Box<Changes> },
+    End { trades: u64 },
+}
+
+/// The changes of a lane. Lists that say nothing are left out.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    keys: Values,
+    /// The places of deletions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deleted: Vec<u32>,
+    fields: Vec<Values>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    valid_from: Vec<Option<i64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    valid_to: Vec<Option<i64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<Option<i64>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Values {
+    Ids(Vec<u32>),
+    Texts(Vec<Option<Text>>),
+    Integers(Vec<Option<i64>>),
+    Options(Vec<String>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Utf8(String),
+    Bytes { hex: String },
+}
+
+/// Writes a journal.
+#[derive(Debug)]
+pub struct JournalWriter {
+    path: Arc<str>,
+    file: BufWriter<File>,
+    tables: Vec<String>,
+}
+
+impl JournalWriter {
+    /// Creates the file, in place of one that is there.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn create(path: &Path) -> Result<Self, JournalError> {
+        let name: Arc<str> = path.display().to_string().into();
+        let file =
+            File::create(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
+        Ok(Self { path: name, file: BufWriter::new(file), tables: Vec::new() })
+    }
+
+    /// Writes the first line.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn begin(&mut self, tables: Vec<LoadedTable>) -> Result<(), JournalError> {
+        self.tables = tables.iter().map(|table| table.name.clone()).collect();
+        self.write(&Line::Begin { journal: VERSION, tables })
+    }
+
+    /// Writes an update, which is in the file when this returns.
+    ///
+    /// # Errors
+    /// If writing fails.
+    ///
+    /// # Panics
+    /// If the first line has no such table.
+    pub fn update(&mut self, entry: &JournalEntry) -> Result<(), JournalError> {
+        let table = self.tables[entry.table].clone();
+        let changes = Box::new(Changes::of(&entry.changes));
+        self.write(&Line::Update { trades_before: entry.trades_before, table, changes })
+    }
+
+    /// Writes the last line.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn end(mut self, trades: u64) -> Result<(), JournalError> {
+        self.write(&Line::End { trades })?;
+        self.file.get_ref().sync_all().map_err(|source| self.failed(source))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), JournalError> {
+        let written = serde_json::to_writer(&mut self.file, line).map_err(io::Error::from);
+        let written = written.and_then(|()| self.file.write_all(b"\n")).and_then(|()| self.file.flush());
+        written.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> JournalError {
+        JournalError::Io { path: Arc::clone(&self.path), source }
+    }
+}
+
+/// A journal that was read whole.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    /// The tables as they were loaded.
+    pub tables: Vec<LoadedTable>,
+    /// The updates in the order of the sequence.
+    pub entries: Vec<JournalEntry>,
+    /// How many trades there were.
+    pub trades: u64,
+}
+
+impl Journal {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read or is no whole journal.
+    pub fn read(path: &Path) -> Result<Self, JournalError> {
+        let name: Arc<str> = path.display().to_string().into();
+        let io = |source| JournalError::Io { path: Arc::clone(&name), source };
+        let mut lines = BufReader::new(File::open(path).map_err(io)?).lines();
+        let mut number = 0;
+        let mut next = || -> Result<Option<(u64, Line)>, JournalError> {
+            let Some(line) = lines.next() else { return Ok(None) };
+            number += 1;
+            let line = serde_json::from_str(&line.map_err(io)?);
+            let wrong = |error: serde_json::Error| wrong_line(&name, number, &error.to_string());
+            Ok(Some((number, line.map_err(wrong)?)))
+        };
+        let tables = match next()? {
+            Some((_, Line::Begin { journal: VERSION, tables })) => tables,
+            Some((line, Line::Begin { journal, .. })) => {
+                let what =
+                    format!("a journal of version {journal}, and this program reads version {VERSION}");
+                return Err(wrong_line(&name, line, &what));
+            }
+            _ => return Err(wrong_line(&name, 1, "no journal begins so")),
+        };
+        let mut entries: Vec<JournalEntry> = Vec::new();
+        loop {
+            match next()? {
+                Some((line, Line::Update { trades_before, table, changes })) => {
+                    let wrong = |what: &str| wrong_line(&name, line, what);
+                    let table = tables.iter().position(|loaded| loaded.name == table);
+                    let table = table.ok_or_else(|| wrong("a table that the first line has not"))?;
+                    let changes = changes.into_lane().map_err(|what| wrong(&what))?;
+                    if entries.last().is_some_and(|last| last.trades_before > trades_before) {
+                        return Err(wrong("it stands before the update of the line before"));
+                    }
+                    entries.push(JournalEntry { trades_before, table, changes });
+                }
+                Some((_, Line::End { trades })) => return Ok(Self { tables, entries, trades }),
+                Some((line, Line::Begin { .. })) => return Err(wrong_line(&name, line, "it begins twice")),
+                None => return Err(JournalError::NoEnd { path: name }),
+            }
+        }
+    }
+}
+
+fn wrong_line(path: &Arc<str>, line: u64, what: &str) -> JournalError {
+    JournalError::Line { path: Arc::clone(path), line, what: what.to_owned() }
+}
+
+impl Changes {
+    fn of(lane: &ChangeLane) -> Self {
+        let is_deleted = |&change: &u32| lane.kinds[change as usize] == ChangeKind::Delete;
+        Self {
+            keys: match &lane.keys {
+                ChangeKeys::Ids(ids) => Values::Ids(ids.iter().map(|key| key.0).collect()),
+                ChangeKeys::Texts(texts) => Values::Texts(shown(texts)),
+            },
+            // A lane has no more changes than 32 bits can count.
+            deleted: (0..lane.len() as u32).filter(is_deleted).collect(),
+            fields: lane.fields.iter().map(Values::of).collect(),
+            valid_from: nullable(&lane.valid_from),
+            valid_to: nullable(&lane.valid_to),
+            versions: nullable(&lane.versions),
+        }
+    }
+
+    /// The lane, or what is wrong with it.
+    fn into_lane(self) -> Result<ChangeLane, String> {
+        let keys: ChangeKeys = match self.keys {
+            Values::Ids(ids) => ids.into_iter().map(Key).collect::<Vec<_>>().into(),
+            Values::Texts(texts) => read(texts)?.into(),
+            Values::Integers(_) | Values::Options(_) => return Err("keys are ids or texts".to_owned()),
+        };
+        let len = keys.len();
+        let mut kinds = vec![ChangeKind::Upsert; len];
+        for place in self.deleted {
+            *kinds.get_mut(place as usize).ok_or("a deletion of a key that is not there")? =
+                ChangeKind::Delete;
+        }
+        let fields = self.fields.into_iter().map(Values::into_column).collect::<Result<Vec<_>, _>>()?;
+        let stamps = [self.valid_from, self.valid_to, self.versions].map(stored);
+        let is_even = fields.iter().all(|field| field.len() == len)
+            && stamps.iter().all(|stamps| stamps.is_empty() || stamps.len() == len);
+        if !is_even {
+            return Err("lists of unequal lengths".to_owned());
+        }
+        let [valid_from, valid_to, versions] = stamps;
+        Ok(ChangeLane {
+            at_rows: vec![0; len],
+            keys,
+            kinds,
+            fields,
+            valid_from,
+            valid_to,
+            versions,
+            rejected: 0,
+        })
+    }
+}
+
+impl Values {
+    fn of(column: &Column) -> Self {
+        match column {
+            Column::Text(texts) => Self::Texts(shown(texts)),
+            Column::Integers(values) => Self::Integers(nullable(values)),
+            Column::Options(symbols) => Self::Options(symbols.iter().map(OccSymbol::to_string).collect()),
+        }
+    }
+
+    fn into_column(self) -> Result<Column, String> {
+        Ok(match self {
+            Self::Texts(texts) => Column::Text(read(texts)?),
+            Self::Integers(values) => Column::Integers(stored(values)),
+            Self::Options(symbols) => {
+                let symbols = symbols
+                    .iter()
+                    .map(|symbol| symbol.parse().map_err(|error| format!("{symbol:?}: {error}")));
+                Column::Options(symbols.collect::<Result<_, _>>()?)
+            }
+            Self::Ids(_) => return Err("a field of ids".to_owned()),
+        })
+    }
+}
+
+fn nullable(values: &[i64]) -> Vec<Option<i64>> {
+    values.iter().map(|&value| (value != INTEGER_NULL).then_some(value)).collect()
+}
+
+fn stored(values: Vec<Option<i64>>) -> Vec<i64> {
+    values.into_iter().map(|value| value.unwrap_or(INTEGER_NULL)).collect()
+}
+
+fn shown(texts: &TextColumn) -> Vec<Option<Text>> {
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Text::Utf8(text.to_owned()),
+        Err(_) => Text::Bytes { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
+    };
+    (0..texts.len()).map(|row| texts.get(row).map(text)).collect()
+}
+
+fn read(texts: Vec<Option<Text>>) -> Result<TextColumn, String> {
+    let mut column = TextColumn::default();
+    for text in texts {
+        match text {
+            None => column.push(None),
+            Some(Text::Utf8(text)) => column.push(Some(&text)),
+            Some(Text::Bytes { hex }) => {
+                let byte = |pair: &[u8]| {
+                    let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+                    u8::from_str_radix(pair, 16).ok()
+                };
+                let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
+                column.push_bytes(Some(&bytes.ok_or_else(|| format!("{hex:?} is no hexadecimal text"))?));
+            }
+        }
+    }
+    Ok(column)
+}
