@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use tradejoin_connectors::key_for_people;
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
-use tradejoin_model::{Ledger, LookUp, MissPolicy, TableSpec};
+use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
 use crate::memory;
 use crate::style::{FAINT, HEADING};
@@ -22,6 +22,8 @@ const MISSING_KEYS_SHOWN: usize = 3;
 pub(crate) struct Summary {
     rows_read: u64,
     rows_written: u64,
+    /// Trades whose own columns were copied on the way.
+    trades_copied: u64,
     outcomes: Outcomes,
     unmatched: Unmatched,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,9 @@ struct Hold {
     waiting: u64,
     rows_max: u64,
     bytes_max: u64,
+    /// The most that waited at a time.
+    rows_peak: u64,
+    bytes_peak: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,6 +128,7 @@ impl Summary {
         Self {
             rows_read: ledger.rows_read,
             rows_written: ledger.rows_written(),
+            trades_copied: report.trades_copied,
             outcomes: Outcomes {
                 enriched: ledger.enriched,
                 unmatched: ledger.unmatched(),
@@ -133,7 +139,7 @@ impl Summary {
                 dropped: ledger.unmatched_dropped,
                 dead_lettered: ledger.dead_lettered,
             },
-            hold: Hold::new(config, ledger),
+            hold: Hold::new(config, report),
             unmatched_policy: policy(config),
             interrupted: report.interrupted,
             messages,
@@ -168,6 +174,16 @@ impl Summary {
                 .map(|bytes| format!(", memory {} at most", HumanBytes(bytes)))
                 .unwrap_or_default(),
         );
+        let tables = match self.tables.len() {
+            1 => "1 table".to_owned(),
+            count => format!("{count} tables"),
+        };
+        let copied = match self.trades_copied {
+            0 => "no trade copied".to_owned(),
+            1 => "1 trade copied, which was held".to_owned(),
+            count => format!("{} trades copied, held or beside one that was", HumanCount(count)),
+        };
+        let _ = writeln!(out, "{tables} in one pass, {copied}");
         if self.interrupted {
             out.push_str("stopped before the end of the input\n");
         }
@@ -288,9 +304,9 @@ impl Summary {
 
 impl Hold {
     /// `None` if nothing is ever held.
-    fn new(config: &EngineConfig, ledger: &Ledger) -> Option<Self> {
+    fn new(config: &EngineConfig, report: &Report) -> Option<Self> {
         config.tables.iter().find_map(|table| table.on_miss.hold())?;
-        let hold = &ledger.hold;
+        let (hold, peak) = (&report.ledger.hold, &report.hold_peak);
         Some(Self {
             entered: hold.entered,
             found: hold.found,
@@ -299,6 +315,8 @@ impl Hold {
             waiting: hold.waiting(),
             rows_max: config.hold_rows_max,
             bytes_max: config.hold_bytes_max,
+            rows_peak: peak.rows,
+            bytes_peak: peak.bytes,
         })
     }
 }

@@ -65,6 +65,17 @@ pub struct Holds {
     time: i64,
     /// By the end of the last batch that has passed.
     trades_read: u64,
+    peak: HoldPeak,
+}
+
+/// The most trades that waited at a time, and the most bytes that they were counted
+/// with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HoldPeak {
+    /// Trades.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// Why a trade waits no longer.
@@ -108,6 +119,7 @@ impl Holds {
             needs_time: tables.iter().any(|table| table.on_miss.needs_time()),
             time: i64::MIN,
             trades_read: 0,
+            peak: HoldPeak::default(),
             tables: tables.to_vec(),
         })
     }
@@ -116,6 +128,12 @@ impl Holds {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.waiting.bytes()
+    }
+
+    /// The most that has waited at a time.
+    #[must_use]
+    pub fn peak(&self) -> HoldPeak {
+        self.peak
     }
 
     /// Lets the next batch of the sequence pass, at a moment of the clock: keeps
@@ -130,6 +148,7 @@ impl Holds {
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);
         }
+        let rows_taken = waiting.len();
         if !waiting.is_empty() {
             let rows: Vec<u32> = waiting.iter().map(|&(row, _)| row).collect();
             self.waiting.push_chunk(Rows::take(&messages, &enriched.columns, &self.types, &rows)?);
@@ -145,7 +164,7 @@ impl Holds {
         // Runs in order, one for those that enter and one for each table.
         events.sort();
 
-        let mut leaving = Leaving::new(enriched, trades_before);
+        let mut leaving = Leaving::new(enriched, trades_before, rows_taken);
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();
@@ -192,7 +211,7 @@ impl Holds {
         let Some(schema) = self.waiting.schema() else { return Ok(None) };
         let none = Rows::none(schema, self.tables.len(), &self.types);
         let mut account = Ledger::new(self.tables.len());
-        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read);
+        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read, 0);
         while let Some((ticket, _)) = self.waiting.first() {
             self.leave(ticket, Reason::Expired, &mut leaving, &mut account);
         }
@@ -252,6 +271,8 @@ impl Holds {
         {
             self.leave(first, Reason::Early, leaving, account);
         }
+        let HoldPeak { rows, bytes } = &mut self.peak;
+        (*rows, *bytes) = (self.waiting.len().max(*rows), self.waiting.bytes().max(*bytes));
     }
 
     /// When a trade stops to wait for a table; `None` if the clock cannot show it.

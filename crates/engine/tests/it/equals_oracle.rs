@@ -1,14 +1,17 @@
 //! The property that everything hangs on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tradejoin_engine::Order;
-use tradejoin_model::{Distribution, Key, LookUp, MissPolicy};
+use tradejoin_flow::ForEach;
+use tradejoin_model::{Distribution, Enriched, Key, LookUp, MissPolicy};
 use tradejoin_router::Router;
 
-use crate::streams::{Case, Stamp, Step, TABLES, case, difference, text_key};
+use crate::streams::{Case, Rest, Stamp, Step, TABLES, case, difference, text_key};
 
 /// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
 /// 10,000.
@@ -30,8 +33,12 @@ proptest! {
             expected.sort();
         }
         prop_assert_eq!(difference(&rows, &expected), None);
-        prop_assert_eq!(report.ledger, ledger);
+        prop_assert_eq!(&report.ledger, &ledger);
         prop_assert!(!report.interrupted);
+        // What waits is copied, and nothing is unless something waits.
+        let (copied, entered) = (report.trades_copied, ledger.hold.entered);
+        prop_assert!((entered..=ledger.rows_read).contains(&copied), "{} copied, {} held", copied, entered);
+        prop_assert_eq!(copied == 0, entered == 0);
     }
 }
 
@@ -65,6 +72,30 @@ fn a_queue_of_one_with_all_trades_on_one_key_finishes() {
     // As an id, and as a text.
     let owners = [router.shard_of(Key(5)), router.shard_of_text(text_key(5).as_bytes())];
     assert_eq!(busy.collect::<BTreeSet<_>>(), BTreeSet::from(owners), "one key has one owner");
+}
+
+#[test]
+fn trades_reach_the_sink_in_the_columns_that_the_source_gave() {
+    let case = hot_key(95);
+    let blocks = case.blocks();
+    let columns = |trades: &RecordBatch| -> Vec<_> {
+        trades.columns().iter().map(|column| Arc::as_ptr(column).addr()).collect()
+    };
+    let mut expected: Vec<_> = blocks
+        .iter()
+        .filter(|block| block.trades.num_rows() > 0)
+        .map(|block| columns(&block.trades))
+        .collect();
+    expected.reverse();
+    let sink = ForEach(|enriched: &Enriched| {
+        // Of different arrays two may lie at the same place, but not while both are here.
+        assert_eq!(expected.pop(), Some(columns(enriched.trades())));
+        Ok(())
+    });
+    let loads = (0..TABLES).map(|_| None).collect();
+    let report = case.engine().run(loads, Rest::new(blocks.clone()), sink).expect("a run without faults");
+    assert_eq!((report.ledger.enriched, report.trades_copied), (95, 0));
+    assert!(expected.is_empty());
 }
 
 #[test]
