@@ -5,21 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 use tradejoin_engine::Order;
 use tradejoin_flow::ForEach;
 use tradejoin_model::{Distribution, Enriched, Key, LookUp, MissPolicy};
 use tradejoin_router::Router;
 
+use crate::properties::config;
 use crate::streams::{Case, Rest, Stamp, Step, TABLES, case, difference, text_key};
-
-/// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
-/// 10,000.
-pub(crate) fn config() -> Config {
-    let cases =
-        std::env::var("TRADEJOIN_CASES").ok().map(|n| n.parse().expect("TRADEJOIN_CASES is a number"));
-    Config { cases: cases.unwrap_or(500), ..Config::default() }
-}
 
 proptest! {
     #![proptest_config(config())]

@@ -4,9 +4,11 @@
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
 //! - `schedules`: router, workers and merger stepped in one thread in any order
+//! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
 mod equals_oracle;
 mod faults;
+mod properties;
 mod schedules;
 mod streams;

@@ -26,7 +26,7 @@ const KEYS: u32 = 12;
 const TIMES: i64 = 30;
 
 /// One message of a test stream.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Step {
     /// Its keys, and when it took place.
     Trade([Option<u32>; TABLES], Option<i64>),
@@ -42,14 +42,14 @@ pub(crate) enum Step {
 /// What tables look at that are looked up by time or by version.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamp {
-    from: Option<i64>,
+    pub(crate) from: Option<i64>,
     /// How long the row is valid.
-    lasts: Option<i64>,
-    version: i64,
+    pub(crate) lasts: Option<i64>,
+    pub(crate) version: i64,
 }
 
 /// Everything that a run may vary.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) loaded: Vec<Step>,
     pub(crate) steps: Vec<Step>,
