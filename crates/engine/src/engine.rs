@@ -121,16 +121,16 @@ impl Engine {
 
 /// Writes the trades that still wait at the end, and gives their account.
 fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
-    let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? else {
-        return Ok(Ledger::default());
-    };
-    let enriched = passed.assemble().map_err(EngineError::Hold)?;
-    if !enriched.is_empty() {
-        let mut piece = Default::default();
-        sink.encoder().encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
-        sink.write(&mut piece).map_err(EngineError::Sink)?;
+    let (mut sum, mut encoder, mut piece) = (Ledger::default(), sink.encoder(), Default::default());
+    while let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? {
+        let enriched = passed.assemble().map_err(EngineError::Hold)?;
+        if !enriched.is_empty() {
+            encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
+            sink.write(&mut piece).map_err(EngineError::Sink)?;
+        }
+        sum.add(&account);
     }
-    Ok(account)
+    Ok(sum)
 }
 
 /// Adds what was loaded past the shards.

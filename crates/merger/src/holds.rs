@@ -99,6 +99,10 @@ impl Holds {
     /// Tables of a run in which trades wait, at most: a bit is kept for each.
     pub const TABLES_MAX: usize = u64::BITS as usize;
 
+    /// Trades of a batch of those that waited to the end, but for those that stood in
+    /// line behind its last one.
+    pub const LAST_ROWS: usize = 8_192;
+
     /// Nothing waits yet. `None` if no table's misses do.
     ///
     /// # Panics
@@ -203,16 +207,19 @@ impl Holds {
     }
 
     /// What is left when the sequence has ended: all that waits leaves as if it had
-    /// come to its limit. `None` if nothing waits.
+    /// come to its limit, in batches of [`Holds::LAST_ROWS`], so that no copy of them
+    /// all is made. `None` if nothing waits any more.
     ///
     /// # Errors
     /// As [`Holds::pass`].
     pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
-        let Some(schema) = self.waiting.schema() else { return Ok(None) };
+        let Some(schema) = self.waiting.schema().filter(|_| self.waiting.len() > 0) else { return Ok(None) };
         let none = Rows::none(schema, self.tables.len(), &self.types);
         let mut account = Ledger::new(self.tables.len());
         let mut leaving = Leaving::new(none.into_enriched(), self.trades_read, 0);
-        while let Some((ticket, _)) = self.waiting.first() {
+        while leaving.len() < Self::LAST_ROWS
+            && let Some((ticket, _)) = self.waiting.first()
+        {
             self.leave(ticket, Reason::Expired, &mut leaving, &mut account);
         }
         Ok(Some((self.passed(leaving)?, account)))

@@ -60,6 +60,11 @@ impl Leaving {
         self.at
     }
 
+    /// How many trades leave.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// One more row has been read.
     pub(crate) fn move_by_one(&mut self) {
         self.at += 1;
