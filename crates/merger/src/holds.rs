@@ -338,11 +338,24 @@ impl Holds {
         if !self.needs_time {
             return None;
         }
+        /// So many rows without a late one are passed over at once.
+        const STEP: u32 = 256;
+        let end = rows.end.max(rows.start);
+        // Nobody leaves in here: looked up once, not for each row.
+        let last = self.by_time.first().map_or(i64::MAX, |&(last, ..)| last);
+        while *timed < end {
+            let next = end.min(*timed + STEP);
+            let time = self.time.max(messages.latest(*timed as usize..next as usize));
+            if time > last {
+                break;
+            }
+            (self.time, *timed) = (time, next);
+        }
         loop {
-            if *timed >= rows.start && self.by_time.first().is_some_and(|&(last, ..)| last < self.time) {
+            if *timed >= rows.start && last < self.time {
                 return Some(*timed);
             }
-            if *timed >= rows.end.max(rows.start) {
+            if *timed >= end {
                 return None;
             }
             self.time = messages.time(*timed as usize).map_or(self.time, |time| time.max(self.time));
