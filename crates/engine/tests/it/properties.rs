@@ -12,13 +12,13 @@ use crate::streams::{Case, Stamp, Step};
 /// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
 /// 10,000.
 ///
-/// A failure is made smaller by 1,000 runs at most, some seconds; without a bound of
+/// A failure is made smaller by 2,000 runs at most, some seconds; without a bound of
 /// its own it would be four for each case, hours if a run is long.
 pub(crate) fn config() -> Config {
     tell_panics_once();
     let cases =
         std::env::var("TRADEJOIN_CASES").ok().map(|n| n.parse().expect("TRADEJOIN_CASES is a number"));
-    Config { cases: cases.unwrap_or(500), max_shrink_iters: 1_000, ..Config::default() }
+    Config { cases: cases.unwrap_or(500), max_shrink_iters: 2_000, ..Config::default() }
 }
 
 /// A property that fails by a panic does so for every smaller input, too, and each
