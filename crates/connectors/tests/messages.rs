@@ -5,7 +5,7 @@ mod support;
 use support::{Files, content, input, skipping, text};
 use tradejoin_connectors::{
     Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
-    TableKind, open_messages,
+    TableKind, WrittenTable, open_messages,
 };
 use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Messages};
@@ -61,7 +61,9 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
         let mut reader = open(InputOptions { batch_len, ..input(&source) }, &BOTH);
         let encoding = Encoding::of_path(&path).expect("known");
         let location = Location::Path(path.clone());
-        let mut writer = MessageWriter::create(&location, encoding, &reader.schema(), &BOTH).expect("made");
+        let mut writer =
+            MessageWriter::create(&location, encoding, &reader.schema(), &BOTH.map(WrittenTable::from))
+                .expect("made");
         while let Some(messages) = reader.read().expect("good") {
             assert!(messages.len() <= batch_len as u64);
             writer.write(&messages).expect("written");
