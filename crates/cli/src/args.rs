@@ -12,7 +12,7 @@ use tradejoin_flow::Depth;
 use tradejoin_generator::{Days, Keys, Mix};
 use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
-use crate::arg_values::{distribution, duration, mode, number, tolerance, version_column};
+use crate::arg_values::{distribution_of_table, duration, mode_of_table, number, tolerance, version_column};
 use crate::bench::BenchArgs;
 use crate::policy;
 use crate::table_arg::TableArg as JoinedTable;
@@ -151,8 +151,9 @@ pub(crate) struct InputArgs {
 
     /// Another table, by any key of integers or texts; may be given for each.
     /// KEY is a column, TRADES_COLUMN@TABLE_COLUMN where the names differ, or several with + between;
-    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key]
-    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,distribution=HOW]", value_hint = ValueHint::Other, conflicts_with = "messages")]
+    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key];
+    /// OPTION is distribution, mode, tolerance, version or on-miss, as the flags that name a table say it
+    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,OPTION=VALUE]...", value_hint = ValueHint::Other, conflicts_with = "messages")]
     pub(crate) table: Vec<JoinedTable>,
 
     /// Trades and table changes in one stream of JSON Lines
@@ -277,7 +278,7 @@ pub(crate) struct LookUpArgs {
     /// trade (timestamp) among rows valid from valid_from to before valid_to; may be given for each table,
     /// those of --table too
     /// [default: latest]
-    #[arg(long, value_name = "TABLE=MODE", value_parser = mode, value_delimiter = ',')]
+    #[arg(long, value_name = "TABLE=MODE", value_parser = mode_of_table, value_delimiter = ',')]
     pub(crate) mode: Vec<(String, ModeArg)>,
 
     /// How long before the trade a row of an as-of table may have begun: TABLE=1d, TABLE=500ms
@@ -338,7 +339,7 @@ pub(crate) struct EngineArgs {
 
     /// How a table is spread: TABLE=partitioned, TABLE=broadcast or TABLE=auto; may be given for each
     /// table [default: auto, by the size of the table and the number of workers]
-    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
+    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution_of_table, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,
 }
 

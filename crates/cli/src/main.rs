@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         Err(error) => return failure::report(&error),
     };
     let done = match command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(mut args) => {
+            table_arg::spread(&mut args).map_err(anyhow::Error::from).and_then(|()| run::run(&args))
+        }
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::ConfigSchema => config_schema(),

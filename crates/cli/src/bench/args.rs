@@ -6,7 +6,7 @@ use clap::Args;
 use tradejoin_generator::Mix;
 use tradejoin_model::{Distribution, ShardCount};
 
-use crate::arg_values::{distribution, duration, number, rate};
+use crate::arg_values::{distribution_of_table, duration, number, rate};
 use crate::args::{BATCH_LEN_MAX, StreamArgs};
 use crate::plan;
 
@@ -62,7 +62,7 @@ pub(crate) struct BenchArgs {
     pub(crate) ids: u32,
 
     /// How a table is spread: TABLE=auto, TABLE=partitioned or TABLE=broadcast
-    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
+    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution_of_table, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,
 
     /// Most messages in a batch of the engine
