@@ -10,11 +10,10 @@ use arrow_array::{
 };
 use rayon::prelude::*;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, Instrument, Key, Keys, Message, Messages, OccSymbol, PRICE_PRECISION,
-    PRICE_SCALE, Side, TextColumn, TextView, UTC, User, Validity, trade_schema,
+    ChangeKind, ChangeLane, Column, Instrument, InstrumentId, Key, Keys, Message, Messages, OccSymbol,
+    PRICE_PRECISION, PRICE_SCALE, Side, TextColumn, TextView, UTC, User, Validity, trade_schema,
 };
 
-use crate::days::Span;
 use crate::piece::{PIECE_LEN, Piece};
 use crate::stream::Stream;
 
@@ -51,12 +50,15 @@ impl Stream {
             let end = span.end.min(positions.end);
             let mixed = start.max(span.first + self.preamble_len()).min(end);
             for position in start..mixed {
-                changes.push(self, &span, trades.len(), self.message(position));
+                changes.push(trades.len(), self.message(position));
             }
             for first in (mixed..end).step_by(PIECE_LEN) {
                 piece.sort(self, first, end);
                 piece.draw_changes(self, &span, trades.len(), &mut changes);
                 piece.draw_trades(self, &span, &mut trades);
+            }
+            if self.config().days.is_some() {
+                changes.instruments.say_validity(|key| self.validity(InstrumentId(key.0), span.day));
             }
             start = end;
         }
@@ -117,6 +119,13 @@ impl<T> Lane<T> {
         self.valid_to.push(validity.to);
     }
 
+    /// Says when the rows are valid of which it has not been said.
+    fn say_validity(&mut self, of_key: impl Fn(Key) -> Option<Validity>) {
+        for row in self.valid_from.len()..self.keys.len() {
+            of_key(self.keys[row]).into_iter().for_each(|validity| self.push_validity(validity));
+        }
+    }
+
     pub(crate) fn finish(self, column: fn(Vec<T>) -> Column) -> ChangeLane {
         let kinds = vec![ChangeKind::Upsert; self.keys.len()];
         ChangeLane {
@@ -139,12 +148,10 @@ pub(crate) struct Changes {
 
 impl Changes {
     #[inline]
-    pub(crate) fn push(&mut self, stream: &Stream, span: &Span, at_row: usize, message: Message) {
+    pub(crate) fn push(&mut self, at_row: usize, message: Message) {
         match message {
             Message::Instrument(Instrument { instrument_id, terms }) => {
                 self.instruments.push(at_row, instrument_id.into(), terms);
-                let validity = stream.validity(instrument_id, span.day);
-                validity.into_iter().for_each(|validity| self.instruments.push_validity(validity));
             }
             Message::User(User { user_id, username }) => self.users.push(at_row, user_id.into(), username),
             Message::Trade(_) => unreachable!("a trade is no change"),

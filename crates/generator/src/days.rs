@@ -73,9 +73,18 @@ pub(crate) struct Span {
     /// Its first position, and the one behind its last.
     pub(crate) first: u64,
     pub(crate) end: u64,
+    pub(crate) pace: Pace,
+}
+
+/// When the positions of a day are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
     /// When position 0 would be if the day went back so far.
     zero_ns: i64,
+    /// From a position to the next.
     step_ns: u64,
+    /// A trade takes place less than this after its position.
+    pub(crate) jitter_ns: u32,
 }
 
 impl Span {
@@ -83,8 +92,7 @@ impl Span {
     #[inline]
     pub(crate) fn at(days: Option<Days>, position: u64) -> Self {
         let Some(days) = days else {
-            let step_ns = u64::from(STEP_NS);
-            return Self { day: 0, first: 0, end: u64::MAX, zero_ns: OPENING_NS, step_ns };
+            return Self { day: 0, first: 0, end: u64::MAX, pace: Pace::ONE_DAY };
         };
         let last = u64::from(days.count - 1);
         let day = (position / days.len).min(last);
@@ -92,20 +100,22 @@ impl Span {
         let end = if day == last { u64::MAX } else { first + days.len };
         let step_ns = days.step_ns();
         let zero_ns = opening_ns(day as u32).wrapping_sub(first.wrapping_mul(step_ns) as i64);
-        Self { day: day as u32, first, end, zero_ns, step_ns }
-    }
-
-    /// The time of a position of the day.
-    #[inline]
-    pub(crate) fn time_ns(&self, position: u64, jitter: u32) -> i64 {
-        let since_zero = position.wrapping_mul(self.step_ns).wrapping_add(u64::from(jitter));
-        self.zero_ns.wrapping_add(since_zero as i64)
+        let jitter_ns = u32::try_from(step_ns).unwrap_or(u32::MAX);
+        Self { day: day as u32, first, end, pace: Pace { zero_ns, step_ns, jitter_ns } }
     }
 }
 
-/// How long at most after its position a trade takes place: before the next.
-pub(crate) fn jitter_ns(days: Option<Days>) -> u32 {
-    days.map_or(STEP_NS, |days| u32::try_from(days.step_ns()).unwrap_or(u32::MAX))
+impl Pace {
+    /// That of a stream without days.
+    pub(crate) const ONE_DAY: Self =
+        Self { zero_ns: OPENING_NS, step_ns: STEP_NS as u64, jitter_ns: STEP_NS };
+
+    /// The time of a position of the day.
+    #[inline]
+    pub(crate) fn time_ns(self, position: u64, jitter: u32) -> i64 {
+        let since_zero = position.wrapping_mul(self.step_ns).wrapping_add(u64::from(jitter));
+        self.zero_ns.wrapping_add(since_zero as i64)
+    }
 }
 
 /// When a trading day opens.
@@ -155,11 +165,15 @@ impl Stream {
     /// first day of its [tenure](Stream::tenure) to before that of the next one's, if
     /// there is a next. `None` in a stream without days.
     #[must_use]
+    #[inline]
     pub fn validity(&self, id: InstrumentId, day: u32) -> Option<Validity> {
-        let days = self.config().days?;
+        self.config().days.map(|days| self.validity_of(days, id, day))
+    }
+
+    fn validity_of(&self, days: Days, id: InstrumentId, day: u32) -> Validity {
         let Range { start, end } = self.tenure(id, day);
         let to = if end == days.count { INTEGER_NULL } else { midnight_ns(end) };
-        Some(Validity { from: midnight_ns(start), to })
+        Validity { from: midnight_ns(start), to }
     }
 
     /// Whether an id is given to another contract on a day.
@@ -200,9 +214,9 @@ mod tests {
                 let in_day = if day + 1 == count { last_len } else { len };
                 let last = first + in_day - 1;
                 assert_eq!((span.day, span.first, Span::at(Some(days), last).day), (day, first, day));
-                assert_eq!(span.time_ns(first, 0), opening_ns(day));
+                assert_eq!(span.pace.time_ns(first, 0), opening_ns(day));
                 let closing = opening_ns(day) + SESSION_NS as i64;
-                assert!(span.time_ns(last, jitter_ns(Some(days)) - 1) < closing);
+                assert!(span.pace.time_ns(last, span.pace.jitter_ns - 1) < closing);
             }
         }
     }

@@ -4,7 +4,7 @@
 use rand::Rng;
 
 use crate::block::{Changes, Trades};
-use crate::days::Span;
+use crate::days::{Pace, Span};
 use crate::stream::{FirstWord, Stream, price, trade_id};
 
 /// Messages of a piece: what is drawn for them stays in the nearest cache.
@@ -71,12 +71,21 @@ impl Piece {
             let mut words = stream.words(self.first + u64::from(offset));
             let first = FirstWord(words.next_u64());
             let change = stream.change(span, first, &mut words);
-            changes.push(stream, span, row + offset as usize - before, change);
+            changes.push(row + offset as usize - before, change);
         }
     }
 
     /// The trades.
     pub(crate) fn draw_trades(&mut self, stream: &Stream, span: &Span, columns: &mut Trades) {
+        match stream.config().days {
+            // A loop of its own: products with constants are 6 % less of all work.
+            None => self.draw(stream, Pace::ONE_DAY, columns),
+            Some(_) => self.draw(stream, span.pace, columns),
+        }
+    }
+
+    #[inline(always)]
+    fn draw(&mut self, stream: &Stream, pace: Pace, columns: &mut Trades) {
         let first = self.first;
         let trades = &self.trades[..self.trades_len];
         let seconds = &mut self.seconds[..self.trades_len];
@@ -85,13 +94,13 @@ impl Piece {
         for ((trade, second), third) in trades.iter().zip(&mut *seconds).zip(&mut *thirds) {
             let mut words = stream.words(position(trade));
             words.next_u64();
-            *second = stream.key_and_jitter(words.next_u64());
+            *second = stream.key_and_jitter(words.next_u64(), pace);
             *third = stream.user_and_cents(words.next_u64());
         }
         let quantity_and_side = |trade: &Noted| FirstWord(u64::from(trade.first_word)).quantity_and_side();
         columns.trade_ids.extend(trades.iter().map(|trade| trade_id(position(trade))));
         columns.timestamps.extend(
-            trades.iter().zip(&*seconds).map(|(trade, second)| span.time_ns(position(trade), second.1)),
+            trades.iter().zip(&*seconds).map(|(trade, second)| pace.time_ns(position(trade), second.1)),
         );
         columns.instrument_ids.extend(seconds.iter().map(|second| second.0));
         columns.user_ids.extend(thirds.iter().map(|third| third.0));

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_xoshiro::SplitMix64;
 use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, User, UserId};
 
-use crate::days::{Days, Span, jitter_ns};
+use crate::days::{Days, Pace, Span};
 use crate::draws::{Draws, cut};
 use crate::error::GeneratorError;
 use crate::keys::{KeyDraw, Keys};
@@ -78,8 +78,6 @@ pub struct Stream {
     unknown_threshold: u64,
     /// An id with a draw below this is given to another contract.
     reused_threshold: u64,
-    /// A trade takes place so long after its position, at most.
-    jitter_ns: u32,
 }
 
 impl Stream {
@@ -117,7 +115,6 @@ impl Stream {
             instrument_threshold: user_threshold + threshold(config.mix.instrument_share()),
             unknown_threshold: threshold(config.unknown_share),
             reused_threshold: config.days.map_or(0, |days| threshold(days.reused_share)),
-            jitter_ns: jitter_ns(config.days),
             config,
         })
     }
@@ -141,7 +138,7 @@ impl Stream {
         if self.is_change(first) {
             self.change(&span, first, &mut words)
         } else {
-            Message::Trade(self.trade(&span, position, first, &mut words))
+            Message::Trade(self.trade(span.pace, position, first, &mut words))
         }
     }
 
@@ -247,13 +244,13 @@ impl Stream {
     }
 
     #[inline]
-    fn trade(&self, span: &Span, position: u64, first: FirstWord, words: &mut SplitMix64) -> Trade {
-        let (known, jitter) = self.key_and_jitter(words.next_u64());
+    fn trade(&self, pace: Pace, position: u64, first: FirstWord, words: &mut SplitMix64) -> Trade {
+        let (known, jitter) = self.key_and_jitter(words.next_u64(), pace);
         let (user_id, cents) = self.user_and_cents(words.next_u64());
         let (quantity, side) = first.quantity_and_side();
         Trade {
             trade_id: trade_id(position),
-            timestamp_ns: span.time_ns(position, jitter),
+            timestamp_ns: pace.time_ns(position, jitter),
             instrument_id: InstrumentId(self.unknown_or(known, words)),
             user_id: UserId(user_id),
             price: Price::from_units(i128::from(price(cents))),
@@ -265,9 +262,9 @@ impl Stream {
     /// What the second word of a trade says: its instrument, if it is known, and how
     /// long after its position it took place.
     #[inline]
-    pub(crate) fn key_and_jitter(&self, word: u64) -> (u32, u32) {
+    pub(crate) fn key_and_jitter(&self, word: u64, pace: Pace) -> (u32, u32) {
         let (key, rest) = self.keys.draw(word);
-        (key, cut(rest, self.jitter_ns).0)
+        (key, cut(rest, pace.jitter_ns).0)
     }
 
     /// What the third word of a trade says.
