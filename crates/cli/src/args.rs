@@ -1,5 +1,6 @@
 //! What the user typed: the flags and their help.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,6 +133,17 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+
+    /// The flags that were given, here or in the file, by their names with _ for -
+    #[arg(skip)]
+    pub(crate) given: BTreeSet<String>,
+}
+
+impl RunArgs {
+    /// Whether a flag was given, rather than left at its default.
+    pub(crate) fn is_given(&self, flag: &str) -> bool {
+        self.given.contains(flag)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -369,9 +381,13 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// No progress and no summary
+    /// No settings, no progress and no summary
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    /// Settings and summary even if the trades go to standard output and standard error is no terminal
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@
 //! - `config`: the configuration file
 //! - `days`: generated ids that mean other contracts on other days
 //! - `tables`: tables of any kind, by keys of any kind
+//! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
@@ -17,6 +18,7 @@ mod modes;
 mod refusals;
 mod run;
 mod semantics;
+mod settings;
 mod signals;
 mod support;
 mod tables;
