@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use tradejoin_generator::Mix;
+use tradejoin_generator::{Keys, Mix};
 use tradejoin_model::{Distribution, ShardCount};
 
 use crate::arg_values::{distribution_of_table, duration, number, rate};
@@ -60,6 +60,10 @@ pub(crate) struct BenchArgs {
     /// How many instruments there are
     #[arg(long, value_name = "N", default_value_t = StreamArgs::IDS, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
     pub(crate) ids: u32,
+
+    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments
+    #[arg(long, value_name = "KEYS", default_value = "uniform")]
+    pub(crate) keys: Keys,
 
     /// How a table is spread: TABLE=auto, TABLE=partitioned or TABLE=broadcast
     #[arg(long, value_name = "TABLE=HOW", value_parser = distribution_of_table, value_delimiter = ',')]
