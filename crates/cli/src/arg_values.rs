@@ -41,22 +41,30 @@ fn of_table<'t>(text: &'t str, write: &str) -> Result<(String, &'t str), String>
     Ok((table.to_owned(), what))
 }
 
-pub(crate) fn distribution(text: &str) -> Result<(String, Distribution), String> {
+pub(crate) fn distribution_of_table(text: &str) -> Result<(String, Distribution), String> {
     let (table, how) = of_table(text, "TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
-    let how = match how {
-        "auto" => Distribution::Auto,
-        "partitioned" => Distribution::Partitioned,
-        "broadcast" => Distribution::Broadcast,
-        _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
-    };
-    Ok((table, how))
+    Ok((table, distribution(how)?))
 }
 
-pub(crate) fn mode(text: &str) -> Result<(String, ModeArg), String> {
-    match of_table(text, "TABLE=latest or TABLE=as-of")? {
-        (table, "latest") => Ok((table, ModeArg::Latest)),
-        (table, "as-of") => Ok((table, ModeArg::AsOf)),
-        (_, mode) => Err(format!("{mode:?} is neither latest nor as-of")),
+pub(crate) fn distribution(text: &str) -> Result<Distribution, String> {
+    match text {
+        "auto" => Ok(Distribution::Auto),
+        "partitioned" => Ok(Distribution::Partitioned),
+        "broadcast" => Ok(Distribution::Broadcast),
+        _ => Err(format!("{text:?} is none of auto, partitioned and broadcast")),
+    }
+}
+
+pub(crate) fn mode_of_table(text: &str) -> Result<(String, ModeArg), String> {
+    let (table, how) = of_table(text, "TABLE=latest or TABLE=as-of")?;
+    Ok((table, mode(how)?))
+}
+
+pub(crate) fn mode(text: &str) -> Result<ModeArg, String> {
+    match text {
+        "latest" => Ok(ModeArg::Latest),
+        "as-of" => Ok(ModeArg::AsOf),
+        _ => Err(format!("{text:?} is neither latest nor as-of")),
     }
 }
 

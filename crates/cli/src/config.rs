@@ -74,6 +74,15 @@ struct TableConfig {
     columns: Option<Vec<String>>,
     /// How it is spread: partitioned, broadcast or auto.
     distribution: Option<String>,
+    /// How it is looked up: latest or as-of.
+    mode: Option<String>,
+    /// How long before the trade a row may have begun in the mode as-of, such as 30d.
+    tolerance: Option<String>,
+    /// The column with the version of a row.
+    version: Option<String>,
+    /// What becomes of a trade that finds nothing in it: drop, keep, fail, dead-letter or
+    /// hold=100000rows,then=keep.
+    on_miss: Option<String>,
 }
 
 /// What is written.
@@ -186,15 +195,22 @@ impl Config {
 impl TableConfig {
     /// As `--table` has it.
     fn argument(&self) -> OsString {
-        let Self { name, file, key, columns, distribution } = self;
+        let Self { name, file, key, columns, distribution, mode, tolerance, version, on_miss } = self;
         let mut argument = OsString::from(format!("{name}="));
         argument.push(file);
         argument.push(format!(",key={key}"));
         if let Some(columns) = columns {
             argument.push(format!(",columns={}", columns.join(":")));
         }
-        if let Some(distribution) = distribution {
-            argument.push(format!(",distribution={distribution}"));
+        let options = [
+            ("distribution", distribution),
+            ("mode", mode),
+            ("tolerance", tolerance),
+            ("version", version),
+            ("on-miss", on_miss),
+        ];
+        for (option, value) in options {
+            value.iter().for_each(|value| argument.push(format!(",{option}={value}")));
         }
         argument
     }

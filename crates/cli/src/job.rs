@@ -88,16 +88,25 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let offers: Vec<_> =
         kinds.iter().map(|&kind| TableColumns { table: kind.into(), columns: vec![] }).collect();
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-    if modes(&args.look_ups, &names)?.iter().any(|mode| *mode != TableMode::Latest) {
-        let text = "generated tables have neither times nor versions: their mode is latest";
+    let are_days = stream.config().days.is_some();
+    let modes = modes(&args.look_ups, &names)?;
+    let is_there = |(kind, mode): (&TableKind, &TableMode)| match mode {
+        TableMode::Latest => true,
+        TableMode::LatestVersion { .. } => false,
+        TableMode::AsOf { .. } => are_days && *kind == TableKind::Instruments,
+    };
+    if !kinds.iter().zip(&modes).all(is_there) {
+        let text = "generated tables have neither times nor versions: their mode is latest, \
+                    but with --days that of instruments may be as-of";
         return Err(UsageError(text.to_owned()).into());
     }
-    if policy::needs_time(&args.engine.on_miss) {
+    if policy::needs_time(&args.engine.on_miss) && !are_days {
         let text = "generated trades wait by their number, hold=100000rows, or by the clock, hold=30s,clock=processing";
         return Err(UsageError(text.to_owned()).into());
     }
     let schema = tradejoin_model::trade_schema();
-    let Selection { tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    set_look_ups(&mut tables, &modes);
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let workers = plan::workers(args.engine.workers)?;
     let batch_len = plan::batch_len(args.engine.batch_len, workers);

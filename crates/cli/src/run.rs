@@ -11,6 +11,7 @@ use crate::failure;
 use crate::job::Job;
 use crate::plan;
 use crate::sample::Sample;
+use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
 use crate::summary::Summary;
@@ -25,16 +26,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
+    let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
 
+    destination.announce(args.report, &settings)?;
     let bar = Bar::new(job.progress, args.report.quiet || args.report.json);
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
+        settings: settings.clone(),
         handle: handle.clone(),
         destination: Destination::new(args)?,
         report: args.report,
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report);
+    let summary = Summary::new(engine.config(), &report, settings);
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
@@ -68,6 +72,7 @@ fn beside<S: Sink>(letters: Option<DeadLetters>, sink: S) -> Beside<S> {
 struct LastWords {
     monitor: Monitor,
     config: EngineConfig,
+    settings: Settings,
     handle: Option<OutputHandle>,
     destination: Destination,
     report: crate::args::ReportArgs,
@@ -76,7 +81,7 @@ struct LastWords {
 impl LastWords {
     fn say(self) {
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
-        let summary = Summary::new(&self.config, &so_far);
+        let summary = Summary::new(&self.config, &so_far, self.settings);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
         eprintln!("a reader or writer was stuck; the file may end in the middle of a row");

@@ -10,6 +10,7 @@ use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
 use crate::memory;
+use crate::settings::Settings;
 use crate::style::{FAINT, HEADING};
 
 /// Keys that were missed most, for programs.
@@ -42,6 +43,7 @@ pub(crate) struct Summary {
     messages_per_s: f64,
     cpu_ns_per_message: f64,
     peak_memory_bytes: Option<u64>,
+    settings: Settings,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,7 +124,7 @@ struct ShardSummary {
 }
 
 impl Summary {
-    pub(crate) fn new(config: &EngineConfig, report: &Report) -> Self {
+    pub(crate) fn new(config: &EngineConfig, report: &Report, settings: Settings) -> Self {
         let ledger = &report.ledger;
         let changes: u64 = ledger.tables.iter().map(|table| table.changes).sum();
         let messages = ledger.rows_read + changes;
@@ -154,6 +156,7 @@ impl Summary {
             messages_per_s: ratio(messages as f64, elapsed_s),
             cpu_ns_per_message: ratio(cpu_s * 1e9, messages as f64),
             peak_memory_bytes: memory::peak_bytes(),
+            settings,
         }
     }
 

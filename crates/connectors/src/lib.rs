@@ -123,7 +123,7 @@ pub use target::OutputHandle;
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
-pub use writers::{MessageWriter, TableWriter};
+pub use writers::{MessageWriter, TableWriter, WrittenTable};
 
 /// Bytes of a line or record at most: a file that is not what its name says
 /// must not fill the memory.

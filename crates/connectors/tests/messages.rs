@@ -5,7 +5,7 @@ mod support;
 use support::{Files, content, input, skipping, text};
 use tradejoin_connectors::{
     Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
-    TableKind, open_messages,
+    TableKind, TableMode, WrittenTable, open_messages,
 };
 use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Messages};
@@ -61,7 +61,9 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
         let mut reader = open(InputOptions { batch_len, ..input(&source) }, &BOTH);
         let encoding = Encoding::of_path(&path).expect("known");
         let location = Location::Path(path.clone());
-        let mut writer = MessageWriter::create(&location, encoding, &reader.schema(), &BOTH).expect("made");
+        let mut writer =
+            MessageWriter::create(&location, encoding, &reader.schema(), &BOTH.map(WrittenTable::from))
+                .expect("made");
         while let Some(messages) = reader.read().expect("good") {
             assert!(messages.len() <= batch_len as u64);
             writer.write(&messages).expect("written");
@@ -76,6 +78,40 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
         };
         assert_eq!(sorted(&content(&path)), sorted(STREAM), "{batch_len}");
     }
+}
+
+#[test]
+fn rows_that_say_when_they_are_valid_read_back() {
+    let files = Files::new();
+    let row = |ends: &str| {
+        format!(
+            "{{\"type\":\"instrument\",\"instrument_id\":1,\"ticker\":\"SPY\",\"strike\":200,\
+             \"expiry\":\"2024-11-03\",\"option_type\":\"call\",{ends}}}\n"
+        )
+    };
+    let stream = [
+        row("\"valid_from\":\"2024-11-01T00:00:00Z\",\"valid_to\":\"2024-11-04T00:00:00Z\""),
+        row("\"valid_from\":\"2024-11-04T00:00:00Z\",\"valid_to\":null"),
+        row("\"valid_from\":null,\"valid_to\":\"2024-10-01T00:00:00Z\""),
+        "{\"type\":\"trade\",\"instrument_id\":1,\"timestamp\":\"2024-11-01T13:30:00Z\"}\n".to_owned(),
+        "{\"type\":\"instrument\",\"instrument_id\":1,\"valid_from\":1730678400000000000,\"deleted\":true}\n"
+            .to_owned(),
+        "{\"type\":\"instrument\",\"instrument_id\":1,\"deleted\":true}\n".to_owned(),
+    ]
+    .concat();
+    let path = files.path("copy.jsonl");
+    let mut reader = open(input(&files.put("m.jsonl", &stream)), &BOTH[..1]);
+    reader.set_mode(0, &TableMode::AsOf { tolerance: None }).expect("trades have times");
+    let table = WrittenTable { kind: TableKind::Instruments, has_validity: true };
+    let encoding = Encoding::of_path(&path).expect("known");
+    let mut writer =
+        MessageWriter::create(&Location::Path(path.clone()), encoding, &reader.schema(), &[table])
+            .expect("made");
+    while let Some(messages) = reader.read().expect("good") {
+        writer.write(&messages).expect("written");
+    }
+    writer.close(End::Complete).expect("complete");
+    assert_eq!(content(&path), stream);
 }
 
 #[test]
