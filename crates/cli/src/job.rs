@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, SelectedTable, Selection, TableColumns,
-    TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages, open_table,
-    open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, MessagesOptions, Readiness, SelectedTable,
+    Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions, TradesOptions,
+    open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -17,6 +17,7 @@ use tradejoin_model::{Distribution, TableSpec};
 use crate::args::RunArgs;
 use crate::destination::Destination;
 use crate::failure::UsageError;
+use crate::gates;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
     pub(crate) bad_records: BadRecords,
+    /// How far the tables have come.
+    pub(crate) readiness: Readiness,
 }
 
 impl Job {
@@ -72,6 +75,7 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if input.strict && input.trades.is_none() {
         return usage("--strict is for the tables beside --trades, and there are none");
     }
+    gates::check(input)?;
     let is_read = input.trades.is_some() || input.messages.is_some();
     match args.stream.generator_flag().filter(|_| is_read) {
         Some(flag) => usage(&format!("{flag} is for generated streams, and this one is read")),
@@ -110,6 +114,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         schema,
         added,
         bad_records: BadRecords::default(),
+        readiness: Readiness::default(),
     })
 }
 
@@ -131,11 +136,14 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         reader.set_mode(mode)?;
     }
     let mut trades = open_trades(TradesOptions {
-        input: shared.apply(trades),
+        input: InputOptions { gate_timeout: None, ..shared.apply(trades) },
         limit: args.stream.limit,
         key_columns,
         fields,
     })?;
+    if let Some(timeout) = &shared.gate_timeout {
+        timeout.restart();
+    }
     if modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
         trades.require_times()?;
     }
@@ -159,6 +167,7 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         schema,
         added,
         bad_records: shared.bad_records,
+        readiness: shared.readiness,
     })
 }
 
@@ -205,6 +214,7 @@ fn interleaved(
         limit: args.stream.limit,
         tables: args.input.table_kinds(),
         fields: destination.fields(Format::JsonLines),
+        gates: gates::of_stream(&args.input)?,
     })?;
     let kinds: Vec<_> = reader.tables().collect();
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
@@ -228,6 +238,7 @@ fn interleaved(
         schema,
         added,
         bad_records: shared.bad_records,
+        readiness: shared.readiness,
     })
 }
 
@@ -257,6 +268,8 @@ struct Shared {
     bad_records: BadRecords,
     progress: tradejoin_connectors::Progress,
     linger: Duration,
+    readiness: Readiness,
+    gate_timeout: Option<GateTimeout>,
     stop: Stop,
 }
 
@@ -269,6 +282,8 @@ impl Shared {
             bad_records: input.bad_records.clone(),
             progress: input.progress.clone(),
             linger: args.input.linger,
+            readiness: Readiness::default(),
+            gate_timeout: args.input.gate_timeout.map(GateTimeout::new),
             stop: stop.clone(),
         })
     }
@@ -280,6 +295,8 @@ impl Shared {
             bad_records: self.bad_records.clone(),
             progress: self.progress.clone(),
             linger: self.linger,
+            readiness: self.readiness.clone(),
+            gate_timeout: self.gate_timeout.clone(),
             stop: Some(self.stop.flag()),
             ..input
         }

@@ -1,6 +1,6 @@
 //! `tradejoin run`.
 
-use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle};
+use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle, Readiness};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
@@ -31,12 +31,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
 
-    let bar = Bar::new(job.progress, args.report.quiet || args.report.json);
+    let bar = Bar::new(job.progress, job.readiness.clone(), args.report.quiet || args.report.json);
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
         handle: handle.clone(),
         destination: Destination::new(args)?,
+        readiness: job.readiness.clone(),
         report: args.report,
     };
     signals.before_the_end(move || last.say());
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report);
+    let summary = Summary::new(engine.config(), &report, &job.readiness);
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
@@ -70,13 +71,14 @@ struct LastWords {
     config: EngineConfig,
     handle: Option<OutputHandle>,
     destination: Destination,
+    readiness: Readiness,
     report: crate::args::ReportArgs,
 }
 
 impl LastWords {
     fn say(self) {
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
-        let summary = Summary::new(&self.config, &so_far);
+        let summary = Summary::new(&self.config, &so_far, &self.readiness);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
         eprintln!("a reader or writer was stuck; the file may end in the middle of a row");

@@ -1,8 +1,10 @@
 //! Progress on a terminal.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use tradejoin_connectors::{Readiness, TableReadiness};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
@@ -31,20 +33,28 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn new(progress: Progress, quiet: bool) -> Self {
+    /// A bar that also shows how far tables have come that are not ready.
+    pub(crate) fn new(progress: Progress, readiness: Readiness, quiet: bool) -> Self {
         let (total, style) = match &progress {
             Progress::Messages(_, total) => {
                 (Some(*total), "{bar:30} {human_pos} messages, {per_sec:.0}, {eta} left")
             }
             Progress::Bytes(bytes) => match bytes.bytes_total() {
-                Some(total) => (Some(total), "{bar:30} {binary_bytes}, {binary_bytes_per_sec}, {eta} left"),
-                None => (None, "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}"),
+                Some(total) => {
+                    (Some(total), "{bar:30} {binary_bytes}, {binary_bytes_per_sec}, {eta} left{tables}")
+                }
+                None => (None, "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}{tables}"),
             },
+        };
+        // Asked for whenever the bar is drawn: while tables load, nothing is written.
+        let tables = move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str(&unready(&readiness.tables()));
         };
         // Hidden by itself where standard error is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(total, target);
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.with_key("tables", tables));
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
@@ -65,6 +75,15 @@ impl Bar {
     pub(crate) fn watch<S: Sink>(&self, inner: S) -> Watched<'_, S> {
         Watched { bar: self, inner }
     }
+}
+
+/// What there is to say of the first table that is not ready.
+fn unready(tables: &[TableReadiness]) -> String {
+    let first = tables.iter().find_map(|table| Some((table, table.state.err()?)));
+    let text = |(table, waits_for): (&TableReadiness, _)| {
+        format!("; {} {} rows, waiting for {waits_for}", table.table, HumanCount(table.rows))
+    };
+    first.map(text).unwrap_or_default()
 }
 
 impl Drop for Bar {
@@ -123,5 +142,24 @@ impl Encode for Nowhere {
 
     fn encode(&mut self, _: &Enriched, (): &mut ()) -> Result<(), BoxError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradejoin_connectors::{ReadyAfter, ReadyBy, WaitsFor};
+
+    use super::*;
+
+    #[test]
+    fn the_first_table_that_is_not_ready_is_shown() {
+        let table = |table: &str, rows, state| TableReadiness { table: table.to_owned(), rows, state };
+        let ready = table("venues", 3, Ok(ReadyBy::End));
+        assert_eq!(unready(std::slice::from_ref(&ready)), "");
+        let loading = table("instruments", 12_345, Err(WaitsFor::End));
+        assert_eq!(unready(&[ready, loading]), "; instruments 12,345 rows, waiting for its end");
+        let after = ReadyAfter { rows: Some(10), time: Some(Duration::from_secs(5)) };
+        let streamed = table("users", 2, Err(WaitsFor::Stream(after)));
+        assert_eq!(unready(&[streamed]), "; users 2 rows, waiting for 10 rows or 5s");
     }
 }

@@ -8,6 +8,7 @@
 //! - `config`: the configuration file
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `signals`: Ctrl-C and readers that go away
+//! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod config;
@@ -19,3 +20,4 @@ mod signals;
 mod support;
 mod tables;
 mod tools;
+mod words;
