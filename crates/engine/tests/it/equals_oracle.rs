@@ -42,6 +42,7 @@ fn hot_key(trades: usize) -> Case {
     steps.extend((0..trades).map(|_| Step::Trade([Some(5); TABLES], None)));
     Case {
         loaded: vec![],
+        gated: false,
         steps,
         cuts: vec![10],
         distributions: [Distribution::Partitioned; TABLES],
@@ -74,6 +75,30 @@ fn more_workers_than_rows_is_the_same_result() {
     for shards in [1, 2, 64] {
         case.shards = shards;
         assert_eq!(case.run().0, expected, "{shards} shards");
+    }
+}
+
+#[test]
+fn rows_before_a_gate_are_loaded_for_any_workers_and_blocks() {
+    let change = |key| {
+        let (table, value) = (key as usize % TABLES, 4);
+        Step::Change { table, key, delete: false, value, stamp: Stamp::default() }
+    };
+    let mut case = hot_key(0);
+    case.loaded = (0..100).map(change).chain((0..10).map(change)).collect();
+    case.steps = (0..100).map(|key| Step::Trade([Some(key); TABLES], None)).collect();
+    (case.gated, case.on_miss) = (true, [MissPolicy::Keep; TABLES]);
+    let (expected, ledger) = case.expected();
+    for distribution in [Distribution::Partitioned, Distribution::Broadcast] {
+        for (shards, cut) in [(1, 1_000), (2, 7), (3, 1), (16, 30)] {
+            (case.distributions, case.shards, case.cuts) = ([distribution; TABLES], shards, vec![cut]);
+            let (rows, report) = case.run();
+            assert_eq!(difference(&rows, &expected), None, "{distribution:?}, {shards} shards, {cut}");
+            assert_eq!(report.ledger, ledger, "{distribution:?}, {shards} shards, {cut}");
+            let counts: Vec<_> =
+                report.ledger.tables.iter().map(|table| (table.rows_loaded, table.changes)).collect();
+            assert_eq!(counts, [(28, 0), (28, 0), (27, 0), (27, 0)]);
+        }
     }
 }
 
