@@ -140,7 +140,8 @@ impl Note {
 fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Messages>, Bar) {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN);
-    let bar = Bar::new(Progress::Messages(source.progress(), limit), Readiness::default(), args.quiet);
+    let mut bar = Bar::new(Readiness::default(), args.quiet);
+    bar.begin(Progress::Messages(source.progress(), limit));
     (source.made(), bar)
 }
 

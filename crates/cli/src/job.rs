@@ -33,13 +33,16 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
     pub(crate) bad_records: BadRecords,
-    /// How far the tables have come.
-    pub(crate) readiness: Readiness,
 }
 
 impl Job {
-    /// Opens what the arguments name.
-    pub(crate) fn open(args: &RunArgs, destination: &Destination, stop: &Stop) -> anyhow::Result<Self> {
+    /// Opens what the arguments name. Its tables show up in `readiness`.
+    pub(crate) fn open(
+        args: &RunArgs,
+        destination: &Destination,
+        readiness: &Readiness,
+        stop: &Stop,
+    ) -> anyhow::Result<Self> {
         check(args)?;
         let input = &args.input;
         let paths = [&input.trades, &input.instruments, &input.users, &input.messages];
@@ -47,8 +50,8 @@ impl Job {
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths)?;
         match (&input.trades, &input.messages) {
-            (Some(trades), _) => files(args, trades, destination, stop),
-            (None, Some(messages)) => interleaved(args, messages, destination, stop),
+            (Some(trades), _) => files(args, trades, destination, readiness, stop),
+            (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
             (None, None) => generated(args),
         }
     }
@@ -114,15 +117,20 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         schema,
         added,
         bad_records: BadRecords::default(),
-        readiness: Readiness::default(),
     })
 }
 
 /// Trades and tables in files of their own.
-fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) -> anyhow::Result<Job> {
+fn files(
+    args: &RunArgs,
+    trades: &Path,
+    destination: &Destination,
+    readiness: &Readiness,
+    stop: &Stop,
+) -> anyhow::Result<Job> {
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
-    let shared = Shared::new(args, stop, &trades)?;
+    let shared = Shared::new(args, readiness, stop, &trades)?;
     let mut readers = Vec::new();
     for (table, path, _) in joined_tables(args)? {
         let input = shared.apply(plan::input(path, None, format)?);
@@ -167,7 +175,6 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         schema,
         added,
         bad_records: shared.bad_records,
-        readiness: shared.readiness,
     })
 }
 
@@ -198,6 +205,7 @@ fn interleaved(
     args: &RunArgs,
     messages: &Path,
     destination: &Destination,
+    readiness: &Readiness,
     stop: &Stop,
 ) -> anyhow::Result<Job> {
     let format = args.input.format.as_deref();
@@ -208,7 +216,7 @@ fn interleaved(
         )
         .into());
     }
-    let shared = Shared::new(args, stop, &input)?;
+    let shared = Shared::new(args, readiness, stop, &input)?;
     let mut reader = open_messages(MessagesOptions {
         input: shared.apply(input),
         limit: args.stream.limit,
@@ -238,7 +246,6 @@ fn interleaved(
         schema,
         added,
         bad_records: shared.bad_records,
-        readiness: shared.readiness,
     })
 }
 
@@ -274,7 +281,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(args: &RunArgs, stop: &Stop, input: &InputOptions) -> anyhow::Result<Self> {
+    fn new(args: &RunArgs, readiness: &Readiness, stop: &Stop, input: &InputOptions) -> anyhow::Result<Self> {
         let workers = plan::workers(args.engine.workers)?;
         Ok(Self {
             batch_len: plan::batch_len(args.engine.batch_len, workers),
@@ -282,7 +289,7 @@ impl Shared {
             bad_records: input.bad_records.clone(),
             progress: input.progress.clone(),
             linger: args.input.linger,
-            readiness: Readiness::default(),
+            readiness: readiness.clone(),
             gate_timeout: args.input.gate_timeout.map(GateTimeout::new),
             stop: stop.clone(),
         })

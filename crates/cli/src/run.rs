@@ -20,7 +20,9 @@ use crate::watch::{Bar, Nowhere};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
     let destination = Destination::new(args)?;
-    let mut job = Job::open(args, &destination, signals.stop())?;
+    let readiness = Readiness::default();
+    let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
+    let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
@@ -31,13 +33,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
 
-    let bar = Bar::new(job.progress, job.readiness.clone(), args.report.quiet || args.report.json);
+    bar.begin(job.progress);
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
         handle: handle.clone(),
         destination: Destination::new(args)?,
-        readiness: job.readiness.clone(),
+        readiness: readiness.clone(),
         report: args.report,
     };
     signals.before_the_end(move || last.say());
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report, &job.readiness);
+    let summary = Summary::new(engine.config(), &report, &readiness);
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));

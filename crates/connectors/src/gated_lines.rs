@@ -21,6 +21,7 @@ use crate::trades::known_columns;
 pub(crate) struct Waiting {
     source_name: Arc<str>,
     since: Instant,
+    readiness: Readiness,
     timeout: Option<GateTimeout>,
     stop: Option<Arc<AtomicBool>>,
 }
@@ -30,17 +31,21 @@ impl Waiting {
         Self {
             source_name: options.location.name(),
             since: Instant::now(),
+            readiness: options.readiness.clone(),
             timeout: options.gate_timeout.clone(),
             stop: options.stop.clone(),
         }
     }
 
-    /// Lifts the timeout if there is nothing to wait for beyond it.
+    /// The gates of tables, each with whether its marker is among the first lines.
+    fn gates(&self, tables: impl Iterator<Item = (TableKind, bool)>, options: &GateOptions) -> Gates {
+        Gates::new(tables, options, self.since, &self.readiness)
+    }
+
+    /// Whether there is something to wait for beyond the timeout, which holds if so.
     fn look_at(&self, gates: &Gates) {
-        if let Some(timeout) = &self.timeout
-            && gates.open_in_time(|at| timeout.allows(at))
-        {
-            timeout.lift();
+        if let Some(timeout) = &self.timeout {
+            timeout.set_idle(gates.open_in_time(|at| timeout.allows(at)));
         }
     }
 
@@ -98,7 +103,7 @@ impl<'a> FirstLines<'a> {
             None => kind == TableKind::Instruments || is_named(kind),
         };
         let tables = TableKind::ALL.map(|kind| (kind, is_one(kind), false));
-        let gates = Gates::new(tables_of_run(&tables), &options, waiting.since, &Readiness::default());
+        let gates = waiting.gates(tables_of_run(&tables), &options);
         Self { asked, options, waiting, gates, tables, columns: Vec::new() }
     }
 
@@ -116,9 +121,10 @@ impl<'a> FirstLines<'a> {
                 let table = members.get(text, TABLE).and_then(json_text).unwrap_or_default();
                 self.see(&ty, &table);
             }
-            if self.waiting.timeout.is_some() {
+            if self.gates.are_closed() {
                 self.gates.look(line);
                 self.gates.take_verdicts();
+                self.gates.show();
                 self.waiting.look_at(&self.gates);
             }
             trades < Union::LINES
@@ -137,8 +143,7 @@ impl<'a> FirstLines<'a> {
                 *is_one = true;
                 // None of its rows was counted before.
                 let tables = std::iter::once((*kind, false));
-                let new = Gates::new(tables, &self.options, self.waiting.since, &Readiness::default());
-                self.gates.append(new);
+                self.gates.append(self.waiting.gates(tables, &self.options));
             }
         }
     }
@@ -148,9 +153,9 @@ impl<'a> FirstLines<'a> {
     }
 
     /// The columns of trades, the tables of the run, and their gates.
-    pub(crate) fn found(self, readiness: &Readiness) -> (Vec<String>, Vec<TableKind>, Gates) {
+    pub(crate) fn found(self) -> (Vec<String>, Vec<TableKind>, Gates) {
         let tables = tables_of_run(&self.tables);
-        let gates = Gates::new(tables.clone(), &self.options, self.waiting.since, readiness);
+        let gates = self.waiting.gates(tables.clone(), &self.options);
         (self.columns, tables.map(|(kind, _)| kind).collect(), gates)
     }
 }

@@ -58,7 +58,7 @@ pub struct MessagesOptions {
 pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenError> {
     let MessagesOptions { input, limit, tables, fields, gates } = options;
     let batch_len = input.batch_len.max(1);
-    let (readiness, waiting) = (input.readiness.clone(), Waiting::new(&input));
+    let waiting = Waiting::new(&input);
     let mut first = FirstLines::new(tables.as_deref(), gates, &waiting);
     let input = Input::open(input)?;
     let refusals = input.refusals();
@@ -68,7 +68,7 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
         first.read(&mut lines).map(|()| lines)
     });
     let lines = opened.map_err(|error| waiting.explain(error, first.gates()))?;
-    let (columns, tables, gates) = first.found(&readiness);
+    let (columns, tables, gates) = first.found();
     let header = Header::new(&name, columns, TRADE_COLUMNS)?;
     let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().into()).collect();
     let keys = KeyColumns::find(&name, &header, &key_columns)?;

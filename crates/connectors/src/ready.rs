@@ -125,11 +125,16 @@ impl Readiness {
         self.lock().clone()
     }
 
-    /// A place for one more table.
+    /// The place of a table, which begins anew if it was there.
     pub(crate) fn add(&self, table: &str, state: Result<ReadyBy, WaitsFor>) -> Slot {
         let mut tables = self.lock();
-        tables.push(TableReadiness { table: table.to_owned(), rows: 0, state });
-        Slot { readiness: self.clone(), index: tables.len() - 1 }
+        let index = tables.iter().position(|other| other.table == table).unwrap_or(tables.len());
+        let new = TableReadiness { table: table.to_owned(), rows: 0, state };
+        match tables.get_mut(index) {
+            Some(table) => *table = new,
+            None => tables.push(new),
+        }
+        Slot { readiness: self.clone(), index }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<TableReadiness>> {
@@ -158,8 +163,10 @@ pub struct GateTimeout(Arc<TimeoutState>);
 #[derive(Debug)]
 struct TimeoutState {
     after: Duration,
-    /// `None` if there is nothing left to wait for.
+    /// `None` if that is beyond what the clock can tell.
     until: Mutex<Option<Instant>>,
+    /// Whether there is nothing to wait for at this moment.
+    is_idle: AtomicBool,
     /// Whether an input gave up waiting.
     has_struck: AtomicBool,
 }
@@ -169,7 +176,8 @@ impl GateTimeout {
     #[must_use]
     pub fn new(after: Duration) -> Self {
         let until = Mutex::new(Instant::now().checked_add(after));
-        Self(Arc::new(TimeoutState { after, until, has_struck: AtomicBool::new(false) }))
+        let (is_idle, has_struck) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(TimeoutState { after, until, is_idle, has_struck }))
     }
 
     /// Counts from now on: what was waited for until now was not a table.
@@ -177,13 +185,15 @@ impl GateTimeout {
         *self.until() = Instant::now().checked_add(self.0.after);
     }
 
-    /// Nothing is waited for any more.
-    pub(crate) fn lift(&self) {
-        *self.until() = None;
+    /// Notes whether there is nothing to wait for.
+    pub(crate) fn set_idle(&self, is_idle: bool) {
+        self.0.is_idle.store(is_idle, Ordering::Relaxed);
     }
 
+    /// How long an input may wait; `None` for ever.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.until().map(|until| until.saturating_duration_since(Instant::now()))
+        let until = self.until().filter(|_| !self.0.is_idle.load(Ordering::Relaxed));
+        until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn is_over(&self) -> bool {

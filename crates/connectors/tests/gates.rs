@@ -278,6 +278,21 @@ fn a_stream_that_goes_silent_among_its_rows_is_given_up_too() {
 }
 
 #[test]
+fn a_table_that_shows_up_behind_the_marker_of_another_is_waited_for() {
+    let files = Files::new();
+    let lines = [Line::Row(0), Line::Marker(0, 0), Line::Row(1)];
+    let (pipe, _writer) = silent_pipe(&files, "s.jsonl", text(&lines).as_bytes());
+    let gates = GateOptions { others: Some(ReadyAfter::MARKER), ..GateOptions::default() };
+    let input = late(&pipe);
+    let options = MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText, gates };
+    let error = open_messages(options).err().expect("the marker has not come").to_string();
+    assert!(
+        error.contains("the table users was not ready") && error.ends_with("1 row of it came"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_gate_that_is_open_is_not_given_up() {
     let files = Files::new();
     let mut lines = vec![Line::Row(0), Line::Marker(0, 0)];
@@ -288,6 +303,26 @@ fn a_gate_that_is_open_is_not_given_up() {
         let (messages, error) = read(&mut reader);
         assert!(error.is_none(), "{error:?}");
         assert_eq!(messages.iter().map(|messages| messages.trades.num_rows()).sum::<usize>(), 3);
+    }
+}
+
+#[test]
+fn a_stream_that_flows_on_without_a_marker_is_given_up() {
+    let files = Files::new();
+    let path = files.put("s.jsonl", text(&[Line::Row(0), Line::Row(0), Line::Row(0), Line::Trade]));
+    let hour = ReadyAfter { rows: None, time: Some(Duration::from_secs(3_600)) };
+    for (after, batch_len, rows) in [(ReadyAfter::MARKER, 1, 2), (hour, 8, 3)] {
+        let input = InputOptions { batch_len, ..late(&path) };
+        let mut reader = open_messages(options(input, [Some(after), None])).expect("opens");
+        let (blocks, error) = read(&mut reader);
+        assert_eq!(blocks.len(), 1, "what comes first is never late");
+        let waits_for = WaitsFor::Stream(after);
+        match error {
+            Some(ReadError::NotReady { table, timeout: Some(_), .. }) => {
+                assert_eq!((table.waits_for, table.rows), (waits_for, rows));
+            }
+            error => panic!("{error:?}"),
+        }
     }
 }
 
