@@ -457,6 +457,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = StreamArgs::IDS, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
     pub(crate) ids: u32,
 
+    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments
+    #[arg(long, value_name = "KEYS", default_value = "uniform")]
+    pub(crate) keys: Keys,
+
     /// How a table is spread: TABLE=auto, TABLE=partitioned or TABLE=broadcast
     #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,

@@ -107,6 +107,8 @@ struct MissingKeySummary {
 struct ShardSummary {
     shard: u32,
     looked_up: u64,
+    /// Rows of hot keys that another row's look-up answered.
+    repeated: u64,
     /// Of all look-ups.
     share: f64,
     changes: u64,
@@ -276,17 +278,26 @@ impl Summary {
     }
 
     fn shard_table(&self) -> Table {
-        let mut table = plain_table(&["shard", "look-ups", "share", "changes", "CPU", "load", "table"], 0);
+        let has_hot = self.shards.iter().any(|row| row.repeated > 0);
+        let hot = |cell: String| Some(cell).filter(|_| has_hot);
+        let mut header = vec!["shard", "look-ups", "share"];
+        header.extend(["hot, repeated"].into_iter().filter(|_| has_hot));
+        header.extend(["changes", "CPU", "load", "table"]);
+        let mut table = plain_table(&header, 0);
         for row in &self.shards {
-            table.add_row([
+            let mut cells = vec![
                 row.shard.to_string(),
                 HumanCount(row.looked_up).to_string(),
                 format!("{:.1} %", 100.0 * row.share),
+            ];
+            cells.extend(hot(HumanCount(row.repeated).to_string()));
+            cells.extend([
                 HumanCount(row.changes).to_string(),
                 format!("{:.2} s", row.cpu_s),
                 format!("{:.0} %", 100.0 * row.load),
                 HumanBytes(row.table_bytes).to_string(),
             ]);
+            table.add_row(cells);
         }
         table
     }
@@ -363,6 +374,7 @@ impl ShardSummary {
         Self {
             shard: shard.shard.0,
             looked_up: shard.looked_up,
+            repeated: shard.repeated,
             share: ratio(shard.looked_up as f64, looked_up as f64),
             changes: shard.changes,
             cpu_s: shard.cpu.as_secs_f64(),

@@ -33,6 +33,9 @@ pub struct ShardReport {
     pub shard: ShardIndex,
     /// Look-ups, in all tables.
     pub looked_up: u64,
+    /// Trades of hot keys that the shard owns and that needed no look-up of their
+    /// own, in all tables.
+    pub repeated: u64,
     /// Changes applied, in all tables.
     pub changes: u64,
     /// Processor time of its thread.

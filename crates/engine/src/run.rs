@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
-use tradejoin_merger::{Holds, Merged, Merger, MissingKey, MissingKeys};
+use tradejoin_merger::{Holds, Merged, Merger, MissedKeys, MissingKeys};
 use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -49,7 +49,7 @@ pub(crate) struct Encoded<P> {
     /// Whether there is nothing in it.
     is_empty: bool,
     /// What its trades looked for in vain, by table.
-    missed: Vec<Vec<MissingKey>>,
+    missed: Vec<MissedKeys>,
 }
 
 /// The writing end.
@@ -286,7 +286,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         index: BatchIndex,
         enriched: Enriched,
         account: Ledger,
-        missed: Vec<Vec<MissingKey>>,
+        missed: Vec<MissedKeys>,
         own: &mut Own<K::Encoder>,
     ) -> Result<(), EngineError> {
         let mut encoded = lock(&self.board).spare();
@@ -347,6 +347,7 @@ pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
     ShardReport {
         shard: worker.shard(),
         looked_up: counts.looked_up,
+        repeated: counts.repeated,
         changes: counts.changes,
         cpu,
         table_bytes: worker.memory_bytes() as u64,

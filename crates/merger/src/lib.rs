@@ -33,5 +33,5 @@ mod holds;
 pub use holds::{HoldConfig, Holds};
 pub use merger::{Merged, Merger};
 pub use misses::Miss;
-pub use missing::{MissingKey, MissingKeys};
+pub use missing::{MissedKeys, MissingKey, MissingKeys};
 pub use passed::Passed;

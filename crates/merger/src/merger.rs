@@ -8,7 +8,7 @@ use tradejoin_model::{
 };
 
 use crate::misses::{Miss, Misses, judge};
-use crate::missing::MissingKey;
+use crate::missing::MissedKeys;
 
 /// Makes enriched batches of answers: one for each thread, for the memory that
 /// it uses again.
@@ -141,7 +141,7 @@ pub struct Merged {
     /// What became of its trades.
     pub account: Ledger,
     /// The keys that they looked for in vain, by table; empty if there are none.
-    pub missed: Vec<Vec<MissingKey>>,
+    pub missed: Vec<MissedKeys>,
     /// How many trades were read before it.
     pub(crate) trades_before: u64,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
@@ -184,5 +184,6 @@ fn scatter(
         for answer in answers {
             column.scatter(partition.rows.get(answer.shard), &answer.tables[index].columns[number]);
         }
+        column.repeat(partition.repeats.all());
     }
 }

@@ -2,10 +2,10 @@
 
 use thiserror::Error;
 use tradejoin_model::{
-    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Routed, TableRoute, TableSpec, Verdict,
+    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Partition, Routed, TableRoute, TableSpec, Verdict,
 };
 
-use crate::missing::{MissingKey, of_batch};
+use crate::missing::MissedKeys;
 
 /// A trade found nothing in a table whose misses end the run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Misses {
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
     /// The keys that were missed, by table; empty if none was.
-    pub(crate) missed: Vec<Vec<MissingKey>>,
+    pub(crate) missed: Vec<MissedKeys>,
 }
 
 /// Judges the trades of a batch that missed, and adds their outcomes and those of
@@ -47,6 +47,10 @@ pub(crate) fn judge(
     for table in 0..tables.len() {
         let before = missed.len();
         missed.extend(missed_rows(table, routed, answers).map(|row| (row, table)));
+        if missed.len() > before {
+            let repeated = repeated_misses(&routed.routes[table], rows as usize, &missed[before..]);
+            missed.extend(repeated.into_iter().map(|row| (row, table)));
+        }
         let account = &mut ledger.tables[table];
         account.missed = (missed.len() - before) as u64;
         account.matched = rows - account.missed;
@@ -56,7 +60,7 @@ pub(crate) fn judge(
     let mut misses = Misses::default();
     if !missed.is_empty() {
         let rows_of = |table| missed.iter().filter(move |missed| missed.1 == table).map(|&(row, _)| row);
-        let of_table = |table| of_batch(&messages.keys[table], rows_of(table), trades_before);
+        let of_table = |table| MissedKeys::new(&messages.keys[table], rows_of(table), trades_before);
         misses.missed = (0..tables.len()).map(of_table).collect();
     }
     // Runs of rising rows, one for each shard and table.
@@ -113,6 +117,17 @@ fn missed_rows<'a>(
         TableRoute::Whole { .. } => &[],
     };
     answers.iter().flat_map(move |answer| &answer.tables[table].missed).chain(unkeyed).copied()
+}
+
+/// The rows whose answer is that of a row that missed.
+fn repeated_misses(route: &TableRoute, rows: usize, missed: &[(u32, usize)]) -> Vec<u32> {
+    let TableRoute::Partitioned(Partition { repeats, .. }) = route else { return Vec::new() };
+    if repeats.all().is_empty() {
+        return Vec::new();
+    }
+    let mut has_missed = vec![false; rows];
+    missed.iter().for_each(|&(row, _)| has_missed[row as usize] = true);
+    repeats.all().iter().filter(|repeat| has_missed[repeat.of as usize]).map(|repeat| repeat.row).collect()
 }
 
 fn miss(spec: &TableSpec, routed: &Routed, table: usize, row: u32, number: u64) -> Miss {

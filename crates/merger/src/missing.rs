@@ -1,7 +1,8 @@
 //! Which keys are looked for in vain most.
 
 use ahash::AHashMap;
-use tradejoin_model::{Keys, OwnedKey};
+use arrow_array::Array as _;
+use tradejoin_model::{Keys, MISS, OwnedKey, SlotIndex};
 
 /// A key that trades of a batch, or of a run, did not find in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,38 +17,75 @@ pub struct MissingKey {
     pub last: u64,
 }
 
-/// The keys of a batch that were missed in a table, each once.
-pub(crate) fn of_batch(keys: &Keys, rows: impl Iterator<Item = u32>, trades_before: u64) -> Vec<MissingKey> {
-    let number = |row: u32| trades_before + u64::from(row) + 1;
-    let missing = |key, rows: &[u32]| {
-        let (&first, &last) = (rows.iter().min()?, rows.iter().max()?);
-        Some(MissingKey { key, count: rows.len() as u64, first: number(first), last: number(last) })
-    };
-    let (keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
-    let mut missed: Vec<MissingKey> = match keys {
-        Keys::Ids(ids) => {
-            // Sorted as numbers: id and row in one.
-            let mut keyed: Vec<u64> =
-                keyed.iter().map(|&row| u64::from(ids.value(row as usize)) << 32 | u64::from(row)).collect();
-            keyed.sort_unstable();
-            let of_key = |of_key: &[u64]| {
-                let rows = of_key.iter().map(|&both| both as u32);
-                let id = (of_key[0] >> 32) as u32;
-                let (first, last) = (number(rows.clone().min()?), number(rows.max()?));
-                Some(MissingKey { key: Some(OwnedKey::Id(id)), count: of_key.len() as u64, first, last })
-            };
-            keyed.chunk_by(|a, b| a >> 32 == b >> 32).filter_map(of_key).collect()
+/// The keys that trades of a batch missed in a table.
+#[derive(Clone, Debug, Default)]
+pub struct MissedKeys {
+    /// How many trades were read before the batch.
+    trades_before: u64,
+    /// Ids, each with the row that looked for it.
+    ids: Vec<(u32, u32)>,
+    /// Texts, each once.
+    texts: Vec<(Box<[u8]>, Count)>,
+    /// Trades without a key.
+    unkeyed: Count,
+}
+
+impl MissedKeys {
+    /// Of these rows, in any order.
+    pub(crate) fn new(keys: &Keys, rows: impl Iterator<Item = u32>, trades_before: u64) -> Self {
+        let mut missed = Self { trades_before, ..Self::default() };
+        if let Keys::Ids(ids) = keys
+            && ids.null_count() == 0
+        {
+            let values = ids.values();
+            missed.ids.extend(rows.map(|row| (values[row as usize], row)));
+            return missed;
         }
-        Keys::Texts(texts) => {
-            let mut keyed = keyed;
-            // Stable: rows of one key stay in their order.
-            keyed.sort_by_key(|&row| texts.get(row as usize));
-            let same = |a: &u32, b: &u32| texts.get(*a as usize) == texts.get(*b as usize);
-            keyed.chunk_by(same).filter_map(|rows| missing(keys.get(rows[0] as usize), rows)).collect()
+        let (mut keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
+        unkeyed.iter().for_each(|&row| missed.unkeyed.add(missed.number(row)));
+        match keys {
+            Keys::Ids(ids) => missed.ids = keyed.iter().map(|&row| (ids.value(row as usize), row)).collect(),
+            Keys::Texts(texts) => {
+                keyed.sort_unstable_by_key(|&row| texts.get(row as usize));
+                for rows in keyed.chunk_by(|&a, &b| texts.get(a as usize) == texts.get(b as usize)) {
+                    let mut count = Count::default();
+                    rows.iter().for_each(|&row| count.add(missed.number(row)));
+                    missed.texts.push((texts.get(rows[0] as usize).unwrap_or_default().into(), count));
+                }
+            }
         }
-    };
-    missed.extend(missing(None, &unkeyed));
-    missed
+        missed
+    }
+
+    /// The number of the trade of a row.
+    fn number(&self, row: u32) -> u64 {
+        self.trades_before + u64::from(row) + 1
+    }
+}
+
+/// How many trades missed a key, and the first and last of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    count: u64,
+    first: u64,
+    last: u64,
+}
+
+impl Count {
+    fn add(&mut self, number: u64) {
+        self.add_all(Self { count: 1, first: number, last: number });
+    }
+
+    fn add_all(&mut self, other: Self) {
+        // Trades are numbered from 1: a first of 0 is none yet.
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
+        self.count += other.count;
+        self.last = self.last.max(other.last);
+    }
+
+    fn of_key(self, key: Option<OwnedKey>) -> MissingKey {
+        MissingKey { key, count: self.count, first: self.first, last: self.last }
+    }
 }
 
 /// The keys that a run has looked for in vain, of each table as many as fit.
@@ -60,9 +98,14 @@ pub struct MissingKeys {
     tables: Vec<Tally>,
 }
 
+/// Of a table; its keys are all ids or all texts.
 #[derive(Clone, Debug, Default)]
 struct Tally {
-    keys: AHashMap<Option<OwnedKey>, MissingKey>,
+    /// Where in `ids` an id is.
+    places: SlotIndex,
+    ids: Vec<(u32, Count)>,
+    texts: AHashMap<Box<[u8]>, Count>,
+    unkeyed: Count,
     /// Misses of keys that are not counted any more.
     others: u64,
 }
@@ -72,25 +115,12 @@ impl MissingKeys {
     const KEYS_MAX: usize = 10_000;
 
     /// Adds what a batch has missed, by table.
-    pub fn add(&mut self, missed: Vec<Vec<MissingKey>>) {
+    pub fn add(&mut self, missed: Vec<MissedKeys>) {
         if self.tables.len() < missed.len() {
             self.tables.resize_with(missed.len(), Tally::default);
         }
         for (tally, missed) in self.tables.iter_mut().zip(missed) {
-            for key in missed {
-                tally
-                    .keys
-                    .entry(key.key.clone())
-                    .and_modify(|known| {
-                        known.count += key.count;
-                        known.first = known.first.min(key.first);
-                        known.last = known.last.max(key.last);
-                    })
-                    .or_insert(key);
-            }
-            if tally.keys.len() > Self::KEYS_MAX {
-                tally.forget_half();
-            }
+            tally.add(missed);
         }
     }
 
@@ -99,7 +129,10 @@ impl MissingKeys {
     #[must_use]
     pub fn most_missed(&self, table: usize, count: usize) -> (Vec<MissingKey>, u64) {
         let Some(tally) = self.tables.get(table) else { return (Vec::new(), 0) };
-        let mut keys: Vec<_> = tally.keys.values().cloned().collect();
+        let ids = tally.ids.iter().map(|&(id, count)| count.of_key(Some(OwnedKey::Id(id))));
+        let texts = tally.texts.iter().map(|(text, count)| count.of_key(Some(OwnedKey::Text(text.clone()))));
+        let unkeyed = Some(tally.unkeyed).filter(|unkeyed| unkeyed.count > 0).map(|count| count.of_key(None));
+        let mut keys: Vec<_> = ids.chain(texts).chain(unkeyed).collect();
         keys.sort_unstable_by(MissingKey::by_count);
         let rest = keys.split_off(count.min(keys.len()));
         (keys, tally.others + rest.iter().map(|key| key.count).sum::<u64>())
@@ -114,13 +147,51 @@ impl MissingKey {
 }
 
 impl Tally {
-    fn forget_half(&mut self) {
-        let mut keys: Vec<_> = self.keys.drain().map(|(_, key)| key).collect();
-        let half = keys.len() / 2;
-        keys.select_nth_unstable_by(half, MissingKey::by_count);
-        self.others += keys.drain(half..).map(|key| key.count).sum::<u64>();
-        self.keys = keys.into_iter().map(|key| (key.key.clone(), key)).collect();
+    fn add(&mut self, missed: MissedKeys) {
+        for &(id, row) in &missed.ids {
+            self.count_of(id).add(missed.number(row));
+        }
+        for (text, count) in missed.texts {
+            self.texts.entry(text).or_default().add_all(count);
+        }
+        self.unkeyed.add_all(missed.unkeyed);
+        if self.ids.len() > MissingKeys::KEYS_MAX {
+            self.others += forget_half(&mut self.ids);
+            self.places = SlotIndex::default();
+            (0..).zip(&self.ids).for_each(|(place, &(id, _))| {
+                self.places.set(id, place);
+            });
+        }
+        if self.texts.len() > MissingKeys::KEYS_MAX {
+            let mut texts = self.texts.drain().collect();
+            self.others += forget_half(&mut texts);
+            self.texts.extend(texts);
+        }
     }
+
+    #[inline]
+    fn count_of(&mut self, id: u32) -> &mut Count {
+        let place = match self.places.get(id) {
+            MISS => {
+                // There are few more than `KEYS_MAX`.
+                self.places.set(id, self.ids.len() as u32);
+                self.ids.push((id, Count::default()));
+                self.ids.len() - 1
+            }
+            place => place as usize,
+        };
+        &mut self.ids[place].1
+    }
+}
+
+/// Forgets the half of the keys that was missed least; tells how often that was.
+fn forget_half<K: Ord>(keys: &mut Vec<(K, Count)>) -> u64 {
+    let half = keys.len() / 2;
+    // Of keys that are missed as often, those that were missed first stay.
+    keys.select_nth_unstable_by(half, |(a_key, a), (b_key, b)| {
+        b.count.cmp(&a.count).then(a.first.cmp(&b.first)).then_with(|| a_key.cmp(b_key))
+    });
+    keys.drain(half..).map(|(_, count)| count.count).sum()
 }
 
 #[cfg(test)]
@@ -137,8 +208,8 @@ mod tests {
     fn keys_are_counted_with_their_first_and_last_trade() {
         let mut missing = MissingKeys::default();
         let batch = keys(&[Some(7), None, Some(9), Some(7)]);
-        missing.add(vec![of_batch(&batch, [0, 1, 2, 3].into_iter(), 100)]);
-        missing.add(vec![of_batch(&batch, [2].into_iter(), 200)]);
+        missing.add(vec![MissedKeys::new(&batch, [0, 1, 2, 3].into_iter(), 100)]);
+        missing.add(vec![MissedKeys::new(&batch, [2].into_iter(), 200)]);
         let (most, others) = missing.most_missed(0, 2);
         let key = |id: u32, first, last| MissingKey { key: Some(OwnedKey::Id(id)), count: 2, first, last };
         assert_eq!((most, others), (vec![key(7, 101, 104), key(9, 103, 203)], 1));
@@ -149,10 +220,12 @@ mod tests {
     fn keys_that_are_texts_are_counted_too() {
         let mut texts = tradejoin_model::TextColumn::default();
         [Some("b"), Some("a"), None, Some("b")].into_iter().for_each(|text| texts.push(text));
-        let missed = of_batch(&texts.into(), [0, 1, 2, 3].into_iter(), 10);
+        let mut missing = MissingKeys::default();
+        missing.add(vec![MissedKeys::new(&texts.into(), [0, 1, 2, 3].into_iter(), 10)]);
+        let (missed, others) = missing.most_missed(0, 3);
         let counts: Vec<_> = missed.iter().map(|key| (key.count, key.first, key.last)).collect();
-        assert_eq!(counts, [(1, 12, 12), (2, 11, 14), (1, 13, 13)]);
-        assert_eq!((&missed[1].key, &missed[2].key), (&Some(OwnedKey::Text((*b"b").into())), &None));
+        assert_eq!((counts, others), (vec![(2, 11, 14), (1, 12, 12), (1, 13, 13)], 0));
+        assert_eq!((&missed[0].key, &missed[2].key), (&Some(OwnedKey::Text((*b"b").into())), &None));
     }
 
     #[test]
@@ -164,11 +237,11 @@ mod tests {
                 (0..3_000).map(|n| Some(batch * 3_000 + n)).chain([Some(u32::MAX); 5]).collect();
             let rows = 0..ids.len() as u32;
             total += u64::from(rows.end);
-            missing.add(vec![of_batch(&keys(&ids), rows, total)]);
+            missing.add(vec![MissedKeys::new(&keys(&ids), rows, total)]);
         }
         let (most, others) = missing.most_missed(0, 1);
         assert_eq!((most[0].key.clone(), most[0].count), (Some(OwnedKey::Id(u32::MAX)), 100));
         assert_eq!(most[0].count + others, total, "every miss is counted somewhere");
-        assert!(missing.tables[0].keys.len() <= MissingKeys::KEYS_MAX);
+        assert!(missing.tables[0].ids.len() <= MissingKeys::KEYS_MAX);
     }
 }

@@ -13,6 +13,7 @@ use arrow_schema::{DataType, TimeUnit};
 use crate::decimal::Strike;
 use crate::keyed::{IN_GENERATION, Slot};
 use crate::occ::OccSymbol;
+use crate::routed::Repeat;
 use crate::schema::UTC;
 use crate::text::TextColumn;
 
@@ -212,6 +213,20 @@ impl Column {
                 }
             }
             _ => unreachable!("columns of one output have one kind"),
+        }
+    }
+
+    /// Gives each row the value that another one has.
+    ///
+    /// # Panics
+    /// If a row is out of bounds, or it is a column of options.
+    pub fn repeat(&mut self, repeats: &[Repeat]) {
+        match self {
+            Self::Text(texts) => texts.repeat(repeats),
+            Self::Integers(values) => {
+                repeats.iter().for_each(|repeat| values[repeat.row as usize] = values[repeat.of as usize]);
+            }
+            Self::Options(_) => unreachable!("options are never an answer"),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) const SEEDS: [u64; 4] =
 /// load. It is left for a map by a key that would make it mostly empty, and
 /// taken again once enough keys have come.
 #[derive(Clone, Debug)]
-pub(crate) enum SlotIndex {
+pub enum SlotIndex {
     /// The entry of each key below the length, [`MISS`] for a key without one;
     /// and how many have one.
     Dense(Vec<Slot>, usize),
@@ -37,21 +37,25 @@ impl SlotIndex {
     /// As many are few enough to go back to an array.
     const PLACES_FEW: usize = 3;
 
-    /// How many keys have a slot.
-    pub(crate) fn len(&self) -> usize {
+    /// How many keys have an entry.
+    #[must_use]
+    pub fn len(&self) -> usize {
         match self {
             Self::Dense(_, len) => *len,
             Self::Sparse(map, _) => map.len(),
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no key has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The entry of a key, [`MISS`] for a key without one.
     #[inline]
-    pub(crate) fn get(&self, key: u32) -> Slot {
+    #[must_use]
+    pub fn get(&self, key: u32) -> Slot {
         match self {
             Self::Dense(slots, _) => slots.get(key as usize).copied().unwrap_or(MISS),
             Self::Sparse(map, _) => map.get(&key).copied().unwrap_or(MISS),
@@ -82,7 +86,7 @@ impl SlotIndex {
 
     /// Gives a key an entry, and back the one that it had; [`MISS`] is none.
     #[inline]
-    pub(crate) fn set(&mut self, key: u32, entry: Slot) -> Slot {
+    pub fn set(&mut self, key: u32, entry: Slot) -> Slot {
         if let Self::Dense(slots, len) = self
             && let Some(place) = slots.get_mut(key as usize)
         {

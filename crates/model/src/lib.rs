@@ -60,6 +60,7 @@ pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
+pub use index::SlotIndex;
 pub use keyed::{Found, IN_GENERATION, KeyedTable, MISS, Slot};
 pub use keys::{ChangeKeys, Keys, OwnedKey};
 pub use ledger::{HoldLedger, Ledger, TableLedger};
@@ -67,7 +68,7 @@ pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
 pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
-pub use routed::{Answer, Appeared, Partition, Routed, Selections, TableAnswer, TableRoute};
+pub use routed::{Answer, Appeared, Partition, Repeat, Repeats, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TIMESTAMP, TRADE_COLUMNS, USER_COLUMNS,
     USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,

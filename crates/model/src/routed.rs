@@ -45,6 +45,47 @@ pub struct Partition {
     pub changes: Selections,
     /// Rows without a key: no shard owns them, and they match nothing.
     pub unkeyed: Vec<u32>,
+    /// Rows whose answer is that of another row.
+    pub repeats: Repeats,
+}
+
+/// A row that no shard looks up, since another one of the same key finds the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The row.
+    pub row: u32,
+    /// The one whose answer is its answer, too. It stands before it, and is looked up.
+    pub of: u32,
+}
+
+/// The rows of a batch that no shard looks up in a table, and how many each shard
+/// would have.
+#[derive(Clone, Debug, Default)]
+pub struct Repeats {
+    all: Vec<Repeat>,
+    /// By shard; empty if there are none.
+    counts: Vec<u32>,
+}
+
+impl Repeats {
+    /// These rows, of which each shard owns the keys of so many.
+    #[must_use]
+    pub fn new(all: Vec<Repeat>, counts: Vec<u32>) -> Self {
+        Self { all, counts }
+    }
+
+    /// All rows, in no order.
+    #[inline]
+    #[must_use]
+    pub fn all(&self) -> &[Repeat] {
+        &self.all
+    }
+
+    /// How many rows have a key that `shard` owns.
+    #[must_use]
+    pub fn count(&self, shard: ShardIndex) -> u32 {
+        self.counts.get(shard.as_usize()).copied().unwrap_or_default()
+    }
 }
 
 /// Numbers by shard, in one allocation for all shards.
@@ -124,6 +165,31 @@ impl Selections {
         let shard = shard.as_usize();
         let start = if shard == 0 { 0 } else { self.ends[shard - 1] };
         &self.numbers[start as usize..self.ends[shard] as usize]
+    }
+}
+
+impl Selections {
+    /// The numbers of all shards, one shard after the other.
+    #[inline]
+    #[must_use]
+    pub fn all(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    /// Keeps the numbers of which `keep` says so; it is asked about those of each
+    /// shard in turn, in rising order.
+    pub fn retain(&mut self, mut keep: impl FnMut(ShardIndex, u32) -> bool) {
+        let (mut from, mut to) = (0, 0);
+        for (shard, end) in (0..).zip(&mut self.ends) {
+            for at in from..*end as usize {
+                let number = self.numbers[at];
+                self.numbers[to] = number;
+                to += usize::from(keep(ShardIndex(shard), number));
+            }
+            // There are no more of them than before.
+            (from, *end) = (*end as usize, to as u32);
+        }
+        self.numbers.truncate(to);
     }
 }
 

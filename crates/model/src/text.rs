@@ -3,6 +3,7 @@
 use arrow_buffer::NullBuffer;
 
 use crate::keyed::{IN_GENERATION, Slot};
+use crate::routed::Repeat;
 
 /// One text value in 24 bytes: up to 23 bytes are inline, a longer text is a
 /// reference into the heap of the [`TextColumn`] that holds the view.
@@ -374,6 +375,19 @@ impl TextColumn {
             for (i, &row) in rows.iter().enumerate() {
                 self.views[row as usize] = self.adopt(other.views[i], other);
             }
+        }
+    }
+
+    /// Gives each row the value that another one has, a long text in a copy.
+    pub(crate) fn repeat(&mut self, repeats: &[Repeat]) {
+        for repeat in repeats {
+            let mut view = self.views[repeat.of as usize];
+            if view.is_long() {
+                let start = self.heap.len();
+                self.heap.extend_from_within(view.range());
+                view = TextView::long(start, view.range().len());
+            }
+            self.views[repeat.row as usize] = view;
         }
     }
 

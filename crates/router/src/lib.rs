@@ -7,11 +7,12 @@
 //!
 //! Guaranteed: routing is a pure function of a batch, so any thread may route
 //! any batch; every keyed row and every change of a partitioned table goes to
-//! exactly one shard, the one that owns its key.
+//! exactly one shard, the one that owns its key, or repeats the answer of a row
+//! that does.
 //!
 //! Not here: tables, and a promise that a key has the same shard in another
 //! build. It costs one hash and one store for each row, and for each change, of a
-//! partitioned table.
+//! partitioned table, and where rows are not spread evenly one probe for each row.
 //!
 //! ```
 //! use tradejoin_model::{Key, ShardCount, TableSpec};
@@ -22,6 +23,7 @@
 //! assert!(router.shard_of(Key(1234)).0 < 4);
 //! ```
 
+mod hot;
 mod router;
 
 pub use router::Router;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
-    Batch, ChangeKeys, ChangeLane, Distribution, Key, Keys, Partition, Routed, Selections, ShardCount,
-    ShardIndex, StoredTable, TableRoute, TableSpec, TextColumn,
+    Batch, ChangeKeys, ChangeLane, Distribution, Key, Keys, LookUp, Partition, Repeats, Routed, Selections,
+    ShardCount, ShardIndex, StoredTable, TableRoute, TableSpec, TextColumn,
 };
+
+use crate::hot;
 
 /// Seeds of the hash of keys that are texts: digits of the square root of 2. The
 /// maps of the shards have others.
@@ -76,12 +78,47 @@ impl Router {
         if is_broadcast || self.shards.get() == 1 {
             return TableRoute::Whole { generation: generation.clone() };
         }
-        let (rows, unkeyed) = match &batch.messages.keys[table] {
+        let (mut rows, unkeyed) = match &batch.messages.keys[table] {
             Keys::Ids(ids) => self.select_rows(ids),
             Keys::Texts(texts) => self.select_texts(texts),
         };
-        let changes = self.select_changes(&batch.messages.lanes[table]);
-        TableRoute::Partitioned(Partition { rows, changes, unkeyed })
+        let lane = &batch.messages.lanes[table];
+        let changes = self.select_changes(lane);
+        let repeats = match self.tables[table].look_up {
+            LookUp::Latest | LookUp::LatestVersion => {
+                self.take_repeats(&batch.messages.keys[table], lane, &changes, &mut rows)
+            }
+            // What a row finds depends on its time, too.
+            LookUp::AsOf { .. } => Repeats::default(),
+        };
+        TableRoute::Partitioned(Partition { rows, changes, unkeyed, repeats })
+    }
+
+    fn take_repeats(
+        &self,
+        keys: &Keys,
+        lane: &ChangeLane,
+        changes: &Selections,
+        rows: &mut Selections,
+    ) -> Repeats {
+        let changes = |shard| changes.get(shard).iter().map(|&change| change as usize);
+        let before = |change: usize| lane.at_rows[change];
+        match keys {
+            Keys::Ids(ids) => {
+                let key_of_row = |row: u32| ids.values()[row as usize];
+                let changed: &[Key] = if let ChangeKeys::Ids(changed) = &lane.keys { changed } else { &[] };
+                let changes_of = |shard| changes(shard).map(|change| (before(change), changed[change].0));
+                hot::take_repeats(self.shards, rows, key_of_row, changes_of)
+            }
+            Keys::Texts(texts) => {
+                let key_of_row = |row: u32| texts.get(row as usize);
+                // A lane without changes may have keys of the other kind.
+                let none = TextColumn::default();
+                let changed = if let ChangeKeys::Texts(changed) = &lane.keys { changed } else { &none };
+                let changes_of = |shard| changes(shard).map(|change| (before(change), changed.get(change)));
+                hot::take_repeats(self.shards, rows, key_of_row, changes_of)
+            }
+        }
     }
 
     /// The rows of each shard, and those without a key.

@@ -9,6 +9,8 @@ use crate::shard_table::{Rows, ShardTable};
 pub struct WorkerCounts {
     /// Look-ups, in all tables.
     pub looked_up: u64,
+    /// Rows that needed none, since another one of their key was looked up.
+    pub repeated: u64,
     /// Changes applied, in all tables.
     pub changes: u64,
 }
@@ -57,6 +59,7 @@ impl Worker {
                     (Rows::Selected(partition.rows.get(shard)), partition.changes.get(shard));
                 table.step(keys, times, rows, lane, changes.iter().copied(), answer);
                 self.counts.looked_up += rows.len() as u64;
+                self.counts.repeated += u64::from(partition.repeats.count(shard));
                 self.counts.changes += changes.len() as u64;
             }
             TableRoute::Whole { generation } => {

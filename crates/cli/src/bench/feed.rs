@@ -23,8 +23,13 @@ pub(crate) struct Feed {
 impl Feed {
     /// Draws the stream of a mix, unless that is part of what is timed.
     pub(crate) fn new(args: &BenchArgs, mix: &Mix) -> anyhow::Result<Self> {
-        let config =
-            StreamConfig { seed: args.seed, mix: mix.clone(), ids: args.ids, ..StreamConfig::default() };
+        let config = StreamConfig {
+            seed: args.seed,
+            mix: mix.clone(),
+            ids: args.ids,
+            keys: args.keys,
+            ..StreamConfig::default()
+        };
         let stream = Arc::new(Stream::new(config)?);
         let (len, batch_len) = (args.messages(), args.batch_len);
         let mut feed = Self { stream, len, batch_len, messages: Vec::new(), blocks: Vec::new() };

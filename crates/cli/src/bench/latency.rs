@@ -33,8 +33,13 @@ const DIGITS: u8 = 3;
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
     let mut tables = plan::generated_tables(&args.mix);
     plan::distribute(&mut tables, &args.distribution)?;
-    let config =
-        StreamConfig { seed: args.seed, mix: args.mix.clone(), ids: args.ids, ..StreamConfig::default() };
+    let config = StreamConfig {
+        seed: args.seed,
+        mix: args.mix.clone(),
+        ids: args.ids,
+        keys: args.keys,
+        ..StreamConfig::default()
+    };
     let stream = Stream::new(config)?;
     let stored = Stored::draw(&stream, extent(args)?);
     if stored.trades() == 0 {

@@ -363,3 +363,23 @@ fn a_trade_that_has_come_through_a_pipe_goes_on_while_the_pipe_is_open() {
         assert!(child.wait().expect("it ends").success());
     }
 }
+
+#[test]
+fn a_hot_key_does_not_bind_its_shard() {
+    let folder = Folder::empty();
+    let job = "run --keys zipf:1.2 --ids 5000 --limit 200000 --unmatched keep --batch-len 8192";
+    folder.ok(&format!("{job} --workers 1 --output one.csv --quiet"));
+    let job = format!("{job} --workers 4 --distribution instruments=partitioned");
+    let summary = json(&folder.ok(&format!("{job} --output four.csv --json")));
+    assert!(folder.read("four.csv") == folder.read("one.csv"));
+    let counts = |name: &str| -> Vec<u64> {
+        let shards = summary["shards"].as_array().expect("shards");
+        shards.iter().map(|shard| shard[name].as_u64().expect("a count")).collect()
+    };
+    let (looked_up, repeated) = (counts("looked_up"), counts("repeated"));
+    let mean = looked_up.iter().sum::<u64>() as f64 / 4.0;
+    let busiest = looked_up.iter().max().copied().unwrap_or_default() as f64;
+    assert!(busiest <= 1.25 * mean, "{looked_up:?}");
+    let trades = summary["rows_read"].as_u64().expect("a count");
+    assert_eq!(looked_up.iter().sum::<u64>() + repeated.iter().sum::<u64>(), trades);
+}

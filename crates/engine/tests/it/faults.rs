@@ -148,9 +148,10 @@ fn a_shard_that_panics_is_named() {
     let mut case = case(100);
     case.shards = 2;
     let mut blocks = case.blocks();
-    // A change that has a key and no place among the trades.
+    // A change that has a key and a place among the trades, and is of no kind.
     let mut lanes = blocks[5].lanes.to_vec();
     lanes[0].keys.push(Key(1));
+    lanes[0].at_rows.push(0);
     blocks[5].lanes = lanes.into();
     let error = run(&case, Rest::new(blocks), Collect(Arc::default()));
     let Err(EngineError::Panicked { stage: Stage::LookUp(shard), .. }) = error else { panic!("{error:?}") };
