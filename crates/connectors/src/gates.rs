@@ -283,7 +283,10 @@ enum Line {
 
 impl Line {
     fn of(line: &[u8], members: &mut Members) -> Self {
-        // Most lines have it in front.
+        // Most lines are trades, and have it in front.
+        if line.starts_with(b"{\"type\":\"trade\"") {
+            return Self::Trade;
+        }
         let front = line.strip_prefix(b"{\"type\":\"").and_then(|rest| {
             let name = &rest[..memchr::memchr(b'"', rest)?];
             std::str::from_utf8(name).ok().filter(|name| !name.contains('\\'))

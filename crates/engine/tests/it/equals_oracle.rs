@@ -1,14 +1,17 @@
 //! The property that everything hangs on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tradejoin_engine::Order;
-use tradejoin_model::{Distribution, Key, LookUp, MissPolicy};
+use tradejoin_flow::{Block, BoxError, Source, TableSource};
+use tradejoin_model::{ChangeLane, Distribution, Key, LookUp, Messages, MissPolicy};
 use tradejoin_router::Router;
 
-use crate::streams::{Case, Stamp, Step, TABLES, case, difference, text_key};
+use crate::streams::{Case, Collect, Rest, Stamp, Step, TABLES, case, difference, text_key};
 
 /// 500 cases, or as many as `TRADEJOIN_CASES` says: the second tier asks for
 /// 10,000.
@@ -75,6 +78,47 @@ fn more_workers_than_rows_is_the_same_result() {
     for shards in [1, 2, 64] {
         case.shards = shards;
         assert_eq!(case.run().0, expected, "{shards} shards");
+    }
+}
+
+/// A source of a table, or of what is joined with it, that knows how many tables have
+/// not ended.
+struct InTurn<T> {
+    rest: Rest<T>,
+    tables_left: Arc<AtomicUsize>,
+}
+
+impl TableSource for InTurn<ChangeLane> {
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        let lane = TableSource::next(&mut self.rest)?;
+        if lane.is_none() {
+            self.tables_left.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(lane)
+    }
+}
+
+impl Source for InTurn<Messages> {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        assert_eq!(self.tables_left.load(Ordering::Relaxed), 0, "read before the tables have ended");
+        Source::next(&mut self.rest)
+    }
+}
+
+#[test]
+fn trades_are_not_read_before_the_tables_have_ended() {
+    let mut case = hot_key(50);
+    case.loaded = case.steps.drain(..TABLES).collect();
+    for distribution in [Distribution::Partitioned, Distribution::Broadcast] {
+        case.distributions = [distribution; TABLES];
+        let tables_left = Arc::new(AtomicUsize::new(TABLES));
+        let load = |table| {
+            let rest = Rest::new(case.loaded_lanes(table));
+            Some(Box::new(InTurn { rest, tables_left: Arc::clone(&tables_left) }) as Box<dyn TableSource>)
+        };
+        let source = InTurn { rest: Rest::new(case.blocks()), tables_left: Arc::clone(&tables_left) };
+        let ran = case.engine().run((0..TABLES).map(load).collect(), source, Collect(Arc::default()));
+        assert_eq!(ran.expect("a run without faults").ledger.enriched, 50);
     }
 }
 

@@ -203,7 +203,7 @@ impl Case {
     }
 
     /// The rows that each table has before the first trade, in lanes of 7.
-    fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
+    pub(crate) fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
         let of_table = |step: &&Step| matches!(step, Step::Change { table: t, .. } if *t == table);
         let steps: Vec<Step> = self.loaded.iter().filter(of_table).cloned().collect();
         steps.chunks(7).map(|steps| block(steps, &mut 0).lanes[table].clone()).collect()
