@@ -142,7 +142,7 @@ impl Input {
 
     /// What a trade of the crowd finds if its key comes.
     pub(crate) fn terms_of(&self, number: u64) -> OccSymbol {
-        self.stream.instrument_row(instrument(self.crowd.key_of(number))).terms
+        self.stream.instrument_on(instrument(self.crowd.key_of(number)), 0).terms
     }
 
     pub(crate) fn source(&self, variant: Variant) -> impl Source + '_ {
@@ -193,7 +193,9 @@ fn coming(stream: &Stream, crowd: Crowd, block_len: usize) -> Vec<Messages> {
             at_rows: vec![0; keys.len()],
             keys: keys.iter().map(|&key| Key::from(key)).collect::<Vec<_>>().into(),
             kinds: vec![ChangeKind::Upsert; keys.len()],
-            fields: vec![Column::Options(keys.iter().map(|&key| stream.instrument_row(key).terms).collect())],
+            fields: vec![Column::Options(
+                keys.iter().map(|&key| stream.instrument_on(key, 0).terms).collect(),
+            )],
             ..ChangeLane::default()
         };
         let none = UInt32Array::from_iter_values([]).into();

@@ -7,13 +7,15 @@ use std::time::Duration;
 use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use tradejoin_connectors::TableKind;
+use tradejoin_connectors::{ReadyAfter, TableKind};
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Days, Keys, Mix};
 use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
-use crate::arg_values::{distribution_of_table, duration, mode_of_table, number, tolerance, version_column};
+use crate::arg_values::{
+    distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
+};
 use crate::bench::BenchArgs;
 use crate::policy;
 use crate::table_arg::TableArg as JoinedTable;
@@ -89,6 +91,8 @@ pub(crate) enum Command {
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing
+  tradejoin run --messages stream.jsonl --table-ready-after instruments=marker --gate-timeout 30s
+      no trade is joined before the instruments are complete
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
       let a trade wait for its instrument, and put aside what never finds one")]
@@ -176,6 +180,17 @@ pub(crate) struct InputArgs {
     /// [default: instruments, and users if a row of theirs is among the first 1,024 trades]
     #[arg(long, value_name = "TABLE,...", value_delimiter = ',', requires = "messages")]
     pub(crate) tables: Vec<TableArg>,
+
+    /// When a table in the stream of --messages is ready for the first trade: at its marker, a line
+    /// {"type":"snapshot_end","table":"users","rows":2}, after so many rows or so much time: TABLE=marker,
+    /// TABLE=10000rows, TABLE=5s, both with a comma between; without TABLE=, for all that are not named
+    /// [default: at its marker if that is among the first lines, otherwise from the start]
+    #[arg(long, value_name = "[TABLE=]CONDITION", value_parser = ready_after)]
+    pub(crate) table_ready_after: Vec<(Option<String>, ReadyAfter)>,
+
+    /// Give up if tables are not ready for the first trade after so long: 30s, 5m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) gate_timeout: Option<Duration>,
 
     /// The format of the trades, whatever the ending says, and of files whose ending says nothing:
     /// csv, jsonl, parquet, arrow; csv and jsonl also with .gz or .zst

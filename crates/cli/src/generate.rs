@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tradejoin_connectors::{
-    Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, TableKind, TableWriter,
-    WriteError, WrittenTable,
+    Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, Readiness, TableKind,
+    TableWriter, WriteError, WrittenTable,
 };
 use tradejoin_flow::{BoxError, End, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix, ReferenceRows, Stream};
@@ -145,7 +145,8 @@ impl Note {
 fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Messages>, Bar) {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN);
-    let bar = Bar::new(Progress::Messages(source.progress(), limit), args.quiet);
+    let mut bar = Bar::new(Readiness::default(), args.quiet);
+    bar.begin(Progress::Messages(source.progress(), limit));
     (source.made(), bar)
 }
 

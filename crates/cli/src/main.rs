@@ -14,6 +14,7 @@ mod signals;
 mod style;
 
 mod destination;
+mod gates;
 mod job;
 mod modes;
 mod plan;

@@ -1,6 +1,6 @@
 //! `tradejoin run`.
 
-use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle};
+use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle, Readiness};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
@@ -21,7 +21,9 @@ use crate::watch::{Bar, Nowhere};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
     let destination = Destination::new(args)?;
-    let mut job = Job::open(args, &destination, signals.stop())?;
+    let readiness = Readiness::default();
+    let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
+    let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
@@ -34,13 +36,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let handle = output.as_ref().map(Output::handle);
 
     destination.announce(args.report, &settings)?;
-    let bar = Bar::new(job.progress, args.report.quiet || args.report.json);
+    bar.begin(job.progress);
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
         settings: settings.clone(),
         handle: handle.clone(),
         destination: Destination::new(args)?,
+        readiness: readiness.clone(),
         report: args.report,
     };
     signals.before_the_end(move || last.say());
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report, settings);
+    let summary = Summary::new(engine.config(), &report, settings, &readiness);
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
@@ -75,13 +78,14 @@ struct LastWords {
     settings: Settings,
     handle: Option<OutputHandle>,
     destination: Destination,
+    readiness: Readiness,
     report: crate::args::ReportArgs,
 }
 
 impl LastWords {
     fn say(self) {
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
-        let summary = Summary::new(&self.config, &so_far, self.settings);
+        let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
         eprintln!("a reader or writer was stuck; the file may end in the middle of a row");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
-use tradejoin_connectors::key_for_people;
+use tradejoin_connectors::{Readiness, ReadyBy, TableReadiness, key_for_people};
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
@@ -82,6 +82,8 @@ struct TableSummary {
     distribution: &'static str,
     mode: &'static str,
     on_miss: &'static str,
+    /// What has made it ready for the first trade; `None` if nothing has.
+    ready_after: Option<&'static str>,
     rows_loaded: u64,
     duplicate_keys: u64,
     changes: u64,
@@ -124,8 +126,14 @@ struct ShardSummary {
 }
 
 impl Summary {
-    pub(crate) fn new(config: &EngineConfig, report: &Report, settings: Settings) -> Self {
+    pub(crate) fn new(
+        config: &EngineConfig,
+        report: &Report,
+        settings: Settings,
+        readiness: &Readiness,
+    ) -> Self {
         let ledger = &report.ledger;
+        let readiness = readiness.tables();
         let changes: u64 = ledger.tables.iter().map(|table| table.changes).sum();
         let messages = ledger.rows_read + changes;
         let (elapsed_s, cpu_s) = (report.elapsed.as_secs_f64(), report.cpu.as_secs_f64());
@@ -147,7 +155,9 @@ impl Summary {
             unmatched_policy: policy(config),
             interrupted: report.interrupted,
             messages,
-            tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
+            tables: (0..config.tables.len())
+                .map(|table| TableSummary::new(table, config, report, readiness.get(table)))
+                .collect(),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
@@ -259,18 +269,19 @@ impl Summary {
         let is_used = |mode: LookUp| self.tables.iter().any(|table| table.mode == mode.as_str());
         let as_of = is_used(LookUp::AsOf { tolerance: None });
         let versions = is_used(LookUp::LatestVersion);
-        let mut header = vec!["table", "mode", "spread", "loaded", "duplicates", "changes", "rejected"];
-        header.extend(["matched", "missed"]);
+        let mut header = vec!["table", "mode", "spread", "ready after", "loaded", "duplicates", "changes"];
+        header.extend(["rejected", "matched", "missed"]);
         header.extend(["no time", "overlaps"].into_iter().filter(|_| as_of));
         header.extend(["stale", "conflicts"].into_iter().filter(|_| versions));
-        let mut table = plain_table(&header, 3);
+        let mut table = plain_table(&header, 4);
         for row in &self.tables {
             let mut counts =
                 vec![row.rows_loaded, row.duplicate_keys, row.changes, row.rejected, row.matched, row.missed];
             counts.extend([row.untimed, row.overlaps].into_iter().filter(|_| as_of));
             counts.extend([row.stale, row.conflicts].into_iter().filter(|_| versions));
             let counts = counts.into_iter().map(|count| HumanCount(count).to_string());
-            let names = [row.name.clone(), row.mode.to_owned(), row.distribution.to_owned()];
+            let ready_after = row.ready_after.unwrap_or("nothing yet");
+            let names = [row.name.as_str(), row.mode, row.distribution, ready_after].map(str::to_owned);
             table.add_row(names.into_iter().chain(counts));
         }
         table
@@ -343,7 +354,9 @@ fn policy(config: &EngineConfig) -> &'static str {
 }
 
 impl TableSummary {
-    fn new(table: usize, config: &EngineConfig, report: &Report) -> Self {
+    /// A table of which nothing was said is there from the start.
+    fn new(table: usize, config: &EngineConfig, report: &Report, readiness: Option<&TableReadiness>) -> Self {
+        let ready_by = readiness.map_or(Some(ReadyBy::Start), |table| table.state.ok());
         let (spec, ledger) = (&config.tables[table], &report.ledger.tables[table]);
         // Known once the run has ended.
         let distribution = report.distributions.get(table).unwrap_or(&spec.distribution);
@@ -353,6 +366,7 @@ impl TableSummary {
             distribution: distribution.as_str(),
             mode: spec.look_up.as_str(),
             on_miss: spec.on_miss.as_str(),
+            ready_after: ready_by.map(ReadyBy::as_str),
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
             changes: ledger.changes,

@@ -53,6 +53,7 @@ mod flaw;
 
 mod bad;
 mod input;
+mod ready;
 
 mod chunks;
 mod records;
@@ -75,6 +76,8 @@ mod values;
 
 mod any_lane;
 mod column_builder;
+mod gated_lines;
+mod gates;
 mod lane_builder;
 mod messages;
 mod mode;
@@ -109,6 +112,7 @@ pub use dead_letters::{
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
+pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
@@ -116,6 +120,7 @@ pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
+pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

@@ -4,8 +4,8 @@ mod support;
 
 use support::{Files, content, input, skipping, text};
 use tradejoin_connectors::{
-    Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
-    TableKind, TableMode, WrittenTable, open_messages,
+    Encoding, Fields, GateOptions, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions,
+    TableColumns, TableKind, TableMode, WrittenTable, open_messages,
 };
 use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Messages};
@@ -28,6 +28,7 @@ fn open(input: InputOptions, tables: &[TableKind]) -> MessageReader {
         limit: None,
         tables: Some(tables.to_vec()),
         fields: Fields::AsText,
+        gates: GateOptions::default(),
     })
     .expect("opens")
 }
@@ -131,7 +132,9 @@ fn a_bad_message_is_one_that_is_neither() {
     assert_eq!(blocks[0].lanes.iter().map(|lane| lane.rejected).collect::<Vec<_>>(), [1, 1]);
     let first = bad.first()[0].to_string();
     assert!(
-        first.ends_with("\"order\": the type of a message must be one of trade, instrument, user"),
+        first.ends_with(
+            "\"order\": the type of a message must be one of trade, instrument, user, snapshot_end"
+        ),
         "{first}"
     );
 }
@@ -149,8 +152,9 @@ fn the_tables_are_those_of_the_first_lines_unless_they_are_named() {
     let files = Files::new();
     let tables = |stream: &str| {
         let input = input(&files.put("m.jsonl", stream));
-        let reader =
-            open_messages(MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText });
+        let gates = GateOptions::default();
+        let options = MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText, gates };
+        let reader = open_messages(options);
         reader.expect("opens").tables().collect::<Vec<_>>()
     };
     assert_eq!(tables(STREAM), BOTH);

@@ -10,6 +10,7 @@
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod config;
@@ -23,3 +24,4 @@ mod signals;
 mod support;
 mod tables;
 mod tools;
+mod words;

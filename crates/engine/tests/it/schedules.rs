@@ -170,7 +170,8 @@ proptest! {
 
     #[test]
     fn every_interleaving_gives_the_oracle_rows(mut case in case(), seed: u64) {
-        case.loaded.clear();
+        // Tables with sources of their own are loaded elsewhere.
+        case.gated = true;
         let mut run = Run::new(&case);
         run.run(seed);
         let ended = run.threads.iter().all(|thread| matches!(thread, Thread::Ended));
