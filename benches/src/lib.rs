@@ -11,6 +11,7 @@
 //! assert_eq!(feed.blocks.len(), 3);
 //! ```
 
+pub mod hold;
 pub mod plots;
 pub mod scaling;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tradejoin_connectors::ReadyAfter;
 use tradejoin_engine::Order;
 use tradejoin_model::{Distribution, MissPolicy};
 
@@ -41,22 +42,30 @@ fn of_table<'t>(text: &'t str, write: &str) -> Result<(String, &'t str), String>
     Ok((table.to_owned(), what))
 }
 
-pub(crate) fn distribution(text: &str) -> Result<(String, Distribution), String> {
+pub(crate) fn distribution_of_table(text: &str) -> Result<(String, Distribution), String> {
     let (table, how) = of_table(text, "TABLE=auto, TABLE=partitioned or TABLE=broadcast")?;
-    let how = match how {
-        "auto" => Distribution::Auto,
-        "partitioned" => Distribution::Partitioned,
-        "broadcast" => Distribution::Broadcast,
-        _ => return Err(format!("{how:?} is none of auto, partitioned and broadcast")),
-    };
-    Ok((table, how))
+    Ok((table, distribution(how)?))
 }
 
-pub(crate) fn mode(text: &str) -> Result<(String, ModeArg), String> {
-    match of_table(text, "TABLE=latest or TABLE=as-of")? {
-        (table, "latest") => Ok((table, ModeArg::Latest)),
-        (table, "as-of") => Ok((table, ModeArg::AsOf)),
-        (_, mode) => Err(format!("{mode:?} is neither latest nor as-of")),
+pub(crate) fn distribution(text: &str) -> Result<Distribution, String> {
+    match text {
+        "auto" => Ok(Distribution::Auto),
+        "partitioned" => Ok(Distribution::Partitioned),
+        "broadcast" => Ok(Distribution::Broadcast),
+        _ => Err(format!("{text:?} is none of auto, partitioned and broadcast")),
+    }
+}
+
+pub(crate) fn mode_of_table(text: &str) -> Result<(String, ModeArg), String> {
+    let (table, how) = of_table(text, "TABLE=latest or TABLE=as-of")?;
+    Ok((table, mode(how)?))
+}
+
+pub(crate) fn mode(text: &str) -> Result<ModeArg, String> {
+    match text {
+        "latest" => Ok(ModeArg::Latest),
+        "as-of" => Ok(ModeArg::AsOf),
+        _ => Err(format!("{text:?} is neither latest nor as-of")),
     }
 }
 
@@ -70,6 +79,30 @@ pub(crate) fn version_column(text: &str) -> Result<(String, String), String> {
         (_, "") => Err("write TABLE=COLUMN".to_owned()),
         (table, column) => Ok((table, column.to_owned())),
     }
+}
+
+/// `TABLE=CONDITION`, or the condition of all tables that are not named.
+pub(crate) fn ready_after(text: &str) -> Result<(Option<String>, ReadyAfter), String> {
+    let (table, conditions) = text.split_once('=').map_or((None, text), |(table, rest)| (Some(table), rest));
+    let mut ready_after = ReadyAfter::MARKER;
+    for condition in conditions.split(',').map(str::trim) {
+        let is_twice = if condition == "marker" {
+            false
+        } else if let Some(rows) = condition.strip_suffix("rows") {
+            let rows = rows.trim().replace('_', "").parse();
+            let rows =
+                rows.map_err(|_| format!("{condition:?}: write a number of rows, such as 10000rows"))?;
+            ready_after.rows.replace(rows).is_some()
+        } else {
+            let time = duration(condition);
+            let time = time.map_err(|_| format!("{condition:?} is none of marker, 10000rows and 30s"))?;
+            ready_after.time.replace(time).is_some()
+        };
+        if is_twice {
+            return Err(format!("{condition:?}: rows and time may be said once each"));
+        }
+    }
+    Ok((table.map(str::to_owned), ready_after))
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -93,4 +126,36 @@ pub(crate) fn number<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusiv
         (min, u64::MAX) => format!("write a whole number of at least {min}"),
         (min, max) => format!("write a whole number from {min} to {max}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_table_waits_for_is_read() {
+        let after = |rows, seconds: Option<u64>| ReadyAfter { rows, time: seconds.map(Duration::from_secs) };
+        for (text, table, expected) in [
+            ("marker", None, after(None, None)),
+            ("users=marker", Some("users"), after(None, None)),
+            ("users=10_000rows", Some("users"), after(Some(10_000), None)),
+            ("5s", None, after(None, Some(5))),
+            ("users=3rows,5s", Some("users"), after(Some(3), Some(5))),
+            ("users=0", Some("users"), after(None, Some(0))),
+        ] {
+            assert_eq!(ready_after(text), Ok((table.map(str::to_owned), expected)), "{text}");
+        }
+        for (text, part) in [
+            ("", "none of marker"),
+            ("users=", "none of marker"),
+            ("users=markers", "none of marker"),
+            ("users=rows", "number of rows"),
+            ("users=-1rows", "number of rows"),
+            ("users=1rows,2rows", "once each"),
+            ("users=5", "none of marker"),
+        ] {
+            let error = ready_after(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
 }

@@ -1,21 +1,24 @@
 //! What the user typed: the flags and their help.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use tradejoin_connectors::TableKind;
+use tradejoin_connectors::{ReadyAfter, TableKind};
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
-use tradejoin_generator::{Keys, Mix};
+use tradejoin_generator::{Days, Keys, Mix};
 use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 
-use crate::arg_values::{distribution, duration, mode, number, rate, tolerance, version_column};
+use crate::arg_values::{
+    distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
+};
+use crate::bench::BenchArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
-
 use crate::table_arg::TableArg as JoinedTable;
 
 const STYLES: Styles = Styles::styled()
@@ -25,7 +28,7 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 /// Most rows that a batch may have.
-const BATCH_LEN_MAX: u64 = 1 << 20;
+pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -89,6 +92,8 @@ pub(crate) enum Command {
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing
+  tradejoin run --messages stream.jsonl --table-ready-after instruments=marker --gate-timeout 30s
+      no trade is joined before the instruments are complete
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
       let a trade wait for its instrument, and put aside what never finds one")]
@@ -136,6 +141,17 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+
+    /// The flags that were given, here or in the file, by their names with _ for -
+    #[arg(skip)]
+    pub(crate) given: BTreeSet<String>,
+}
+
+impl RunArgs {
+    /// Whether a flag was given, rather than left at its default.
+    pub(crate) fn is_given(&self, flag: &str) -> bool {
+        self.given.contains(flag)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -155,8 +171,9 @@ pub(crate) struct InputArgs {
 
     /// Another table, by any key of integers or texts; may be given for each.
     /// KEY is a column, TRADES_COLUMN@TABLE_COLUMN where the names differ, or several with + between;
-    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key]
-    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,distribution=HOW]", value_hint = ValueHint::Other, conflicts_with = "messages")]
+    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key];
+    /// OPTION is distribution, mode, tolerance, version or on-miss, as the flags that name a table say it
+    #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,OPTION=VALUE]...", value_hint = ValueHint::Other, conflicts_with = "messages")]
     pub(crate) table: Vec<JoinedTable>,
 
     /// Trades and table changes in one stream of JSON Lines
@@ -167,6 +184,17 @@ pub(crate) struct InputArgs {
     /// [default: instruments, and users if a row of theirs is among the first 1,024 trades]
     #[arg(long, value_name = "TABLE,...", value_delimiter = ',', requires = "messages")]
     pub(crate) tables: Vec<TableArg>,
+
+    /// When a table in the stream of --messages is ready for the first trade: at its marker, a line
+    /// {"type":"snapshot_end","table":"users","rows":2}, after so many rows or so much time: TABLE=marker,
+    /// TABLE=10000rows, TABLE=5s, both with a comma between; without TABLE=, for all that are not named
+    /// [default: at its marker if that is among the first lines, otherwise from the start]
+    #[arg(long, value_name = "[TABLE=]CONDITION", value_parser = ready_after)]
+    pub(crate) table_ready_after: Vec<(Option<String>, ReadyAfter)>,
+
+    /// Give up if tables are not ready for the first trade after so long: 30s, 5m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) gate_timeout: Option<Duration>,
 
     /// The format of the trades, whatever the ending says, and of files whose ending says nothing:
     /// csv, jsonl, parquet, arrow; csv and jsonl also with .gz or .zst
@@ -239,6 +267,16 @@ pub(crate) struct StreamArgs {
     /// The share of trades whose instrument no table has, 0 to 1 [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub(crate) unknown_share: Option<f64>,
+
+    /// Spread the stream over so many trading days, on which ids mean different contracts: rows of
+    /// instruments have valid_from and valid_to [default: 1, without these]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(Days::MAX)))]
+    pub(crate) days: Option<u32>,
+
+    /// The share of ids that are given to another contract on each day behind the first, 0 to 1
+    /// [default: 0.2]
+    #[arg(long, value_name = "SHARE", requires = "days")]
+    pub(crate) reused: Option<f64>,
 }
 
 impl StreamArgs {
@@ -246,6 +284,8 @@ impl StreamArgs {
     pub(crate) const SEED: u64 = 1;
     /// How many instruments there are unless the user says.
     pub(crate) const IDS: u32 = 10_000;
+    /// The share of ids that are given to another contract on a day unless the user says.
+    pub(crate) const REUSED: f64 = 0.2;
 
     /// A flag that was given and means nothing without a generator.
     pub(crate) fn generator_flag(&self) -> Option<&'static str> {
@@ -255,6 +295,7 @@ impl StreamArgs {
             ("--ids", self.ids.is_some()),
             ("--keys", self.keys.is_some()),
             ("--unknown-share", self.unknown_share.is_some()),
+            ("--days", self.days.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
     }
@@ -268,7 +309,7 @@ pub(crate) struct LookUpArgs {
     /// trade (timestamp) among rows valid from valid_from to before valid_to; may be given for each table,
     /// those of --table too
     /// [default: latest]
-    #[arg(long, value_name = "TABLE=MODE", value_parser = mode, value_delimiter = ',')]
+    #[arg(long, value_name = "TABLE=MODE", value_parser = mode_of_table, value_delimiter = ',')]
     pub(crate) mode: Vec<(String, ModeArg)>,
 
     /// How long before the trade a row of an as-of table may have begun: TABLE=1d, TABLE=500ms
@@ -329,7 +370,7 @@ pub(crate) struct EngineArgs {
 
     /// How a table is spread: TABLE=partitioned, TABLE=broadcast or TABLE=auto; may be given for each
     /// table [default: auto, by the size of the table and the number of workers]
-    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
+    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution_of_table, value_delimiter = ',')]
     pub(crate) distribution: Vec<(String, Distribution)>,
 }
 
@@ -359,9 +400,13 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// No progress and no summary
+    /// No settings, no progress and no summary
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    /// Settings and summary even if the trades go to standard output and standard error is no terminal
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Args)]
@@ -369,7 +414,9 @@ pub(crate) struct ReportArgs {
   tradejoin generate --limit 1000000 --output stream.jsonl.zst
       one stream of trades and table changes, for `tradejoin run --messages`
   tradejoin generate --trades trades.parquet --instruments instruments.csv --users users.csv
-      trades and tables apart")]
+      trades and tables apart
+  tradejoin generate --days 5 --trades trades.csv --instruments instruments.csv
+      ids that mean other contracts on other days, for `tradejoin run --mode instruments=as-of`")]
 pub(crate) struct GenerateArgs {
     /// Write one interleaved stream of JSON Lines: a file, or - for standard output
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["trades", "instruments", "users"], required_unless_present_any = ["trades", "instruments", "users"])]
@@ -379,7 +426,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trades: Option<PathBuf>,
 
-    /// Write every instrument, once, to a file of its own
+    /// Write every instrument, once or with --days for each contract that its id means, to a file of its own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) instruments: Option<PathBuf>,
 
@@ -397,89 +444,4 @@ pub(crate) struct GenerateArgs {
     /// No progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  tradejoin bench
-      the article's table, and ours
-  tradejoin bench --messages 1000000 --workers 1,2,4 --rounds 5 --distribution instruments=broadcast
-  tradejoin bench --generate-inside
-      with the generator in the timed part, as the article has it
-  tradejoin bench --rate 100000,1000000/s --linger 0 --workers 1,2
-      how long a trade takes from when it is due to when it is written, at these rates
-
-Rows whose order is fixed by one sequence must give the same result as the naive program, or the
-command fails.")]
-pub(crate) struct BenchArgs {
-    /// How many messages each program reads [default: 10000000; with --rate as many as --seconds need]
-    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
-    pub(crate) messages: Option<u64>,
-
-    /// Measure latency instead: run the engine alone, once for each rate, on so many trades a second
-    #[arg(long, value_name = "N[/s],...", value_delimiter = ',', allow_negative_numbers = true, value_parser = rate, conflicts_with_all = ["rounds", "generate_inside", "only"])]
-    pub(crate) rate: Vec<u64>,
-
-    /// How long a run at a rate is, unless --messages says [default: 5]
-    #[arg(long, value_name = "N", requires = "rate", conflicts_with = "messages", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=3_600))]
-    pub(crate) seconds: Option<u64>,
-
-    /// How long the oldest trade of a batch waits for more at a rate: 0, 500us, 1ms, 2s
-    #[arg(long, value_name = "DURATION", default_value = "1ms", requires = "rate", allow_hyphen_values = true, value_parser = duration)]
-    pub(crate) linger: Duration,
-
-    /// Worker counts of the engine
-    #[arg(long, short, value_name = "N,...", value_delimiter = ',', default_value = "1,2", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=u64::from(ShardCount::MAX)))]
-    pub(crate) workers: Vec<u32>,
-
-    /// Rounds that count; in each, every program runs once
-    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1_000))]
-    pub(crate) rounds: u32,
-
-    /// The mix of trades and changes
-    #[arg(long, value_name = "MIX", default_value = "article")]
-    pub(crate) mix: Mix,
-
-    /// The seed
-    #[arg(long, value_name = "SEED", default_value_t = StreamArgs::SEED)]
-    pub(crate) seed: u64,
-
-    /// How many instruments there are
-    #[arg(long, value_name = "N", default_value_t = StreamArgs::IDS, allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1 << 30))]
-    pub(crate) ids: u32,
-
-    /// How keys are drawn: uniform, or zipf:EXPONENT for a few busy instruments
-    #[arg(long, value_name = "KEYS", default_value = "uniform")]
-    pub(crate) keys: Keys,
-
-    /// How a table is spread: TABLE=auto, TABLE=partitioned or TABLE=broadcast
-    #[arg(long, value_name = "TABLE=HOW", value_parser = distribution, value_delimiter = ',')]
-    pub(crate) distribution: Vec<(String, Distribution)>,
-
-    /// Most messages in a batch of the engine
-    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=BATCH_LEN_MAX))]
-    pub(crate) batch_len: Option<u64>,
-
-    /// Time the generator with each program, instead of reading from memory
-    #[arg(long)]
-    pub(crate) generate_inside: bool,
-
-    /// Run only these rows
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    pub(crate) only: Vec<crate::bench::RowName>,
-
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// No progress
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-}
-
-impl BenchArgs {
-    /// How many messages each program reads.
-    pub(crate) fn messages(&self) -> u64 {
-        self.messages.unwrap_or(crate::plan::GENERATED_MESSAGES)
-    }
 }

@@ -51,6 +51,11 @@ struct InputConfig {
     messages: Option<PathBuf>,
     /// The tables in the stream of `messages`.
     tables: Option<Vec<String>>,
+    /// When tables of the stream are ready for the first trade: marker, 10000rows or 5s, of all
+    /// tables, or by their names.
+    table_ready_after: Option<ReadyAfterConfig>,
+    /// Give up if tables are not ready after so long, such as 30s.
+    gate_timeout: Option<String>,
     /// The format of the trades, and of files whose ending says nothing.
     format: Option<String>,
     /// What to do with a record that cannot be read: fail or skip.
@@ -61,6 +66,16 @@ struct InputConfig {
     strict: Option<bool>,
     /// Stop after so many messages.
     limit: Option<u64>,
+}
+
+/// What tables of a stream wait for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a condition such as \"marker\", or one for each table by its name")]
+enum ReadyAfterConfig {
+    /// All of them.
+    All(String),
+    /// By their names.
+    ByTable(BTreeMap<String, String>),
 }
 
 /// A table by any key of integers or texts.
@@ -77,6 +92,15 @@ struct TableConfig {
     columns: Option<Vec<String>>,
     /// How it is spread: partitioned, broadcast or auto.
     distribution: Option<String>,
+    /// How it is looked up: latest or as-of.
+    mode: Option<String>,
+    /// How long before the trade a row may have begun in the mode as-of, such as 30d.
+    tolerance: Option<String>,
+    /// The column with the version of a row.
+    version: Option<String>,
+    /// What becomes of a trade that finds nothing in it: drop, keep, fail, dead-letter or
+    /// hold=100000rows,then=keep.
+    on_miss: Option<String>,
 }
 
 /// What is written.
@@ -171,6 +195,14 @@ impl Config {
         arguments.path("users", &input.users);
         arguments.path("messages", &input.messages);
         arguments.text("tables", input.tables.as_ref().map(|tables| tables.join(",")));
+        match &input.table_ready_after {
+            Some(ReadyAfterConfig::All(condition)) => arguments.text("table_ready_after", Some(condition)),
+            Some(ReadyAfterConfig::ByTable(by_table)) => {
+                arguments.by_table("table_ready_after", Some(by_table));
+            }
+            None => {}
+        }
+        arguments.text("gate_timeout", input.gate_timeout.as_ref());
         arguments.text("format", input.format.as_ref());
         arguments.text("on_bad_record", input.on_bad_record.as_ref());
         arguments.text("linger", input.linger.as_ref());
@@ -196,13 +228,13 @@ impl Config {
         arguments.text("queue_depth", engine.queue_depth);
         arguments.text("order", engine.order.as_ref());
         arguments.text("unmatched", engine.unmatched.as_ref());
-        arguments.by_table("on_miss", &engine.on_miss);
+        arguments.by_table("on_miss", engine.on_miss.as_ref());
         arguments.text("hold_rows", engine.hold_rows);
         arguments.text("hold_bytes", engine.hold_bytes.as_ref());
-        arguments.by_table("distribution", &engine.distribution);
-        arguments.by_table("mode", &engine.mode);
-        arguments.by_table("tolerance", &engine.tolerance);
-        arguments.by_table("version_column", &engine.version_column);
+        arguments.by_table("distribution", engine.distribution.as_ref());
+        arguments.by_table("mode", engine.mode.as_ref());
+        arguments.by_table("tolerance", engine.tolerance.as_ref());
+        arguments.by_table("version_column", engine.version_column.as_ref());
         arguments.all
     }
 }
@@ -210,15 +242,22 @@ impl Config {
 impl TableConfig {
     /// As `--table` has it.
     fn argument(&self) -> OsString {
-        let Self { name, file, key, columns, distribution } = self;
+        let Self { name, file, key, columns, distribution, mode, tolerance, version, on_miss } = self;
         let mut argument = OsString::from(format!("{name}="));
         argument.push(file);
         argument.push(format!(",key={key}"));
         if let Some(columns) = columns {
             argument.push(format!(",columns={}", columns.join(":")));
         }
-        if let Some(distribution) = distribution {
-            argument.push(format!(",distribution={distribution}"));
+        let options = [
+            ("distribution", distribution),
+            ("mode", mode),
+            ("tolerance", tolerance),
+            ("version", version),
+            ("on-miss", on_miss),
+        ];
+        for (option, value) in options {
+            value.iter().for_each(|value| argument.push(format!(",{option}={value}")));
         }
         argument
     }
@@ -249,9 +288,9 @@ impl Arguments<'_> {
     }
 
     /// A flag that is given once for each table.
-    fn by_table(&mut self, name: &str, said: &Option<BTreeMap<String, String>>) {
+    fn by_table(&mut self, name: &str, said: Option<&BTreeMap<String, String>>) {
         if !self.is_given(name) {
-            for (table, what) in said.iter().flatten() {
+            for (table, what) in said.into_iter().flatten() {
                 self.push(name, format!("{table}={what}").as_ref());
             }
         }

@@ -16,6 +16,7 @@ use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
 use crate::sample::Sample;
+use crate::settings::Settings;
 use crate::summary::Summary;
 
 /// Where the enriched trades go.
@@ -147,6 +148,29 @@ impl Destination {
         self.location == Some(Location::Standard)
     }
 
+    /// Where the trades go; `None` if they are only counted.
+    pub(crate) fn location(&self) -> Option<&Location> {
+        self.location.as_ref()
+    }
+
+    /// How they are encoded there.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether people are told what happens: not on a standard error that is no
+    /// terminal, unless they ask.
+    fn is_for_people(&self, report: ReportArgs) -> bool {
+        let is_heard = !self.is_standard() || report.verbose || std::io::stderr().is_terminal();
+        !(report.json || report.quiet) && is_heard
+    }
+
+    /// Prints what a run is going to do, where its summary goes.
+    pub(crate) fn announce(&self, report: ReportArgs, settings: &Settings) -> anyhow::Result<()> {
+        let text = if self.is_for_people(report) { settings.text() + "\n" } else { String::new() };
+        self.print(&text).context("cannot print the settings")
+    }
+
     /// Prints the summary: to standard output, or if the trades go there, to
     /// standard error.
     pub(crate) fn show(
@@ -155,21 +179,23 @@ impl Destination {
         summary: &Summary,
         sample: Option<&Sample>,
     ) -> anyhow::Result<()> {
-        let is_taken = self.is_standard();
         let mut text = String::new();
         if report.json {
             text = summary.json()? + "\n";
-        } else if !report.quiet && (!is_taken || std::io::stderr().is_terminal()) {
-            if let Some(table) = sample.filter(|_| !is_taken).and_then(Sample::table) {
+        } else if self.is_for_people(report) {
+            if let Some(table) = sample.filter(|_| !self.is_standard()).and_then(Sample::table) {
                 text = format!("{table}\n\n");
             }
             text += &summary.text();
         }
-        let written = if is_taken {
+        self.print(&text).context("cannot print the summary")
+    }
+
+    fn print(&self, text: &str) -> std::io::Result<()> {
+        if self.is_standard() {
             anstream::stderr().write_all(text.as_bytes())
         } else {
             anstream::stdout().write_all(text.as_bytes())
-        };
-        written.context("cannot print the summary")
+        }
     }
 }

@@ -100,3 +100,20 @@ fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use tradejoin_model::Ledger;
+
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_does_not_add_up_is_a_bug_and_names_both_sides() {
+        let ledger = Ledger { rows_read: 3, enriched: 2, ..Ledger::new(0) };
+        let error = EngineError::from(ledger.check().expect_err("one is missing"));
+        let error = Err::<(), _>(error).context("a run").expect_err("as before");
+        assert_eq!(exit_code(&error), BUG);
+        assert!(format!("{error:#}").ends_with("3 trades were read, but 2 have an outcome"), "{error:#}");
+    }
+}

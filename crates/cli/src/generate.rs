@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tradejoin_connectors::{
-    Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, TableKind, TableWriter,
-    WriteError,
+    Encoding, Format, Location, MessageWriter, Output, OutputHandle, OutputOptions, Readiness, TableKind,
+    TableWriter, WriteError, WrittenTable,
 };
 use tradejoin_flow::{BoxError, End, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix, ReferenceRows, Stream};
@@ -62,9 +62,9 @@ fn interleaved(args: &GenerateArgs, output: &Path, signals: &Signals) -> anyhow:
         let text = "one stream of trades and changes is JSON Lines: name it .jsonl, or write --trades, --instruments and --users apart";
         return Err(UsageError(text.to_owned()).into());
     }
-    let mut kinds = vec![TableKind::Instruments];
-    kinds.extend(stream.config().mix.has_users().then_some(TableKind::Users));
-    let mut writer = MessageWriter::create(&location, encoding, &trade_schema(), &kinds)?;
+    let mut tables = vec![instruments(&stream)];
+    tables.extend(stream.config().mix.has_users().then(|| WrittenTable::from(TableKind::Users)));
+    let mut writer = MessageWriter::create(&location, encoding, &trade_schema(), &tables)?;
     let note = Note::new(signals, writer.handle());
     let (mut messages, bar) = source(args, stream);
     let write = |messages| {
@@ -80,13 +80,13 @@ fn interleaved(args: &GenerateArgs, output: &Path, signals: &Signals) -> anyhow:
 fn apart(args: &GenerateArgs, signals: &Signals) -> anyhow::Result<Stopped> {
     let stream = plan::stream(&args.stream, Mix::bare(args.users.is_some()))?;
     let tables = [
-        (TableKind::Instruments, &args.instruments, ReferenceRows::instruments(Arc::clone(&stream))),
-        (TableKind::Users, &args.users, ReferenceRows::users(Arc::clone(&stream))),
+        (instruments(&stream), &args.instruments, ReferenceRows::instruments(Arc::clone(&stream))),
+        (TableKind::Users.into(), &args.users, ReferenceRows::users(Arc::clone(&stream))),
     ];
-    for (kind, path, mut rows) in tables {
+    for (table, path, mut rows) in tables {
         let Some(path) = path else { continue };
         let (location, encoding) = destination(path, args, Format::Csv)?;
-        let mut writer = TableWriter::create(location, encoding, kind)?;
+        let mut writer = TableWriter::create(location, encoding, table)?;
         let note = Note::new(signals, writer.handle());
         let end = copy(signals, || rows.next(), |lane| writer.write(&lane))?;
         writer.close(end)?;
@@ -107,6 +107,11 @@ fn apart(args: &GenerateArgs, signals: &Signals) -> anyhow::Result<Stopped> {
     let end = copy(signals, || Ok(messages.next()), write)?;
     output.close(end)?;
     Ok(note.at(end))
+}
+
+/// Instruments, which in a stream of days say when they are valid.
+fn instruments(stream: &Stream) -> WrittenTable {
+    WrittenTable { kind: TableKind::Instruments, has_validity: stream.config().days.is_some() }
 }
 
 /// Writes what there is, until its end or a signal.
@@ -140,7 +145,8 @@ impl Note {
 fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Messages>, Bar) {
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN);
-    let bar = Bar::new(Progress::Messages(source.progress(), limit), args.quiet);
+    let mut bar = Bar::new(Readiness::default(), args.quiet);
+    bar.begin(Progress::Messages(source.progress(), limit));
     (source.made(), bar)
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, InputOptions, MessagesOptions, Replayed, SelectedTable, Selection,
-    TableColumns, TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_messages,
-    open_table, open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, MessagesOptions, Readiness, Replayed,
+    SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
+    TradesOptions, open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -17,6 +17,7 @@ use tradejoin_model::{Distribution, TableSpec};
 use crate::args::RunArgs;
 use crate::destination::Destination;
 use crate::failure::UsageError;
+use crate::gates;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
@@ -38,8 +39,13 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Opens what the arguments name.
-    pub(crate) fn open(args: &RunArgs, destination: &Destination, stop: &Stop) -> anyhow::Result<Self> {
+    /// Opens what the arguments name. Its tables show up in `readiness`.
+    pub(crate) fn open(
+        args: &RunArgs,
+        destination: &Destination,
+        readiness: &Readiness,
+        stop: &Stop,
+    ) -> anyhow::Result<Self> {
         check(args)?;
         let input = &args.input;
         let paths = [&input.trades, &input.instruments, &input.users, &input.messages];
@@ -47,8 +53,8 @@ impl Job {
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths)?;
         match (&input.trades, &input.messages) {
-            (Some(trades), _) => files(args, trades, destination, stop),
-            (None, Some(messages)) => interleaved(args, messages, destination, stop),
+            (Some(trades), _) => files(args, trades, destination, readiness, stop),
+            (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
             (None, None) => generated(args),
         }
     }
@@ -82,6 +88,7 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if input.strict && input.trades.is_none() {
         return usage("--strict is for the tables beside --trades, and there are none");
     }
+    gates::check(input)?;
     let is_read = input.trades.is_some() || input.messages.is_some();
     match args.stream.generator_flag().filter(|_| is_read) {
         Some(flag) => usage(&format!("{flag} is for generated streams, and this one is read")),
@@ -98,16 +105,25 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     let offers: Vec<_> =
         kinds.iter().map(|&kind| TableColumns { table: kind.into(), columns: vec![] }).collect();
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-    if modes(&args.look_ups, &names)?.iter().any(|mode| *mode != TableMode::Latest) {
-        let text = "generated tables have neither times nor versions: their mode is latest";
+    let are_days = stream.config().days.is_some();
+    let modes = modes(&args.look_ups, &names)?;
+    let is_there = |(kind, mode): (&TableKind, &TableMode)| match mode {
+        TableMode::Latest => true,
+        TableMode::LatestVersion { .. } => false,
+        TableMode::AsOf { .. } => are_days && *kind == TableKind::Instruments,
+    };
+    if !kinds.iter().zip(&modes).all(is_there) {
+        let text = "generated tables have neither times nor versions: their mode is latest, \
+                    but with --days that of instruments may be as-of";
         return Err(UsageError(text.to_owned()).into());
     }
-    if policy::needs_time(&args.engine.on_miss) {
+    if policy::needs_time(&args.engine.on_miss) && !are_days {
         let text = "generated trades wait by their number, hold=100000rows, or by the clock, hold=30s,clock=processing";
         return Err(UsageError(text.to_owned()).into());
     }
     let schema = tradejoin_model::trade_schema();
-    let Selection { tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    set_look_ups(&mut tables, &modes);
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let workers = plan::workers(args.engine.workers)?;
     let batch_len = plan::batch_len(args.engine.batch_len, workers);
@@ -125,10 +141,16 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
 }
 
 /// Trades and tables in files of their own.
-fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) -> anyhow::Result<Job> {
+fn files(
+    args: &RunArgs,
+    trades: &Path,
+    destination: &Destination,
+    readiness: &Readiness,
+    stop: &Stop,
+) -> anyhow::Result<Job> {
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
-    let shared = Shared::new(args, stop, &trades)?;
+    let shared = Shared::new(args, readiness, stop, &trades)?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(args)? {
         let file = WatchedFile::new(path, format);
@@ -147,11 +169,14 @@ fn files(args: &RunArgs, trades: &Path, destination: &Destination, stop: &Stop) 
         reader.set_mode(mode)?;
     }
     let mut trades = open_trades(TradesOptions {
-        input: shared.apply(trades),
+        input: InputOptions { gate_timeout: None, ..shared.apply(trades) },
         limit: args.stream.limit,
         key_columns,
         fields,
     })?;
+    if let Some(timeout) = &shared.gate_timeout {
+        timeout.restart();
+    }
     if modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
         trades.require_times()?;
     }
@@ -227,6 +252,7 @@ fn interleaved(
     args: &RunArgs,
     messages: &Path,
     destination: &Destination,
+    readiness: &Readiness,
     stop: &Stop,
 ) -> anyhow::Result<Job> {
     let format = args.input.format.as_deref();
@@ -237,12 +263,13 @@ fn interleaved(
         )
         .into());
     }
-    let shared = Shared::new(args, stop, &input)?;
+    let shared = Shared::new(args, readiness, stop, &input)?;
     let mut reader = open_messages(MessagesOptions {
         input: shared.apply(input),
         limit: args.stream.limit,
         tables: args.input.table_kinds(),
         fields: destination.fields(Format::JsonLines),
+        gates: gates::of_stream(&args.input)?,
     })?;
     let kinds: Vec<_> = reader.tables().collect();
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
@@ -296,11 +323,13 @@ struct Shared {
     bad_records: BadRecords,
     progress: tradejoin_connectors::Progress,
     linger: Duration,
+    readiness: Readiness,
+    gate_timeout: Option<GateTimeout>,
     stop: Stop,
 }
 
 impl Shared {
-    fn new(args: &RunArgs, stop: &Stop, input: &InputOptions) -> anyhow::Result<Self> {
+    fn new(args: &RunArgs, readiness: &Readiness, stop: &Stop, input: &InputOptions) -> anyhow::Result<Self> {
         let workers = plan::workers(args.engine.workers)?;
         Ok(Self {
             batch_len: plan::batch_len(args.engine.batch_len, workers),
@@ -308,6 +337,8 @@ impl Shared {
             bad_records: input.bad_records.clone(),
             progress: input.progress.clone(),
             linger: args.input.linger,
+            readiness: readiness.clone(),
+            gate_timeout: args.input.gate_timeout.map(GateTimeout::new),
             stop: stop.clone(),
         })
     }
@@ -319,6 +350,8 @@ impl Shared {
             bad_records: self.bad_records.clone(),
             progress: self.progress.clone(),
             linger: self.linger,
+            readiness: self.readiness.clone(),
+            gate_timeout: self.gate_timeout.clone(),
             stop: Some(self.stop.flag()),
             ..input
         }

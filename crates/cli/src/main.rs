@@ -15,10 +15,12 @@ mod signals;
 mod style;
 
 mod destination;
+mod gates;
 mod job;
 mod modes;
 mod plan;
 mod sample;
+mod settings;
 mod summary;
 mod watch;
 
@@ -33,7 +35,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Cli, Command};
 use crate::config::Config;
@@ -44,7 +47,9 @@ fn main() -> ExitCode {
         Err(error) => return failure::report(&error),
     };
     let done = match command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(mut args) => {
+            table_arg::spread(&mut args).map_err(anyhow::Error::from).and_then(|()| run::run(&args))
+        }
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::ConfigSchema => config_schema(),
@@ -63,17 +68,30 @@ fn command() -> anyhow::Result<Command> {
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(&words).ok();
     let run = typed.as_ref().and_then(|typed| typed.subcommand_matches("run"));
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
-    let Some((run, file)) = file else { return Ok(Cli::parse().command) };
+    let Some((run, file)) = file else { return Ok(parse(&words).unwrap_or_else(|error| error.exit())) };
     words.extend(Config::read(file)?.arguments(run));
-    let read = Cli::try_parse_from(&words);
-    Ok(read
-        .unwrap_or_else(|error| {
-            if error.use_stderr() {
-                eprintln!("with what {} adds to the command line:", file.display());
-            }
-            error.exit()
-        })
-        .command)
+    Ok(parse(&words).unwrap_or_else(|error| {
+        if error.use_stderr() {
+            eprintln!("with what {} adds to the command line:", file.display());
+        }
+        error.exit()
+    }))
+}
+
+/// The command that words are, and for a run which of its flags are among them.
+fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
+    let mut matches = Cli::command().try_get_matches_from(words)?;
+    let is_given = |run: &ArgMatches, flag: &str| run.value_source(flag) == Some(ValueSource::CommandLine);
+    let given = matches.subcommand_matches("run").map(|run| {
+        let flags = run.ids().map(clap::Id::as_str).filter(|flag| is_given(run, flag));
+        flags.map(str::to_owned).collect()
+    });
+    let read = Cli::from_arg_matches_mut(&mut matches);
+    let mut command = read.map_err(|error| error.format(&mut Cli::command()))?.command;
+    if let (Command::Run(args), Some(given)) = (&mut command, given) {
+        args.given = given;
+    }
+    Ok(command)
 }
 
 fn config_schema() -> anyhow::Result<u8> {

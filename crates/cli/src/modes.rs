@@ -38,7 +38,8 @@ fn of_table<'a, T>(said: &'a [(String, T)], table: &str) -> Option<&'a T> {
     said.iter().find(|(name, _)| name == table).map(|(_, what)| what)
 }
 
-fn check_names<T>(flag: &str, said: &[(String, T)], tables: &[&str]) -> Result<(), UsageError> {
+/// Checks that what `flag` says is of tables of the run, and of each once.
+pub(crate) fn check_names<T>(flag: &str, said: &[(String, T)], tables: &[&str]) -> Result<(), UsageError> {
     for (index, (name, _)) in said.iter().enumerate() {
         if said[..index].iter().any(|(other, _)| other == name) {
             return Err(UsageError(format!("{flag} names {name} twice")));

@@ -11,7 +11,7 @@ use tradejoin_connectors::{
 };
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
-use tradejoin_generator::{Mix, Stream, StreamConfig};
+use tradejoin_generator::{Days, Mix, Stream, StreamConfig};
 use tradejoin_model::{ColumnType, Distribution, ShardCount, TableSpec};
 
 use crate::args::{EngineArgs, StreamArgs};
@@ -111,9 +111,25 @@ pub(crate) fn stream(args: &StreamArgs, default_mix: Mix) -> anyhow::Result<Arc<
         ids: args.ids.unwrap_or(StreamArgs::IDS),
         keys: args.keys.unwrap_or_default(),
         unknown_share: args.unknown_share.unwrap_or(0.0),
+        days: days(args)?,
         ..StreamConfig::default()
     };
     Ok(Arc::new(Stream::new(config)?))
+}
+
+/// The trading days of a stream, which are as long; `None` for one.
+fn days(args: &StreamArgs) -> Result<Option<Days>, UsageError> {
+    match (args.days.unwrap_or(1), args.reused) {
+        (1, Some(_)) => {
+            let text = "--reused is what changes from one day to the next: give --days 2 or more";
+            Err(UsageError(text.to_owned()))
+        }
+        (1, None) => Ok(None),
+        (count, reused) => {
+            let len = args.limit.unwrap_or(GENERATED_MESSAGES) / u64::from(count);
+            Ok(Some(Days { count, len, reused_share: reused.unwrap_or(StreamArgs::REUSED) }))
+        }
+    }
 }
 
 /// How an input is encoded: as `forced` says, else as its ending says, else as

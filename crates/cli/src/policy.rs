@@ -20,7 +20,7 @@ pub(crate) fn of_table(text: &str) -> Result<(String, MissPolicy), String> {
     Ok((table.to_owned(), policy_of(policy)?))
 }
 
-fn policy_of(text: &str) -> Result<MissPolicy, String> {
+pub(crate) fn policy_of(text: &str) -> Result<MissPolicy, String> {
     let (first, rest) = text.split_once(',').map_or((text, None), |(first, rest)| (first, Some(rest)));
     let simple = match first {
         "drop" => MissPolicy::Drop,

@@ -1,6 +1,6 @@
 //! `tradejoin run`.
 
-use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle};
+use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle, Readiness};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::plan;
 use crate::reload::Watch;
 use crate::sample::Sample;
+use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
 use crate::summary::Summary;
@@ -21,23 +22,29 @@ use crate::watch::{Bar, Nowhere};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
     let destination = Destination::new(args)?;
-    let mut job = Job::open(args, &destination, signals.stop())?;
+    let readiness = Readiness::default();
+    let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
+    let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
+    let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
 
-    let bar = Bar::new(job.progress, args.report.quiet || args.report.json);
+    destination.announce(args.report, &settings)?;
+    bar.begin(job.progress);
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
+        settings: settings.clone(),
         handle: handle.clone(),
         destination: Destination::new(args)?,
+        readiness: readiness.clone(),
         report: args.report,
     };
     signals.before_the_end(move || last.say());
@@ -52,7 +59,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     bar.clear();
     watch.finish(report.ledger.rows_read - report.ledger.rejected)?;
     warn(&engine, &report, &job.bad_records);
-    let summary = Summary::new(engine.config(), &report).with_reloads(watch.reloads());
+    let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     destination.show(args.report, &summary, Some(&sample))?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
@@ -73,15 +80,17 @@ fn beside<S: Sink>(letters: Option<DeadLetters>, sink: S) -> Beside<S> {
 struct LastWords {
     monitor: Monitor,
     config: EngineConfig,
+    settings: Settings,
     handle: Option<OutputHandle>,
     destination: Destination,
+    readiness: Readiness,
     report: crate::args::ReportArgs,
 }
 
 impl LastWords {
     fn say(self) {
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
-        let summary = Summary::new(&self.config, &so_far);
+        let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
         eprintln!("a reader or writer was stuck; the file may end in the middle of a row");

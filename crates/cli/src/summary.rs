@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
-use tradejoin_connectors::key_for_people;
+use tradejoin_connectors::{Readiness, ReadyBy, TableReadiness, key_for_people};
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
-use tradejoin_model::{Ledger, LookUp, MissPolicy, TableSpec};
+use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
 use crate::memory;
 use crate::reload::Reloads;
+use crate::settings::Settings;
 use crate::style::{FAINT, HEADING};
 
 /// Keys that were missed most, for programs.
@@ -23,6 +24,8 @@ const MISSING_KEYS_SHOWN: usize = 3;
 pub(crate) struct Summary {
     rows_read: u64,
     rows_written: u64,
+    /// Trades whose own columns were copied on the way.
+    trades_copied: u64,
     outcomes: Outcomes,
     unmatched: Unmatched,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +47,7 @@ pub(crate) struct Summary {
     messages_per_s: f64,
     cpu_ns_per_message: f64,
     peak_memory_bytes: Option<u64>,
+    settings: Settings,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +75,9 @@ struct Hold {
     waiting: u64,
     rows_max: u64,
     bytes_max: u64,
+    /// The most that waited at a time.
+    rows_peak: u64,
+    bytes_peak: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,6 +86,8 @@ struct TableSummary {
     distribution: &'static str,
     mode: &'static str,
     on_miss: &'static str,
+    /// What has made it ready for the first trade; `None` if nothing has.
+    ready_after: Option<&'static str>,
     rows_loaded: u64,
     duplicate_keys: u64,
     changes: u64,
@@ -121,14 +130,21 @@ struct ShardSummary {
 }
 
 impl Summary {
-    pub(crate) fn new(config: &EngineConfig, report: &Report) -> Self {
+    pub(crate) fn new(
+        config: &EngineConfig,
+        report: &Report,
+        settings: Settings,
+        readiness: &Readiness,
+    ) -> Self {
         let ledger = &report.ledger;
+        let readiness = readiness.tables();
         let changes: u64 = ledger.tables.iter().map(|table| table.changes).sum();
         let messages = ledger.rows_read + changes;
         let (elapsed_s, cpu_s) = (report.elapsed.as_secs_f64(), report.cpu.as_secs_f64());
         Self {
             rows_read: ledger.rows_read,
             rows_written: ledger.rows_written(),
+            trades_copied: report.trades_copied,
             outcomes: Outcomes {
                 enriched: ledger.enriched,
                 unmatched: ledger.unmatched(),
@@ -139,11 +155,13 @@ impl Summary {
                 dropped: ledger.unmatched_dropped,
                 dead_lettered: ledger.dead_lettered,
             },
-            hold: Hold::new(config, ledger),
+            hold: Hold::new(config, report),
             unmatched_policy: policy(config),
             interrupted: report.interrupted,
             messages,
-            tables: (0..config.tables.len()).map(|table| TableSummary::new(table, config, report)).collect(),
+            tables: (0..config.tables.len())
+                .map(|table| TableSummary::new(table, config, report, readiness.get(table)))
+                .collect(),
             reloads: Vec::new(),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
@@ -153,6 +171,7 @@ impl Summary {
             messages_per_s: ratio(messages as f64, elapsed_s),
             cpu_ns_per_message: ratio(cpu_s * 1e9, messages as f64),
             peak_memory_bytes: memory::peak_bytes(),
+            settings,
         }
     }
 
@@ -180,6 +199,16 @@ impl Summary {
                 .map(|bytes| format!(", memory {} at most", HumanBytes(bytes)))
                 .unwrap_or_default(),
         );
+        let tables = match self.tables.len() {
+            1 => "1 table".to_owned(),
+            count => format!("{count} tables"),
+        };
+        let copied = match self.trades_copied {
+            0 => "no trade copied".to_owned(),
+            1 => "1 trade copied, which was held".to_owned(),
+            count => format!("{} trades copied, held or beside one that was", HumanCount(count)),
+        };
+        let _ = writeln!(out, "{tables} in one pass, {copied}");
         if self.interrupted {
             out.push_str("stopped before the end of the input\n");
         }
@@ -253,18 +282,19 @@ impl Summary {
         let is_used = |mode: LookUp| self.tables.iter().any(|table| table.mode == mode.as_str());
         let as_of = is_used(LookUp::AsOf { tolerance: None });
         let versions = is_used(LookUp::LatestVersion);
-        let mut header = vec!["table", "mode", "spread", "loaded", "duplicates", "changes", "rejected"];
-        header.extend(["matched", "missed"]);
+        let mut header = vec!["table", "mode", "spread", "ready after", "loaded", "duplicates", "changes"];
+        header.extend(["rejected", "matched", "missed"]);
         header.extend(["no time", "overlaps"].into_iter().filter(|_| as_of));
         header.extend(["stale", "conflicts"].into_iter().filter(|_| versions));
-        let mut table = plain_table(&header, 3);
+        let mut table = plain_table(&header, 4);
         for row in &self.tables {
             let mut counts =
                 vec![row.rows_loaded, row.duplicate_keys, row.changes, row.rejected, row.matched, row.missed];
             counts.extend([row.untimed, row.overlaps].into_iter().filter(|_| as_of));
             counts.extend([row.stale, row.conflicts].into_iter().filter(|_| versions));
             let counts = counts.into_iter().map(|count| HumanCount(count).to_string());
-            let names = [row.name.clone(), row.mode.to_owned(), row.distribution.to_owned()];
+            let ready_after = row.ready_after.unwrap_or("nothing yet");
+            let names = [row.name.as_str(), row.mode, row.distribution, ready_after].map(str::to_owned);
             table.add_row(names.into_iter().chain(counts));
         }
         table
@@ -324,9 +354,9 @@ impl Summary {
 
 impl Hold {
     /// `None` if nothing is ever held.
-    fn new(config: &EngineConfig, ledger: &Ledger) -> Option<Self> {
+    fn new(config: &EngineConfig, report: &Report) -> Option<Self> {
         config.tables.iter().find_map(|table| table.on_miss.hold())?;
-        let hold = &ledger.hold;
+        let (hold, peak) = (&report.ledger.hold, &report.hold_peak);
         Some(Self {
             entered: hold.entered,
             found: hold.found,
@@ -335,6 +365,8 @@ impl Hold {
             waiting: hold.waiting(),
             rows_max: config.hold_rows_max,
             bytes_max: config.hold_bytes_max,
+            rows_peak: peak.rows,
+            bytes_peak: peak.bytes,
         })
     }
 }
@@ -347,7 +379,9 @@ fn policy(config: &EngineConfig) -> &'static str {
 }
 
 impl TableSummary {
-    fn new(table: usize, config: &EngineConfig, report: &Report) -> Self {
+    /// A table of which nothing was said is there from the start.
+    fn new(table: usize, config: &EngineConfig, report: &Report, readiness: Option<&TableReadiness>) -> Self {
+        let ready_by = readiness.map_or(Some(ReadyBy::Start), |table| table.state.ok());
         let (spec, ledger) = (&config.tables[table], &report.ledger.tables[table]);
         // Known once the run has ended.
         let distribution = report.distributions.get(table).unwrap_or(&spec.distribution);
@@ -357,6 +391,7 @@ impl TableSummary {
             distribution: distribution.as_str(),
             mode: spec.look_up.as_str(),
             on_miss: spec.on_miss.as_str(),
+            ready_after: ready_by.map(ReadyBy::as_str),
             rows_loaded: ledger.rows_loaded,
             duplicate_keys: ledger.duplicates,
             changes: ledger.changes,

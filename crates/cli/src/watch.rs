@@ -1,8 +1,11 @@
 //! Progress on a terminal.
 
+use std::fmt::Write;
+use std::sync::Once;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use tradejoin_connectors::{Readiness, TableReadiness};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
@@ -21,39 +24,65 @@ impl Progress {
             Self::Bytes(progress) => progress.bytes_read(),
         }
     }
-}
 
-/// A bar on standard error while a run goes on: rate and time left, drawn only
-/// on a terminal.
-pub(crate) struct Bar {
-    bar: ProgressBar,
-    progress: Progress,
-}
-
-impl Bar {
-    pub(crate) fn new(progress: Progress, quiet: bool) -> Self {
-        let (total, style) = match &progress {
-            Progress::Messages(_, total) => {
+    /// How much there is in all, if that is known, and how the bar shows it.
+    fn template(&self) -> (Option<u64>, &'static str) {
+        match self {
+            Self::Messages(_, total) => {
                 (Some(*total), "{bar:30} {human_pos} messages, {per_sec:.0}, {eta} left")
             }
-            Progress::Bytes(bytes) => match bytes.bytes_total() {
+            Self::Bytes(bytes) => match bytes.bytes_total() {
                 Some(total) => (Some(total), "{bar:30} {binary_bytes}, {binary_bytes_per_sec}, {eta} left"),
                 None => (None, "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}"),
             },
-        };
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A bar on standard error while a run goes on, drawn only on a terminal: which table
+/// is waited for, and once something is written, rate and time left.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    progress: Option<Progress>,
+    has_begun: Once,
+}
+
+impl Bar {
+    /// Shows tables until something is written.
+    pub(crate) fn new(readiness: Readiness, quiet: bool) -> Self {
         // Hidden by itself where standard error is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(total, target);
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::with_draw_target(None, target);
+        // Asked for whenever the bar is drawn.
+        let tables = move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str(&unready(&readiness.tables()));
+        };
+        bar.set_style(style("{spinner} {tables}").with_key("tables", tables));
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, progress }
+        Self { bar, progress: None, has_begun: Once::new() }
+    }
+
+    /// Tells of a run what its progress is.
+    pub(crate) fn begin(&mut self, progress: Progress) {
+        self.progress = Some(progress);
     }
 
     /// Draws how far the run has come.
     pub(crate) fn tick(&self) {
-        self.bar.set_position(self.progress.done());
+        let Some(progress) = &self.progress else { return };
+        self.has_begun.call_once(|| {
+            let (total, template) = progress.template();
+            total.into_iter().for_each(|total| self.bar.set_length(total));
+            self.bar.set_style(style(template));
+            self.bar.reset_eta();
+        });
+        self.bar.set_position(progress.done());
     }
 
     /// Takes the bar off the screen.
@@ -71,6 +100,15 @@ impl Bar {
     pub(crate) fn watch<S: Sink>(&self, inner: S) -> Watched<'_, S> {
         Watched { bar: self, inner }
     }
+}
+
+/// What there is to say of the first table that is not ready.
+fn unready(tables: &[TableReadiness]) -> String {
+    let first = tables.iter().find_map(|table| Some((table, table.state.err()?)));
+    let text = |(table, waits_for): (&TableReadiness, _)| {
+        format!("{} {} rows, waiting for {waits_for}", table.table, HumanCount(table.rows))
+    };
+    first.map(text).unwrap_or_default()
 }
 
 impl Drop for Bar {
@@ -129,5 +167,24 @@ impl Encode for Nowhere {
 
     fn encode(&mut self, _: &Enriched, (): &mut ()) -> Result<(), BoxError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradejoin_connectors::{ReadyAfter, ReadyBy, WaitsFor};
+
+    use super::*;
+
+    #[test]
+    fn the_first_table_that_is_not_ready_is_shown() {
+        let table = |table: &str, rows, state| TableReadiness { table: table.to_owned(), rows, state };
+        let ready = table("venues", 3, Ok(ReadyBy::End));
+        assert_eq!(unready(std::slice::from_ref(&ready)), "");
+        let loading = table("instruments", 12_345, Err(WaitsFor::End));
+        assert_eq!(unready(&[ready, loading]), "instruments 12,345 rows, waiting for its end");
+        let after = ReadyAfter { rows: Some(10), time: Some(Duration::from_secs(5)) };
+        let streamed = table("users", 2, Err(WaitsFor::Stream(after)));
+        assert_eq!(unready(&[streamed]), "users 2 rows, waiting for 10 rows or 5s");
     }
 }

@@ -54,6 +54,16 @@ enum End {
     Reached,
 }
 
+/// What becomes of a record that is looked at while a chunk is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Take,
+    /// It is the last of its chunk.
+    TakeLast,
+    /// The chunk ends before it.
+    Leave,
+}
+
 /// What an attempt to read came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filled {
@@ -87,6 +97,19 @@ impl Chunks {
     /// # Errors
     /// If reading fails, or a CSV record does not end within the limit.
     pub(crate) fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReadError> {
+        self.next_while(records_max, |_| Look::Take)
+    }
+
+    /// As [`Chunks::next`], of records that `look` is shown first. `None` also if it
+    /// leaves the very first one, which then comes again.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn next_while(
+        &mut self,
+        records_max: usize,
+        mut look: impl FnMut(&[u8]) -> Look,
+    ) -> Result<Option<Chunk>, ReadError> {
         let (mut records, mut end, mut deadline) = (0, self.start, None);
         while records < records_max && end - self.start < CHUNK_BYTES_MAX {
             if let Some(record) = self.scan() {
@@ -94,8 +117,19 @@ impl Chunks {
                     self.fail_beyond(record.start);
                     break;
                 }
-                records += 1;
-                end = self.scanner.at();
+                match look(&self.buffer[record.clone()]) {
+                    Look::Leave => {
+                        self.scanner.restart(record.start);
+                        break;
+                    }
+                    taken => {
+                        records += 1;
+                        end = self.scanner.at();
+                        if taken == Look::TakeLast {
+                            break;
+                        }
+                    }
+                }
                 continue;
             }
             if records > 0 {
@@ -104,7 +138,10 @@ impl Chunks {
             if self.fill(deadline) != Filled::More {
                 match self.last() {
                     Some(record) if self.is_beyond(&record) => self.fail_beyond(record.start),
-                    Some(_) => (records, end) = (records + 1, self.filled),
+                    Some(record) => match look(&self.buffer[record.clone()]) {
+                        Look::Leave => self.scanner.restart(record.start),
+                        Look::Take | Look::TakeLast => (records, end) = (records + 1, self.filled),
+                    },
                     None => {}
                 }
                 break;
@@ -115,6 +152,11 @@ impl Chunks {
         }
         // What was not asked for is not told.
         if records_max > 0 { self.take_failure().map(|()| None) } else { Ok(None) }
+    }
+
+    /// Whether the input was ended by the stop flag.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.is_set()
     }
 
     fn take_failure(&mut self) -> Result<(), ReadError> {

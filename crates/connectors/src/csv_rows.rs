@@ -166,7 +166,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig { max_shrink_iters: 1_000, ..ProptestConfig::with_cases(2_000) })]
 
         #[test]
         fn records_are_those_of_the_csv_crate(text in "[a\",\n\ré]{0,40}") {

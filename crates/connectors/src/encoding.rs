@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::EncodingError;
 
@@ -154,6 +155,14 @@ pub enum Location {
 }
 
 impl Location {
+    /// What messages call it.
+    pub(crate) fn name(&self) -> Arc<str> {
+        match self {
+            Self::Path(path) => path.display().to_string().into(),
+            Self::Standard => "standard input".into(),
+        }
+    }
+
     /// The length of a regular file in bytes; `None` of anything else.
     pub(crate) fn file_len(&self) -> Option<u64> {
         let Self::Path(path) = self else { return None };

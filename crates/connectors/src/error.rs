@@ -4,11 +4,13 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::encoding::KNOWN_ENDINGS;
 use crate::flaw::{BadRecord, Place};
+use crate::ready::{RowCount, Unready};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -93,6 +95,32 @@ pub enum ReadError {
         /// Where it stands again.
         second: Place,
     },
+    /// A table that was not ready when its time was over, or when the input ended.
+    #[error("{}", not_ready(source_name, table, *timeout))]
+    NotReady {
+        /// The file.
+        source_name: Arc<str>,
+        /// The table. Boxed: it is seldom.
+        table: Box<Unready>,
+        /// How long was waited; `None` if the input ended.
+        timeout: Option<Duration>,
+    },
+}
+
+fn not_ready(source_name: &str, table: &Unready, timeout: Option<Duration>) -> String {
+    let Unready { table, waits_for, rows } = table;
+    let came = format!("it waited for {waits_for}, and {} of it came", RowCount(*rows));
+    match timeout {
+        Some(timeout) => {
+            format!(
+                "{source_name}: the table {table} was not ready after {timeout:?} (--gate-timeout): {came}"
+            )
+        }
+        None => format!(
+            "{source_name}: the messages ended before the table {table} was ready: {came}; write the marker \
+             behind its rows, or say when it is ready (--table-ready-after)"
+        ),
+    }
 }
 
 impl ReadError {
@@ -100,8 +128,11 @@ impl ReadError {
     #[must_use]
     pub fn category(&self) -> Category {
         match self {
-            Self::Io { .. } => Category::Io,
-            Self::Corrupt { .. } | Self::Bad(_) | Self::DuplicateKey { .. } => Category::Data,
+            Self::Io { .. } | Self::NotReady { timeout: Some(_), .. } => Category::Io,
+            Self::Corrupt { .. }
+            | Self::Bad(_)
+            | Self::DuplicateKey { .. }
+            | Self::NotReady { timeout: None, .. } => Category::Data,
         }
     }
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tradejoin_model::{ParseFieldError, Validity};
 
 use crate::mode::Span;
+use crate::ready::{RowCount, Unready};
 
 /// Where in a file a record stands, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,27 @@ pub enum Reason {
     /// A row of a table that the run has not.
     #[error("a row of a table that the run does not join: name its tables (--tables)")]
     NoTable,
+    /// A trade that comes before a table is ready, which does not become so by time.
+    /// Boxed: it is seldom.
+    #[error("a trade before the table {} is ready, which waits for {}; {} of it came so far", .0.table, .0.waits_for, RowCount(.0.rows))]
+    EarlyTrade(Box<Unready>),
+    /// A marker that is not of a table.
+    #[error("a marker names one of the tables {0}")]
+    MarkerTable(String),
+    /// A marker whose number of rows is wrong.
+    #[error("the marker is wrong: {} of {table} came before it", RowCount(*.rows))]
+    MarkerRows {
+        /// The table.
+        table: &'static str,
+        /// Its rows before the marker.
+        rows: u64,
+    },
+    /// A marker of a table that does not wait for one.
+    #[error(
+        "no marker of this table is waited for: it has one, among the first lines or where it is told \
+         to wait (--table-ready-after)"
+    )]
+    MarkerUnexpected,
     /// A row that ends before it begins.
     #[error("at or before its valid_from, {}", crate::mode::Time(*.from))]
     NeverValid {

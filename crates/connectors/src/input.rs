@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::bad::{BadRecords, OnBadRecord, Refusals};
 use crate::encoding::{Compression, Encoding, Location};
 use crate::error::{EncodingError, OpenError, ReadError};
+use crate::ready::{GateTimeout, Readiness};
 
 /// Where and how to read.
 #[derive(Clone, Debug)]
@@ -34,6 +35,12 @@ pub struct InputOptions {
     /// How long records of a pipe may wait for more to come: those that are there
     /// are then handed out as a block, however short. Text formats only.
     pub linger: Duration,
+    /// Where tables show up, and how far they have come. One handle may serve many
+    /// inputs.
+    pub readiness: Readiness,
+    /// By when a table is to be complete, or those of a stream of messages ready.
+    /// Not for trades. A pipe that is silent until then is noticed at once.
+    pub gate_timeout: Option<GateTimeout>,
     /// Ends a pipe or a terminal quietly, as if its writer had left, once it is
     /// set. Noticed within a tenth of a second.
     pub stop: Option<Arc<AtomicBool>>,
@@ -65,6 +72,8 @@ impl InputOptions {
             bad_records: BadRecords::default(),
             progress: Progress::default(),
             linger: Self::LINGER,
+            readiness: Readiness::default(),
+            gate_timeout: None,
             stop: None,
         }
     }
@@ -115,6 +124,7 @@ impl Input {
             stop: options.stop.clone(),
             cut: Arc::default(),
             patience: Patience::default(),
+            gate_timeout: options.gate_timeout.clone(),
             progress: options.progress.clone(),
         };
         Ok(Self { name, raw, options, file_bytes })
@@ -156,11 +166,10 @@ pub fn check_readable(location: &Location) -> Result<(), OpenError> {
 }
 
 fn open_location(location: &Location) -> Result<(Arc<str>, File, Metadata), OpenError> {
-    let (name, opened): (Arc<str>, _) = match location {
-        Location::Path(path) => (path.display().to_string().into(), open_path(path)),
-        Location::Standard => {
-            ("standard input".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
-        }
+    let name = location.name();
+    let opened = match location {
+        Location::Path(path) => open_path(path),
+        Location::Standard => io::stdin().as_fd().try_clone_to_owned().map(File::from),
     };
     let missing = |source| OpenError::Missing { source_name: Arc::clone(&name), source };
     let file = opened.map_err(missing)?;
@@ -225,6 +234,7 @@ pub(crate) struct RawInput {
     stop: Option<Arc<AtomicBool>>,
     cut: Arc<AtomicBool>,
     patience: Patience,
+    gate_timeout: Option<GateTimeout>,
     progress: Progress,
 }
 
@@ -240,13 +250,18 @@ impl RawInput {
             if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return Ok(false);
             }
-            let left = self.patience.left();
-            let timeout = left.map_or(INTERVAL, |left| left.min(INTERVAL));
-            let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+            let patience = self.patience.left();
+            let for_gates = self.gate_timeout.as_ref().and_then(GateTimeout::left);
+            let wait = [patience, for_gates].into_iter().flatten().fold(INTERVAL, Duration::min);
+            let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
             match poll(&mut fds, Some(&timeout)) {
-                Ok(0) if left.is_some_and(|left| left <= INTERVAL) => {
+                Ok(0) if patience.is_some_and(|left| left <= wait) => {
                     return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(0) if let Some(late) = self.gate_timeout.as_ref().filter(|timeout| timeout.is_over()) => {
+                    late.strike();
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(true),

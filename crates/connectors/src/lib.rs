@@ -53,6 +53,7 @@ mod flaw;
 
 mod bad;
 mod input;
+mod ready;
 
 mod chunks;
 mod records;
@@ -76,6 +77,8 @@ mod values;
 mod any_lane;
 mod column_builder;
 mod difference;
+mod gated_lines;
+mod gates;
 mod journal;
 mod lane_builder;
 mod messages;
@@ -113,6 +116,7 @@ pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
+pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
 pub use journal::{Journal, JournalEntry, JournalError, JournalWriter, LoadedTable};
 pub use key_text::key_for_people;
@@ -121,6 +125,7 @@ pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
+pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use replayed::Replayed;
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
@@ -129,7 +134,7 @@ pub use target::OutputHandle;
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
-pub use writers::{MessageWriter, TableWriter};
+pub use writers::{MessageWriter, TableWriter, WrittenTable};
 
 /// Bytes of a line or record at most: a file that is not what its name says
 /// must not fill the memory.

@@ -7,19 +7,20 @@ use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
 
 use crate::bad::Refusals;
-use crate::chunks::{Chunk, Chunks, Records};
+use crate::chunks::{Chunks, Records};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Reason};
+use crate::gated_lines::{FirstLines, GatedLines, Lines, Waiting};
+use crate::gates::{GateOptions, MARKER, TABLE, marked_table};
 use crate::header::Header;
 use crate::input::{Input, InputOptions};
-use crate::json_rows::{Members, Union, UnknownMembers};
+use crate::json_rows::{Members, UnknownMembers};
 use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
 use crate::mode::TableMode;
 use crate::parse::{Dialect, is_sound_token, json_text};
 use crate::trade_builder::{Block as TradeBlock, TradeBuilder};
 use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
-use crate::trades::known_columns;
 
 /// The member that says what a line is.
 pub(crate) const TYPE: &str = "type";
@@ -40,10 +41,14 @@ pub struct MessagesOptions {
     pub tables: Option<Vec<TableKind>>,
     /// What to make of the fields of trades.
     pub fields: Fields,
+    /// What tables wait for before the first trade.
+    pub gates: GateOptions,
 }
 
 /// Opens a stream of lines with a member `type`: `trade`, or `instrument` or
-/// `user` for an upsert of that row, or its removal with `"deleted":true`.
+/// `user` for an upsert of that row, or its removal with `"deleted":true`; or
+/// `snapshot_end` for the marker behind the rows of a table that are there from the
+/// start.
 ///
 /// The columns of trades are the members of the first 1,024 trades (of fewer if
 /// they stand behind 64 MiB of other lines), without `type`.
@@ -51,14 +56,19 @@ pub struct MessagesOptions {
 /// # Errors
 /// If the input cannot be opened, or its trades lack a key column.
 pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenError> {
-    let MessagesOptions { input, limit, tables, fields } = options;
+    let MessagesOptions { input, limit, tables, fields, gates } = options;
     let batch_len = input.batch_len.max(1);
+    let waiting = Waiting::new(&input);
+    let mut first = FirstLines::new(tables.as_deref(), gates, &waiting);
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let mut lines = Chunks::new(input.into_text()?, Format::JsonLines);
-    let (columns, tables_seen) = first_lines(&mut lines)?;
-    let tables = tables.unwrap_or(tables_seen);
+    let opened = input.into_text().and_then(|text| {
+        let mut lines = Chunks::new(text, Format::JsonLines);
+        first.read(&mut lines).map(|()| lines)
+    });
+    let lines = opened.map_err(|error| waiting.explain(error, first.gates()))?;
+    let (columns, tables, gates) = first.found();
     let header = Header::new(&name, columns, TRADE_COLUMNS)?;
     let key_columns: Vec<_> = tables.iter().map(|table| table.key_column().into()).collect();
     let keys = KeyColumns::find(&name, &header, &key_columns)?;
@@ -70,32 +80,15 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let lanes = tables.iter().map(lane).collect::<Result<_, OpenError>>()?;
     let trades = Arc::new(TradeLayout::new(header, Dialect::Json, fields, keys));
     let decoder = Arc::new(MessageDecoder { trades, lanes });
+    let lines = GatedLines::new(lines, gates, waiting);
     Ok(MessageReader { refusals, lines, decoder, batch_len, left: limit.unwrap_or(u64::MAX) })
-}
-
-/// The columns of the first trades, and the tables with rows among them.
-fn first_lines(lines: &mut Chunks) -> Result<(Vec<String>, Vec<TableKind>), ReadError> {
-    let (mut members, mut union, mut trades) = (Members::default(), Union::default(), 0);
-    let mut seen = TableKind::ALL.map(|kind| (kind, kind == TableKind::Instruments));
-    lines.look_ahead(|line| {
-        let Ok(text) = members.scan(line) else { return true };
-        let ty = members.get(text, TYPE).and_then(json_text).unwrap_or_default();
-        if ty == TRADE {
-            members.iter(text).filter(|(name, _)| *name != TYPE).for_each(|(name, _)| union.add(name));
-            trades += 1;
-        }
-        seen.iter_mut().for_each(|(kind, seen)| *seen |= kind.message_type() == ty);
-        trades < Union::LINES
-    })?;
-    let columns = if union.columns.is_empty() { known_columns() } else { union.columns };
-    Ok((columns, seen.into_iter().filter(|(_, seen)| *seen).map(|(kind, _)| kind).collect()))
 }
 
 /// Messages of one input, in its order: a [`Source`] whose errors are
 /// [`ReadError`]s.
 pub struct MessageReader {
     refusals: Refusals,
-    lines: Chunks,
+    lines: GatedLines,
     decoder: Arc<MessageDecoder>,
     batch_len: usize,
     /// Messages that may still be read.
@@ -179,20 +172,22 @@ impl MessageReader {
     /// # Errors
     /// If reading fails, or a record is bad and such are not skipped.
     pub fn read(&mut self) -> Result<Option<Messages>, ReadError> {
-        let Some(chunk) = self.next_chunk()? else { return Ok(None) };
-        self.decoder.decode(&chunk, self.refusals.of_next_block()).map(Some)
+        let Some(lines) = self.next_lines()? else { return Ok(None) };
+        self.decoder.decode(lines, self.refusals.of_next_block()).map(Some)
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+    fn next_lines(&mut self) -> Result<Option<Lines>, ReadError> {
         let lines_max = usize::try_from(self.left).map_or(self.batch_len, |left| left.min(self.batch_len));
-        let chunk = self.lines.next(lines_max)?;
-        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.records as u64);
-        Ok(chunk)
+        let lines = self.lines.next(lines_max)?;
+        self.left -= lines.as_ref().map_or(0, |lines| lines.chunk.records as u64);
+        Ok(lines)
     }
 }
 
 impl MessageDecoder {
-    fn decode(&self, chunk: &Chunk, mut refusals: Refusals) -> Result<Messages, ReadError> {
+    fn decode(&self, lines: Lines, mut refusals: Refusals) -> Result<Messages, ReadError> {
+        let Lines { chunk, verdicts, loading } = lines;
+        let mut verdicts = verdicts.into_iter().peekable();
         let mut block = MessageBlock {
             trades: TradeBuilder::new(&self.trades, chunk.records, chunk.bytes.len()),
             columns: self.trades.columns(),
@@ -200,9 +195,14 @@ impl MessageDecoder {
             members: Members::default(),
         };
         let mut rejected = 0;
-        let mut lines = Records::new(chunk, Format::JsonLines);
-        while let Some(line) = lines.next() {
-            if let Err((lane, flaw)) = block.take_line(&chunk.bytes[line.clone()]) {
+        let mut lines = Records::new(&chunk, Format::JsonLines);
+        for number in 0.. {
+            let Some(line) = lines.next() else { break };
+            let taken = match verdicts.next_if(|(of_line, _)| *of_line == number) {
+                Some((_, verdict)) => verdict.map_err(|flaw| (None, flaw)),
+                None => block.take_line(&chunk.bytes[line.clone()]),
+            };
+            if let Err((lane, flaw)) = taken {
                 refusals.refuse(lines.place(&line), flaw)?;
                 *lane.map_or(&mut rejected, |lane| &mut block.lanes[lane].rejected) += 1;
             }
@@ -211,7 +211,7 @@ impl MessageDecoder {
         let TradeBlock { trades, keys, times } =
             finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = block.lanes.iter_mut().map(Lane::take).collect();
-        Ok(Messages { trades, keys, lanes, times, rejected, loading: false })
+        Ok(Messages { trades, keys, lanes, times, rejected, loading })
     }
 }
 
@@ -233,11 +233,17 @@ impl MessageBlock<'_> {
             let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
             return lanes[index].push(at_row, members, text).map_err(|flaw| (Some(index), flaw));
         }
+        if kind == MARKER {
+            let table = marked_table(members, text).map_err(|flaw| (None, flaw))?;
+            let is_joined = lanes.iter().any(|lane| lane.kind == table);
+            let reason = if is_joined { Reason::MarkerUnexpected } else { Reason::NoTable };
+            return Err((None, Flaw::cell(TABLE, table.name(), reason)));
+        }
         let types = TableKind::ALL.map(TableKind::message_type);
         let reason = if types.contains(&&*kind) {
             Reason::NoTable
         } else {
-            Reason::MessageType([&[TRADE], &types[..]].concat().join(", "))
+            Reason::MessageType([&[TRADE], &types[..], &[MARKER]].concat().join(", "))
         };
         Err((None, Flaw::cell(TYPE, &kind, reason)))
     }
@@ -275,8 +281,8 @@ impl Lane {
 
 impl Source for MessageReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        let Some(chunk) = self.next_chunk()? else { return Ok(None) };
+        let Some(lines) = self.next_lines()? else { return Ok(None) };
         let (decoder, refusals) = (Arc::clone(&self.decoder), self.refusals.of_next_block());
-        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(&chunk, refusals)?)))))
+        Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(lines, refusals)?)))))
     }
 }

@@ -22,6 +22,7 @@ use crate::json_rows::UnknownMembers;
 use crate::key_text::KeyText;
 use crate::lane_builder::{CellText, LaneBuilder, TableColumn, TableKind};
 use crate::mode::{AS_OF_ROW, Stamp, TableMode};
+use crate::ready::Loading;
 use crate::render::Cells;
 use crate::seen::Seen;
 use crate::table_def::{AnyTable, TableDefinition};
@@ -49,26 +50,36 @@ pub struct TableOptions {
 /// a required one. A bad row is left to [`TableSource::next`].
 pub fn open_table(options: TableOptions) -> Result<TableReader, OpenError> {
     let TableOptions { input, table, strict } = options;
-    let batch_len = input.batch_len.max(1);
+    let (batch_len, bytes) = (input.batch_len.max(1), input.location.file_len());
+    let loading = Loading::new(table.name(), &input);
+    let opened = open_rows(input, &table, strict).map_err(|error| loading.explain(error, 0))?;
+    let (refusals, (rows, late, lane, columns)) = opened;
+    Ok(TableReader { refusals, table, rows, late, lane, columns, batch_len, bytes, loading })
+}
+
+fn open_rows(
+    input: InputOptions,
+    table: &TableDefinition,
+    strict: bool,
+) -> Result<(Refusals, Opened), OpenError> {
     let format = input.encoding.format;
-    let bytes = input.location.file_len();
     let input = Input::open(input)?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    let (rows, late, lane, columns) = if format.is_text() {
+    let opened = if format.is_text() {
         let rows = TextRows::open(input.into_text()?, format)?;
-        match &table {
+        match table {
             TableDefinition::Preset(kind) => open_text(&name, rows, *kind, strict)?,
             TableDefinition::Any(any) => open_any_text(&name, rows, any, strict)?,
         }
     } else {
         let blocks = ArrowBlocks::open(input)?;
-        match &table {
+        match table {
             TableDefinition::Preset(kind) => open_arrow(&name, blocks, *kind, strict)?,
             TableDefinition::Any(any) => open_any_arrow(&name, blocks, any, strict)?,
         }
     };
-    Ok(TableReader { refusals, table, rows, late, lane, columns, batch_len, bytes })
+    Ok((refusals, opened))
 }
 
 /// The rows; the columns that no row has yet; what they are taken into; the columns
@@ -183,6 +194,7 @@ pub struct TableReader {
     late: Vec<String>,
     /// Of the file, if it is one.
     bytes: Option<u64>,
+    loading: Loading,
 }
 
 enum Rows {
@@ -300,12 +312,17 @@ impl TableReader {
     /// twice and may not.
     pub fn read(&mut self) -> Result<Option<ChangeLane>, ReadError> {
         while self.lane.len() < self.batch_len {
-            if !self.read_some()? {
+            let more =
+                self.read_some().map_err(|error| self.loading.explain(error, self.lane.len() as u64))?;
+            if !more {
                 break;
             }
+            self.loading.show(self.lane.len() as u64);
         }
         let lane = ChangeLane { rejected: self.refusals.take(), ..self.lane.take() };
-        Ok(Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0))
+        let lane = Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0);
+        self.loading.add(lane.as_ref().map(|lane| lane.len() as u64 + lane.rejected))?;
+        Ok(lane)
     }
 
     /// Reads a block of rows; `false` at the end.

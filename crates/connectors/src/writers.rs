@@ -8,7 +8,10 @@ use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, Date32Array, Decimal128Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use tradejoin_flow::End;
-use tradejoin_model::{ChangeKind, ChangeLane, Column, KnownColumn, Messages, OccSymbol};
+use tradejoin_model::{
+    ChangeKind, ChangeLane, Column, ColumnType, INTEGER_NULL, KnownColumn, Messages, OccSymbol, VALID_FROM,
+    VALID_TO,
+};
 
 use crate::encoding::{Encoding, Location};
 use crate::error::{CreateError, WriteError};
@@ -19,23 +22,49 @@ use crate::render::{Cells, push_digits};
 use crate::target::{OutputHandle, Packer, Target};
 use crate::text_encoder::{JsonEncoder, push_json_text};
 
+/// A table as it is written: which, and whether its rows say when they are valid, in
+/// `valid_from` and `valid_to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenTable {
+    /// Which table.
+    pub kind: TableKind,
+    /// Whether it has the two columns.
+    pub has_validity: bool,
+}
+
+impl From<TableKind> for WrittenTable {
+    /// The table without times.
+    fn from(kind: TableKind) -> Self {
+        Self { kind, has_validity: false }
+    }
+}
+
 /// The columns of a table, in their types.
-fn table_schema(kind: TableKind) -> SchemaRef {
+fn table_schema(table: WrittenTable) -> SchemaRef {
     let field = |column: &KnownColumn| Field::new(column.name, column.kind.arrow(), true);
-    Arc::new(Schema::new(kind.required_columns().iter().map(field).collect::<Vec<_>>()))
+    let mut fields: Vec<_> = table.kind.required_columns().iter().map(field).collect();
+    let time = |name: &&str| Field::new(*name, ColumnType::Timestamp.arrow(), true);
+    fields.extend([VALID_FROM, VALID_TO].iter().filter(|_| table.has_validity).map(time));
+    Arc::new(Schema::new(fields))
 }
 
 /// The changes of a lane as rows of [`table_schema`].
-fn table_rows(kind: TableKind, schema: &SchemaRef, lane: &ChangeLane) -> Result<RecordBatch, ArrowError> {
+fn table_rows(table: WrittenTable, schema: &SchemaRef, lane: &ChangeLane) -> Result<RecordBatch, ArrowError> {
     let keys: ArrayRef = Arc::new(lane.keys.ids().iter().map(|key| key.0).collect::<UInt32Array>());
-    let columns = match (kind, lane.fields.first()) {
+    let mut columns = match (table.kind, lane.fields.first()) {
         (TableKind::Instruments, Some(Column::Options(symbols))) => option_columns(keys, symbols)?,
         (TableKind::Users, Some(names @ Column::Text(_))) => {
-            vec![keys, names.to_arrow(tradejoin_model::ColumnType::Text)]
+            vec![keys, names.to_arrow(ColumnType::Text)]
         }
         // A lane without changes may come without fields.
         _ => return Ok(RecordBatch::new_empty(Arc::clone(schema))),
     };
+    if table.has_validity {
+        let validities = || (0..lane.len()).map(|change| lane.validity(change));
+        let ends: [Vec<i64>; 2] =
+            [validities().map(|v| v.from).collect(), validities().map(|v| v.to).collect()];
+        columns.extend(ends.map(|times| Column::Integers(times).to_arrow(ColumnType::Timestamp)));
+    }
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
@@ -63,7 +92,7 @@ fn option_columns(keys: ArrayRef, symbols: &[OccSymbol]) -> Result<Vec<ArrayRef>
 /// Writes the rows of a table, in any encoding: its key and what field 0 of its
 /// changes is made of.
 pub struct TableWriter {
-    kind: TableKind,
+    table: WrittenTable,
     schema: SchemaRef,
     output: Output,
 }
@@ -73,10 +102,15 @@ impl TableWriter {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn create(location: Location, encoding: Encoding, kind: TableKind) -> Result<Self, CreateError> {
-        let schema = table_schema(kind);
+    pub fn create(
+        location: Location,
+        encoding: Encoding,
+        table: impl Into<WrittenTable>,
+    ) -> Result<Self, CreateError> {
+        let table = table.into();
+        let schema = table_schema(table);
         let options = OutputOptions { location, encoding, schema: Arc::clone(&schema), added: Vec::new() };
-        Ok(Self { kind, schema, output: Output::create(options)? })
+        Ok(Self { table, schema, output: Output::create(options)? })
     }
 
     /// The handle of the output.
@@ -91,7 +125,7 @@ impl TableWriter {
     /// # Errors
     /// If writing fails.
     pub fn write(&mut self, lane: &ChangeLane) -> Result<(), WriteError> {
-        let rows = table_rows(self.kind, &self.schema, lane).and_then(|rows| {
+        let rows = table_rows(self.table, &self.schema, lane).and_then(|rows| {
             let upserts = lane.kinds.iter().map(|kind| Some(*kind == ChangeKind::Upsert));
             let upserts: arrow_array::BooleanArray = upserts.collect();
             if rows.num_rows() == upserts.len() {
@@ -129,7 +163,7 @@ pub struct MessageWriter {
 
 /// How rows of one table become lines.
 struct TableLines {
-    kind: TableKind,
+    table: WrittenTable,
     schema: SchemaRef,
     encoder: JsonEncoder,
 }
@@ -144,7 +178,7 @@ impl MessageWriter {
         location: &Location,
         encoding: Encoding,
         schema: &SchemaRef,
-        tables: &[TableKind],
+        tables: &[WrittenTable],
     ) -> Result<Self, CreateError> {
         let name: Arc<str> = match location {
             Location::Path(path) => path.display().to_string().into(),
@@ -154,10 +188,10 @@ impl MessageWriter {
         let handle = OutputHandle::default();
         let (target, file, _) = Target::create(location, handle.clone()).map_err(failed)?;
         let packer = Packer::new(file, encoding.compression).map_err(failed)?;
-        let table = |&kind: &TableKind| {
-            let schema = table_schema(kind);
-            let encoder = JsonEncoder::new(&schema, std::iter::empty(), &tag(kind.message_type()));
-            TableLines { kind, schema, encoder }
+        let table = |&table: &WrittenTable| {
+            let schema = table_schema(table);
+            let encoder = JsonEncoder::new(&schema, std::iter::empty(), &tag(table.kind.message_type()));
+            TableLines { table, schema, encoder }
         };
         Ok(Self {
             trades: JsonEncoder::new(schema, std::iter::empty(), &tag(TRADE)),
@@ -197,7 +231,7 @@ impl MessageWriter {
         let trades = self.trades.cells(&messages.trades, &[])?;
         let mut lanes = Vec::with_capacity(self.tables.len());
         for (table, lane) in self.tables.iter().zip(messages.lanes.iter()) {
-            let rows = table_rows(table.kind, &table.schema, lane)?;
+            let rows = table_rows(table.table, &table.schema, lane)?;
             lanes.push(LaneCursor { lane, cells: table.encoder.cells(&rows, &[])?, table, next: 0 });
         }
         for row in 0..messages.trades.num_rows() {
@@ -242,11 +276,16 @@ impl LaneCursor<'_> {
 
     fn write_removal(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        out.extend_from_slice(tag(self.table.kind.message_type()).as_bytes());
+        let WrittenTable { kind, has_validity } = self.table.table;
+        out.extend_from_slice(tag(kind.message_type()).as_bytes());
         out.push(b',');
-        push_json_text(self.table.kind.key_column().as_bytes(), out);
+        push_json_text(kind.key_column().as_bytes(), out);
         out.push(b':');
         push_digits(out, u64::from(self.lane.keys.ids()[self.next].0));
+        let from = self.lane.validity(self.next).from;
+        if has_validity && from != INTEGER_NULL {
+            out.extend_from_slice(format!(",\"{VALID_FROM}\":{from}").as_bytes());
+        }
         out.extend_from_slice(b",\"deleted\":true}\n");
     }
 }

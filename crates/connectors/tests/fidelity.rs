@@ -87,7 +87,7 @@ fn csv_numbers_become_json_numbers_where_they_are_such() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn any_csv_field_survives(rows in proptest::collection::vec((any::<u32>(), "\\PC*|[\",\r\n a]*"), 0..20)) {

@@ -4,8 +4,8 @@ mod support;
 
 use support::{Files, content, input, skipping, text};
 use tradejoin_connectors::{
-    Encoding, Fields, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions, TableColumns,
-    TableKind, open_messages,
+    Encoding, Fields, GateOptions, InputOptions, Location, MessageReader, MessageWriter, MessagesOptions,
+    TableColumns, TableKind, TableMode, WrittenTable, open_messages,
 };
 use tradejoin_flow::End;
 use tradejoin_model::{ChangeKind, Messages};
@@ -28,6 +28,7 @@ fn open(input: InputOptions, tables: &[TableKind]) -> MessageReader {
         limit: None,
         tables: Some(tables.to_vec()),
         fields: Fields::AsText,
+        gates: GateOptions::default(),
     })
     .expect("opens")
 }
@@ -61,7 +62,9 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
         let mut reader = open(InputOptions { batch_len, ..input(&source) }, &BOTH);
         let encoding = Encoding::of_path(&path).expect("known");
         let location = Location::Path(path.clone());
-        let mut writer = MessageWriter::create(&location, encoding, &reader.schema(), &BOTH).expect("made");
+        let mut writer =
+            MessageWriter::create(&location, encoding, &reader.schema(), &BOTH.map(WrittenTable::from))
+                .expect("made");
         while let Some(messages) = reader.read().expect("good") {
             assert!(messages.len() <= batch_len as u64);
             writer.write(&messages).expect("written");
@@ -76,6 +79,40 @@ fn a_stream_that_is_written_reads_back_at_any_block_length() {
         };
         assert_eq!(sorted(&content(&path)), sorted(STREAM), "{batch_len}");
     }
+}
+
+#[test]
+fn rows_that_say_when_they_are_valid_read_back() {
+    let files = Files::new();
+    let row = |ends: &str| {
+        format!(
+            "{{\"type\":\"instrument\",\"instrument_id\":1,\"ticker\":\"SPY\",\"strike\":200,\
+             \"expiry\":\"2024-11-03\",\"option_type\":\"call\",{ends}}}\n"
+        )
+    };
+    let stream = [
+        row("\"valid_from\":\"2024-11-01T00:00:00Z\",\"valid_to\":\"2024-11-04T00:00:00Z\""),
+        row("\"valid_from\":\"2024-11-04T00:00:00Z\",\"valid_to\":null"),
+        row("\"valid_from\":null,\"valid_to\":\"2024-10-01T00:00:00Z\""),
+        "{\"type\":\"trade\",\"instrument_id\":1,\"timestamp\":\"2024-11-01T13:30:00Z\"}\n".to_owned(),
+        "{\"type\":\"instrument\",\"instrument_id\":1,\"valid_from\":1730678400000000000,\"deleted\":true}\n"
+            .to_owned(),
+        "{\"type\":\"instrument\",\"instrument_id\":1,\"deleted\":true}\n".to_owned(),
+    ]
+    .concat();
+    let path = files.path("copy.jsonl");
+    let mut reader = open(input(&files.put("m.jsonl", &stream)), &BOTH[..1]);
+    reader.set_mode(0, &TableMode::AsOf { tolerance: None }).expect("trades have times");
+    let table = WrittenTable { kind: TableKind::Instruments, has_validity: true };
+    let encoding = Encoding::of_path(&path).expect("known");
+    let mut writer =
+        MessageWriter::create(&Location::Path(path.clone()), encoding, &reader.schema(), &[table])
+            .expect("made");
+    while let Some(messages) = reader.read().expect("good") {
+        writer.write(&messages).expect("written");
+    }
+    writer.close(End::Complete).expect("complete");
+    assert_eq!(content(&path), stream);
 }
 
 #[test]
@@ -95,7 +132,9 @@ fn a_bad_message_is_one_that_is_neither() {
     assert_eq!(blocks[0].lanes.iter().map(|lane| lane.rejected).collect::<Vec<_>>(), [1, 1]);
     let first = bad.first()[0].to_string();
     assert!(
-        first.ends_with("\"order\": the type of a message must be one of trade, instrument, user"),
+        first.ends_with(
+            "\"order\": the type of a message must be one of trade, instrument, user, snapshot_end"
+        ),
         "{first}"
     );
 }
@@ -113,8 +152,9 @@ fn the_tables_are_those_of_the_first_lines_unless_they_are_named() {
     let files = Files::new();
     let tables = |stream: &str| {
         let input = input(&files.put("m.jsonl", stream));
-        let reader =
-            open_messages(MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText });
+        let gates = GateOptions::default();
+        let options = MessagesOptions { input, limit: None, tables: None, fields: Fields::AsText, gates };
+        let reader = open_messages(options);
         reader.expect("opens").tables().collect::<Vec<_>>()
     };
     assert_eq!(tables(STREAM), BOTH);

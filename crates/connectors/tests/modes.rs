@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array, UInt64Array};
 use support::{Files, input, rows_of, skipping, table, trades};
 use tradejoin_connectors::{
-    Fields, MessagesOptions, OpenError, TableKind, TableMode, TableOptions, open_messages, open_table,
+    Fields, GateOptions, MessagesOptions, OpenError, TableKind, TableMode, TableOptions, open_messages,
+    open_table,
 };
 use tradejoin_model::{INTEGER_NULL, Validity};
 
@@ -123,6 +124,7 @@ fn messages_have_columns_that_their_table_does_not_know() {
         limit: None,
         tables: Some(vec![TableKind::Instruments, TableKind::Users]),
         fields: Fields::AsText,
+        gates: GateOptions::default(),
     };
     let read = |mode: &TableMode| {
         let mut reader = open_messages(options.clone()).expect("opens");

@@ -106,40 +106,40 @@ impl Engine {
         let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
 
         let (ended, feed) = run.end();
-        let Ended { mut sink, mut ledger, missing, mut publisher, workers, holds, interrupted, failure } =
-            ended;
+        let Ended { mut sink, mut ledger, mut publisher, failure, interrupted, .. } = ended;
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if let Some(holds) = holds {
+        if let Some(holds) = ended.holds {
             let written = catch_unwind(AssertUnwindSafe(|| write_held(holds, &mut sink)));
             ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
         }
         add_loaded(&mut ledger, &feed.into_loaded());
-        ledger.check()?;
-        publisher.publish(&ledger);
+        publisher.publish(&ledger, ended.trades_copied)?;
         let end = if interrupted { End::Interrupted } else { End::Complete };
         catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
             .map_err(|panic| panicked(panic, Stage::Write))?
             .map_err(EngineError::Sink)?;
-        let shards = workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
+        let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
-        Ok(Report { distributions, missing, ..clock.report(ledger, shards, interrupted) })
+        let Ended { missing, trades_copied, hold_peak, .. } = ended;
+        let report = clock.report(ledger, shards, interrupted);
+        Ok(Report { distributions, missing, trades_copied, hold_peak, ..report })
     }
 }
 
 /// Writes the trades that still wait at the end, and gives their account.
 fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
-    let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? else {
-        return Ok(Ledger::default());
-    };
-    let enriched = passed.assemble().map_err(EngineError::Hold)?;
-    if !enriched.is_empty() {
-        let mut piece = Default::default();
-        sink.encoder().encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
-        sink.write(&mut piece).map_err(EngineError::Sink)?;
+    let (mut sum, mut encoder, mut piece) = (Ledger::default(), sink.encoder(), Default::default());
+    while let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? {
+        let enriched = passed.assemble().map_err(EngineError::Hold)?;
+        if !enriched.is_empty() {
+            encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
+            sink.write(&mut piece).map_err(EngineError::Sink)?;
+        }
+        sum.add(&account);
     }
-    Ok(account)
+    Ok(sum)
 }
 
 /// Adds what was loaded past the shards.

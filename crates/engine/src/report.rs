@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tradejoin_merger::MissingKeys;
-use tradejoin_model::{Distribution, Ledger, ShardIndex};
+use tradejoin_merger::{HoldPeak, MissingKeys};
+use tradejoin_model::{Distribution, Ledger, LedgerError, ShardIndex};
 
 /// The account of a run at its end.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,13 @@ pub struct Report {
     pub distributions: Vec<Distribution>,
     /// The keys that trades looked for in vain; none while a run goes on.
     pub missing: MissingKeys,
+    /// Trades whose own columns the engine copied, each once: those that waited, and
+    /// those among which one that had waited went on. All others reach the sink in
+    /// the columns that the source gave, whatever the number of tables. What a sink
+    /// makes of them, its format, is no copy in this sense.
+    pub trades_copied: u64,
+    /// The most that has waited at a time; nothing while a run goes on.
+    pub hold_peak: HoldPeak,
     /// From the first read to the end of the output.
     pub elapsed: Duration,
     /// Processor time of the whole process in that time.
@@ -74,16 +81,26 @@ impl Publisher {
     }
 
     /// Publishes the ledger, unless one was published a moment ago.
-    pub(crate) fn offer(&mut self, ledger: &Ledger) {
+    ///
+    /// # Errors
+    /// If it does not add up. What is shown always does.
+    pub(crate) fn offer(&mut self, ledger: &Ledger, trades_copied: u64) -> Result<(), LedgerError> {
         if self.last.elapsed() >= Self::EVERY {
-            self.publish(ledger);
+            return self.publish(ledger, trades_copied);
         }
+        ledger.check()
     }
 
-    pub(crate) fn publish(&mut self, ledger: &Ledger) {
+    /// Publishes the ledger.
+    ///
+    /// # Errors
+    /// As [`Publisher::offer`].
+    pub(crate) fn publish(&mut self, ledger: &Ledger, trades_copied: u64) -> Result<(), LedgerError> {
+        ledger.check()?;
         let report = self.clock.report(ledger.clone(), Vec::new(), false);
-        self.monitor.0.store(Arc::new(report));
+        self.monitor.0.store(Arc::new(Report { trades_copied, ..report }));
         self.last = Instant::now();
+        Ok(())
     }
 }
 
@@ -102,8 +119,7 @@ impl RunClock {
     /// A report of what has happened since the start.
     pub(crate) fn report(&self, ledger: Ledger, shards: Vec<ShardReport>, interrupted: bool) -> Report {
         let cpu = process_cpu().saturating_sub(self.cpu);
-        let (distributions, missing) = Default::default();
-        Report { ledger, shards, distributions, missing, elapsed: self.start.elapsed(), cpu, interrupted }
+        Report { ledger, shards, elapsed: self.start.elapsed(), cpu, interrupted, ..Report::default() }
     }
 }
 
@@ -123,4 +139,27 @@ fn clock(id: rustix::time::ClockId) -> Duration {
     let time = rustix::time::clock_gettime(id);
     // These clocks start at zero and never go back.
     Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EngineError;
+
+    #[test]
+    fn a_ledger_that_does_not_add_up_is_never_shown_and_its_sides_are_told() {
+        let monitor = Monitor::default();
+        let mut publisher = Publisher::new(monitor.clone(), RunClock::start());
+        let mut ledger = Ledger::new(0);
+        (ledger.rows_read, ledger.enriched) = (10, 10);
+        assert_eq!(publisher.publish(&ledger, 3), Ok(()));
+        ledger.rows_read = 12;
+        let errors = [publisher.publish(&ledger, 3), publisher.offer(&ledger, 3)];
+        for error in errors.map(|result| EngineError::from(result.expect_err("two are missing"))) {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(error.to_string(), "the ledger does not add up");
+            assert_eq!(source.as_deref(), Some("12 trades were read, but 10 have an outcome"));
+        }
+        assert_eq!((monitor.report().ledger.rows_read, monitor.report().trades_copied), (10, 3));
+    }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
-use tradejoin_merger::{Holds, Merged, Merger, MissedKeys, MissingKeys};
-use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, ShardIndex};
+use tradejoin_merger::{HoldPeak, Holds, Merged, Merger, MissedKeys, MissingKeys};
+use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
@@ -52,6 +52,15 @@ pub(crate) struct Encoded<P> {
     is_empty: bool,
     /// What its trades looked for in vain, by table.
     missed: Vec<MissedKeys>,
+    /// Trades whose own columns were copied on the way.
+    trades_copied: u64,
+}
+
+/// What is known of a batch beside its rows.
+struct Beside {
+    account: Ledger,
+    missed: Vec<MissedKeys>,
+    trades_copied: u64,
 }
 
 /// The writing end.
@@ -59,6 +68,7 @@ struct Output<K> {
     sink: K,
     ledger: Ledger,
     missing: MissingKeys,
+    trades_copied: u64,
     publisher: Publisher,
 }
 
@@ -67,10 +77,12 @@ pub(crate) struct Ended<K> {
     pub(crate) sink: K,
     pub(crate) ledger: Ledger,
     pub(crate) missing: MissingKeys,
+    pub(crate) trades_copied: u64,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
     /// Trades that still wait.
     pub(crate) holds: Option<Holds>,
+    pub(crate) hold_peak: HoldPeak,
     pub(crate) interrupted: bool,
     pub(crate) failure: Option<EngineError>,
 }
@@ -109,6 +121,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 sink,
                 ledger: Ledger::new(config.tables.len()),
                 missing: MissingKeys::default(),
+                trades_copied: 0,
                 publisher,
             }),
             unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
@@ -214,19 +227,21 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 drop(holds);
                 self.update(own.thread, Board::passed);
                 *stage = Stage::Encode;
-                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, account, missed, own)
+                let aside = Beside { account, missed, trades_copied: passed.trades_copied() };
+                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, aside, own)
             }
             Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
                 if !encoded.is_empty {
                     output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
-                let Output { ledger, missing, publisher, .. } = &mut *output;
+                let Output { ledger, missing, trades_copied, publisher, .. } = &mut *output;
                 ledger.add(&account);
+                *trades_copied += encoded.trades_copied;
                 if !encoded.missed.is_empty() {
                     missing.add(std::mem::take(&mut encoded.missed));
                 }
-                publisher.offer(ledger);
+                publisher.offer(ledger, *trades_copied)?;
                 drop(output);
                 self.update(own.thread, |board| board.written(own.thread, index, encoded));
                 Ok(())
@@ -286,7 +301,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Ok(Merged { enriched, account, missed, .. }) => {
                 *stage = Stage::Encode;
-                return self.encode(index, enriched, account, missed, own);
+                let trades_copied = trades_copied(&routed.batch.messages, &enriched);
+                return self.encode(index, enriched, Beside { account, missed, trades_copied }, own);
             }
         }
         Ok(())
@@ -296,12 +312,13 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         &self,
         index: BatchIndex,
         enriched: Enriched,
-        account: Ledger,
-        missed: Vec<MissedKeys>,
+        beside: Beside,
         own: &mut Own<K::Encoder>,
     ) -> Result<(), EngineError> {
+        let Beside { account, missed, trades_copied } = beside;
         let mut encoded = lock(&self.board).spare();
         (encoded.is_empty, encoded.missed) = (enriched.is_empty(), missed);
+        encoded.trades_copied = trades_copied;
         if !encoded.is_empty {
             own.encoder.encode(&enriched, &mut encoded.piece).map_err(EngineError::Sink)?;
         }
@@ -312,19 +329,35 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// What the run has come to.
     pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
-        let Output { sink, ledger, missing, publisher } = into_inner(self.output);
+        let Output { sink, ledger, missing, trades_copied, publisher } = into_inner(self.output);
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
         let board = into_inner(self.board.into_inner());
         // Of batches that were dropped on the way nothing is accounted for: those of
         // their trades that wait must not leave.
-        let holds = self.holds.filter(|_| !board.is_given_up()).map(into_inner);
+        let holds = self.holds.map(into_inner);
+        let hold_peak = holds.as_ref().map(Holds::peak).unwrap_or_default();
+        let holds = holds.filter(|_| !board.is_given_up());
         let failure = board.into_failure();
-        (
-            Ended { sink, ledger, missing, publisher, workers, holds, interrupted, failure },
-            into_inner(self.feed),
-        )
+        let ended = Ended {
+            sink,
+            ledger,
+            missing,
+            trades_copied,
+            publisher,
+            workers,
+            holds,
+            hold_peak,
+            interrupted,
+            failure,
+        };
+        (ended, into_inner(self.feed))
     }
+}
+
+/// Trades of a batch that do not go on in the columns that they were read in.
+fn trades_copied(read: &Arc<Messages>, enriched: &Enriched) -> u64 {
+    if Arc::ptr_eq(read, &enriched.messages) { 0 } else { enriched.trades().num_rows() as u64 }
 }
 
 fn stage_of<M, P>(task: &Task<M, P>) -> Stage {

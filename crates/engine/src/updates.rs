@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn updates_come_in_their_order_and_have_their_place_once() {
         let updates = Updates::default();
-        assert_eq!(updates.take(), None);
+        assert!(updates.take().is_none());
         assert_eq!([updates.offer(vec![]), updates.clone().offer(vec![])], [0, 1]);
         let (first, _) = updates.take().expect("one that waits");
         updates.is_under_way(first, BatchIndex(7));

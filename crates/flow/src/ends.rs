@@ -111,6 +111,10 @@ pub trait Encode: Send {
     /// Replaces what `piece` holds by what is to be written of `enriched`; keeps
     /// its memory.
     ///
+    /// The trades' own columns are those that the source gave, unless trades were
+    /// held. What is made of them here is the first copy, and none that the engine
+    /// counts: that of the format.
+    ///
     /// # Errors
     /// If the trades cannot be encoded.
     fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError>;

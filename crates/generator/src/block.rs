@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::types::UInt8Type;
 use arrow_array::{
-    ArrayRef, Decimal128Array, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray,
-    UInt8Array, UInt32Array, UInt64Array,
+    ArrayRef, Decimal128Array, DictionaryArray, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray, UInt8Array, UInt32Array, UInt64Array,
 };
 use rayon::prelude::*;
 use tradejoin_model::{
-    ChangeKind, ChangeLane, Column, Instrument, Key, Keys, Message, Messages, OccSymbol, PRICE_PRECISION,
-    PRICE_SCALE, Side, TextColumn, TextView, UTC, User, trade_schema,
+    ChangeKind, ChangeLane, Column, Instrument, InstrumentId, Key, Keys, Message, Messages, OccSymbol,
+    PRICE_PRECISION, PRICE_SCALE, Side, TextColumn, TextView, UTC, User, Validity, trade_schema,
 };
 
 use crate::piece::{PIECE_LEN, Piece};
@@ -43,16 +43,27 @@ impl Stream {
         let len = usize::try_from(positions.end.saturating_sub(positions.start)).unwrap_or(usize::MAX);
         let mut trades = Trades::with_capacity(len);
         let mut changes = Changes { instruments: Lane::new(), users: Lane::new() };
-        let mixed = positions.start.max(self.preamble_len()).min(positions.end);
-        for position in positions.start..mixed {
-            changes.push(0, self.message(position));
-        }
         let mut piece = Piece::new();
-        for first in (mixed..positions.end).step_by(PIECE_LEN) {
-            piece.sort(self, first, positions.end);
-            piece.draw_changes(self, trades.len(), &mut changes);
-            piece.draw_trades(self, &mut trades);
+        let mut start = positions.start;
+        while start < positions.end {
+            let span = self.span(start);
+            let end = span.end.min(positions.end);
+            let mixed = start.max(span.first + self.preamble_len()).min(end);
+            for position in start..mixed {
+                changes.push(trades.len(), self.message(position));
+            }
+            for first in (mixed..end).step_by(PIECE_LEN) {
+                piece.sort(self, first, end);
+                piece.draw_changes(self, &span, trades.len(), &mut changes);
+                piece.draw_trades(self, &span, &mut trades);
+            }
+            if self.config().days.is_some() {
+                changes.instruments.say_validity(|key| self.validity(InstrumentId(key.0), span.day));
+            }
+            start = end;
         }
+        // Without days, ids mean what they mean whatever the time.
+        let times = self.config().days.map(|_| Int64Array::from(trades.timestamps.clone()));
         let (trades, instrument_keys, user_keys) = trades.finish();
         let mut keys = vec![instrument_keys];
         let mut lanes = vec![changes.instruments.finish(options)];
@@ -60,7 +71,11 @@ impl Stream {
             keys.push(user_keys);
             lanes.push(changes.users.finish(names));
         }
-        Messages::new(trades, keys, lanes).expect("a key and a place for each message")
+        let messages = Messages::new(trades, keys, lanes).expect("a key and a place for each message");
+        match times {
+            Some(times) => messages.with_times(times).expect("a time for each trade"),
+            None => messages,
+        }
     }
 }
 
@@ -81,11 +96,15 @@ pub(crate) struct Lane<T> {
     at_rows: Vec<u32>,
     keys: Vec<Key>,
     values: Vec<T>,
+    /// When each row is valid, where that is said.
+    valid_from: Vec<i64>,
+    valid_to: Vec<i64>,
 }
 
 impl<T> Lane<T> {
     pub(crate) fn new() -> Self {
-        Self { at_rows: Vec::new(), keys: Vec::new(), values: Vec::new() }
+        let (valid_from, valid_to) = (Vec::new(), Vec::new());
+        Self { at_rows: Vec::new(), keys: Vec::new(), values: Vec::new(), valid_from, valid_to }
     }
 
     pub(crate) fn push(&mut self, at_row: usize, key: Key, value: T) {
@@ -95,6 +114,18 @@ impl<T> Lane<T> {
         self.values.push(value);
     }
 
+    pub(crate) fn push_validity(&mut self, validity: Validity) {
+        self.valid_from.push(validity.from);
+        self.valid_to.push(validity.to);
+    }
+
+    /// Says when the rows are valid of which it has not been said.
+    fn say_validity(&mut self, of_key: impl Fn(Key) -> Option<Validity>) {
+        for row in self.valid_from.len()..self.keys.len() {
+            of_key(self.keys[row]).into_iter().for_each(|validity| self.push_validity(validity));
+        }
+    }
+
     pub(crate) fn finish(self, column: fn(Vec<T>) -> Column) -> ChangeLane {
         let kinds = vec![ChangeKind::Upsert; self.keys.len()];
         ChangeLane {
@@ -102,6 +133,8 @@ impl<T> Lane<T> {
             keys: self.keys.into(),
             kinds,
             fields: vec![column(self.values)],
+            valid_from: self.valid_from,
+            valid_to: self.valid_to,
             ..ChangeLane::default()
         }
     }

@@ -34,7 +34,18 @@ pub enum GeneratorError {
     /// A distribution of keys that cannot be read.
     #[error("{0:?} is no distribution of keys; write uniform or zipf:EXPONENT with an exponent above 0")]
     Keys(String),
-    /// No instruments or no users, or too many.
+    /// A day that ends with its first rows.
+    #[error(
+        "a day of {len} messages has no room for a trade behind the {first_rows} rows that it begins with; ask for more \
+         messages, or fewer days"
+    )]
+    ShortDay {
+        /// Messages of a day.
+        len: u64,
+        /// Rows at its start.
+        first_rows: u64,
+    },
+    /// No instruments, users or days, or too many.
     #[error("there are {count} {what}, but there must be 1 to {max}")]
     Count {
         /// Of what.

@@ -30,12 +30,14 @@ mod mix;
 
 mod universe;
 
+mod days;
 mod stream;
 
 mod block;
 mod piece;
 mod source;
 
+pub use days::Days;
 pub use error::GeneratorError;
 pub use keys::Keys;
 pub use mix::{Mix, Preamble};

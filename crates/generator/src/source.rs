@@ -99,7 +99,8 @@ impl Iterator for Made {
     }
 }
 
-/// Every instrument, or every user, once: a table in a file of its own.
+/// Every instrument, or every user, once: a table in a file of its own. In a stream
+/// of days, instruments have a row for each contract that their id has meant.
 #[derive(Debug)]
 pub struct ReferenceRows {
     stream: Arc<Stream>,
@@ -139,7 +140,11 @@ impl TableSource for ReferenceRows {
 fn instrument_rows(stream: &Stream, ids: Range<u32>) -> ChangeLane {
     let mut lane = Lane::new();
     for id in ids.map(InstrumentId) {
-        lane.push(0, id.into(), stream.instrument_row(id).terms);
+        for tenure in stream.tenures(id) {
+            lane.push(0, id.into(), stream.instrument_on(id, tenure.start).terms);
+            let validity = stream.validity(id, tenure.start);
+            validity.into_iter().for_each(|validity| lane.push_validity(validity));
+        }
     }
     lane.finish(options)
 }

@@ -4,17 +4,13 @@ use rand::Rng;
 use rand_xoshiro::SplitMix64;
 use tradejoin_model::{Instrument, InstrumentId, Message, Price, Side, Trade, User, UserId};
 
+use crate::days::{Days, Pace, Span};
 use crate::draws::{Draws, cut};
 use crate::error::GeneratorError;
 use crate::keys::{KeyDraw, Keys};
 use crate::mix::{Mix, Preamble};
 use crate::universe::Universe;
 
-/// The time of position 0: 2024-11-01T13:30:00Z, in nanoseconds since
-/// 1970-01-01.
-const START_NS: i64 = 1_730_467_800_000_000_000;
-/// Nanoseconds from a position to the next, on average.
-const STEP_NS: u32 = 10_000;
 /// The highest price, in cents.
 const CENTS_MAX: u32 = 50_000;
 /// Units of a price, 10⁻⁹, in a cent.
@@ -37,6 +33,8 @@ pub struct StreamConfig {
     pub keys: Keys,
     /// The share of trades whose instrument no change ever names, 0 to 1.
     pub unknown_share: f64,
+    /// Trading days on which ids mean different contracts; `None` for one day.
+    pub days: Option<Days>,
 }
 
 impl StreamConfig {
@@ -54,6 +52,7 @@ impl Default for StreamConfig {
             users: 10_000,
             keys: Keys::Uniform,
             unknown_share: 0.0,
+            days: None,
         }
     }
 }
@@ -68,7 +67,7 @@ pub struct Stream {
     messages: Draws,
     instrument_rows: Draws,
     user_rows: Draws,
-    /// Positions below this are users, those from here to below
+    /// Positions of a day below this are users, those from here to below
     /// `instruments_end` are instruments.
     users_end: u64,
     instruments_end: u64,
@@ -77,6 +76,8 @@ pub struct Stream {
     user_threshold: u64,
     instrument_threshold: u64,
     unknown_threshold: u64,
+    /// An id with a draw below this is given to another contract.
+    reused_threshold: u64,
 }
 
 impl Stream {
@@ -98,6 +99,8 @@ impl Stream {
             Preamble::Every => u64::from(every),
         };
         let users_end = len(config.mix.first_users(), config.users);
+        let instruments_end = users_end + len(config.mix.first_instruments(), config.ids);
+        config.days.map_or(Ok(()), |days| days.check(instruments_end))?;
         let user_threshold = threshold(config.mix.user_share());
         let [messages, instrument_rows, user_rows] = Draws::of_seed(config.seed);
         Ok(Self {
@@ -107,10 +110,11 @@ impl Stream {
             universe: Universe::new(config.seed),
             keys: KeyDraw::new(config.keys, config.ids)?,
             users_end,
-            instruments_end: users_end + len(config.mix.first_instruments(), config.ids),
+            instruments_end,
             user_threshold,
             instrument_threshold: user_threshold + threshold(config.mix.instrument_share()),
             unknown_threshold: threshold(config.unknown_share),
+            reused_threshold: config.days.map_or(0, |days| threshold(days.reused_share)),
             config,
         })
     }
@@ -125,19 +129,26 @@ impl Stream {
     #[must_use]
     #[inline]
     pub fn message(&self, position: u64) -> Message {
-        if position < self.instruments_end {
-            return self.preamble(position);
+        let span = self.span(position);
+        if position - span.first < self.instruments_end {
+            return self.preamble(&span, position);
         }
         let mut words = self.words(position);
         let first = FirstWord(words.next_u64());
         if self.is_change(first) {
-            self.change(first, &mut words)
+            self.change(&span, first, &mut words)
         } else {
-            Message::Trade(self.trade(position, first, &mut words))
+            Message::Trade(self.trade(span.pace, position, first, &mut words))
         }
     }
 
-    /// Messages below this position are changes, and drawn one by one.
+    /// The day at a position.
+    #[inline]
+    pub(crate) fn span(&self, position: u64) -> Span {
+        Span::at(self.config.days, position)
+    }
+
+    /// So many messages at the start of each day are changes, and drawn one by one.
     pub(crate) fn preamble_len(&self) -> u64 {
         self.instruments_end
     }
@@ -154,15 +165,19 @@ impl Stream {
         first.kind() < self.instrument_threshold
     }
 
+    /// The words of the row that an instrument gets on a day.
+    pub(crate) fn row_words(&self, id: InstrumentId, day: u32) -> SplitMix64 {
+        // Ids are below 2³⁰.
+        self.instrument_rows.at(u64::from(day) << 32 | u64::from(id.0))
+    }
+
+    pub(crate) fn reused_threshold(&self) -> u64 {
+        self.reused_threshold
+    }
+
     /// Whether trades of instruments that no change names are in the stream.
     pub(crate) fn has_unknown(&self) -> bool {
         self.unknown_threshold > 0
-    }
-
-    /// The row that an instrument has in a table of its own.
-    #[must_use]
-    pub fn instrument_row(&self, id: InstrumentId) -> Instrument {
-        self.instrument(id, &mut self.instrument_rows.at(u64::from(id.0)))
     }
 
     /// The row that a user has in a table of its own.
@@ -171,30 +186,31 @@ impl Stream {
         self.user(id, &mut self.user_rows.at(u64::from(id.0)))
     }
 
-    fn preamble(&self, position: u64) -> Message {
+    fn preamble(&self, span: &Span, position: u64) -> Message {
         let mut words = self.words(position);
+        let offset = position - span.first;
         // A preamble of every id is as long as there are ids: both fit 32 bits.
-        if position < self.users_end {
+        if offset < self.users_end {
             match self.config.mix.first_users() {
-                Preamble::Every => Message::User(self.user(UserId(position as u32), &mut words)),
+                Preamble::Every => Message::User(self.user(UserId(offset as u32), &mut words)),
                 Preamble::Drawn(_) => Message::User(self.drawn_user(&mut words)),
             }
         } else {
-            let id = InstrumentId((position - self.users_end) as u32);
+            let id = InstrumentId((offset - self.users_end) as u32);
             match self.config.mix.first_instruments() {
-                Preamble::Every => Message::Instrument(self.instrument(id, &mut words)),
-                Preamble::Drawn(_) => Message::Instrument(self.drawn_instrument(&mut words)),
+                Preamble::Every => Message::Instrument(self.changed(span, id, &mut words)),
+                Preamble::Drawn(_) => Message::Instrument(self.drawn_instrument(span, &mut words)),
             }
         }
     }
 
     /// The change of a position whose first word says that it is one.
     #[inline]
-    pub(crate) fn change(&self, first: FirstWord, words: &mut SplitMix64) -> Message {
+    pub(crate) fn change(&self, span: &Span, first: FirstWord, words: &mut SplitMix64) -> Message {
         if first.kind() < self.user_threshold {
             Message::User(self.drawn_user(words))
         } else {
-            Message::Instrument(self.drawn_instrument(words))
+            Message::Instrument(self.drawn_instrument(span, words))
         }
     }
 
@@ -205,9 +221,16 @@ impl Stream {
     }
 
     #[inline]
-    fn drawn_instrument(&self, words: &mut SplitMix64) -> Instrument {
+    fn drawn_instrument(&self, span: &Span, words: &mut SplitMix64) -> Instrument {
         let (id, _) = self.keys.draw(words.next_u64());
-        self.instrument(InstrumentId(id), words)
+        self.changed(span, InstrumentId(id), words)
+    }
+
+    /// What a change says of an instrument: in a stream of days what its id means on
+    /// that day, otherwise anything.
+    #[inline]
+    fn changed(&self, span: &Span, id: InstrumentId, words: &mut SplitMix64) -> Instrument {
+        if self.config.days.is_some() { self.instrument_on(id, span.day) } else { self.instrument(id, words) }
     }
 
     #[inline]
@@ -216,18 +239,18 @@ impl Stream {
     }
 
     #[inline]
-    fn instrument(&self, instrument_id: InstrumentId, words: &mut SplitMix64) -> Instrument {
+    pub(crate) fn instrument(&self, instrument_id: InstrumentId, words: &mut SplitMix64) -> Instrument {
         Instrument { instrument_id, terms: self.universe.terms(words) }
     }
 
     #[inline]
-    fn trade(&self, position: u64, first: FirstWord, words: &mut SplitMix64) -> Trade {
-        let (known, jitter) = self.key_and_jitter(words.next_u64());
+    fn trade(&self, pace: Pace, position: u64, first: FirstWord, words: &mut SplitMix64) -> Trade {
+        let (known, jitter) = self.key_and_jitter(words.next_u64(), pace);
         let (user_id, cents) = self.user_and_cents(words.next_u64());
         let (quantity, side) = first.quantity_and_side();
         Trade {
             trade_id: trade_id(position),
-            timestamp_ns: timestamp_ns(position, jitter),
+            timestamp_ns: pace.time_ns(position, jitter),
             instrument_id: InstrumentId(self.unknown_or(known, words)),
             user_id: UserId(user_id),
             price: Price::from_units(i128::from(price(cents))),
@@ -239,9 +262,9 @@ impl Stream {
     /// What the second word of a trade says: its instrument, if it is known, and how
     /// long after its position it took place.
     #[inline]
-    pub(crate) fn key_and_jitter(&self, word: u64) -> (u32, u32) {
+    pub(crate) fn key_and_jitter(&self, word: u64, pace: Pace) -> (u32, u32) {
         let (key, rest) = self.keys.draw(word);
-        (key, cut(rest, STEP_NS).0)
+        (key, cut(rest, pace.jitter_ns).0)
     }
 
     /// What the third word of a trade says.
@@ -283,12 +306,6 @@ impl FirstWord {
 #[inline]
 pub(crate) fn trade_id(position: u64) -> u64 {
     position + 1
-}
-
-#[inline]
-pub(crate) fn timestamp_ns(position: u64, jitter: u32) -> i64 {
-    let since_start = position.wrapping_mul(u64::from(STEP_NS)).wrapping_add(u64::from(jitter));
-    START_NS.wrapping_add(since_start as i64)
 }
 
 /// Units of a price.

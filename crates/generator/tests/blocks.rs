@@ -3,7 +3,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt32Type, UInt64Type};
-use tradejoin_generator::{Keys, Mix, Stream, StreamConfig};
+use tradejoin_generator::{Days, Keys, Mix, Stream, StreamConfig};
 use tradejoin_model::{
     ChangeKind, Column, Instrument, InstrumentId, Message, Messages, Price, Side, Trade, User, UserId,
 };
@@ -48,15 +48,28 @@ fn changes(block: &Messages, table: usize) -> Vec<(u32, Message)> {
 /// That a block is the messages at its positions.
 fn check(stream: &Stream, first: u64, block: &Messages) {
     let (mut expected_trades, mut expected_changes) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let (mut times, mut validities) = (Vec::new(), Vec::new());
     for position in first..first + block.len() {
         let row = expected_trades.len() as u32;
         match stream.message(position) {
-            trade @ Message::Trade(_) => expected_trades.push(trade),
-            change @ Message::Instrument(_) => expected_changes[0].push((row, change)),
+            Message::Trade(trade) => {
+                times.push(trade.timestamp_ns);
+                expected_trades.push(Message::Trade(trade));
+            }
+            Message::Instrument(row_of_id) => {
+                validities.extend(stream.validity(row_of_id.instrument_id, stream.day(position)));
+                expected_changes[0].push((row, Message::Instrument(row_of_id)));
+            }
             change @ Message::User(_) => expected_changes[1].push((row, change)),
         }
     }
     assert_eq!(trades(block), expected_trades);
+    let are_days = stream.config().days.is_some();
+    assert_eq!(block.times.as_ref().map(|times| times.values().to_vec()), are_days.then_some(times));
+    let lane = &block.lanes[0];
+    assert_eq!(lane.valid_from.len(), if are_days { lane.len() } else { 0 });
+    let found: Vec<_> = (0..lane.valid_from.len()).map(|change| lane.validity(change)).collect();
+    assert_eq!(found, validities);
     for (key, column) in block.keys.iter().zip([2, 3]) {
         assert_eq!(key.ids(), block.trades.column(column).as_primitive::<UInt32Type>());
     }
@@ -99,6 +112,31 @@ fn blocks_are_the_messages_for_every_mix_every_distribution_of_keys_and_every_le
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn blocks_are_the_messages_of_any_days() {
+    for mix in [
+        Mix::article(),
+        Mix::slow(),
+        Mix::bare(true),
+        "custom:users=0.2,first-users=every".parse().expect("a mix"),
+    ] {
+        for (count, len, reused_share) in [(1, 1_100, 0.5), (2, 1_500, 1.0), (3, 1_001, 0.0), (7, 1_024, 0.3)]
+        {
+            let days = Some(Days { count, len, reused_share });
+            let config =
+                StreamConfig { mix: mix.clone(), ids: 1_000, users: 300, days, ..Default::default() };
+            let stream = Stream::new(config).expect("a stream");
+            for block_len in [1, 7, 512, 1_000, 5_000, 9_000] {
+                let end = 9_000.min(40 * block_len);
+                for first in (0..end).step_by(block_len as usize) {
+                    check(&stream, first, &stream.messages(first..end.min(first + block_len)));
+                }
+            }
+            check(&stream, 990, &stream.messages(990..1_110));
         }
     }
 }

@@ -65,6 +65,17 @@ pub struct Holds {
     time: i64,
     /// By the end of the last batch that has passed.
     trades_read: u64,
+    peak: HoldPeak,
+}
+
+/// The most trades that waited at a time, and the most bytes that they were counted
+/// with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HoldPeak {
+    /// Trades.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// Why a trade waits no longer.
@@ -88,6 +99,10 @@ impl Holds {
     /// Tables of a run in which trades wait, at most: a bit is kept for each.
     pub const TABLES_MAX: usize = u64::BITS as usize;
 
+    /// Trades of a batch of those that waited to the end, but for those that stood in
+    /// line behind its last one.
+    pub const LAST_ROWS: usize = 8_192;
+
     /// Nothing waits yet. `None` if no table's misses do.
     ///
     /// # Panics
@@ -108,6 +123,7 @@ impl Holds {
             needs_time: tables.iter().any(|table| table.on_miss.needs_time()),
             time: i64::MIN,
             trades_read: 0,
+            peak: HoldPeak::default(),
             tables: tables.to_vec(),
         })
     }
@@ -116,6 +132,12 @@ impl Holds {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.waiting.bytes()
+    }
+
+    /// The most that has waited at a time.
+    #[must_use]
+    pub fn peak(&self) -> HoldPeak {
+        self.peak
     }
 
     /// Lets the next batch of the sequence pass, at a moment of the clock: keeps
@@ -130,6 +152,7 @@ impl Holds {
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);
         }
+        let rows_taken = waiting.len();
         if !waiting.is_empty() {
             let rows: Vec<u32> = waiting.iter().map(|&(row, _)| row).collect();
             self.waiting.push_chunk(Rows::take(&messages, &enriched.columns, &self.types, &rows)?);
@@ -145,7 +168,7 @@ impl Holds {
         // Runs in order, one for those that enter and one for each table.
         events.sort();
 
-        let mut leaving = Leaving::new(enriched, trades_before);
+        let mut leaving = Leaving::new(enriched, trades_before, rows_taken);
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();
@@ -184,16 +207,19 @@ impl Holds {
     }
 
     /// What is left when the sequence has ended: all that waits leaves as if it had
-    /// come to its limit. `None` if nothing waits.
+    /// come to its limit, in batches of [`Holds::LAST_ROWS`], so that no copy of them
+    /// all is made. `None` if nothing waits any more.
     ///
     /// # Errors
     /// As [`Holds::pass`].
     pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
-        let Some(schema) = self.waiting.schema() else { return Ok(None) };
+        let Some(schema) = self.waiting.schema().filter(|_| self.waiting.len() > 0) else { return Ok(None) };
         let none = Rows::none(schema, self.tables.len(), &self.types);
         let mut account = Ledger::new(self.tables.len());
-        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read);
-        while let Some((ticket, _)) = self.waiting.first() {
+        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read, 0);
+        while leaving.len() < Self::LAST_ROWS
+            && let Some((ticket, _)) = self.waiting.first()
+        {
             self.leave(ticket, Reason::Expired, &mut leaving, &mut account);
         }
         Ok(Some((self.passed(leaving)?, account)))
@@ -252,6 +278,8 @@ impl Holds {
         {
             self.leave(first, Reason::Early, leaving, account);
         }
+        let HoldPeak { rows, bytes } = &mut self.peak;
+        (*rows, *bytes) = (self.waiting.len().max(*rows), self.waiting.bytes().max(*bytes));
     }
 
     /// When a trade stops to wait for a table; `None` if the clock cannot show it.
@@ -310,11 +338,24 @@ impl Holds {
         if !self.needs_time {
             return None;
         }
+        /// So many rows without a late one are passed over at once.
+        const STEP: u32 = 256;
+        let end = rows.end.max(rows.start);
+        // Nobody leaves in here: looked up once, not for each row.
+        let last = self.by_time.first().map_or(i64::MAX, |&(last, ..)| last);
+        while *timed < end {
+            let next = end.min(*timed + STEP);
+            let time = self.time.max(messages.latest(*timed as usize..next as usize));
+            if time > last {
+                break;
+            }
+            (self.time, *timed) = (time, next);
+        }
         loop {
-            if *timed >= rows.start && self.by_time.first().is_some_and(|&(last, ..)| last < self.time) {
+            if *timed >= rows.start && last < self.time {
                 return Some(*timed);
             }
-            if *timed >= rows.end.max(rows.start) {
+            if *timed >= end {
                 return None;
             }
             self.time = messages.time(*timed as usize).map_or(self.time, |time| time.max(self.time));

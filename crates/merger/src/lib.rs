@@ -30,7 +30,7 @@ mod passed;
 
 mod holds;
 
-pub use holds::{HoldConfig, Holds};
+pub use holds::{HoldConfig, HoldPeak, Holds};
 pub use merger::{Merged, Merger};
 pub use misses::Miss;
 pub use missing::{MissedKeys, MissingKey, MissingKeys};

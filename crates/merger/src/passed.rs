@@ -20,6 +20,8 @@ pub(crate) struct Leaving {
     out: Vec<Out>,
     places: Vec<Place>,
     waited: Vec<i64>,
+    /// Rows of the batch that were copied, since they begin to wait.
+    rows_taken: usize,
 }
 
 /// A row that goes out or is put aside: of the batch (0) or of those that waited
@@ -37,12 +39,15 @@ pub struct Passed {
     /// was added.
     added: Option<(Rows, Vec<(usize, usize)>)>,
     types: Vec<ColumnType>,
+    /// Of the batch's own rows, those that are copied: they begin to wait, or go on
+    /// among others that have waited.
+    own_copied: u64,
 }
 
 impl Leaving {
-    pub(crate) fn new(enriched: Enriched, trades_before: u64) -> Self {
+    pub(crate) fn new(enriched: Enriched, trades_before: u64, rows_taken: usize) -> Self {
         let (out, places, waited) = Default::default();
-        Self { enriched, trades_before, at: 0, own: 0, own_letter: 0, out, places, waited }
+        Self { enriched, trades_before, at: 0, own: 0, own_letter: 0, out, places, waited, rows_taken }
     }
 
     /// The rows before this one have been read.
@@ -53,6 +58,11 @@ impl Leaving {
     /// The row that is reached.
     pub(crate) fn row(&self) -> u32 {
         self.at
+    }
+
+    /// How many trades leave.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
     }
 
     /// One more row has been read.
@@ -105,7 +115,8 @@ impl Leaving {
         wait_column: bool,
     ) -> Result<Passed, ArrowError> {
         if self.places.is_empty() {
-            return Ok(Passed { enriched: self.enriched, added: None, types: Vec::new() });
+            let own_copied = self.rows_taken as u64;
+            return Ok(Passed { enriched: self.enriched, added: None, types: Vec::new(), own_copied });
         }
         self.at = self.enriched.messages.trades.num_rows() as u32;
         self.add_own();
@@ -121,18 +132,28 @@ impl Leaving {
         let kept =
             (!dead_letters.is_empty()).then(|| self.out.iter().map(|out| out.aside.is_none()).collect());
         let rows = self.out.iter().map(|out| out.from).collect();
+        let own_copied = (self.rows_taken + self.out.len() - self.places.len()) as u64;
         let enriched = Enriched { kept, rows_kept, dead_letters, ..self.enriched };
-        Ok(Passed { enriched, added: Some((waited, rows)), types: types.to_vec() })
+        Ok(Passed { enriched, added: Some((waited, rows)), types: types.to_vec(), own_copied })
     }
 }
 
 impl Passed {
+    /// How many of the batch's trades have their own columns copied: those that begin
+    /// to wait, and if others that have waited leave among them, all that go on or are
+    /// put aside. A trade counts once in its life, whatever else is copied of it when
+    /// it has waited.
+    #[must_use]
+    pub fn trades_copied(&self) -> u64 {
+        self.own_copied
+    }
+
     /// Puts the batch and what was added to it together.
     ///
     /// # Errors
     /// If the rows are more than Arrow can address.
     pub fn assemble(self) -> Result<Enriched, ArrowError> {
-        let Self { enriched, added, types } = self;
+        let Self { enriched, added, types, .. } = self;
         let Some((waited, mut rows)) = added else { return Ok(enriched) };
         let (messages, columns) = (&enriched.messages, enriched.columns);
         let own = Rows { trades: messages.trades.clone(), keys: messages.keys.clone(), columns };

@@ -1,5 +1,6 @@
 //! The unit of transfer: a run of trades and the table changes among them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Array as _, Int64Array, RecordBatch};
@@ -185,6 +186,19 @@ impl Messages {
     #[must_use]
     pub fn untimed(&self) -> u64 {
         self.times.as_ref().map_or(self.trades.num_rows(), |times| times.null_count()) as u64
+    }
+
+    /// The latest time of some rows: `i64::MIN` if none of them has one.
+    ///
+    /// # Panics
+    /// If the rows go beyond the last one.
+    #[must_use]
+    pub fn latest(&self, rows: Range<usize>) -> i64 {
+        let Some(times) = &self.times else { return i64::MIN };
+        if times.null_count() == 0 {
+            return times.values()[rows].iter().copied().fold(i64::MIN, i64::max);
+        }
+        rows.filter_map(|row| self.time(row)).fold(i64::MIN, i64::max)
     }
 
     /// How many messages there are: trades, changes and refused records.

@@ -125,12 +125,18 @@ impl Ledger {
     /// # Errors
     /// If it is not, which is a bug of the engine, naming both sides.
     pub fn check(&self) -> Result<(), LedgerError> {
-        let outcomes = self.enriched + self.unmatched() + self.rejected + self.hold.waiting();
-        if self.rows_read != outcomes {
+        let HoldLedger { entered, found, expired, early } = self.hold;
+        let outcomes = self.enriched + self.unmatched() + self.rejected + entered;
+        let left = found + expired + early;
+        // Where batches overtake each other, more may have left than have entered so
+        // far: what waits is then less than nothing.
+        if self.rows_read + left != outcomes {
+            let outcomes = outcomes.saturating_sub(left);
             return Err(LedgerError::Total { rows_read: self.rows_read, outcomes });
         }
         for (table, ledger) in self.tables.iter().enumerate() {
-            let (joined, looked_up) = (self.rows_read - self.rejected, ledger.matched + ledger.missed);
+            let joined = self.rows_read.saturating_sub(self.rejected);
+            let looked_up = ledger.matched + ledger.missed;
             if joined != looked_up {
                 return Err(LedgerError::Table { table, joined, looked_up });
             }
@@ -156,5 +162,18 @@ mod tests {
         assert_eq!(ledger.check(), Err(LedgerError::Table { table: 0, joined: 9, looked_up: 8 }));
         ledger.enriched = 6;
         assert_eq!(ledger.check(), Err(LedgerError::Total { rows_read: 10, outcomes: 9 }));
+    }
+
+    #[test]
+    fn a_trade_that_leaves_before_it_is_seen_to_enter_is_accounted_for() {
+        // A batch that overtook the one in which its trades began to wait.
+        let (mut late, mut early) = (Ledger::new(0), Ledger::new(0));
+        (late.rows_read, late.hold.entered) = (2, 2);
+        (early.enriched, early.hold.found) = (2, 2);
+        assert_eq!(early.check(), Ok(()));
+        early.add(&late);
+        assert_eq!((early.check(), early.hold.waiting()), (Ok(()), 0));
+        early.hold.expired = 1;
+        assert_eq!(early.check(), Err(LedgerError::Total { rows_read: 2, outcomes: 1 }));
     }
 }

@@ -6,7 +6,7 @@ use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_generator::{GeneratedSource, Mix, Stream, StreamConfig};
 use tradejoin_model::{Message, Messages, ShardCount};
 
-use crate::args::BenchArgs;
+use crate::bench::BenchArgs;
 use crate::plan;
 
 /// The first messages of a stream, for every program in the form that it reads.

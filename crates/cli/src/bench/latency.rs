@@ -11,7 +11,7 @@ use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_generator::{Stream, StreamConfig};
 use tradejoin_model::{Enriched, TableSpec};
 
-use crate::args::BenchArgs;
+use crate::bench::BenchArgs;
 use crate::bench::cuts::{Cuts, Extent, Stored};
 use crate::bench::latency_report::{LatencyReport, LatencyRow};
 use crate::bench::pace::{Firsts, Pace, Paced};

@@ -1,5 +1,6 @@
 //! `tradejoin bench`: the engine beside simpler programs, on the same stream.
 
+mod args;
 mod cuts;
 mod feed;
 mod latency;
@@ -8,6 +9,8 @@ mod pace;
 mod report;
 mod rows;
 mod stats;
+
+pub(crate) use args::BenchArgs;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -19,7 +22,6 @@ use tradejoin_baseline::Outcome;
 use tradejoin_engine::process_cpu;
 use tradejoin_generator::Mix;
 
-use crate::args::BenchArgs;
 use crate::bench::feed::Feed;
 use crate::bench::report::{BenchReport, RowReport};
 use crate::bench::rows::Row;

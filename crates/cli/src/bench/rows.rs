@@ -8,7 +8,7 @@ use tradejoin_engine::{Engine, EngineConfig};
 use tradejoin_flow::Block;
 use tradejoin_model::{Distribution, Message, ShardCount, TableSpec};
 
-use crate::args::BenchArgs;
+use crate::bench::BenchArgs;
 use crate::bench::RowName;
 use crate::bench::feed::Feed;
 use crate::plan;

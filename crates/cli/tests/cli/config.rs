@@ -35,6 +35,25 @@ fn a_file_says_what_flags_say_and_flags_go_before_it() {
 }
 
 #[test]
+fn what_tables_wait_for_is_said_of_all_or_by_name() {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", "{\"type\":\"user\",\"user_id\":1,\"username\":\"kim\"}\n");
+    for (condition, said) in [
+        ("\"marker\"", "the table instruments was ready: it waited for its marker"),
+        ("{ instruments = \"0rows\", users = \"2rows\" }", "the table users was ready: it waited for 2 rows"),
+    ] {
+        let content = format!(
+            "[input]\nmessages = \"s.jsonl\"\ngate_timeout = \"5m\"\ntable_ready_after = {condition}\n"
+        );
+        folder.put("c.toml", content);
+        assert!(folder.fails(65, "run --config c.toml").contains(said), "{condition}");
+        folder.ok("run --config c.toml --table-ready-after 0rows");
+    }
+    folder.put("c.toml", "[input]\ntable_ready_after = 5\n");
+    assert!(folder.fails(2, "run --config c.toml").contains("a condition such as \"marker\""));
+}
+
+#[test]
 fn what_a_file_cannot_say_is_2() {
     let folder = Folder::new();
     for (content, expected) in [

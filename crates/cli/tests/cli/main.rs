@@ -7,17 +7,23 @@
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
+//! - `days`: generated ids that mean other contracts on other days
 //! - `tables`: tables of any kind, by keys of any kind
+//! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod config;
+mod days;
 mod modes;
 mod refusals;
 mod reload;
 mod run;
 mod semantics;
+mod settings;
 mod signals;
 mod support;
 mod tables;
 mod tools;
+mod words;

@@ -215,6 +215,54 @@ fn a_file_says_the_modes_too() {
 }
 
 #[test]
+fn a_table_says_its_mode_itself() {
+    let folder = Folder::empty();
+    fees(&folder);
+    folder.put("t.csv", "trade_id,mic,ccy,timestamp\n1,X,USD,15\n2,X,USD,20\n3,X,USD,9\n4,X,EUR,14\n");
+    let job = "run --trades t.csv --table fees=fees.csv,key=mic+ccy,columns=fee";
+    for (by_table, by_flags) in [
+        (",mode=as-of,on-miss=keep", "--mode fees=as-of --unmatched keep"),
+        (
+            ",mode=as-of,tolerance=4ns,on-miss=keep",
+            "--mode fees=as-of --tolerance fees=4ns --on-miss fees=keep",
+        ),
+        (",version=seq", "--version-column fees=seq"),
+        (",mode=latest,version=seq,distribution=partitioned", "--version-column fees=seq"),
+        (",mode=as-of,on-miss=hold=1rows,then=keep", "--mode fees=as-of --on-miss fees=hold=1rows,then=keep"),
+    ] {
+        assert_eq!(
+            folder.ok(&format!("{job}{by_table}")),
+            folder.ok(&format!("{job} {by_flags}")),
+            "{by_table}"
+        );
+    }
+    folder.put(
+        "c.toml",
+        "[input]\ntrades = \"t.csv\"\n[[table]]\nname = \"fees\"\nfile = \"fees.csv\"\nkey = \"mic+ccy\"\n\
+         columns = [\"fee\"]\nmode = \"as-of\"\ntolerance = \"4ns\"\non_miss = \"hold=1rows,then=keep\"\n",
+    );
+    let by_flags = "--mode fees=as-of --tolerance fees=4ns --on-miss fees=hold=1rows,then=keep";
+    assert_eq!(folder.ok("run --config c.toml"), folder.ok(&format!("{job} {by_flags}")));
+    for (rest, expected) in [
+        (",mode=as-of --mode fees=as-of", "--mode names fees, whose --table says mode= already"),
+        (
+            ",mode=as-of,tolerance=1s --tolerance fees=1s",
+            "--tolerance names fees, whose --table says tolerance=",
+        ),
+        (
+            ",version=seq --version-column fees=seq",
+            "--version-column names fees, whose --table says version=",
+        ),
+        (",on-miss=keep --on-miss fees=keep", "--on-miss names fees, whose --table says on-miss= already"),
+        (",tolerance=1s", "add --mode fees=as-of"),
+        (",mode=as-of,version=seq", "fees is looked up by time"),
+    ] {
+        let said = folder.fails(2, &format!("{job}{rest}"));
+        assert!(said.contains(expected), "{rest}: {said}");
+    }
+}
+
+#[test]
 fn a_mode_without_its_columns_or_its_table_is_refused() {
     let folder = Folder::new();
     let job = "run --trades trades.csv --instruments instruments.csv";

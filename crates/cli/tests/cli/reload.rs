@@ -196,7 +196,7 @@ fn what_cannot_be_watched_is_said() {
 fn journaled(folder: &Folder, flags: &str) -> (String, String) {
     folder.put("first.csv", table("SPY"));
     folder.put("i.csv", table("SPY"));
-    let policy = "--on-miss instruments=hold=40rows,then=keep --wait-column waited";
+    let policy = "--on-miss instruments=hold=40rows,then=keep --wait-column waited --max-removed 100%";
     let mut live = Live::start(folder, &format!("{policy} --journal journal.jsonl {flags}"));
     assert_eq!(live.finds(1), "SPY241103C00200000,0");
     let mut trades = "trade_id,instrument_id\n1,1\n".to_owned();

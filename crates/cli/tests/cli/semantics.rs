@@ -1,91 +1,12 @@
 //! The truth table of `docs/semantics.md`: a test for each line, of its name.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::Folder;
-
-/// A stream of messages, in words: `t1` and `t1u7` are trades of instrument 1 (and
-/// user 7), `i1=SPY` and `u7=kim` upserts, `i1!` and `u7!` deletes. Behind `@` stands the
-/// time of a trade, or from when and before when a row is valid (`@3`, `@3-6`, `@-6`);
-/// behind `#` the version of a row.
-fn stream(words: &str) -> String {
-    let mut lines = String::new();
-    let mut trades = 0;
-    for word in words.split_whitespace() {
-        let (word, version) = word.split_once('#').unwrap_or((word, ""));
-        let (word, times) = word.split_once('@').unwrap_or((word, ""));
-        let line = match word.split_at(1) {
-            ("t", ids) => {
-                trades += 1;
-                let (instrument, user) = ids.split_once('u').unwrap_or((ids, "null"));
-                format!(r#""type":"trade","trade_id":{trades},"instrument_id":{instrument},"user_id":{user}"#)
-            }
-            ("i", rest) => match rest.split_once('=') {
-                Some((id, ticker)) => format!(
-                    r#""type":"instrument","instrument_id":{id},"ticker":"{ticker}","strike":1,"expiry":"2024-11-03","option_type":"call""#
-                ),
-                None => {
-                    let id = rest.trim_end_matches('!');
-                    format!(r#""type":"instrument","instrument_id":{id},"deleted":true"#)
-                }
-            },
-            ("u", rest) => match rest.split_once('=') {
-                Some((id, name)) => format!(r#""type":"user","user_id":{id},"username":"{name}""#),
-                None => format!(r#""type":"user","user_id":{},"deleted":true"#, rest.trim_end_matches('!')),
-            },
-            _ => unreachable!("{word}"),
-        };
-        let (from, to) = times.split_once('-').unwrap_or((times, ""));
-        let from_name = if word.starts_with('t') { "timestamp" } else { "valid_from" };
-        let members = [(from_name, from), ("valid_to", to), ("seq", version)];
-        let more = members.iter().filter(|(_, value)| !value.is_empty());
-        let more: String = more.map(|(name, value)| format!(",\"{name}\":{value}")).collect();
-        lines += &format!("{{{line}{more}}}\n");
-    }
-    lines
-}
-
-/// What a run over a stream writes: for each trade its number and what was added.
-fn run(words: &str, options: &str) -> String {
-    let folder = Folder::empty();
-    folder.put("s.jsonl", stream(words));
-    written(&folder.ok(&format!("run --messages s.jsonl --columns ticker {options}")))
-}
-
-/// The same with users.
-fn run_with_users(words: &str, options: &str) -> String {
-    let folder = Folder::empty();
-    folder.put("s.jsonl", stream(words));
-    let job = "run --messages s.jsonl --tables instruments,users --columns ticker,user";
-    written(&folder.ok(&format!("{job} {options}")))
-}
-
-fn written(lines: &str) -> String {
-    let row = |line: &str| {
-        let row: Value = serde_json::from_str(line).expect("a trade");
-        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
-        let user = row.get("user").map(|_| format!("/{}", text("user"))).unwrap_or_default();
-        let waited = row.get("waited").map(|waited| format!("+{waited}")).unwrap_or_default();
-        format!("{}:{}{user}{waited}", row["trade_id"], text("ticker"))
-    };
-    lines.lines().map(row).collect::<Vec<_>>().join(" ")
-}
-
-/// The trades that a run puts aside, with table and key.
-fn aside(words: &str, options: &str) -> (String, Vec<String>) {
-    let folder = Folder::empty();
-    folder.put("s.jsonl", stream(words));
-    let job =
-        "run --messages s.jsonl --tables instruments,users --columns ticker,user --dead-letters d.jsonl";
-    let rows = written(&folder.ok(&format!("{job} {options}")));
-    let letter = |line: &str| {
-        let letter: Value = serde_json::from_str(line).expect("a letter");
-        assert_eq!(letter["reason"], "no-match");
-        assert_eq!(letter["fields"]["trade_id"], letter["trade"]);
-        format!("{}:{}={}", letter["trade"], letter["table"].as_str().expect("a name"), letter["key"])
-    };
-    (rows, folder.read("d.jsonl").lines().map(letter).collect())
-}
+use crate::words::{aside, fails, gated, ready, run, run_with_users, stream, written};
 
 #[test]
 fn a_trade_sees_the_rows_before_it() {
@@ -147,6 +68,130 @@ fn a_trade_without_a_key_misses() {
     let folder = Folder::empty();
     folder.put("s.jsonl", format!("{}{{\"type\":\"trade\",\"instrument_id\":null}}\n", stream("i1=A t1")));
     assert_eq!(folder.run("run --messages s.jsonl").code, 65);
+}
+
+const MARKER: &str = "--table-ready-after instruments=marker";
+const SKIP: &str = "--unmatched keep --on-bad-record skip";
+
+#[test]
+fn a_streamed_table_is_ready_at_its_marker() {
+    let words = "i1=A i2=B i$2 t1 i1=C t1";
+    assert_eq!(gated(words, MARKER), ready("1:A 2:C", "marker", 2, 1));
+    assert_eq!(gated(words, ""), ready("1:A 2:C", "marker", 2, 1), "it is among the first lines");
+    assert_eq!(gated("i$0 t1", "--unmatched keep"), ready("1:-", "marker", 0, 0));
+    assert_eq!(gated("i1=A t1 i1=B t1", ""), ready("1:A 2:B", "start", 0, 2), "no marker, no gate");
+    // Each table has its own.
+    assert_eq!(run_with_users("u7=kim u$1 i1=A i$1 t1u7", ""), "1:A/kim");
+}
+
+#[test]
+fn a_trade_before_its_tables_are_ready_is_a_bad_record() {
+    let said = fails(65, "i1=A t1 i$1 t1", MARKER);
+    let expected = "line 2: a trade before the table instruments is ready, which waits for its marker; 1 row of it came so far";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(gated("i1=A t1 i2=B i$2 t1", SKIP), ready("2:A", "marker", 2, 0));
+    assert!(fails(65, "i1=A i$1 t1 u7=kim u$1", "").contains("the table users is ready"));
+}
+
+#[test]
+fn a_marker_with_a_wrong_number_of_rows_is_a_bad_record() {
+    let said = fails(65, "i1=A i$2 t1", "");
+    let expected = "line 2, column rows: \"2\": the marker is wrong: 1 row of instruments came before it";
+    assert!(said.contains(expected), "{said}");
+    // It is left out: the table waits for a right one.
+    assert_eq!(gated("i1=A i$2 t1 i$1 t1", SKIP), ready("2:A", "marker", 1, 0));
+    assert!(fails(65, "i1=A i$2 t1", SKIP).contains("ended before the table instruments was ready"));
+}
+
+#[test]
+fn a_marker_that_is_not_waited_for_is_a_bad_record() {
+    let second = "line 4, column table: \"instruments\": no marker of this table is waited for";
+    assert!(fails(65, "i1=A i$1 t1 i$1", "").contains(second));
+    assert!(fails(65, "i1=A u$0 t1", "--tables instruments").contains("does not join"));
+    let late = format!("i1=A {} i$1", "t1 ".repeat(1_024));
+    assert!(fails(65, &late, "").contains("line 1026, column table"));
+    assert_eq!(gated(&late, "--table-ready-after instruments=1rows").1, "rows", "it is told to wait");
+}
+
+#[test]
+fn a_stream_that_ends_before_its_marker_ends_the_run() {
+    let said = fails(65, "i1=A i2=B", MARKER);
+    let expected = "the messages ended before the table instruments was ready: it waited for its marker, and 2 rows of it came";
+    assert!(said.contains(expected), "{said}");
+    assert!(fails(65, "", MARKER).contains("0 rows of it came"));
+    assert!(fails(65, "i1=A i$1 t1", &format!("{MARKER} --limit 1")).contains("1 row of it came"));
+}
+
+#[test]
+fn a_table_may_be_ready_after_so_many_rows() {
+    let two = "--table-ready-after instruments=2rows";
+    assert_eq!(gated("i1=A i2=B i3=C t1 i1=D t1", two), ready("1:A 2:D", "rows", 2, 2));
+    assert_eq!(gated("i1=A i$1 t1", two), ready("1:A", "marker", 1, 0), "whichever comes first");
+    assert_eq!(gated("i1=A i1=B t1 i$2 t1", two), ready("1:B 2:B", "rows", 2, 0), "the marker is right");
+    assert!(fails(65, "i1=A i2=B t1 i$3 t1", two).contains("2 rows of instruments came before it"));
+    assert!(fails(65, "i1=A t1 i2=B t1", two).contains("waits for 2 rows; 1 row of it came so far"));
+    assert!(fails(65, "i1=A", two).contains("it waited for 2 rows, and 1 row of it came"));
+}
+
+#[test]
+fn a_table_may_be_ready_after_so_much_time() {
+    let soon = "--unmatched keep --table-ready-after instruments=1ms";
+    let (rows, ready_after, ..) = gated("i1=A t1 t2 i2=B t2", soon);
+    assert_eq!((rows.as_str(), ready_after.as_str()), ("1:A 2:- 3:B", "time"));
+    let hour = "--table-ready-after instruments=3600s";
+    assert_eq!(gated("i1=A i2=B", hour), ready("", "end", 2, 0), "nothing is there to wait for it");
+    assert_eq!(gated("i1=A i$1 t1", hour), ready("1:A", "marker", 1, 0));
+}
+
+#[test]
+fn with_no_rows_to_wait_for_a_table_waits_for_nothing() {
+    let none = "--unmatched keep --table-ready-after 0rows";
+    assert_eq!(gated("t1 i1=A t1 i$1 t1", none), ready("1:- 2:A 3:A", "rows", 0, 1));
+    assert!(fails(65, "t1 i1=A i$2", none).contains("1 row of instruments came before it"));
+}
+
+#[test]
+fn a_table_that_is_not_ready_in_time_ends_the_run() {
+    let folder = Folder::new();
+    for (job, table, waits_for) in [
+        ("--messages - --table-ready-after instruments=marker", "instruments", "its marker"),
+        ("--messages - --table-ready-after users=9rows", "users", "9 rows"),
+        ("--messages - --table-ready-after instruments=3600s", "instruments", "3600s"),
+        ("--trades trades.csv --users - --format csv", "users", "its end"),
+    ] {
+        let mut command = folder.command(&format!("run {job} --gate-timeout 1ms --output o.jsonl"));
+        let mut child =
+            command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let head = if job.contains("--trades") { "user_id,username\n".to_owned() } else { stream("i1=A") };
+        // The time may be over before it is read.
+        let _ = stdin.write_all(head.as_bytes());
+        // The pipe stays open.
+        let output = child.wait_with_output().expect("it ends");
+        drop(stdin);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!(
+            "standard input: the table {table} was not ready after 1ms (--gate-timeout): it waited for {waits_for}"
+        );
+        assert!(said.contains(&expected), "{said}");
+        assert_eq!(output.status.code(), Some(74), "{said}");
+        assert!(!folder.path("o.jsonl").exists());
+    }
+}
+
+#[test]
+fn a_gated_run_is_the_same_for_any_workers_and_batches() {
+    let trades: String =
+        (0..300).map(|i| format!("t{} i{}={} ", i % 40, i % 50, ["A", "B"][i % 2])).collect();
+    let words = format!("{} i$100 {trades}", "i7=Q i8=R ".repeat(50));
+    let expected = gated(&words, "--workers 1");
+    for rest in [
+        "--workers 2 --batch-len 1",
+        "--workers 3 --batch-len 7 --distribution instruments=partitioned",
+        "--workers 4 --batch-len 65536 --distribution instruments=broadcast",
+    ] {
+        assert_eq!(gated(&words, rest), expected, "{rest}");
+    }
 }
 
 /// What a run over a stream writes where the version of an instrument counts, and a

@@ -58,6 +58,58 @@ fn tables_with_keys_of_all_kinds_are_joined_in_one_pass() {
 }
 
 #[test]
+fn no_trade_is_copied_for_three_tables_with_three_keys() {
+    let folder = folder();
+    let job = "run --trades trades.csv --instruments instruments.csv --table books=books.csv,key=book \
+        --table fees=fees.jsonl,key=venue@mic+currency --output out.csv";
+    let expected = "trade_id,instrument_id,venue,currency,book,price,instrument,desk,fee\n\
+        1,1,XNYS,USD,b 1,1.70,SPY241103C00200000,options,0.10\n\
+        2,2,XLON,GBP,\"b, 2\",250,AAPL250117P00150500,equities,2\n\
+        3,1,XNYS,EUR,b 1,3,SPY241103C00200000,options,\n";
+    let copied = |options: &str| {
+        let printed = folder.ok(&format!("{job} {options} --json"));
+        serde_json::from_str::<Value>(printed.trim()).expect("a summary")["trades_copied"].clone()
+    };
+    let aside = "--distribution books=partitioned --on-miss fees=dead-letter --dead-letters d.jsonl";
+    for options in ["", "--workers 2 --batch-len 1", aside] {
+        assert_eq!(copied(options), 0, "{options}");
+        assert_eq!(folder.read("out.csv"), expected, "{options}");
+    }
+    let text = folder.ok(job);
+    assert!(text.lines().any(|line| line == "3 tables in one pass, no trade copied"), "{text}");
+    // The last trade waits for its book to the end, and the fourth has nothing to
+    // wait for.
+    assert_eq!(copied("--on-miss books=hold=9rows,then=keep"), 1);
+    assert_eq!(folder.read("out.csv"), format!("{expected}5,1,XNYS,USD,b 9,5,SPY241103C00200000,,0.10\n"));
+}
+
+#[test]
+fn held_trades_are_copied_and_those_that_they_go_on_among() {
+    let folder = folder();
+    // The fifth comes first, and leaves behind the third.
+    let mut lines: Vec<_> = TRADES.lines().collect();
+    let fifth = lines.remove(5);
+    lines.insert(1, fifth);
+    folder.put("trades.csv", lines.join("\n"));
+    let job = "run --trades trades.csv --table books=books.csv,key=book --on-miss books=hold=2rows,then=keep \
+        --output out.csv";
+    let printed = folder.ok(&format!("{job} --json"));
+    let summary: Value = serde_json::from_str(printed.trim()).expect("a summary");
+    assert_eq!(summary["trades_copied"], 5);
+    let hold = &summary["hold"];
+    assert_eq!((&hold["entered"], &hold["rows_peak"]), (&1.into(), &1.into()));
+    assert!(hold["bytes_peak"].as_u64().is_some_and(|bytes| bytes > 200 && bytes < 1_000), "{hold}");
+    let ids: Vec<_> = folder.read("out.csv").lines().skip(1).map(|line| line[..1].to_owned()).collect();
+    assert_eq!(ids, ["1", "2", "5", "3", "4"]);
+    // One batch each: what leaves is in none with others, or they were not copied.
+    let printed = folder.ok(&format!("{job} --json --batch-len 1"));
+    let summary: Value = serde_json::from_str(printed.trim()).expect("a summary");
+    assert_eq!(summary["trades_copied"], 2);
+    let text = folder.ok(job);
+    assert!(text.contains("1 table in one pass, 5 trades copied, held or beside one that was\n"), "{text}");
+}
+
+#[test]
 fn what_finds_nothing_is_empty_in_every_format() {
     let folder = folder();
     let kept = folder.ok(&format!("{JOB} --unmatched keep"));

@@ -137,7 +137,7 @@ fn what_does_not_come_in_time_is_not_waited_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 1_000, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn csv_is_the_same_wherever_it_is_cut(

@@ -4,7 +4,8 @@
 //! `formats` every format to every other; `fidelity` text that comes out as it
 //! went in; `tables` reference tables; `files` names and partial files;
 //! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
-//! `messages` tagged streams; `modes` columns for look-ups by time and version.
+//! `messages` tagged streams; `gates` what their tables wait for;
+//! `modes` columns for look-ups by time and version.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 

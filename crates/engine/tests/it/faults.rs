@@ -16,6 +16,7 @@ fn case(trades: usize) -> Case {
     steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES], None)));
     Case {
         loaded: vec![],
+        gated: false,
         steps,
         cuts: vec![10],
         distributions: [

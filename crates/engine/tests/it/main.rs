@@ -5,10 +5,12 @@
 //!   distribution and policy, the engine equals the oracle
 //! - `schedules`: router, workers and merger stepped in one thread in any order
 //! - `updates`: changes from beside the source
+//! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
 mod equals_oracle;
 mod faults;
+mod properties;
 mod schedules;
 mod streams;
 mod updates;

@@ -26,7 +26,7 @@ const KEYS: u32 = 12;
 const TIMES: i64 = 30;
 
 /// One message of a test stream.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Step {
     /// Its keys, and when it took place.
     Trade([Option<u32>; TABLES], Option<i64>),
@@ -42,16 +42,20 @@ pub(crate) enum Step {
 /// What tables look at that are looked up by time or by version.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamp {
-    from: Option<i64>,
+    pub(crate) from: Option<i64>,
     /// How long the row is valid.
-    lasts: Option<i64>,
-    version: i64,
+    pub(crate) lasts: Option<i64>,
+    pub(crate) version: i64,
 }
 
 /// Everything that a run may vary.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Case {
+    /// Rows before the first trade.
     pub(crate) loaded: Vec<Step>,
+    /// Whether these come with the stream, in front of its gate, and not from tables
+    /// with sources of their own.
+    pub(crate) gated: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) cuts: Vec<usize>,
     pub(crate) distributions: [Distribution; TABLES],
@@ -114,11 +118,12 @@ fn look_up() -> impl Strategy<Value = LookUp> {
 
 prop_compose! {
     pub(crate) fn case()(
-        loaded in prop::collection::vec(change(), 0..30),
+        loaded in prop::collection::vec(change(), 0..60),
         share in 1..10_u32,
         len in 0..400_usize,
     )(
         loaded in Just(loaded),
+        gated in any::<bool>(),
         steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
         cuts in prop::collection::vec(1..60_usize, 1..8),
         distributions in prop::array::uniform4(prop_oneof![
@@ -130,11 +135,13 @@ prop_compose! {
         shards in 1..=9_u32,
         queue_depth in 1..=4_usize,
         order in prop_oneof![Just(Order::Input), Just(Order::Strict), Just(Order::Arrival)],
-        on_miss in prop::array::uniform4(policy()),
+        // Boxed: four of its trees take most of a test's stack.
+        on_miss in prop::array::uniform4(policy().boxed()),
         hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
     ) -> Case {
         Case {
             loaded,
+            gated,
             steps,
             cuts,
             distributions,
@@ -172,9 +179,16 @@ impl Case {
         tables
     }
 
-    /// The stream cut into blocks of the lengths that `cuts` repeats.
+    /// The stream cut into blocks of the lengths that `cuts` repeats. Rows before a gate
+    /// have blocks of their own.
     pub(crate) fn blocks(&self) -> Vec<Messages> {
-        let mut rest = self.steps.as_slice();
+        let mut blocks = if self.gated { self.cut(&self.loaded) } else { Vec::new() };
+        blocks.iter_mut().for_each(|block| block.loading = true);
+        blocks.append(&mut self.cut(&self.steps));
+        blocks
+    }
+
+    fn cut(&self, mut rest: &[Step]) -> Vec<Messages> {
         let mut trades = 0;
         let mut blocks = Vec::new();
         for cut in self.cuts.iter().cycle() {
@@ -189,7 +203,7 @@ impl Case {
     }
 
     /// The rows that each table has before the first trade, in lanes of 7.
-    fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
+    pub(crate) fn loaded_lanes(&self, table: usize) -> Vec<ChangeLane> {
         let of_table = |step: &&Step| matches!(step, Step::Change { table: t, .. } if *t == table);
         let steps: Vec<Step> = self.loaded.iter().filter(of_table).cloned().collect();
         steps.chunks(7).map(|steps| block(steps, &mut 0).lanes[table].clone()).collect()
@@ -220,8 +234,8 @@ impl Case {
 
     pub(crate) fn run(&self) -> (Rows, Report) {
         let rows = Arc::new(Mutex::new(Rows::new()));
-        let loads: Vec<Option<Box<dyn TableSource>>> =
-            (0..TABLES).map(|t| Some(Box::new(Rest::new(self.loaded_lanes(t))) as _)).collect();
+        let load = |table| Some(Box::new(Rest::new(self.loaded_lanes(table))) as Box<dyn TableSource>);
+        let loads = (0..TABLES).map(|table| load(table).filter(|_| !self.gated)).collect();
         let report = self.engine().run(loads, Rest::new(self.blocks()), Collect(Arc::clone(&rows)));
         let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
         (rows, report.expect("a run without faults"))
@@ -230,9 +244,11 @@ impl Case {
     /// The oracle's rows and ledger for the same stream.
     pub(crate) fn expected(&self) -> (Rows, Ledger) {
         let mut oracle = Oracle::new(&self.tables(), self.hold_rows_max, self.order == Order::Strict);
-        let mut loads = block(&self.loaded, &mut 0);
-        loads.loading = true;
-        oracle.push(&loads);
+        if !self.gated {
+            let mut loads = block(&self.loaded, &mut 0);
+            loads.loading = true;
+            oracle.push(&loads);
+        }
         let mut rows = Rows::new();
         for block in self.blocks() {
             rows.extend(oracle.push(&block).into_iter().map(row_of));

@@ -49,7 +49,7 @@ impl Source for Reloaded {
             return Ok(None);
         }
         self.blocks -= 1;
-        if self.blocks % self.every == 0 {
+        if self.blocks.is_multiple_of(self.every) {
             self.generation += 1;
             assert_eq!(self.updates.offer(both_tables(self.generation)), self.generation - 1);
         }
