@@ -42,8 +42,7 @@ fn lanes(rows: &Rows, as_of: bool, of_texts: bool) -> Vec<ChangeLane> {
     let rows: Vec<Row> = rows.iter().map(|(&(key, from), &(to, value))| (key, from, to, value)).collect();
     let lane = |rows: &[Row]| {
         let mut values = TextColumn::default();
-        rows.iter()
-            .for_each(|(_, (_, value))| values.push(Some(&format!("a value of some length, {value}"))));
+        rows.iter().for_each(|(.., value)| values.push(Some(&format!("a value of some length, {value}"))));
         let times = |time: fn(&Row) -> i64| match as_of {
             true => rows.iter().map(time).collect(),
             false => Vec::new(),
