@@ -174,7 +174,7 @@ impl Watcher {
                     let counts = [difference.added, difference.changed, difference.removed];
                     let [added, changed, removed] = counts.map(HumanCount);
                     (self.say)(&format!(
-                        "{name} reloaded: {added} rows added, {changed} changed, {removed} removed"
+                        "{name} reloaded: rows added {added}, changed {changed}, removed {removed}"
                     ));
                     reloads.reloaded += 1;
                     reloads.added += difference.added;

@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::Folder;
 
 const TABLE: &str = "instrument_id,ticker,strike,expiry,option_type\n";
@@ -95,8 +97,8 @@ fn a_file_that_changes_is_in_force_without_a_restart() {
         std::fs::rename(folder.path("new.csv"), folder.path("i.csv")).expect("renamed");
         live.until_found(1, "MSFT241103C00200000");
         assert_eq!(live.finds(2), "F260320P00007125");
-        live.until_said("instruments reloaded: 0 rows added, 1 changed, 0 removed");
-        live.until_said("instruments reloaded: 1 rows added, 1 changed, 0 removed");
+        live.until_said("instruments reloaded: rows added 0, changed 1, removed 0");
+        live.until_said("instruments reloaded: rows added 1, changed 1, removed 0");
         live.end();
     }
 }
@@ -114,6 +116,19 @@ fn a_symbolic_link_that_is_swapped_is_a_file_that_changes() {
     let mut live = Live::start(&folder, "");
     assert_eq!(live.finds(1), "SPY241103C00200000");
     link("new.csv");
+    live.until_found(1, "AAPL241103C00200000");
+    live.end();
+}
+
+#[test]
+fn a_hang_up_makes_it_look_at_once() {
+    let folder = Folder::empty();
+    folder.put("i.csv", table("SPY"));
+    let mut live = Live::start(&folder, "--watch=1h");
+    assert_eq!(live.finds(1), "SPY241103C00200000");
+    folder.put("i.csv", table("AAPL"));
+    let pid = i32::try_from(live.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::HUP).expect("the process is there");
     live.until_found(1, "AAPL241103C00200000");
     live.end();
 }
