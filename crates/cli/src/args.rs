@@ -20,6 +20,7 @@ use crate::bench::BenchArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
 use crate::table_arg::TableArg as JoinedTable;
+use crate::verify::VerifyArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -44,7 +45,7 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
   tradejoin bench
       measure it against programs with one and two threads
 
-Exit codes: 0 done, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
+Exit codes: 0 done, 1 what was compared differs, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
 73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
 )]
 pub(crate) struct Cli {
@@ -56,6 +57,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Enrich trades from files, standard input or a generator
     Run(Box<RunArgs>),
+    /// Join again, slowly and independently, and compare an output row by row
+    Verify(Box<VerifyArgs>),
     /// Write a generated stream, or generated trades and tables, to files
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream

@@ -104,11 +104,16 @@ mod text_encoder;
 
 mod output;
 
+mod comparison;
+
 mod dead_letters;
 mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use comparison::{
+    CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
+};
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };

@@ -1,8 +1,8 @@
 //! The join as one thread would make it, row by row: what every run of the
 //! engine must equal.
 //!
-//! For tests alone. It depends on the model and on nothing that it checks: no
-//! hashing, no selections, no shared columns; values are plain strings that it
+//! For tests, and for `tradejoin verify`. It depends on the model and on nothing that it
+//! checks: no hashing, no selections, no shared columns; values are plain bytes that it
 //! renders by itself.
 //!
 //! ```
@@ -27,7 +27,7 @@ use tradejoin_model::{
 use crate::rows::{Put, Row, is_seen, put_as_of, put_latest, put_version};
 use crate::values::values;
 
-pub use crate::values::text;
+pub use crate::values::{bytes, text};
 
 /// A trade that has reached its outcome, other than being dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,15 @@ pub struct Joined {
     /// Its number among the trades that were read, the first being 1.
     pub number: u64,
     /// The added columns, table by table; `None` is null.
-    pub columns: Vec<Option<String>>,
+    pub columns: Values,
     /// How many trades were read while it waited.
     pub waited: u64,
     /// The table whose miss puts it aside; `None` if it goes on.
     pub aside: Option<usize>,
 }
+
+/// What a table adds to a trade, or all of them; `None` is null.
+pub type Values = Vec<Option<Vec<u8>>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum OracleKey {
@@ -72,7 +75,7 @@ struct Waiting {
     time: Option<i64>,
     keys: Vec<Option<OracleKey>>,
     /// By table; `None` where nothing was found.
-    found: Vec<Option<Vec<Option<String>>>>,
+    found: Vec<Option<Values>>,
     waits_for: Vec<usize>,
 }
 
@@ -138,7 +141,10 @@ impl Oracle {
 
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
-            for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
+            // They stand in their order.
+            let first = lane.at_rows.partition_point(|at_row| at_row < at_rows.start());
+            let end = lane.at_rows.partition_point(|at_row| at_row <= at_rows.end());
+            for change in first..end {
                 let spec = self.specs[table].clone();
                 let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
                 let (validity, version) = (lane.validity(change), lane.version(change));
@@ -190,12 +196,7 @@ impl Oracle {
     }
 
     /// What a trade with this key and this time finds in a table.
-    fn find(
-        &mut self,
-        table: usize,
-        key: Option<&OracleKey>,
-        time: Option<i64>,
-    ) -> Option<Vec<Option<String>>> {
+    fn find(&mut self, table: usize, key: Option<&OracleKey>, time: Option<i64>) -> Option<Values> {
         let look_up = self.specs[table].look_up;
         if matches!(look_up, LookUp::AsOf { .. }) && time.is_none() {
             self.ledger.tables[table].untimed += 1;
@@ -274,8 +275,17 @@ impl Oracle {
         }
     }
 
+    /// The first of the trades that wait, by its number.
+    #[must_use]
+    pub fn first_waiting(&self) -> Option<u64> {
+        self.waiting.first().map(|trade| trade.number)
+    }
+
     /// Trades whose limit was the one just read.
     fn expire(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let (specs, trades_read, latest) = (self.specs.clone(), self.trades_read, self.latest);
         let is_over = |trade: &Waiting| {
             trade.waits_for.iter().any(|&table| match specs[table].on_miss {
@@ -342,7 +352,7 @@ impl Oracle {
         }
     }
 
-    fn emit(&mut self, number: u64, found: &[Option<Vec<Option<String>>>], aside: Option<usize>) {
+    fn emit(&mut self, number: u64, found: &[Option<Values>], aside: Option<usize>) {
         let none = |spec: &TableSpec| vec![None; spec.outputs.len()];
         let columns = found.iter().zip(&self.specs);
         let columns = columns.flat_map(|(found, spec)| found.clone().unwrap_or_else(|| none(spec))).collect();

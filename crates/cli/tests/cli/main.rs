@@ -11,6 +11,7 @@
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `verify`: outputs beside what they should be
 //! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
@@ -26,4 +27,5 @@ mod signals;
 mod support;
 mod tables;
 mod tools;
+mod verify;
 mod words;
