@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use tradejoin_connectors::{ReadyAfter, TableKind};
+use tradejoin_connectors::{LastRead, ReadyAfter, TableKind};
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Days, Keys, Mix};
@@ -17,6 +17,7 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::explain::ExplainArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
 use crate::table_arg::TableArg as JoinedTable;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Join again, slowly and independently, and compare an output row by row
     Verify(Box<VerifyArgs>),
+    /// Say why a trade found what it found, or nothing
+    Explain(Box<ExplainArgs>),
     /// Write a generated stream, or generated trades and tables, to files
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
@@ -148,6 +151,10 @@ pub(crate) struct RunArgs {
     /// The flags that were given, here or in the file, by their names with _ for -
     #[arg(skip)]
     pub(crate) given: BTreeSet<String>,
+
+    /// Where the place of what was read last shows up, if anybody asks
+    #[arg(skip)]
+    pub(crate) last_read: Option<LastRead>,
 }
 
 impl RunArgs {

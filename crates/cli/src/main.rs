@@ -27,6 +27,7 @@ mod watch;
 mod config;
 
 mod bench;
+mod explain;
 mod generate;
 mod run;
 mod verify;
@@ -54,6 +55,9 @@ fn main() -> ExitCode {
         Command::Verify(mut args) => {
             table_arg::spread(&mut args.run).map_err(anyhow::Error::from).and_then(|()| verify::verify(*args))
         }
+        Command::Explain(mut args) => table_arg::spread(&mut args.run)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| explain::explain(*args)),
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::ConfigSchema => config_schema(),
@@ -100,7 +104,7 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
 
 /// The words of a command that has the flags of a run.
 fn run_flags(words: &ArgMatches) -> Option<&ArgMatches> {
-    words.subcommand().filter(|(name, _)| ["run", "verify"].contains(name)).map(|(_, flags)| flags)
+    words.subcommand().filter(|(name, _)| ["run", "verify", "explain"].contains(name)).map(|(_, flags)| flags)
 }
 
 fn config_schema() -> anyhow::Result<u8> {

@@ -73,12 +73,7 @@ impl Rejoin {
         for (table, load) in loads.into_iter().enumerate() {
             let Some(mut load) = load else { continue };
             while let Some(lane) = load.next()? {
-                let mut lanes = vec![ChangeLane::default(); tables];
-                lanes[table] = lane;
-                let trades = RecordBatch::new_empty(Schema::empty().into());
-                let mut rows = Messages::new(trades, vec![Keys::none(); tables], lanes)?;
-                rows.loading = true;
-                self.oracle.push(&rows);
+                self.oracle.push(&loading(table, tables, lane)?);
             }
         }
         Ok(())
@@ -125,27 +120,38 @@ impl Rejoin {
         Ok(())
     }
 
-    /// What is added to these trades, table by table.
+    /// What is added to these trades.
     fn columns(&self, trades: &[Joined]) -> Vec<Column> {
-        let outputs = self.tables.iter().flat_map(|table| &table.outputs).enumerate();
-        let mut columns: Vec<_> = outputs
-            .map(|(at, output)| match output.column_type {
-                ColumnType::Text | ColumnType::Bytes => {
-                    let mut texts = TextColumn::default();
-                    trades.iter().for_each(|trade| texts.push_bytes(trade.columns[at].as_deref()));
-                    Column::Text(texts)
-                }
-                _ => Column::Integers(
-                    trades.iter().map(|trade| integer(trade.columns[at].as_deref())).collect(),
-                ),
-            })
-            .collect();
+        let mut columns = columns_of(&self.tables, trades);
         if self.has_wait_column {
             let waited = trades.iter().map(|trade| i64::try_from(trade.waited).unwrap_or(i64::MAX));
             columns.push(Column::Integers(waited.collect()));
         }
         columns
     }
+}
+
+/// Rows of a table that are there before the first trade, in a run of so many tables.
+pub(crate) fn loading(table: usize, tables: usize, rows: ChangeLane) -> Result<Messages, BoxError> {
+    let mut lanes = vec![ChangeLane::default(); tables];
+    lanes[table] = rows;
+    let trades = RecordBatch::new_empty(Schema::empty().into());
+    let messages = Messages::new(trades, vec![Keys::none(); tables], lanes)?;
+    Ok(Messages { loading: true, ..messages })
+}
+
+/// What tables add to trades that the oracle has joined, table by table.
+pub(crate) fn columns_of(tables: &[TableSpec], trades: &[Joined]) -> Vec<Column> {
+    let outputs = tables.iter().flat_map(|table| &table.outputs).enumerate();
+    let columns = outputs.map(|(at, output)| match output.column_type {
+        ColumnType::Text | ColumnType::Bytes => {
+            let mut texts = TextColumn::default();
+            trades.iter().for_each(|trade| texts.push_bytes(trade.columns[at].as_deref()));
+            Column::Text(texts)
+        }
+        _ => Column::Integers(trades.iter().map(|trade| integer(trade.columns[at].as_deref())).collect()),
+    });
+    columns.collect()
 }
 
 /// A number that the oracle has as digits.

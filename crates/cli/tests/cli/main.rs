@@ -8,6 +8,7 @@
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
 //! - `days`: generated ids that mean other contracts on other days
+//! - `explain`: why trades found what they found
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
@@ -17,6 +18,7 @@
 
 mod config;
 mod days;
+mod explain;
 mod modes;
 mod refusals;
 mod reload;
