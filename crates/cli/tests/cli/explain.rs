@@ -274,3 +274,64 @@ fn refused_records_are_not_counted_and_their_lines_are() {
     assert!(said.contains("read twice"), "{said}");
     folder.fails(2, "explain --trades t.csv --instruments i.csv");
 }
+
+/// Numbers below `end`, the same in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len() as u64) as usize]
+    }
+
+    fn word(&mut self) -> String {
+        let [id, user, time] = [self.below(4), self.below(3), self.below(20)];
+        match self.below(12) {
+            0..6 => format!("t{id}u{user}@{time}"),
+            6..8 => format!("i{id}={}@{time}", self.of(&["A", "B", "C"])),
+            8 => format!("i{id}!"),
+            9..11 => format!("u{user}={}", self.of(&["x", "y"])),
+            _ => format!("u{user}!"),
+        }
+    }
+}
+
+#[test]
+fn what_is_explained_is_what_a_run_does() {
+    let folder = Folder::empty();
+    let policies =
+        ["drop", "keep", "hold=3rows,then=keep", "hold=4ns,then=dead-letter", "hold=9rows,then=drop"];
+    for seed in 0..16 {
+        let mut draws = Draws(seed);
+        let words: Vec<_> = (0..40).map(|_| draws.word()).collect();
+        folder.put("s.jsonl", stream(&format!("{} t0@1 i9=A@1", words.join(" "))));
+        let (instruments, users) = (draws.of(&policies), draws.of(&policies[..3]));
+        let (mode, order) = (draws.of(&["latest", "as-of"]), draws.of(&["input", "strict"]));
+        let letters = if instruments.contains("dead") { "--dead-letters d.jsonl" } else { "" };
+        let job = format!(
+            "--messages s.jsonl --tables instruments,users --mode instruments={mode} --order {order} \
+             --on-miss instruments={instruments} --on-miss users={users}"
+        );
+        folder.ok(&format!("run {job} {letters} --wait-column waited --output o.jsonl --quiet"));
+        folder.ok(&format!("verify {job} --wait-column waited --output o.jsonl"));
+        let output = folder.read("o.jsonl");
+        let output: Vec<Value> =
+            output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let count = words.iter().filter(|word| word.starts_with('t')).count() as u64 + 1;
+        for number in (1..=count).step_by(3) {
+            let trade = &explained(&folder, &format!("--row {number} {job}"))[0];
+            let written = output.iter().find(|row| row["trade_id"] == number);
+            let outcome = trade["outcome"].as_str().expect("text");
+            assert_eq!(["enriched", "kept"].contains(&outcome), written.is_some(), "{seed}: {trade}");
+            let Some(written) = written else { continue };
+            assert_eq!(trade["waited"], written["waited"], "{seed}: {trade}");
+            for column in ["instrument", "user"] {
+                assert_eq!(trade["added"][column], written[column], "{seed}: {trade}");
+            }
+        }
+    }
+}
