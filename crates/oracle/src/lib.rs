@@ -14,6 +14,7 @@
 //! ```
 
 mod rows;
+mod sizes;
 mod values;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use tradejoin_model::{
 };
 
 use crate::rows::{Put, Row, is_seen, put_as_of, put_latest, put_version};
+use crate::sizes::trade_bytes;
 use crate::values::values;
 
 pub use crate::values::{bytes, text};
@@ -58,10 +60,15 @@ pub struct Oracle {
     tables: Vec<BTreeMap<OracleKey, Vec<Row>>>,
     /// How many trades may wait.
     rows_max: u64,
+    /// How many bytes they may be counted with, and how many columns tables add to each.
+    bytes_max: u64,
+    added_len: usize,
     /// Whether trades stand in line behind one that waits.
     in_line: bool,
     /// Trades that wait, and with `in_line` those behind them, in order.
     waiting: Vec<Waiting>,
+    /// Those that they are counted with.
+    waiting_bytes: u64,
     trades_read: u64,
     /// The latest time of a trade.
     latest: i64,
@@ -77,6 +84,7 @@ struct Waiting {
     /// By table; `None` where nothing was found.
     found: Vec<Option<Values>>,
     waits_for: Vec<usize>,
+    bytes: u64,
 }
 
 /// What a miss comes to: the later in this list decides.
@@ -97,13 +105,23 @@ impl Oracle {
             specs: specs.to_vec(),
             tables: vec![BTreeMap::new(); specs.len()],
             rows_max,
+            bytes_max: u64::MAX,
+            added_len: 0,
             in_line,
             waiting: Vec::new(),
+            waiting_bytes: 0,
             trades_read: 0,
             latest: i64::MIN,
             ledger: Ledger::new(specs.len()),
             joined: Vec::new(),
         }
+    }
+
+    /// The same join where trades that wait may be counted with at most so many bytes, in
+    /// a run whose tables add so many columns.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: u64, added_len: usize) -> Self {
+        Self { bytes_max, added_len, ..self }
     }
 
     /// Reads a block in the order of its sequence. Gives the trades that reach
@@ -249,10 +267,14 @@ impl Oracle {
             }
         }
         let number = self.trades_read;
+        let bytes = match self.bytes_max {
+            u64::MAX => 0,
+            _ => trade_bytes(&messages.trades, row, self.added_len),
+        };
         match worst {
             Some((Verdict::Hold, _)) => {
                 self.ledger.hold.entered += 1;
-                self.waiting.push(Waiting { number, time, keys, found, waits_for });
+                self.wait(Waiting { number, time, keys, found, waits_for, bytes });
             }
             Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
             Some((Verdict::Aside, table)) => {
@@ -263,16 +285,27 @@ impl Oracle {
                 *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
                     1;
                 if self.in_line && !self.waiting.is_empty() {
-                    self.waiting.push(Waiting { number, time, keys, found, waits_for: Vec::new() });
+                    self.wait(Waiting { number, time, keys, found, waits_for: Vec::new(), bytes });
                 } else {
                     self.emit(number, &found, None);
                 }
             }
         }
-        while self.waiting.len() as u64 > self.rows_max {
+        while self.waiting.len() as u64 > self.rows_max || self.waiting_bytes > self.bytes_max {
             self.ledger.hold.early += 1;
             self.leave(0);
         }
+    }
+
+    fn wait(&mut self, trade: Waiting) {
+        self.waiting_bytes += trade.bytes;
+        self.waiting.push(trade);
+    }
+
+    fn remove(&mut self, at: usize) -> Waiting {
+        let trade = self.waiting.remove(at);
+        self.waiting_bytes -= trade.bytes;
+        trade
     }
 
     /// The first of the trades that wait, by its number.
@@ -319,12 +352,12 @@ impl Oracle {
         match worst {
             Some((Verdict::Drop, _)) => {
                 self.ledger.unmatched_dropped += 1;
-                self.waiting.remove(at);
+                self.remove(at);
                 self.drain();
             }
             Some((Verdict::Aside, table)) => {
                 self.ledger.dead_lettered += 1;
-                let trade = self.waiting.remove(at);
+                let trade = self.remove(at);
                 self.emit(trade.number, &trade.found, Some(table));
                 self.drain();
             }
@@ -340,14 +373,14 @@ impl Oracle {
         if self.in_line {
             self.drain();
         } else {
-            let trade = self.waiting.remove(at);
+            let trade = self.remove(at);
             self.emit(trade.number, &trade.found, None);
         }
     }
 
     fn drain(&mut self) {
         while self.in_line && self.waiting.first().is_some_and(|trade| trade.waits_for.is_empty()) {
-            let trade = self.waiting.remove(0);
+            let trade = self.remove(0);
             self.emit(trade.number, &trade.found, None);
         }
     }

@@ -79,6 +79,7 @@ enum Wanted {
 pub(crate) fn explain(args: ExplainArgs) -> anyhow::Result<u8> {
     let ExplainArgs { trade_id, row, mut run } = args;
     check(&run)?;
+    let own_output = (run.output.clone(), run.output_format.clone());
     read_fields(&mut run)?;
     // Blocks of one record: the place of the last one is that of each.
     run.engine.batch_len = Some(1);
@@ -88,6 +89,8 @@ pub(crate) fn explain(args: ExplainArgs) -> anyhow::Result<u8> {
         (None, row) => Wanted::Number(row.unwrap_or_default()),
     };
     let found = find::find(&run, &wanted)?;
+    // What trades that wait are counted with depends on what the output makes of them.
+    (run.output, run.output_format) = own_output;
     let traced = trace::trace(&run, &found.trades)?;
     report::print(&run, &wanted, &found, &traced)
 }

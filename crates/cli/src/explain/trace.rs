@@ -87,10 +87,13 @@ pub(super) fn trace(run: &RunArgs, trades: &[Trade]) -> anyhow::Result<Traced> {
         return Err(UsageError(text.to_owned()).into());
     }
     let tagged: Vec<_> = tables.iter().map(tagged).collect();
+    let outputs: usize = tables.iter().map(|table| table.outputs.len()).sum();
+    let added_len = outputs + usize::from(run.wait_column.is_some());
     let mut tracer = Tracer {
         run,
         wanted: trades.iter().flat_map(|trade| trade.keys.iter().cloned().enumerate()).collect(),
-        oracle: Oracle::new(&tagged, config.hold_rows_max, config.order == Order::Strict),
+        oracle: Oracle::new(&tagged, config.hold_rows_max, config.order == Order::Strict)
+            .with_bytes_max(config.hold_bytes_max, added_len),
         events: Vec::new(),
         present: vec![BTreeSet::new(); tables.len()],
         trades_read: 0,

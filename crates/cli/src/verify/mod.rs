@@ -93,7 +93,6 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
         shown_max,
     })?;
     let mut report = Report::new(&run);
-    report.has_holds = config.tables.iter().any(|table| table.on_miss.hold().is_some());
     if let Some(columns) = comparison.other_columns() {
         report.columns = Some(columns.clone());
         return report.print(run.report, begun.elapsed());

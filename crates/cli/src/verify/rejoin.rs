@@ -57,7 +57,10 @@ impl Rejoin {
                 unfailing.push(index);
             }
         }
-        let oracle = Oracle::new(&tables, config.hold_rows_max, config.order == Order::Strict);
+        let outputs: usize = tables.iter().map(|table| table.outputs.len()).sum();
+        let added_len = outputs + usize::from(config.wait_column);
+        let oracle = Oracle::new(&tables, config.hold_rows_max, config.order == Order::Strict)
+            .with_bytes_max(config.hold_bytes_max, added_len);
         let has_wait_column = config.wait_column;
         Ok(Self { oracle, tables, unfailing, has_wait_column, blocks: VecDeque::new(), trades_read: 0 })
     }

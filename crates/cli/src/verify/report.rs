@@ -16,7 +16,6 @@ use crate::style::{FAINT, HEADING};
 pub(super) struct Report {
     output: String,
     is_any_order: bool,
-    pub(super) has_holds: bool,
     pub(super) trades_read: u64,
     pub(super) compared: Compared,
     /// The columns, if these differ: rows were not compared then.
@@ -51,7 +50,6 @@ impl Report {
         Self {
             output: output.unwrap_or_default(),
             is_any_order: run.engine.order == OrderArg::Arrival,
-            has_holds: false,
             trades_read: 0,
             compared: Compared::default(),
             columns: None,
@@ -170,12 +168,6 @@ impl Report {
         let more = all - compared.differences.len() as u64;
         if more > 0 {
             let _ = writeln!(text, "  and {} more: --show {all} shows all", HumanCount(more));
-        }
-        if self.has_holds {
-            let _ = writeln!(
-                text,
-                "trades that left early for --hold-bytes, counted as early by the run, differ here in any case"
-            );
         }
         let between = compared.missing - compared.missing_at_end;
         if between > 0 && self.verdict() == Verdict::Differs {

@@ -168,7 +168,13 @@ fn trades_that_waited_are_where_the_oracle_has_them() {
     let folder = Folder::empty();
     folder.put("s.jsonl", stream("i1=A t1 t2 u7=kim t2 i3=B t9 i2=C t3 t9 i1! t1 t1 i1=D i9=E t4 t4"));
     for order in ["input", "strict"] {
-        for hold in ["hold=3rows,then=keep", "hold=100rows,then=drop"] {
+        for hold in [
+            "hold=3rows,then=keep",
+            "hold=100rows,then=drop",
+            "hold=100rows,then=keep --hold-rows 2",
+            "hold=100rows,then=keep --hold-bytes 700",
+            "hold=100rows,then=keep --hold-bytes 1000",
+        ] {
             let flags = format!(
                 "--messages s.jsonl --on-miss instruments={hold} --order {order} --wait-column waited --columns ticker"
             );
