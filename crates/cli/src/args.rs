@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{Styles, styling::AnsiColor};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use tradejoin_connectors::{ReadyAfter, TableKind};
+use tradejoin_connectors::{LastRead, ReadyAfter, TableKind};
 use tradejoin_engine::EngineConfig;
 use tradejoin_flow::Depth;
 use tradejoin_generator::{Days, Keys, Mix};
@@ -17,9 +17,11 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::explain::ExplainArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
 use crate::table_arg::TableArg as JoinedTable;
+use crate::verify::VerifyArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -44,7 +46,7 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
   tradejoin bench
       measure it against programs with one and two threads
 
-Exit codes: 0 done, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
+Exit codes: 0 done, 1 what was compared differs, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
 73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
 )]
 pub(crate) struct Cli {
@@ -56,6 +58,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Enrich trades from files, standard input or a generator
     Run(Box<RunArgs>),
+    /// Join again, slowly and independently, and compare an output row by row
+    Verify(Box<VerifyArgs>),
+    /// Say why a trade found what it found, or nothing
+    Explain(Box<ExplainArgs>),
     /// Write a generated stream, or generated trades and tables, to files
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
@@ -145,6 +151,10 @@ pub(crate) struct RunArgs {
     /// The flags that were given, here or in the file, by their names with _ for -
     #[arg(skip)]
     pub(crate) given: BTreeSet<String>,
+
+    /// Where the place of what was read last shows up, if anybody asks
+    #[arg(skip)]
+    pub(crate) last_read: Option<LastRead>,
 }
 
 impl RunArgs {

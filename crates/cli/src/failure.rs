@@ -11,6 +11,8 @@ use crate::style::ERROR;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
+/// What was compared differs.
+pub(crate) const DIFFERS: u8 = 1;
 /// The command line cannot be carried out as it stands.
 pub(crate) const USAGE: u8 = 2;
 /// The data of an input are bad.
@@ -31,6 +33,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
+/// Inputs of which nothing can come.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadData(pub(crate) String);
+
 /// Results that differ where they must not.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -44,6 +51,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<UsageError>() || cause.is::<tradejoin_generator::GeneratorError>() {
         return Some(USAGE);
+    }
+    if cause.is::<BadData>() {
+        return Some(BAD_DATA);
     }
     if cause.is::<WrongResult>() {
         return Some(BUG);

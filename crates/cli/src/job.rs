@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, MessagesOptions, Readiness, Replayed,
-    SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, MessagesOptions, Readiness,
+    Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
     TradesOptions, open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
@@ -331,6 +331,7 @@ struct Shared {
     linger: Duration,
     readiness: Readiness,
     gate_timeout: Option<GateTimeout>,
+    last_read: Option<LastRead>,
     stop: Stop,
 }
 
@@ -345,6 +346,7 @@ impl Shared {
             linger: args.input.linger,
             readiness: readiness.clone(),
             gate_timeout: args.input.gate_timeout.map(GateTimeout::new),
+            last_read: args.last_read.clone(),
             stop: stop.clone(),
         })
     }
@@ -358,6 +360,7 @@ impl Shared {
             linger: self.linger,
             readiness: self.readiness.clone(),
             gate_timeout: self.gate_timeout.clone(),
+            last_read: self.last_read.clone(),
             stop: Some(self.stop.flag()),
             ..input
         }

@@ -27,8 +27,10 @@ mod watch;
 mod config;
 
 mod bench;
+mod explain;
 mod generate;
 mod run;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -50,6 +52,12 @@ fn main() -> ExitCode {
         Command::Run(mut args) => {
             table_arg::spread(&mut args).map_err(anyhow::Error::from).and_then(|()| run::run(&args))
         }
+        Command::Verify(mut args) => {
+            table_arg::spread(&mut args.run).map_err(anyhow::Error::from).and_then(|()| verify::verify(*args))
+        }
+        Command::Explain(mut args) => table_arg::spread(&mut args.run)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| explain::explain(*args)),
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::ConfigSchema => config_schema(),
@@ -66,7 +74,7 @@ fn command() -> anyhow::Result<Command> {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with the words shows when all of them are there.
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(&words).ok();
-    let run = typed.as_ref().and_then(|typed| typed.subcommand_matches("run"));
+    let run = typed.as_ref().and_then(run_flags);
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
     let Some((run, file)) = file else { return Ok(parse(&words).unwrap_or_else(|error| error.exit())) };
     words.extend(Config::read(file)?.arguments(run));
@@ -82,7 +90,7 @@ fn command() -> anyhow::Result<Command> {
 fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
     let mut matches = Cli::command().try_get_matches_from(words)?;
     let is_given = |run: &ArgMatches, flag: &str| run.value_source(flag) == Some(ValueSource::CommandLine);
-    let given = matches.subcommand_matches("run").map(|run| {
+    let given = run_flags(&matches).map(|run| {
         let flags = run.ids().map(clap::Id::as_str).filter(|flag| is_given(run, flag));
         flags.map(str::to_owned).collect()
     });
@@ -92,6 +100,11 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
         args.given = given;
     }
     Ok(command)
+}
+
+/// The words of a command that has the flags of a run.
+fn run_flags(words: &ArgMatches) -> Option<&ArgMatches> {
+    words.subcommand().filter(|(name, _)| ["run", "verify", "explain"].contains(name)).map(|(_, flags)| flags)
 }
 
 fn config_schema() -> anyhow::Result<u8> {

@@ -11,7 +11,9 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
+use crate::flaw::Place;
 use crate::input::{Cut, Input, Progress};
+use crate::last_read::LastRead;
 use crate::parquet_columns::ParquetColumns;
 
 /// What a panic of a decoder is told as.
@@ -26,6 +28,8 @@ pub(crate) struct ArrowBlocks {
     name: Arc<str>,
     cut: Cut,
     batch_len: usize,
+    last_read: Option<LastRead>,
+    rows_read: u64,
 }
 
 enum Batches {
@@ -84,6 +88,7 @@ impl ArrowBlocks {
         let name = Arc::clone(&input.name);
         let batch_len = input.options.batch_len.max(1);
         let cut = input.raw.cut();
+        let last_read = input.options.last_read.clone();
         let (schema, batches) = match input.options.encoding.format {
             Format::Parquet => {
                 let bytes = input.file_bytes;
@@ -102,10 +107,19 @@ impl ArrowBlocks {
                 (schema, Batches::Ipc { batches, rest: None })
             }
         };
-        Ok(Self { schema, batches, name, cut, batch_len })
+        Ok(Self { schema, batches, name, cut, batch_len, last_read, rows_read: 0 })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<ArrowBlock>, ReadError> {
+        let block = self.next_block()?;
+        if let (Some(last_read), Some(block)) = (&self.last_read, &block) {
+            last_read.set(&self.name, Place::Row(self.rows_read + 1));
+            self.rows_read += block.rows as u64;
+        }
+        Ok(block)
+    }
+
+    fn next_block(&mut self) -> Result<Option<ArrowBlock>, ReadError> {
         match &mut self.batches {
             Batches::Parquet { columns, next, share } => {
                 let rows = columns.cut.rows_of(*next);

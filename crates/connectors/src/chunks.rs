@@ -12,6 +12,7 @@ use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Place, Reason};
 use crate::input::{Cut, Patience, TextInput};
+use crate::last_read::LastRead;
 use crate::records::Scanner;
 
 /// Bytes at which a chunk is full, whatever its records.
@@ -37,6 +38,8 @@ pub(crate) struct Chunks {
     cut: Cut,
     patience: Patience,
     linger: Duration,
+    format: Format,
+    last_read: Option<LastRead>,
     scanner: Scanner,
     /// What was read and not handed out is `start..filled`.
     buffer: Vec<u8>,
@@ -75,13 +78,15 @@ enum Filled {
 
 impl Chunks {
     pub(crate) fn new(input: TextInput, format: Format) -> Self {
-        let TextInput { name, bytes, cut, patience, linger } = input;
+        let TextInput { name, bytes, cut, patience, linger, last_read } = input;
         Self {
             input: bytes,
             name,
             cut,
             patience,
             linger,
+            format,
+            last_read,
             scanner: Scanner::new(format),
             buffer: Vec::new(),
             start: 0,
@@ -304,7 +309,13 @@ impl Chunks {
             }
             bytes
         };
-        Chunk { bytes, line, records }
+        let chunk = Chunk { bytes, line, records };
+        if let Some(last_read) = &self.last_read {
+            let mut records = Records::new(&chunk, self.format);
+            let first = records.next().unwrap_or_default();
+            last_read.set(&self.name, records.place(&first));
+        }
+        chunk
     }
 
     /// Notes that the first bytes of the buffer are gone.

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::bad::{BadRecords, OnBadRecord, Refusals};
 use crate::encoding::{Compression, Encoding, Location};
 use crate::error::{EncodingError, OpenError, ReadError};
+use crate::last_read::LastRead;
 use crate::ready::{GateTimeout, Readiness};
 
 /// Where and how to read.
@@ -41,6 +42,8 @@ pub struct InputOptions {
     /// By when a table is to be complete, or those of a stream of messages ready.
     /// Not for trades. A pipe that is silent until then is noticed at once.
     pub gate_timeout: Option<GateTimeout>,
+    /// Where the place of what was read last shows up, if anybody asks.
+    pub last_read: Option<LastRead>,
     /// Ends a pipe or a terminal quietly, as if its writer had left, once it is
     /// set. Noticed within a tenth of a second.
     pub stop: Option<Arc<AtomicBool>>,
@@ -74,6 +77,7 @@ impl InputOptions {
             linger: Self::LINGER,
             readiness: Readiness::default(),
             gate_timeout: None,
+            last_read: None,
             stop: None,
         }
     }
@@ -152,8 +156,8 @@ impl Input {
             _ => Box::new(raw),
         };
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
-        let linger = self.options.linger;
-        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut, patience, linger })
+        let (linger, last_read) = (self.options.linger, self.options.last_read);
+        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut, patience, linger, last_read })
     }
 }
 
@@ -196,6 +200,7 @@ pub(crate) struct TextInput {
     pub(crate) cut: Cut,
     pub(crate) patience: Patience,
     pub(crate) linger: Duration,
+    pub(crate) last_read: Option<LastRead>,
 }
 
 /// Until when a read of a pipe may wait. Past that it fails with `WouldBlock`,
@@ -332,7 +337,7 @@ pub(crate) fn memory(bytes: impl Read) -> TextInput {
     bytes.take(64 << 20).read_to_end(&mut owned).expect("from memory");
     let bytes = Box::new(io::Cursor::new(owned));
     let (cut, patience, linger) = (Cut(Arc::default()), Patience::default(), Duration::ZERO);
-    TextInput { name: "memory".into(), bytes, cut, patience, linger }
+    TextInput { name: "memory".into(), bytes, cut, patience, linger, last_read: None }
 }
 
 #[cfg(test)]

@@ -93,6 +93,9 @@ impl TableKind {
     }
 }
 
+/// The column that says whether a row is removed.
+const DELETED: &str = "deleted";
+
 /// A column of a table beyond those that field 0 is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableColumn {
@@ -163,7 +166,7 @@ impl LaneBuilder {
     pub(crate) fn new(source_name: &Arc<str>, kind: TableKind, header: Header) -> Result<Self, OpenError> {
         let find = |column: &KnownColumn| header.require(source_name, column.name, kind.known_columns());
         let required = kind.required_columns().iter().map(find).collect::<Result<_, _>>()?;
-        let (deleted, stamp) = (header.find("deleted"), StampColumns::None);
+        let (deleted, stamp) = (header.find(DELETED), StampColumns::None);
         let layout = Layout { required, deleted, stamp, extra: Vec::new() };
         let mut builder = Self { kind, header, layout, lane: ChangeLane::default(), row: Vec::new() };
         builder.lane.fields = builder.empty_fields();
@@ -192,6 +195,12 @@ impl LaneBuilder {
             self.header.names.push(name.to_owned());
             self.header.known.push(None);
         }
+    }
+
+    /// Reads whether a row is removed, also of a table that does not know such a column.
+    pub(crate) fn read_removals(&mut self) {
+        self.add_column(DELETED);
+        self.layout.deleted = self.header.find(DELETED);
     }
 
     pub(crate) fn header(&self) -> &Header {

@@ -53,6 +53,7 @@ mod flaw;
 
 mod bad;
 mod input;
+mod last_read;
 mod ready;
 
 mod chunks;
@@ -104,11 +105,16 @@ mod text_encoder;
 
 mod output;
 
+mod comparison;
+
 mod dead_letters;
 mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use comparison::{
+    CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
+};
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };
@@ -121,10 +127,11 @@ pub use input::{InputOptions, Progress, check_readable};
 pub use journal::{Journal, JournalEntry, JournalError, JournalWriter, LoadedTable};
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
+pub use last_read::LastRead;
 pub use messages::{MessageReader, MessagesOptions, open_messages};
-pub use mode::TableMode;
+pub use mode::{TableMode, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
-pub use preview::{PreviewRow, preview};
+pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use replayed::Replayed;
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};

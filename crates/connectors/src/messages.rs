@@ -75,7 +75,9 @@ pub fn open_messages(options: MessagesOptions) -> Result<MessageReader, OpenErro
     let lane = |&kind: &TableKind| {
         let names = kind.known_columns().iter().map(|column| column.name.to_owned()).collect();
         let header = Header::new(&name, names, kind.known_columns())?;
-        Ok(Lane { kind, builder: LaneBuilder::new(&name, kind, header)?, rejected: 0 })
+        let mut builder = LaneBuilder::new(&name, kind, header)?;
+        builder.read_removals();
+        Ok(Lane { kind, builder, rejected: 0 })
     };
     let lanes = tables.iter().map(lane).collect::<Result<_, OpenError>>()?;
     let trades = Arc::new(TradeLayout::new(header, Dialect::Json, fields, keys));

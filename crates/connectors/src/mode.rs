@@ -197,6 +197,12 @@ impl fmt::Display for Span {
     }
 }
 
+/// When a row is valid, for people: `from 2024-11-01T00:00:00Z on`.
+#[must_use]
+pub fn validity_for_people(validity: Validity) -> String {
+    Span(validity).to_string()
+}
+
 /// A time, for people.
 pub(crate) struct Time(pub(crate) i64);
 

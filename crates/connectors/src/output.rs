@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tradejoin_flow::{BoxError, Encode, End, Sink};
-use tradejoin_model::{ColumnType, Enriched};
+use tradejoin_model::{Column, ColumnType, Enriched};
 
 use crate::columnar_encoder::{IpcWriter, Shape};
 use crate::encoding::{Compression, Encoding, Format, Location};
@@ -86,6 +86,11 @@ pub struct OutputPiece {
 }
 
 impl OutputPiece {
+    /// The rows as text, and as columns if the format has such.
+    pub(crate) fn rows(&self) -> (&[u8], Option<&RecordBatch>) {
+        (&self.text, self.columns.as_ref())
+    }
+
     /// The rows as text that is not packed, to be set.
     pub(crate) fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
@@ -138,12 +143,8 @@ impl Output {
             Ok(source) => failed(*source),
             Err(source) => unfit(source),
         })?;
-        let encoder = OutputEncoder {
-            name: Arc::clone(&name),
-            added: added.iter().map(|added| added.index).zip(values).collect(),
-            kind: Arc::new(kind),
-            compression: encoding.compression,
-        };
+        let compression = encoding.compression;
+        let encoder = OutputEncoder::of(&name, &added, values, kind, compression);
         Ok(Self { name, handle, encoder, writer, target, piece: OutputPiece::default() })
     }
 
@@ -209,6 +210,54 @@ fn failed(name: &Arc<str>) -> impl Fn(AnyError) -> WriteError {
 }
 
 impl OutputEncoder {
+    fn of(
+        name: &Arc<str>,
+        added: &[AddedColumn],
+        values: Vec<AddedValues>,
+        kind: Kind,
+        compression: Compression,
+    ) -> Self {
+        let added = added.iter().map(|added| added.index).zip(values).collect();
+        Self { name: Arc::clone(name), added, kind: Arc::new(kind), compression }
+    }
+
+    /// An encoder without an output, whose pieces are not packed.
+    ///
+    /// # Errors
+    /// If the format has no place for a column.
+    pub(crate) fn new(
+        name: &Arc<str>,
+        format: Format,
+        schema: &SchemaRef,
+        added: &[AddedColumn],
+    ) -> Result<Self, BoxError> {
+        let values = AddedValues::of_all(added)?;
+        let kind = Kind::new(format, schema, added, &values);
+        Ok(Self::of(name, added, values, kind, Compression::None))
+    }
+
+    /// The schema of a format whose columns have types.
+    pub(crate) fn columnar_schema(&self) -> Option<&SchemaRef> {
+        match &*self.kind {
+            Kind::Columns(shape) => Some(&shape.schema),
+            Kind::Csv | Kind::Json(_) => None,
+        }
+    }
+
+    /// Makes a piece of trades and all columns that tables add to them.
+    ///
+    /// # Errors
+    /// If a column cannot be brought to the type that the output has for it.
+    pub(crate) fn encode_columns(
+        &self,
+        trades: &RecordBatch,
+        columns: &[Column],
+        piece: &mut OutputPiece,
+    ) -> Result<(), WriteError> {
+        let added = self.added.iter().map(|(index, values)| (&columns[*index], values));
+        self.encode_rows(trades, &added.collect::<Vec<_>>(), None, piece)
+    }
+
     /// Makes a piece of the rows that go on, as [`Encode::encode`] does.
     ///
     /// # Errors

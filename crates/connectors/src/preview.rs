@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_schema::{ArrowError, Schema};
-use tradejoin_model::Enriched;
+use arrow_schema::{ArrowError, FieldRef, Schema};
+use tradejoin_model::{Column, Enriched};
 
 use crate::csv_rows;
 use crate::json_rows::Members;
 use crate::output::AddedColumn;
+use crate::parse::json_text;
 use crate::render::Cells;
-use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
-use crate::values::AddedValues;
+use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, RECORDS_KEY};
+use crate::values::{AddedValues, ValueEncoding};
 
 /// A trade as text: its own fields, and what was added; null is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,45 @@ pub fn preview(
     let fields = schema.fields().iter().zip(trades.columns());
     let trade: Vec<_> = fields.map(|(field, array)| Cells::of_csv(array, field)).collect::<Result<_, _>>()?;
     Ok(rows.map(|row| PreviewRow { trade: texts(&trade, row), added: texts(&added, row) }).collect())
+}
+
+/// A field: its name and its text, if it has a value.
+pub type NamedText = (String, Option<String>);
+
+/// The fields of a trade, those of a block that does not hold whole records, as text.
+///
+/// # Errors
+/// If a column has a type that cannot be shown.
+pub fn trade_texts(trades: &RecordBatch, row: usize) -> Result<Vec<NamedText>, ArrowError> {
+    let fields = trades.schema_ref().fields().iter().zip(trades.columns());
+    let text = |(field, array): (&FieldRef, _)| {
+        let text = Cells::of_csv(array, field)?.to_text(row);
+        let is_token = field.metadata().get(ENCODING_KEY).is_some_and(|encoding| encoding == ENCODING_JSON);
+        let text = if is_token { text.and_then(|token| Some(json_text(&token)?.into_owned())) } else { text };
+        Ok((field.name().clone(), text.filter(|text| !text.is_empty())))
+    };
+    fields.map(text).collect()
+}
+
+/// What tables add to a trade, as text: `columns` are all that they add.
+///
+/// # Errors
+/// If a column has a type that cannot be shown.
+pub fn added_texts(
+    added: &[AddedColumn],
+    columns: &[Column],
+    row: usize,
+) -> Result<Vec<NamedText>, ArrowError> {
+    let values = AddedValues::of_all(added)?;
+    let text = |(added, values): (&AddedColumn, _)| {
+        let text = Cells::of_added_csv(&columns[added.index], values)?.to_text(row);
+        let text = match added.encoding {
+            ValueEncoding::JsonToken => text.and_then(|token| Some(json_text(&token)?.into_owned())),
+            _ => text,
+        };
+        Ok((added.name.clone(), text))
+    };
+    added.iter().zip(&values).map(text).collect()
 }
 
 /// The fields of a record as they stand in it.

@@ -1,8 +1,8 @@
 //! The join as one thread would make it, row by row: what every run of the
 //! engine must equal.
 //!
-//! For tests alone. It depends on the model and on nothing that it checks: no
-//! hashing, no selections, no shared columns; values are plain strings that it
+//! For tests, and for `tradejoin verify`. It depends on the model and on nothing that it
+//! checks: no hashing, no selections, no shared columns; values are plain bytes that it
 //! renders by itself.
 //!
 //! ```
@@ -14,6 +14,7 @@
 //! ```
 
 mod rows;
+mod sizes;
 mod values;
 
 use std::collections::BTreeMap;
@@ -25,9 +26,10 @@ use tradejoin_model::{
 };
 
 use crate::rows::{Put, Row, is_seen, put_as_of, put_latest, put_version};
+use crate::sizes::trade_bytes;
 use crate::values::values;
 
-pub use crate::values::text;
+pub use crate::values::{bytes, text};
 
 /// A trade that has reached its outcome, other than being dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +37,15 @@ pub struct Joined {
     /// Its number among the trades that were read, the first being 1.
     pub number: u64,
     /// The added columns, table by table; `None` is null.
-    pub columns: Vec<Option<String>>,
+    pub columns: Values,
     /// How many trades were read while it waited.
     pub waited: u64,
     /// The table whose miss puts it aside; `None` if it goes on.
     pub aside: Option<usize>,
 }
+
+/// What a table adds to a trade, or all of them; `None` is null.
+pub type Values = Vec<Option<Vec<u8>>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum OracleKey {
@@ -55,10 +60,15 @@ pub struct Oracle {
     tables: Vec<BTreeMap<OracleKey, Vec<Row>>>,
     /// How many trades may wait.
     rows_max: u64,
+    /// How many bytes they may be counted with, and how many columns tables add to each.
+    bytes_max: u64,
+    added_len: usize,
     /// Whether trades stand in line behind one that waits.
     in_line: bool,
     /// Trades that wait, and with `in_line` those behind them, in order.
     waiting: Vec<Waiting>,
+    /// Those that they are counted with.
+    waiting_bytes: u64,
     trades_read: u64,
     /// The latest time of a trade.
     latest: i64,
@@ -72,8 +82,9 @@ struct Waiting {
     time: Option<i64>,
     keys: Vec<Option<OracleKey>>,
     /// By table; `None` where nothing was found.
-    found: Vec<Option<Vec<Option<String>>>>,
+    found: Vec<Option<Values>>,
     waits_for: Vec<usize>,
+    bytes: u64,
 }
 
 /// What a miss comes to: the later in this list decides.
@@ -94,13 +105,23 @@ impl Oracle {
             specs: specs.to_vec(),
             tables: vec![BTreeMap::new(); specs.len()],
             rows_max,
+            bytes_max: u64::MAX,
+            added_len: 0,
             in_line,
             waiting: Vec::new(),
+            waiting_bytes: 0,
             trades_read: 0,
             latest: i64::MIN,
             ledger: Ledger::new(specs.len()),
             joined: Vec::new(),
         }
+    }
+
+    /// The same join where trades that wait may be counted with at most so many bytes, in
+    /// a run whose tables add so many columns.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: u64, added_len: usize) -> Self {
+        Self { bytes_max, added_len, ..self }
     }
 
     /// Reads a block in the order of its sequence. Gives the trades that reach
@@ -138,7 +159,10 @@ impl Oracle {
 
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
         for (table, lane) in messages.lanes.iter().enumerate() {
-            for change in (0..lane.len()).filter(|&change| at_rows.contains(&lane.at_rows[change])) {
+            // They stand in their order.
+            let first = lane.at_rows.partition_point(|at_row| at_row < at_rows.start());
+            let end = lane.at_rows.partition_point(|at_row| at_row <= at_rows.end());
+            for change in first..end {
                 let spec = self.specs[table].clone();
                 let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
                 let (validity, version) = (lane.validity(change), lane.version(change));
@@ -190,12 +214,7 @@ impl Oracle {
     }
 
     /// What a trade with this key and this time finds in a table.
-    fn find(
-        &mut self,
-        table: usize,
-        key: Option<&OracleKey>,
-        time: Option<i64>,
-    ) -> Option<Vec<Option<String>>> {
+    fn find(&mut self, table: usize, key: Option<&OracleKey>, time: Option<i64>) -> Option<Values> {
         let look_up = self.specs[table].look_up;
         if matches!(look_up, LookUp::AsOf { .. }) && time.is_none() {
             self.ledger.tables[table].untimed += 1;
@@ -248,10 +267,14 @@ impl Oracle {
             }
         }
         let number = self.trades_read;
+        let bytes = match self.bytes_max {
+            u64::MAX => 0,
+            _ => trade_bytes(&messages.trades, row, self.added_len),
+        };
         match worst {
             Some((Verdict::Hold, _)) => {
                 self.ledger.hold.entered += 1;
-                self.waiting.push(Waiting { number, time, keys, found, waits_for });
+                self.wait(Waiting { number, time, keys, found, waits_for, bytes });
             }
             Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
             Some((Verdict::Aside, table)) => {
@@ -262,20 +285,40 @@ impl Oracle {
                 *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
                     1;
                 if self.in_line && !self.waiting.is_empty() {
-                    self.waiting.push(Waiting { number, time, keys, found, waits_for: Vec::new() });
+                    self.wait(Waiting { number, time, keys, found, waits_for: Vec::new(), bytes });
                 } else {
                     self.emit(number, &found, None);
                 }
             }
         }
-        while self.waiting.len() as u64 > self.rows_max {
+        while self.waiting.len() as u64 > self.rows_max || self.waiting_bytes > self.bytes_max {
             self.ledger.hold.early += 1;
             self.leave(0);
         }
     }
 
+    fn wait(&mut self, trade: Waiting) {
+        self.waiting_bytes += trade.bytes;
+        self.waiting.push(trade);
+    }
+
+    fn remove(&mut self, at: usize) -> Waiting {
+        let trade = self.waiting.remove(at);
+        self.waiting_bytes -= trade.bytes;
+        trade
+    }
+
+    /// The first of the trades that wait, by its number.
+    #[must_use]
+    pub fn first_waiting(&self) -> Option<u64> {
+        self.waiting.first().map(|trade| trade.number)
+    }
+
     /// Trades whose limit was the one just read.
     fn expire(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let (specs, trades_read, latest) = (self.specs.clone(), self.trades_read, self.latest);
         let is_over = |trade: &Waiting| {
             trade.waits_for.iter().any(|&table| match specs[table].on_miss {
@@ -309,12 +352,12 @@ impl Oracle {
         match worst {
             Some((Verdict::Drop, _)) => {
                 self.ledger.unmatched_dropped += 1;
-                self.waiting.remove(at);
+                self.remove(at);
                 self.drain();
             }
             Some((Verdict::Aside, table)) => {
                 self.ledger.dead_lettered += 1;
-                let trade = self.waiting.remove(at);
+                let trade = self.remove(at);
                 self.emit(trade.number, &trade.found, Some(table));
                 self.drain();
             }
@@ -330,19 +373,19 @@ impl Oracle {
         if self.in_line {
             self.drain();
         } else {
-            let trade = self.waiting.remove(at);
+            let trade = self.remove(at);
             self.emit(trade.number, &trade.found, None);
         }
     }
 
     fn drain(&mut self) {
         while self.in_line && self.waiting.first().is_some_and(|trade| trade.waits_for.is_empty()) {
-            let trade = self.waiting.remove(0);
+            let trade = self.remove(0);
             self.emit(trade.number, &trade.found, None);
         }
     }
 
-    fn emit(&mut self, number: u64, found: &[Option<Vec<Option<String>>>], aside: Option<usize>) {
+    fn emit(&mut self, number: u64, found: &[Option<Values>], aside: Option<usize>) {
         let none = |spec: &TableSpec| vec![None; spec.outputs.len()];
         let columns = found.iter().zip(&self.specs);
         let columns = columns.flat_map(|(found, spec)| found.clone().unwrap_or_else(|| none(spec))).collect();

@@ -10,7 +10,7 @@ pub(crate) struct Row {
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) version: i64,
-    pub(crate) values: Option<Vec<Option<String>>>,
+    pub(crate) values: Option<Vec<Option<Vec<u8>>>>,
 }
 
 /// What has become of a row.
@@ -65,11 +65,13 @@ pub(crate) fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, accou
     Put::Not
 }
 
-fn compare(spec: &TableSpec, new: &[Option<String>], old: &[Option<String>]) -> Ordering {
-    let number = |text: &Option<String>| text.as_ref().map(|text| text.parse::<i64>().expect("a number"));
+fn compare(spec: &TableSpec, new: &[Option<Vec<u8>>], old: &[Option<Vec<u8>>]) -> Ordering {
+    let number = |value: &Option<Vec<u8>>| {
+        value.as_ref().map(|digits| String::from_utf8_lossy(digits).parse::<i64>().expect("a number"))
+    };
     let columns = spec.outputs.iter().zip(new.iter().zip(old));
     let mut orders = columns.map(|(output, (new, old))| match output.column_type {
-        ColumnType::Text => new.as_ref().map(String::as_bytes).cmp(&old.as_ref().map(String::as_bytes)),
+        ColumnType::Text | ColumnType::Bytes => new.cmp(old),
         _ => number(new).cmp(&number(old)),
     });
     orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)

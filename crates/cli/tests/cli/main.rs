@@ -8,14 +8,17 @@
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
 //! - `days`: generated ids that mean other contracts on other days
+//! - `explain`: why trades found what they found
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `verify`: outputs beside what they should be
 //! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod config;
 mod days;
+mod explain;
 mod modes;
 mod refusals;
 mod reload;
@@ -26,4 +29,5 @@ mod signals;
 mod support;
 mod tables;
 mod tools;
+mod verify;
 mod words;

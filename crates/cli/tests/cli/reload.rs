@@ -292,7 +292,7 @@ fn what_cannot_be_watched_is_said() {
 
 /// A run in which tables are reloaded while trades flow, some of which wait; its trades
 /// and what became of them.
-fn journaled(folder: &Folder, flags: &str) -> (String, String) {
+pub(crate) fn journaled(folder: &Folder, flags: &str) -> (String, String) {
     folder.put("first.csv", table("SPY"));
     folder.put("i.csv", table("SPY"));
     let policy = "--on-miss instruments=hold=40rows,then=keep --wait-column waited --max-removed 100%";

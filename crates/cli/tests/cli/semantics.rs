@@ -25,6 +25,7 @@ fn a_row_of_a_file_is_there_before_the_first_trade() {
 #[test]
 fn a_deleted_row_is_missed() {
     assert_eq!(run("i1=A t1 i1! t1 i1=B t1", "--unmatched keep"), "1:A 2:- 3:B");
+    assert_eq!(run_with_users("i1=A u7=kim t1u7 u7! t1u7 u7=pat t1u7", ""), "1:A/kim 3:A/pat");
 }
 
 #[test]

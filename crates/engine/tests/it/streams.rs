@@ -286,7 +286,9 @@ pub(crate) fn difference(rows: &Rows, expected: &Rows) -> Option<String> {
 
 /// Trades are numbered from 0 here.
 fn row_of(joined: Joined) -> Row {
-    let Joined { number, mut columns, waited, aside } = joined;
+    let Joined { number, columns, waited, aside } = joined;
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    let mut columns: Vec<_> = columns.into_iter().map(|value| value.map(text)).collect();
     columns.push(Some(waited.to_string()));
     Row { id: number - 1, aside, columns }
 }
