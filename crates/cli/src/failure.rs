@@ -64,7 +64,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 }
 
 /// The category of an error of the connectors.
-fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
+pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
     cause
         .downcast_ref::<OpenError>()
         .map(OpenError::category)

@@ -27,6 +27,7 @@ mod watch;
 mod config;
 
 mod bench;
+mod diff;
 mod generate;
 mod run;
 
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         }
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::DiffTable(args) => diff::diff(&args),
         Command::ConfigSchema => config_schema(),
         Command::Completions { shell } => completions(shell),
     };

@@ -75,6 +75,7 @@ mod shared_file;
 mod values;
 
 mod any_lane;
+mod change_texts;
 mod column_builder;
 mod difference;
 mod gated_lines;
@@ -109,6 +110,7 @@ mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use change_texts::{ChangeText, ChangeTexts};
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };

@@ -105,10 +105,24 @@ impl WatchedTable {
         self.table.name()
     }
 
+    /// How many rows are in force.
+    pub(crate) fn rows_in_force(&self) -> u64 {
+        self.in_force.lock().len()
+    }
+
     /// What the file changes now.
     pub(super) fn difference(&self) -> anyhow::Result<Difference> {
+        self.difference_of(self.open()?)
+    }
+
+    /// Opens the file as it is now.
+    pub(crate) fn open(&self) -> anyhow::Result<TableReader> {
         let input = plan::input(&self.file.path, None, self.file.format.as_deref())?;
-        let mut reader = open_table(TableOptions { input, table: self.table.clone(), strict: false })?;
+        Ok(open_table(TableOptions { input, table: self.table.clone(), strict: false })?)
+    }
+
+    /// What the file changes that is open here.
+    pub(crate) fn difference_of(&self, mut reader: TableReader) -> anyhow::Result<Difference> {
         reader.set_mode(&self.mode)?;
         let columns = reader.columns().to_vec();
         for field in &self.fields {

@@ -4,6 +4,7 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `diff`: what a reload would do, before it does
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -16,6 +17,7 @@
 
 mod config;
 mod days;
+mod diff;
 mod modes;
 mod refusals;
 mod reload;
