@@ -1,7 +1,7 @@
 //! What a run is going to do: what was asked for, and what nobody said.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -136,6 +136,12 @@ impl Setting {
         Self { name, value, text, is_default }
     }
 
+    /// Shows it under another name.
+    fn renamed(self, name: &str) -> Self {
+        let text = self.value.as_str().map(|value| format!("{name} {value}"));
+        Self { text, ..self }
+    }
+
     /// Shows this in its place.
     fn shown(self, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..self }
@@ -163,7 +169,7 @@ fn input(args: &RunArgs) -> anyhow::Result<Section> {
         }
         (None, None) => return Ok(generated(&args.stream)),
     };
-    let settings = vec![
+    let mut settings = vec![
         file,
         Setting::format(encoding.encoding, forced.is_none()),
         Setting::new("limit", args.stream.limit, args.stream.limit.is_none()),
@@ -171,7 +177,29 @@ fn input(args: &RunArgs) -> anyhow::Result<Section> {
         Setting::new("linger", time(input.linger), !args.is_given("linger")),
         Setting::new("strict", input.strict, !input.strict),
     ];
+    settings
+        .extend(args.input.gate_timeout.map(|timeout| Setting::new("gate_timeout", time(timeout), false)));
+    settings.extend(reload(args));
     Ok(Section::new(name, settings))
+}
+
+/// What becomes of tables that change, if anything was said of it.
+fn reload(args: &RunArgs) -> Vec<Setting> {
+    let reload = &args.reload;
+    let file = |name, path: &Option<PathBuf>| {
+        path.as_ref().map(|path| Setting::new(name, path.display().to_string(), false))
+    };
+    let mut settings = Vec::new();
+    if let Some(every) = reload.watch {
+        let guards = reload.guards;
+        settings.push(Setting::new("watch", time(every), false));
+        let share = guards.max_removed.to_string();
+        settings.push(Setting::new("max_removed", share, !args.is_given("max_removed")));
+        settings.push(Setting::new("min_rows", guards.min_rows, !args.is_given("min_rows")));
+    }
+    settings.extend(file("journal", &reload.journal));
+    settings.extend(file("replay_journal", &reload.replay_journal));
+    settings
 }
 
 fn generated(args: &StreamArgs) -> Section {
@@ -250,6 +278,15 @@ fn of_table(args: &RunArgs, table: &TableSpec) -> anyhow::Result<Section> {
     let is_spread =
         names(&args.engine.distribution, table) || arg.is_some_and(|arg| arg.distribution.is_some());
     settings.push(Setting::new("distribution", table.distribution.as_str(), !is_spread));
+    if input.messages.is_some() {
+        let of_table = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == table.name);
+        // What names the table goes before what is said of all.
+        let said = input.table_ready_after.iter().filter(|(name, _)| of_table(name));
+        let said = said.max_by_key(|(name, _)| name.is_some()).map(|(_, after)| after.to_string());
+        let default = "its marker, if it has one";
+        let after = said.clone().unwrap_or_else(|| default.to_owned());
+        settings.push(Setting::new("table_ready_after", after, said.is_none()).renamed("ready after"));
+    }
     Ok(Section::new(&table.name, settings))
 }
 

@@ -15,6 +15,8 @@ use tradejoin_model::{
 const KEYS: u32 = 8;
 const TIMES: i64 = 40;
 
+/// Key, beginning, end and value.
+type Row = (u32, i64, i64, u8);
 /// Rows: key and beginning to end and value. For tables without times the beginning is 0.
 type Rows = BTreeMap<(u32, i64), (i64, u8)>;
 
@@ -37,22 +39,21 @@ fn keys(ids: impl Iterator<Item = u32>, of_texts: bool) -> ChangeKeys {
 
 /// The rows in lanes of at most three.
 fn lanes(rows: &Rows, as_of: bool, of_texts: bool) -> Vec<ChangeLane> {
-    let rows: Vec<_> = rows.iter().collect();
-    let lane = |rows: &[(&(u32, i64), &(i64, u8))]| {
+    let rows: Vec<Row> = rows.iter().map(|(&(key, from), &(to, value))| (key, from, to, value)).collect();
+    let lane = |rows: &[Row]| {
         let mut values = TextColumn::default();
-        rows.iter()
-            .for_each(|(_, (_, value))| values.push(Some(&format!("a value of some length, {value}"))));
-        let times = |time: fn(&(&(u32, i64), &(i64, u8))) -> i64| match as_of {
+        rows.iter().for_each(|(.., value)| values.push(Some(&format!("a value of some length, {value}"))));
+        let times = |time: fn(&Row) -> i64| match as_of {
             true => rows.iter().map(time).collect(),
             false => Vec::new(),
         };
         ChangeLane {
             at_rows: vec![0; rows.len()],
-            keys: keys(rows.iter().map(|row| row.0.0), of_texts),
+            keys: keys(rows.iter().map(|row| row.0), of_texts),
             kinds: vec![ChangeKind::Upsert; rows.len()],
             fields: vec![Column::Text(values)],
-            valid_from: times(|row| row.0.1),
-            valid_to: times(|row| row.1.0),
+            valid_from: times(|row| row.1),
+            valid_to: times(|row| row.2),
             ..ChangeLane::default()
         }
     };

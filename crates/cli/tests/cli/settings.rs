@@ -57,6 +57,23 @@ fn a_generated_run_and_a_stream_say_it_too() {
     assert_eq!(line(&printed, "instruments").0, "on-miss hold=1000rows,then=drop");
     assert_eq!(line(&printed, "engine").0, "order strict · hold-rows 10");
     assert!(printed.contains("hold-bytes 512.00 MiB"), "{printed}");
+    assert!(printed.contains("ready after its marker, if it has one"), "{printed}");
+    let job = "run --messages s.jsonl --output o.jsonl --gate-timeout 1h --table-ready-after";
+    let printed = folder.ok(&format!("{job} 0rows"));
+    assert_eq!(line(&printed, "instruments").0, "ready after 0 rows");
+    assert_eq!(line(&printed, "messages").0, "s.jsonl · gate-timeout 1h");
+}
+
+#[test]
+fn a_run_with_tables_that_change_says_what_is_refused() {
+    let folder = Folder::new();
+    let printed = folder.ok(&format!("{JOB} --output o.csv --watch --min-rows 2 --journal j.jsonl"));
+    let (given, defaults) = line(&printed, "trades");
+    assert_eq!(given, "trades.csv · watch 1s · min-rows 2 · journal j.jsonl");
+    assert_eq!(defaults, "format csv · on-bad-record fail · linger 1ms");
+    assert!(printed.contains("max-removed 20%"), "{printed}");
+    let printed = folder.ok(&format!("{JOB} --output o.csv --replay-journal j.jsonl"));
+    assert_eq!(line(&printed, "trades").0, "trades.csv · replay-journal j.jsonl");
 }
 
 #[test]
