@@ -17,6 +17,7 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
@@ -45,7 +46,8 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
   tradejoin bench
       measure it against programs with one and two threads
 
-Exit codes: 0 done, 1 what was asked about is not so (diff-table), 2 usage, 65 bad data, 66 an input is missing or unreadable,
+Exit codes: 0 done, 1 what was asked about is not so (check, diff-table),
+2 usage, 65 bad data, 66 an input is missing or unreadable,
 70 a bug of tradejoin, 73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
 )]
 pub(crate) struct Cli {
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
+    /// Read a sample of trades, and the tables, and predict what a run would come to
+    Check(Box<CheckArgs>),
     /// Say what a reload would do with a newer file of a table, and whether it would be refused
     DiffTable(Box<DiffArgs>),
     /// Print the JSON schema of the file of `run --config`

@@ -11,6 +11,8 @@ use crate::style::ERROR;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
+/// What was asked about is not so.
+pub(crate) const NO: u8 = 1;
 /// The command line cannot be carried out as it stands.
 pub(crate) const USAGE: u8 = 2;
 /// The data of an input are bad.

@@ -27,6 +27,7 @@ mod watch;
 mod config;
 
 mod bench;
+mod check;
 mod diff;
 mod generate;
 mod run;
@@ -39,7 +40,8 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, RunArgs};
+use crate::check::CheckArgs;
 use crate::config::Config;
 
 fn main() -> ExitCode {
@@ -49,7 +51,14 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run(mut args) => {
-            table_arg::spread(&mut args).map_err(anyhow::Error::from).and_then(|()| run::run(&args))
+            let RunArgs { input, look_ups, engine, .. } = &mut *args;
+            let spread = table_arg::spread(input, look_ups, engine);
+            spread.map_err(anyhow::Error::from).and_then(|()| run::run(&args))
+        }
+        Command::Check(mut args) => {
+            let CheckArgs { input, look_ups, engine, .. } = &mut *args;
+            let spread = table_arg::spread(input, look_ups, engine);
+            spread.map_err(anyhow::Error::from).and_then(|()| check::check(&args))
         }
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),

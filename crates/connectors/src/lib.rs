@@ -93,6 +93,11 @@ mod trade_decoder;
 mod trade_layout;
 mod trades;
 
+mod repeated_keys;
+mod sample;
+mod sample_parquet;
+mod sample_text;
+
 mod select;
 
 mod columnar_encoder;
@@ -128,7 +133,9 @@ pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{PreviewRow, preview};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
+pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

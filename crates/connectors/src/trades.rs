@@ -114,20 +114,46 @@ impl TradeReader {
 
     /// What decodes the next trades.
     fn next_block(&mut self) -> Result<Option<Decode>, ReadError> {
+        Ok(self.next_counted()?.map(|(_, decode)| decode))
+    }
+
+    /// How many records come next, and what decodes them.
+    pub(crate) fn next_counted(&mut self) -> Result<Option<(u64, Decode)>, ReadError> {
         Ok(match &mut self.kind {
-            Kind::Text(trades) => trades.next(&mut self.left)?.map(|chunk| -> Decode {
+            Kind::Text(trades) => trades.next(&mut self.left)?.map(|chunk| -> (u64, Decode) {
                 let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-                Box::new(move || decoder.decode(&chunk, refusals))
+                (chunk.records as u64, Box::new(move || decoder.decode(&chunk, refusals)))
             }),
-            Kind::Arrow(trades) => trades.next(&mut self.left)?.map(|rows| -> Decode {
+            Kind::Arrow(trades) => trades.next(&mut self.left)?.map(|rows| -> (u64, Decode) {
                 let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-                Box::new(move || decoder.decode(rows, refusals))
+                (rows.len as u64, Box::new(move || decoder.decode(rows, refusals)))
             }),
         })
     }
+
+    /// What decodes text, if these are trades in a text.
+    pub(crate) fn text_decoder(&self) -> Option<&Arc<TradeDecoder>> {
+        match &self.kind {
+            Kind::Text(trades) => Some(&trades.decoder),
+            Kind::Arrow(_) => None,
+        }
+    }
+
+    /// Its dealings with bad records.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// The trades' own columns, with the types that an output with types gives them.
+    pub(crate) fn typed_schema(&self) -> SchemaRef {
+        match &self.kind {
+            Kind::Text(trades) => trades.decoder.layout.typed_schema(),
+            Kind::Arrow(trades) => Arc::clone(&trades.blocks.schema),
+        }
+    }
 }
 
-type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>;
+pub(crate) type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>;
 
 impl Source for TradeReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {

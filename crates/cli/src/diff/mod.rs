@@ -26,9 +26,6 @@ use crate::failure::{self, UsageError, category_of};
 use crate::plan;
 use crate::reload::{Guards, WatchedFile, WatchedTable};
 
-/// The reload would refuse the file.
-const REFUSED: u8 = 1;
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tradejoin diff-table instruments.csv instruments-new.csv
@@ -91,7 +88,7 @@ pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
     let report = Comparison::begin(args)?.report(args)?;
     let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
     anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
-    Ok(if report.is_refused() { REFUSED } else { failure::OK })
+    Ok(if report.is_refused() { failure::NO } else { failure::OK })
 }
 
 /// The table as it is in force.

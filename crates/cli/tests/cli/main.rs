@@ -4,6 +4,7 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
@@ -15,6 +16,7 @@
 //! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod check;
 mod config;
 mod days;
 mod diff;
