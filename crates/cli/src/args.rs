@@ -21,6 +21,7 @@ use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
+use crate::replay::{self, ReplayArgs};
 use crate::table_arg::TableArg as JoinedTable;
 
 const STYLES: Styles = Styles::styled()
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
     /// Read a sample of trades, and the tables, and predict what a run would come to
     Check(Box<CheckArgs>),
+    /// Join trades again that were put aside, with newer tables
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
     /// Say what a reload would do with a newer file of a table, and whether it would be refused
     DiffTable(Box<DiffArgs>),
     /// Print the JSON schema of the file of `run --config`
@@ -152,6 +156,10 @@ pub(crate) struct RunArgs {
     /// The flags that were given, here or in the file, by their names with _ for -
     #[arg(skip)]
     pub(crate) given: BTreeSet<String>,
+
+    /// Whether the trades are those of dead letters
+    #[arg(skip)]
+    pub(crate) of_letters: bool,
 }
 
 impl RunArgs {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, MessagesOptions, Readiness, Replayed,
-    SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
-    TradesOptions, open_messages, open_table, open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, Letters, MessagesOptions, Readiness,
+    Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
+    TradesOptions, open_letters, open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
     pub(crate) bad_records: BadRecords,
+    /// The letters that the trades come from, if they do.
+    pub(crate) letters: Option<Letters>,
     /// The tables whose files are watched.
     pub(crate) watched: Vec<WatchedTable>,
 }
@@ -143,6 +145,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         schema,
         added,
         bad_records: BadRecords::default(),
+        letters: None,
         watched: Vec::new(),
     })
 }
@@ -175,12 +178,14 @@ fn files(
     for (reader, mode) in readers.iter_mut().zip(&modes) {
         reader.set_mode(mode)?;
     }
-    let mut trades = open_trades(TradesOptions {
-        input: InputOptions { gate_timeout: None, ..shared.apply(trades) },
-        limit: args.stream.limit,
-        key_columns,
-        fields,
-    })?;
+    let input = InputOptions { gate_timeout: None, ..shared.apply(trades) };
+    let options = TradesOptions { input, limit: args.stream.limit, key_columns, fields };
+    let (mut trades, letters) = if args.of_letters {
+        let (trades, letters) = open_letters(options)?;
+        (trades, Some(letters))
+    } else {
+        (open_trades(options)?, None)
+    };
     if let Some(timeout) = &shared.gate_timeout {
         timeout.restart();
     }
@@ -224,6 +229,7 @@ fn files(
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads,
+        letters,
         watched,
         source,
         progress: Progress::Bytes(shared.progress),
@@ -302,6 +308,7 @@ fn interleaved(
         schema,
         added,
         bad_records: shared.bad_records,
+        letters: None,
         watched: Vec::new(),
     })
 }

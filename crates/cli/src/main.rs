@@ -30,6 +30,7 @@ mod bench;
 mod check;
 mod diff;
 mod generate;
+mod replay;
 mod run;
 
 use std::ffi::OsString;
@@ -50,11 +51,8 @@ fn main() -> ExitCode {
         Err(error) => return failure::report(&error),
     };
     let done = match command {
-        Command::Run(mut args) => {
-            let RunArgs { input, look_ups, engine, .. } = &mut *args;
-            let spread = table_arg::spread(input, look_ups, engine);
-            spread.map_err(anyhow::Error::from).and_then(|()| run::run(&args))
-        }
+        Command::Run(mut args) => spread(&mut args).and_then(|()| run::run(&args)),
+        Command::Replay(mut args) => spread(&mut args.run).and_then(|()| replay::replay(*args)),
         Command::Check(mut args) => {
             let CheckArgs { input, look_ups, engine, .. } = &mut *args;
             let spread = table_arg::spread(input, look_ups, engine);
@@ -70,6 +68,11 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => failure::report(&error),
     }
+}
+
+/// Puts what `--table` says to the flags that say it.
+fn spread(args: &mut RunArgs) -> anyhow::Result<()> {
+    Ok(table_arg::spread(&args.input, &mut args.look_ups, &mut args.engine)?)
 }
 
 /// What the user typed, with what a configuration file adds to it.
@@ -93,14 +96,17 @@ fn command() -> anyhow::Result<Command> {
 fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
     let mut matches = Cli::command().try_get_matches_from(words)?;
     let is_given = |run: &ArgMatches, flag: &str| run.value_source(flag) == Some(ValueSource::CommandLine);
-    let given = matches.subcommand_matches("run").map(|run| {
+    let run = matches.subcommand_matches("run").or_else(|| matches.subcommand_matches("replay"));
+    let given = run.map(|run| {
         let flags = run.ids().map(clap::Id::as_str).filter(|flag| is_given(run, flag));
         flags.map(str::to_owned).collect()
     });
     let read = Cli::from_arg_matches_mut(&mut matches);
     let mut command = read.map_err(|error| error.format(&mut Cli::command()))?.command;
-    if let (Command::Run(args), Some(given)) = (&mut command, given) {
-        args.given = given;
+    match (&mut command, given) {
+        (Command::Run(args), Some(given)) => args.given = given,
+        (Command::Replay(args), Some(given)) => args.run.given = given,
+        _ => {}
     }
     Ok(command)
 }

@@ -12,7 +12,7 @@ use crate::bad::Refusals;
 use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
 use crate::header::Header;
-use crate::input::{Input, InputOptions};
+use crate::input::{Input, InputOptions, TextInput};
 use crate::table_def::TradeKey;
 use crate::text_rows::TextRows;
 use crate::trade_decoder::TradeDecoder;
@@ -38,19 +38,29 @@ pub struct TradesOptions {
 /// If the input cannot be opened, is no such file, has a column twice, or lacks
 /// a key column. A bad record is left to [`Source::next`].
 pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
-    let TradesOptions { input, limit, key_columns, fields } = options;
-    let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
-    let input = Input::open(input)?;
+    let input = Input::open(options.input.clone())?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    if !format.is_text() {
+    if !options.input.encoding.format.is_text() {
         return Ok(TradeReader {
             refusals,
-            left: limit.unwrap_or(u64::MAX),
-            kind: Kind::Arrow(ArrowTrades::open(&name, input, &key_columns)?),
+            left: options.limit.unwrap_or(u64::MAX),
+            kind: Kind::Arrow(ArrowTrades::open(&name, input, &options.key_columns)?),
         });
     }
-    let rows = TextRows::open(input.into_text()?, format)?;
+    open_text_trades(input.into_text()?, refusals, options)
+}
+
+/// Opens trades of a text.
+pub(crate) fn open_text_trades(
+    text: TextInput,
+    refusals: Refusals,
+    options: TradesOptions,
+) -> Result<TradeReader, OpenError> {
+    let TradesOptions { input, limit, key_columns, fields } = options;
+    let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
+    let name = Arc::clone(&text.name);
+    let rows = TextRows::open(text, format)?;
     let dialect = rows.dialect();
     // No header, no object: the output has the columns that trades have.
     let names = if rows.columns.is_empty() { known_columns() } else { rows.columns };

@@ -6,6 +6,7 @@
 //! - `reload`: tables whose files change while trades flow
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
+//! - `replay`: dead letters, once more
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -23,6 +24,7 @@ mod diff;
 mod modes;
 mod refusals;
 mod reload;
+mod replay;
 mod run;
 mod semantics;
 mod settings;
