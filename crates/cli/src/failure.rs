@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use tradejoin_connectors::{
-    Category, CreateError, EncodingError, JournalError, OpenError, ReadError, SelectError, WriteError,
+    Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, SelectError,
+    WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -76,6 +77,7 @@ pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<C
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
         .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))
+        .or_else(|| cause.downcast_ref::<MergeError>().map(MergeError::category))
 }
 
 /// Prints an error with its causes on one line, and gives its exit code. A

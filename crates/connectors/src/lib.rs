@@ -83,6 +83,7 @@ mod gates;
 mod journal;
 mod lane_builder;
 mod letters;
+mod merge;
 mod messages;
 mod mode;
 mod replayed;
@@ -130,6 +131,7 @@ pub use journal::{Journal, JournalEntry, JournalError, JournalWriter, LoadedTabl
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use letters::{Letter, Letters, open_letters};
+pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::TableMode;
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};

@@ -149,6 +149,11 @@ impl TradeReader {
         }
     }
 
+    /// The name of the input.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.refusals.source_name
+    }
+
     /// Its dealings with bad records.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals

@@ -1,4 +1,8 @@
 //! `tradejoin replay`: trades that were put aside, once more.
+//!
+//! - `into`: what is recovered among the trades of the first run
+
+mod into;
 
 use std::path::PathBuf;
 
@@ -16,6 +20,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
   tradejoin replay unmatched.jsonl --instruments newer.csv --output recovered.csv \\
       --dead-letters still-unmatched.jsonl
       join trades again that found nothing, with a table that may have their keys by now
+  tradejoin replay unmatched.jsonl --instruments newer.csv --into enriched.csv --output all.csv \\
+      --dead-letters still-unmatched.jsonl
+      the same, and the recovered trades among those of the run
 
 A trade that fails again keeps its number in the new dead letters, and `tries` counts how often it failed.
 Flags and exit codes are those of `tradejoin run`.";
@@ -41,18 +48,28 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "DEAD_LETTERS", value_hint = ValueHint::FilePath)]
     letters: PathBuf,
 
+    /// The output of the run that put the trades aside: --output becomes a new file with its trades
+    /// and the recovered ones, each at the place that its number tells
+    #[arg(long, value_name = "ENRICHED", value_hint = ValueHint::FilePath, requires = "output", help_heading = "Output")]
+    into: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
 
 /// Carries out the command, and gives its exit code.
-pub(crate) fn replay(args: ReplayArgs) -> anyhow::Result<u8> {
-    run::run(&as_run(args)?)
+pub(crate) fn replay(mut args: ReplayArgs) -> anyhow::Result<u8> {
+    let into = args.into.take();
+    let run = as_run(args)?;
+    match into {
+        Some(enriched) => into::replay(run, &enriched),
+        None => run::run(&run),
+    }
 }
 
 /// The run that joins the trades of the letters.
 fn as_run(args: ReplayArgs) -> anyhow::Result<RunArgs> {
-    let ReplayArgs { letters, mut run } = args;
+    let ReplayArgs { letters, mut run, .. } = args;
     let input = &run.input;
     let others = [
         ("--config", run.config.is_some()),

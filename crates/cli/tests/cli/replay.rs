@@ -64,3 +64,77 @@ fn what_is_no_dead_letter_or_makes_no_sense_is_refused() {
         folder.names()
     );
 }
+
+/// What `run` makes of the trades with a table that has all keys but 7.
+fn with_newer_table(folder: &Folder, to: &str) {
+    folder.ok(&format!("run --trades t.csv --instruments newest.csv --output {to} --quiet"));
+}
+
+#[test]
+fn recovered_trades_go_where_their_numbers_tell_in_every_format() {
+    let folder = put_aside();
+    folder.put("newest.csv", format!("{INSTRUMENTS}8,T,200,2024-11-03,call\n9,GM,200,2024-11-03,call\n"));
+    for ending in ["csv", "jsonl", "csv.gz", "parquet", "arrow"] {
+        let run = "run --trades t.csv --instruments i.csv --on-miss instruments=dead-letter --quiet";
+        folder.ok(&format!("{run} --dead-letters d.jsonl --output e.{ending}"));
+        folder.ok(&format!(
+            "replay d.jsonl --instruments new.csv --into e.{ending} --output m.{ending} --dead-letters d2.jsonl --quiet"
+        ));
+        let (tables, to) = ("--instruments newest.csv", format!("all.{ending}"));
+        folder.ok(&format!(
+            "replay d2.jsonl {tables} --into m.{ending} --output {to} --dead-letters d3.jsonl --quiet"
+        ));
+        with_newer_table(&folder, "expected.csv");
+        // As CSV, whatever they were.
+        let run = format!(
+            "run --trades {to} --table x=i.csv,key=instrument_id,columns=ticker --unmatched keep --output x.csv --quiet"
+        );
+        folder.ok(&run);
+        let found: Vec<String> = folder
+            .read("x.csv")
+            .lines()
+            .map(|line| line.rsplit_once(',').expect("a column").0.to_owned())
+            .collect();
+        let expected: Vec<String> = folder.read("expected.csv").lines().map(str::to_owned).collect();
+        assert_eq!(found, expected, "{ending}");
+        if ending == "csv" {
+            assert_eq!(folder.read("all.csv"), folder.read("expected.csv"));
+        }
+        assert!(folder.read("d3.jsonl").contains("\"trade\":5,\"tries\":3,"));
+    }
+}
+
+#[test]
+fn a_trade_that_is_there_twice_is_named_with_both_places() {
+    let folder = put_aside();
+    let replay = "replay d.jsonl --instruments new.csv --dead-letters d2.jsonl --output m.csv --into";
+    folder.ok(&format!("{replay} e.csv --quiet"));
+    // Once more would have them twice.
+    let error = folder.fails(
+        65,
+        "replay d.jsonl --instruments new.csv --dead-letters d2.jsonl --output x.csv --into m.csv",
+    );
+    assert!(error.contains("trade 1 stands twice, in m.csv, row 1 and in d.jsonl, row 1"), "{error}");
+    folder.put("twice.csv", "trade_id,instrument_id,note,instrument\n2,1,x,A\n6,1,x,A\n2,1,y,A\n");
+    let error = folder.fails(65, &format!("{replay} twice.csv"));
+    assert!(error.contains("trade 2 stands twice, in twice.csv, row 1 and in twice.csv, row 3"), "{error}");
+    folder.put("none.csv", "trade_id,instrument_id,note,instrument\n,1,x,A\n");
+    assert!(folder.fails(65, &format!("{replay} none.csv")).contains("none.csv, row 1 has no trade_id"));
+    folder.put("other.csv", "trade_id,instrument_id\n2,1\n");
+    let error = folder.fails(65, &format!("{replay} other.csv"));
+    assert!(
+        error.contains("other.csv has the columns trade_id, instrument_id, and the recovered"),
+        "{error}"
+    );
+    let letters = folder.read("d.jsonl");
+    folder.put("d.jsonl", format!("{letters}{}\n", letters.lines().next().expect("a letter")));
+    let error = folder.fails(65, &format!("{replay} e.csv"));
+    assert!(error.contains("trade 1 stands twice, in d.jsonl, row 1 and in d.jsonl, row 5"), "{error}");
+    assert!(
+        folder
+            .fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output e.csv")
+            .contains("take the place")
+    );
+    folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv");
+    folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output -");
+}
