@@ -86,12 +86,24 @@ impl Destination {
         Ok(if format == Format::JsonLines { Format::JsonLines } else { Format::Csv })
     }
 
-    /// Refuses an output that is one of the files that are read.
-    pub(crate) fn check_against(&self, inputs: &[&Path]) -> anyhow::Result<()> {
-        let outputs =
-            [("the output", self.location.as_ref()), ("--dead-letters", self.letters.as_ref().map(|l| &l.0))];
-        for (what, location) in outputs {
-            let Some(Location::Path(output)) = location else { continue };
+    /// Refuses an output, or a journal, that is one of the files that are read, or another
+    /// output.
+    pub(crate) fn check_against(&self, inputs: &[&Path], journal: Option<&Path>) -> anyhow::Result<()> {
+        let path = |location: Option<&'_ Location>| match location {
+            Some(Location::Path(path)) => Some(path.clone()),
+            Some(Location::Standard) | None => None,
+        };
+        let outputs = [
+            ("the output", path(self.location.as_ref())),
+            ("--dead-letters", path(self.letters.as_ref().map(|letters| &letters.0))),
+            ("--journal", journal.map(Path::to_owned)),
+        ];
+        for (at, (what, location)) in outputs.iter().enumerate() {
+            let Some(output) = location else { continue };
+            let earlier = outputs[..at].iter().filter_map(|(what, path)| Some((what, path.as_ref()?)));
+            if let Some((other, _)) = earlier.into_iter().find(|(_, path)| plan::is_same_file(path, output)) {
+                return Err(UsageError(format!("{what} would take the place of {other}")).into());
+            }
             if let Some(input) = inputs.iter().find(|input| plan::is_same_file(input, output)) {
                 let text = format!("{what} would take the place of an input, {}", input.display());
                 return Err(UsageError(text).into());

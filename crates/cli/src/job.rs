@@ -50,10 +50,12 @@ impl Job {
     ) -> anyhow::Result<Self> {
         check(args)?;
         let input = &args.input;
-        let paths = [&input.trades, &input.instruments, &input.users, &input.messages];
+        let reload = &args.reload;
+        let paths =
+            [&input.trades, &input.instruments, &input.users, &input.messages, &reload.replay_journal];
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
-        destination.check_against(&paths)?;
+        destination.check_against(&paths, reload.journal.as_deref())?;
         match (&input.trades, &input.messages) {
             (Some(trades), _) => files(args, trades, destination, readiness, stop),
             (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
@@ -73,6 +75,10 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     ];
     if let Some((flag, _)) = reloads.into_iter().find(|(_, is_given)| *is_given && input.trades.is_none()) {
         return usage(&format!("{flag} is for the tables beside --trades, and there are none"));
+    }
+    let guards = ["max_removed", "min_rows"].into_iter().find(|flag| args.is_given(flag));
+    if let Some(flag) = guards.filter(|_| args.reload.watch.is_none()) {
+        return usage(&format!("--{} is for tables that are watched: add --watch", flag.replace('_', "-")));
     }
     if input.strict && input.trades.is_none() {
         return usage("--strict is for the tables beside --trades, and there are none");
@@ -211,7 +217,7 @@ fn files(
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
     for ((index, reader), file) in readers.into_iter().enumerate().zip(files) {
         let load: Box<dyn TableSource> = if let Some(journal) = &journal {
-            as_in_journal(reader, &modes[index], journal.tables[index].clone())
+            as_in_journal(reader, &tables[index], &modes[index], journal, index)?
         } else if args.reload.watch.is_some() {
             let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
             watched.push(table);

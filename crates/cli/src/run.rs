@@ -21,6 +21,8 @@ use crate::watch::{Bar, Nowhere};
 /// Carries out the command, and gives its exit code.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
+    // Taken over before anything is opened that may wait: it must not end the run.
+    let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
@@ -48,19 +50,24 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         report: args.report,
     };
     signals.before_the_end(move || last.say());
-    // Taken over before the run begins: a signal must not end it.
-    let hang_up = if job.watched.is_empty() { Default::default() } else { Signals::hang_up()? };
-    let mut watch = Watch::begin(job.watched, &args.reload, engine.updates(), hang_up, bar.say())?;
+    let mut watch = Watch::begin(
+        job.watched,
+        &args.reload,
+        engine.updates(),
+        hang_up,
+        bar.say(args.report.quiet || args.report.json),
+    )?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
         None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
     };
     bar.clear();
-    watch.finish(report.ledger.rows_read - report.ledger.rejected)?;
+    let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     destination.show(args.report, &summary, Some(&sample))?;
+    finished?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
         return Ok(failure::INTERRUPTED);

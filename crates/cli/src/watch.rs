@@ -9,6 +9,8 @@ use tradejoin_connectors::{Readiness, TableReadiness};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
+use crate::style::WARNING;
+
 /// How far a run has come, in the unit that its length is known in.
 pub(crate) enum Progress {
     /// Messages, of a known number.
@@ -41,6 +43,14 @@ impl Progress {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What is said while a run goes on.
+pub(crate) enum Said<'t> {
+    /// What must not be missed.
+    Warning(&'t str),
+    /// What is good to know.
+    News(&'t str),
 }
 
 /// A bar on standard error while a run goes on, drawn only on a terminal: which table
@@ -90,10 +100,17 @@ impl Bar {
         self.bar.finish_and_clear();
     }
 
-    /// What prints a line of text above the bar, from any thread.
-    pub(crate) fn say(&self) -> impl Fn(&str) + Send + use<> {
+    /// What prints a line of text above the bar, from any thread; where it is to be
+    /// `quiet` only what is a warning.
+    pub(crate) fn say(&self, quiet: bool) -> impl Fn(Said<'_>) + Send + use<> {
         let bar = self.bar.clone();
-        move |text| bar.suspend(|| anstream::eprintln!("{text}"))
+        move |said| match said {
+            Said::Warning(text) => {
+                bar.suspend(|| anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}"));
+            }
+            Said::News(text) if !quiet => bar.suspend(|| anstream::eprintln!("{text}")),
+            Said::News(_) => {}
+        }
     }
 
     /// A sink that draws the bar on the way to `inner`.

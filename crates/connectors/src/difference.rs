@@ -29,6 +29,8 @@ pub struct Fingerprints {
     fields: Vec<Column>,
     places: Places,
     contents: Vec<u64>,
+    /// The version of each row, where rows have one.
+    versions: Vec<i64>,
     /// Places that no row has any more.
     free: Vec<Slot>,
     hasher: Hasher,
@@ -70,14 +72,17 @@ pub struct Difference {
     pub duplicates: u64,
     /// Rows that could not be read and were skipped.
     pub rejected: u64,
-    /// Whether a row that is valid since ever is removed while its key has others: no
-    /// change says that.
+    /// Whether a row that is valid since ever is removed while its key has others that
+    /// stay: no change says that.
     pub cannot_remove: bool,
     /// The first of the changes that is of a row that was not there before: those
     /// behind it are, too, and those before it remove and change rows.
     pub added_from: usize,
     /// Those of the changes that make up the duplicates, in rising order.
     pub twice: Vec<u32>,
+    /// Whether a row of a table with times removes all rows of its key, whenever they
+    /// begin: what stands before and behind it in the file is not told apart here.
+    pub removes_keys: bool,
 }
 
 impl Difference {
@@ -98,6 +103,7 @@ impl Fingerprints {
             fields: Vec::new(),
             places: Places::Ids(SlotIndex::default()),
             contents: Vec::new(),
+            versions: Vec::new(),
             free: Vec::new(),
             hasher: Hasher::default(),
         }
@@ -143,11 +149,17 @@ impl Fingerprints {
                 ChangeKind::Upsert => {
                     let content = self.content(lane, change);
                     match self.place(&identity) {
-                        Some(place) => self.contents[place as usize] = content,
-                        None => self.add(identity, content),
+                        Some(place) if self.is_older(lane, change, place) => {}
+                        Some(place) => self.put(place, content, lane.version(change)),
+                        None => self.add(identity, content, lane.version(change)),
                     }
                 }
-                ChangeKind::Delete => self.remove(&identity),
+                ChangeKind::Delete => match &identity {
+                    Identity::Other(bytes) if self.removes_key(lane, change) => {
+                        self.remove_key(key_and_time(bytes).0);
+                    }
+                    _ => self.remove(&identity),
+                },
             }
         }
     }
@@ -162,6 +174,8 @@ impl Fingerprints {
     pub fn difference(&self, newer: &mut dyn TableSource) -> Result<Difference, BoxError> {
         let mut difference = Difference { rows_before: self.len(), ..Difference::default() };
         let mut seen = vec![false; self.contents.len()];
+        // What was removed and comes again is a change, whatever it says.
+        let mut is_touched = vec![false; self.contents.len()];
         let mut fresh: AHashSet<Box<[u8]>> = AHashSet::new();
         let (mut changed, mut added) = (ChangeLane::default(), ChangeLane::default());
         let (mut changed_twice, mut added_twice) = (Vec::new(), Vec::new());
@@ -177,7 +191,11 @@ impl Fingerprints {
                         difference.rows += 1;
                         let is_twice = std::mem::replace(&mut seen[place], true);
                         difference.duplicates += u64::from(is_twice);
-                        if is_twice || self.contents[place] != self.content(&lane, change) {
+                        let says_else = self.contents[place] != self.content(&lane, change)
+                            && !self.is_older(&lane, change, place as Slot);
+                        // Of versions the order does not matter.
+                        let follows = (is_twice || is_touched[place]) && !self.has_versions();
+                        if says_else || follows {
                             changed_twice.extend(is_twice.then_some(changed.len() + changed_here.len()));
                             changed_here.push(number);
                             difference.changed += u64::from(!is_twice);
@@ -191,9 +209,12 @@ impl Fingerprints {
                         added_twice.extend((!is_new).then_some(added.len() + added_here.len()));
                         added_here.push(number);
                     }
+                    (ChangeKind::Delete, _) if self.removes_key(&lane, change) => {
+                        difference.removes_keys = true;
+                    }
                     (ChangeKind::Delete, Some(place)) => {
                         // Whatever stood before it in the file.
-                        seen[place] = false;
+                        (seen[place], is_touched[place]) = (false, true);
                         changed_here.push(number);
                     }
                     (ChangeKind::Delete, None) => {
@@ -211,7 +232,7 @@ impl Fingerprints {
             LookUp::Latest | LookUp::AsOf { .. } => self.unseen(&seen),
         };
         difference.removed = removed.len() as u64;
-        difference.cannot_remove = self.is_as_of() && self.leaves_others(&removed, &seen, &fresh);
+        difference.cannot_remove = self.is_as_of() && self.leaves_others(&removed, &seen);
         difference.changes = self.deletes(&removed);
         difference.added_from = removed.len() + changed.len();
         let changed_twice = changed_twice.into_iter().map(|at| removed.len() + at);
@@ -225,10 +246,10 @@ impl Fingerprints {
     }
 
     /// Whether one of these rows is valid since ever and others of its key stay.
-    fn leaves_others(&self, removed: &[Identity], seen: &[bool], fresh: &AHashSet<Box<[u8]>>) -> bool {
+    fn leaves_others(&self, removed: &[Identity], seen: &[bool]) -> bool {
         let Places::Others(others) = &self.places else { return false };
         let staying = others.iter().filter(|&(_, &place)| seen[place as usize]).map(|(bytes, _)| bytes);
-        let staying: AHashSet<&[u8]> = staying.chain(fresh).map(|bytes| key_and_time(bytes).0).collect();
+        let staying: AHashSet<&[u8]> = staying.map(|bytes| key_and_time(bytes).0).collect();
         removed.iter().any(|row| match row {
             Identity::Id(_) => false,
             Identity::Other(bytes) => {
@@ -236,6 +257,20 @@ impl Fingerprints {
                 from == INTEGER_NULL && staying.contains(key)
             }
         })
+    }
+
+    fn has_versions(&self) -> bool {
+        self.look_up == LookUp::LatestVersion
+    }
+
+    /// Whether a change has a lower version than the row in force.
+    fn is_older(&self, lane: &ChangeLane, change: usize, place: Slot) -> bool {
+        self.has_versions() && lane.version(change) < self.versions[place as usize]
+    }
+
+    /// Whether a deletion is of all rows of its key, whenever they begin.
+    fn removes_key(&self, lane: &ChangeLane, change: usize) -> bool {
+        self.is_as_of() && lane.validity(change).from == INTEGER_NULL
     }
 
     fn is_as_of(&self) -> bool {
@@ -273,13 +308,21 @@ impl Fingerprints {
         }
     }
 
-    fn add(&mut self, identity: Identity, content: u64) {
+    fn put(&mut self, place: Slot, content: u64, version: i64) {
+        self.contents[place as usize] = content;
+        if self.has_versions() {
+            self.versions.resize(self.contents.len(), INTEGER_NULL);
+            self.versions[place as usize] = version;
+        }
+    }
+
+    fn add(&mut self, identity: Identity, content: u64, version: i64) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.contents.push(0);
             // No table has 2³⁰ rows.
             self.contents.len() as Slot - 1
         });
-        self.contents[place as usize] = content;
+        self.put(place, content, version);
         match (&mut self.places, identity) {
             (Places::Ids(ids), Identity::Id(id)) => {
                 ids.set(id, place);
@@ -302,6 +345,17 @@ impl Fingerprints {
             _ => None,
         };
         self.free.extend(place);
+    }
+
+    /// Removes all rows of a key of a table with times.
+    fn remove_key(&mut self, key: &[u8]) {
+        let Places::Others(others) = &mut self.places else { return };
+        let free = &mut self.free;
+        others.retain(|bytes, &mut place| {
+            let stays = key_and_time(bytes).0 != key;
+            free.extend((!stays).then_some(place));
+            stays
+        });
     }
 
     /// The rows that were not seen, in the order of their keys.

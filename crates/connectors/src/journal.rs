@@ -29,6 +29,10 @@ pub struct LoadedTable {
     pub rows: u64,
     /// See [`Fingerprints::digest`](crate::Fingerprints::digest).
     pub digest: u64,
+    /// How it was looked up.
+    pub mode: String,
+    /// The columns that were loaded.
+    pub columns: Vec<String>,
 }
 
 /// An update of one table.
@@ -82,16 +86,26 @@ pub enum JournalError {
     },
     /// A table is another one than the journal began with.
     #[error(
-        "{table} is not the table that the journal began with, of {} rows: it has {}; give the file as it was then",
-        .expected.rows, .found.rows
+        "{} is not the table that the journal began with: {} rows then, {} now, or others; give the file as it was",
+        .expected.name, .expected.rows, .found.rows
     )]
     OtherTable {
-        /// The table's name.
-        table: String,
         /// What the journal says.
-        expected: LoadedTable,
+        expected: Box<LoadedTable>,
         /// What was loaded.
-        found: LoadedTable,
+        found: Box<LoadedTable>,
+    },
+    /// A table was loaded in another way than the journal began with.
+    #[error(
+        "the journal is of {} in the mode {} with the columns {}, and this run has it in the mode {} with {}: give \
+         the same --mode, --version-column and --columns",
+        .expected.name, .expected.mode, .expected.columns.join(", "), .found.mode, .found.columns.join(", ")
+    )]
+    OtherColumns {
+        /// What the journal says.
+        expected: Box<LoadedTable>,
+        /// What was loaded.
+        found: Box<LoadedTable>,
     },
     /// The tables of the run are others.
     #[error("the journal is of the tables {expected}, and this run has {found}")]
@@ -100,6 +114,16 @@ pub enum JournalError {
         expected: String,
         /// Those of the run.
         found: String,
+    },
+    /// Changes that a table cannot take.
+    #[error(
+        "the journal's update of {table} behind {trades} trades has keys or fields of another kind than the table"
+    )]
+    OtherKinds {
+        /// The table's name.
+        table: String,
+        /// The trades before it.
+        trades: u64,
     },
     /// The trades are others.
     #[error("the journal is of {expected} trades, and these are {found}: give the same trades and limits")]
@@ -119,7 +143,7 @@ impl JournalError {
             Self::Create { .. } => Category::CannotCreate,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Category::MissingInput,
             Self::Io { .. } => Category::Io,
-            Self::OtherTables { .. } => Category::Usage,
+            Self::OtherTables { .. } | Self::OtherColumns { .. } => Category::Usage,
             _ => Category::Data,
         }
     }
@@ -240,6 +264,27 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Sees to it that the changes of a table are like those of `like`, in keys and
+    /// fields.
+    ///
+    /// # Errors
+    /// If they are not.
+    pub fn check_table(&self, table: usize, like: &ChangeLane) -> Result<(), JournalError> {
+        use std::mem::discriminant;
+        let kinds = |lane: &ChangeLane| lane.fields.iter().map(discriminant).collect::<Vec<_>>();
+        let is_like = |lane: &ChangeLane| {
+            discriminant(&lane.keys) == discriminant(&like.keys) && kinds(lane) == kinds(like)
+        };
+        let mut entries = self.entries.iter().filter(|entry| entry.table == table);
+        match entries.find(|entry| !is_like(&entry.changes)) {
+            None => Ok(()),
+            Some(entry) => Err(JournalError::OtherKinds {
+                table: self.tables[table].name.clone(),
+                trades: entry.trades_before,
+            }),
+        }
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -278,7 +323,16 @@ impl Journal {
                     }
                     entries.push(JournalEntry { trades_before, table, changes });
                 }
-                Some((_, Line::End { trades })) => return Ok(Self { tables, entries, trades }),
+                Some((line, Line::End { trades })) => {
+                    if entries.last().is_some_and(|last| last.trades_before > trades) {
+                        return Err(wrong_line(
+                            &name,
+                            line,
+                            "an update stands behind more trades than there are",
+                        ));
+                    }
+                    return Ok(Self { tables, entries, trades });
+                }
                 Some((line, Line::Begin { .. })) => return Err(wrong_line(&name, line, "it begins twice")),
                 None => return Err(JournalError::NoEnd { path: name }),
             }

@@ -239,6 +239,13 @@ impl TableReader {
         &self.table
     }
 
+    /// A lane without changes that has keys and fields of the kinds that all others of
+    /// the table have; to be called before the first row is read.
+    #[must_use]
+    pub fn empty_lane(&mut self) -> ChangeLane {
+        self.lane.take()
+    }
+
     /// The columns that may be selected as outputs besides those that the
     /// table always offers.
     #[must_use]

@@ -211,3 +211,46 @@ fn a_deleted_row_of_a_newer_file_is_not_there() {
     fingerprints.take(&difference.changes);
     assert_eq!(fingerprints.len(), 1);
 }
+
+#[test]
+fn a_row_that_is_removed_and_comes_again_is_a_change() {
+    let rows = Rows::from([((1, 0), (INTEGER_NULL, 1))]);
+    let mut fingerprints = Fingerprints::new(LookUp::Latest);
+    let first = lanes(&rows, false, false);
+    first.iter().for_each(|lane| fingerprints.take(lane));
+    let mut removed = first.clone();
+    removed[0].kinds[0] = ChangeKind::Delete;
+    let newer = [removed, first.clone()].concat();
+    let mut table = stored(LookUp::Latest, &first);
+    let difference = difference(&fingerprints, newer.clone());
+    take(&mut table, &difference.changes);
+    assert_eq!(all_found(&mut table, false), all_found(&mut stored(LookUp::Latest, &newer), false));
+}
+
+#[test]
+fn of_versions_the_highest_is_in_force_and_a_file_that_was_touched_changes_nothing() {
+    let mut fingerprints = Fingerprints::new(LookUp::LatestVersion);
+    let lane = |version: i64, value: u8| {
+        let rows = Rows::from([((1, 0), (INTEGER_NULL, value))]);
+        ChangeLane { versions: vec![version], ..lanes(&rows, false, false).remove(0) }
+    };
+    let file = vec![lane(5, 1), lane(3, 2)];
+    file.iter().for_each(|lane| fingerprints.take(lane));
+    assert!(difference(&fingerprints, file.clone()).is_empty());
+    assert!(difference(&fingerprints, vec![lane(4, 9)]).is_empty(), "an older row");
+    let newer = difference(&fingerprints, vec![lane(3, 2), lane(6, 2)]);
+    assert_eq!((newer.changes.len(), newer.removed), (1, 0));
+}
+
+#[test]
+fn a_row_that_removes_all_rows_of_its_key_is_told() {
+    let as_of = LookUp::AsOf { tolerance: None };
+    let mut fingerprints = Fingerprints::new(as_of);
+    let rows = lanes(&Rows::from([((1, 5), (9, 1)), ((2, 5), (9, 1))]), true, false);
+    rows.iter().for_each(|lane| fingerprints.take(lane));
+    let mut all = lanes(&Rows::from([((1, INTEGER_NULL), (INTEGER_NULL, 1))]), true, false);
+    all[0].kinds[0] = ChangeKind::Delete;
+    assert!(difference(&fingerprints, all.clone()).removes_keys);
+    fingerprints.take(&all[0]);
+    assert_eq!(fingerprints.len(), 1, "the first file may have such a row");
+}

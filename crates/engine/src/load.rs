@@ -50,6 +50,9 @@ pub(crate) struct Feed<'a, S> {
     stop: &'a Stop,
     pub(crate) updates: &'a Updates,
     source: S,
+    /// What the source gave, or its end, before an update that came while it was waited
+    /// for.
+    pending: Option<Option<Block>>,
 }
 
 /// What comes next in the sequence.
@@ -70,12 +73,17 @@ impl<'a, S: Source> Feed<'a, S> {
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
-        Self { specs, loads, generations, loaded, stop, updates, source }
+        Self { specs, loads, generations, loaded, stop, updates, source, pending: None }
     }
 
     /// What was counted for each broadcast table.
     pub(crate) fn into_loaded(self) -> Vec<Loaded> {
         self.loaded
+    }
+
+    fn next_update(&self) -> Option<Next> {
+        let (number, update) = self.updates.take()?;
+        Some(Next::Update(number, changes_alone(self.specs.len(), update, false)))
     }
 
     /// The next block: of the first table that is not complete, then an update that
@@ -109,10 +117,18 @@ impl<'a, S: Source> Feed<'a, S> {
             }
             self.loads.pop_front();
         }
-        if let Some((number, update)) = self.updates.take() {
-            return Ok(Some(Next::Update(number, changes_alone(self.specs.len(), update, false))));
+        if let Some(update) = self.next_update() {
+            return Ok(Some(update));
         }
-        let block = self.source.next().map_err(EngineError::Source)?;
+        let block = match self.pending.take() {
+            Some(block) => block,
+            None => self.source.next().map_err(EngineError::Source)?,
+        };
+        // The source may have waited long.
+        if let Some(update) = self.next_update() {
+            self.pending = Some(block);
+            return Ok(Some(update));
+        }
         Ok(block.map(Next::Block))
     }
 }

@@ -13,8 +13,8 @@ pub type Update = Vec<(usize, ChangeLane)>;
 /// Where updates of a run wait for their place in the sequence. Clones are the same
 /// queue; any thread may offer updates.
 ///
-/// An update takes effect before the next block that is read from the source. What
-/// waits when the source has ended takes no effect.
+/// An update takes effect before the next block that the source gives, also if it was
+/// offered while the source was waited for, or at its end.
 #[derive(Clone, Debug, Default)]
 pub struct Updates(Arc<Shared>);
 

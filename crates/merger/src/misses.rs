@@ -58,13 +58,13 @@ pub(crate) fn judge(
     ledger.rows_read = rows + messages.rejected;
     ledger.rejected = messages.rejected;
     let mut misses = Misses::default();
+    // Runs of rising rows, one for each shard and table.
+    missed.sort();
     if !missed.is_empty() {
         let rows_of = |table| missed.iter().filter(move |missed| missed.1 == table).map(|&(row, _)| row);
         let of_table = |table| MissedKeys::new(&messages.keys[table], rows_of(table), trades_before);
         misses.missed = (0..tables.len()).map(of_table).collect();
     }
-    // Runs of rising rows, one for each shard and table.
-    missed.sort();
     let mut unmatched = 0;
     for of_row in missed.chunk_by(|a, b| a.0 == b.0) {
         let row = of_row[0].0;

@@ -24,14 +24,14 @@ pub struct MissedKeys {
     trades_before: u64,
     /// Ids, each with the row that looked for it.
     ids: Vec<(u32, u32)>,
-    /// Texts, each once.
-    texts: Vec<(Box<[u8]>, Count)>,
+    /// Texts, each with the number of the trade that looked for it.
+    texts: Vec<(Box<[u8]>, u64)>,
     /// Trades without a key.
     unkeyed: Count,
 }
 
 impl MissedKeys {
-    /// Of these rows, in any order.
+    /// Of these rows, rising.
     pub(crate) fn new(keys: &Keys, rows: impl Iterator<Item = u32>, trades_before: u64) -> Self {
         let mut missed = Self { trades_before, ..Self::default() };
         if let Keys::Ids(ids) = keys
@@ -41,17 +41,13 @@ impl MissedKeys {
             missed.ids.extend(rows.map(|row| (values[row as usize], row)));
             return missed;
         }
-        let (mut keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
+        let (keyed, unkeyed): (Vec<u32>, Vec<u32>) = rows.partition(|&row| keys.is_valid(row as usize));
         unkeyed.iter().for_each(|&row| missed.unkeyed.add(missed.number(row)));
         match keys {
             Keys::Ids(ids) => missed.ids = keyed.iter().map(|&row| (ids.value(row as usize), row)).collect(),
             Keys::Texts(texts) => {
-                keyed.sort_unstable_by_key(|&row| texts.get(row as usize));
-                for rows in keyed.chunk_by(|&a, &b| texts.get(a as usize) == texts.get(b as usize)) {
-                    let mut count = Count::default();
-                    rows.iter().for_each(|&row| count.add(missed.number(row)));
-                    missed.texts.push((texts.get(rows[0] as usize).unwrap_or_default().into(), count));
-                }
+                let text = |row: u32| texts.get(row as usize).unwrap_or_default().into();
+                missed.texts = keyed.iter().map(|&row| (text(row), missed.number(row))).collect();
             }
         }
         missed
@@ -77,7 +73,9 @@ impl Count {
     }
 
     fn add_all(&mut self, other: Self) {
-        // Trades are numbered from 1: a first of 0 is none yet.
+        if other.count == 0 {
+            return;
+        }
         self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
         self.count += other.count;
         self.last = self.last.max(other.last);
@@ -150,23 +148,27 @@ impl Tally {
     fn add(&mut self, missed: MissedKeys) {
         for &(id, row) in &missed.ids {
             self.count_of(id).add(missed.number(row));
+            if self.ids.len() > MissingKeys::KEYS_MAX {
+                self.forget_ids();
+            }
         }
-        for (text, count) in missed.texts {
-            self.texts.entry(text).or_default().add_all(count);
+        for (text, number) in missed.texts {
+            self.texts.entry(text).or_default().add(number);
+            if self.texts.len() > MissingKeys::KEYS_MAX {
+                let mut texts = self.texts.drain().collect();
+                self.others += forget_half(&mut texts);
+                self.texts.extend(texts);
+            }
         }
         self.unkeyed.add_all(missed.unkeyed);
-        if self.ids.len() > MissingKeys::KEYS_MAX {
-            self.others += forget_half(&mut self.ids);
-            self.places = SlotIndex::default();
-            (0..).zip(&self.ids).for_each(|(place, &(id, _))| {
-                self.places.set(id, place);
-            });
-        }
-        if self.texts.len() > MissingKeys::KEYS_MAX {
-            let mut texts = self.texts.drain().collect();
-            self.others += forget_half(&mut texts);
-            self.texts.extend(texts);
-        }
+    }
+
+    fn forget_ids(&mut self) {
+        self.others += forget_half(&mut self.ids);
+        self.places = SlotIndex::default();
+        (0..).zip(&self.ids).for_each(|(place, &(id, _))| {
+            self.places.set(id, place);
+        });
     }
 
     #[inline]
@@ -226,6 +228,31 @@ mod tests {
         let counts: Vec<_> = missed.iter().map(|key| (key.count, key.first, key.last)).collect();
         assert_eq!((counts, others), (vec![(2, 11, 14), (1, 12, 12), (1, 13, 13)], 0));
         assert_eq!((&missed[0].key, &missed[2].key), (&Some(OwnedKey::Text((*b"b").into())), &None));
+    }
+
+    #[test]
+    fn trades_without_a_key_keep_their_first_in_later_batches() {
+        let mut missing = MissingKeys::default();
+        missing.add(vec![MissedKeys::new(&keys(&[None]), [0].into_iter(), 6)]);
+        missing.add(vec![MissedKeys::new(&keys(&[Some(1)]), [0].into_iter(), 7)]);
+        missing.add(vec![MissedKeys::new(&keys(&[None]), [0].into_iter(), 8)]);
+        let unkeyed = MissingKey { key: None, count: 2, first: 7, last: 9 };
+        assert_eq!(missing.most_missed(0, 1), (vec![unkeyed], 1));
+    }
+
+    #[test]
+    fn what_is_told_does_not_depend_on_batches() {
+        let ids: Vec<_> = (0..30_000).chain(std::iter::repeat_n(9_010, 500)).map(Some).collect();
+        let told = |len: usize| {
+            let mut missing = MissingKeys::default();
+            for (batch, ids) in ids.chunks(len).enumerate() {
+                let rows = 0..ids.len() as u32;
+                missing.add(vec![MissedKeys::new(&keys(ids), rows, (batch * len) as u64)]);
+            }
+            missing.most_missed(0, 3)
+        };
+        assert_eq!(told(100), told(30_500));
+        assert_eq!(told(1), told(7_000));
     }
 
     #[test]

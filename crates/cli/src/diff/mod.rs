@@ -9,6 +9,7 @@ mod rows;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
@@ -139,7 +140,7 @@ impl Comparison {
         };
         let found = self.watched.open().map(|reader| {
             let columns = reader.file_columns();
-            (columns, self.watched.difference_of(reader))
+            (columns, self.watched.difference_of(reader, &AtomicBool::new(false)))
         });
         let found = match found {
             Ok((columns, found)) => {

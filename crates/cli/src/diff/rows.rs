@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use tradejoin_connectors::{ChangeText, ChangeTexts, Difference, TableReader};
-use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, OwnedKey};
+use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, INTEGER_NULL, OwnedKey};
 
 /// What the keys of a table look like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,19 +114,22 @@ fn changed_rows(
         return Ok(Vec::new());
     }
     let identity = |lane: &ChangeLane, change: usize| (lane.keys.get(change), lane.validity(change).from);
-    let wanted = changed.iter().map(|&change| (identity(lane, change as usize), None));
-    let mut before: BTreeMap<(OwnedKey, i64), Option<ChangeText>> = wanted.collect();
+    let wanted = changed.iter().map(|&change| (identity(lane, change as usize), (INTEGER_NULL, None)));
+    let mut before: BTreeMap<(OwnedKey, i64), (i64, Option<ChangeText>)> = wanted.collect();
     let mut old = old()?;
     while let Some(rows) = old.read()? {
         for change in 0..rows.len() {
-            if let Some(text) = before.get_mut(&identity(&rows, change)) {
-                // The last one counts, as it does when the table is loaded.
-                *text = texts.texts(&rows, &[change as u32])?.pop();
+            let row = before.get_mut(&identity(&rows, change));
+            // The last one counts, or of versions the highest, as when the table is loaded.
+            if let Some((version, text)) = row.filter(|row| row.0 <= rows.version(change)) {
+                (*version, *text) = (rows.version(change), texts.texts(&rows, &[change as u32])?.pop());
             }
         }
     }
     let after = texts.texts(lane, changed)?.into_iter().zip(changed);
-    let row = |(after, &change)| row(texts, before.remove(&identity(lane, change as usize)).flatten(), after);
+    let row = |(after, &change)| {
+        row(texts, before.remove(&identity(lane, change as usize)).and_then(|before| before.1), after)
+    };
     Ok(after.map(row).collect())
 }
 

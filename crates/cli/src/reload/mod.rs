@@ -112,6 +112,9 @@ impl Guards {
         if duplicates > 0 && look_up != LookUp::LatestVersion {
             return Some(format!("{duplicates_shown} of its rows have a key that an earlier one has"));
         }
+        if difference.removes_keys {
+            return Some("a row of it removes all rows of its key: give it the valid_from of one".to_owned());
+        }
         difference.cannot_remove.then(|| {
             "a row without valid_from is missing from it while its key has others: give it a valid_to instead"
                 .to_owned()

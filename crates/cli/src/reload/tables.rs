@@ -30,6 +30,14 @@ impl WatchedFile {
         Self { path: path.to_owned(), format: format.map(str::to_owned), stamp: Stamp::of(path) }
     }
 
+    /// Refuses what is neither a file nor missing.
+    fn check_again(&self) -> anyhow::Result<()> {
+        let is_other =
+            fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        anyhow::ensure!(!is_other, "{} is no file any more", self.path.display());
+        Ok(())
+    }
+
     /// Refuses what cannot be read twice.
     pub(crate) fn check(&self) -> Result<(), UsageError> {
         if fs::metadata(&self.path).is_ok_and(|metadata| metadata.is_file()) {
@@ -68,6 +76,7 @@ pub(crate) struct WatchedTable {
     table: TableDefinition,
     fields: Vec<TableColumn>,
     mode: TableMode,
+    described: LoadedTable,
     pub(super) look_up: LookUp,
     pub(super) in_force: Arc<InForce>,
 }
@@ -96,9 +105,10 @@ impl WatchedTable {
         });
         let table = reader.table().clone();
         let fields = selected.fields.clone();
-        let (mode, noted) = (mode.clone(), Arc::clone(&in_force));
-        let load = Noted { reader, noted, expected: None };
-        (Self { index, file, table, fields, mode, look_up, in_force }, Box::new(load))
+        let load = Noted { reader, noted: Arc::clone(&in_force), expected: None };
+        let described = described(selected, mode);
+        let mode = mode.clone();
+        (Self { index, file, table, fields, mode, described, look_up, in_force }, Box::new(load))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -110,9 +120,16 @@ impl WatchedTable {
         self.in_force.lock().len()
     }
 
-    /// What the file changes now.
-    pub(super) fn difference(&self) -> anyhow::Result<Difference> {
-        self.difference_of(self.open()?)
+    /// The table as it was loaded, for a journal.
+    pub(super) fn loaded(&self) -> LoadedTable {
+        counted(self.described.clone(), &self.in_force.lock())
+    }
+
+    /// What the file changes now, unless the run is `done`.
+    pub(super) fn difference(&self, done: &AtomicBool) -> anyhow::Result<Difference> {
+        // It may be something else by now, that would be waited for.
+        self.file.check_again()?;
+        self.difference_of(self.open()?, done)
     }
 
     /// Opens the file as it is now.
@@ -121,8 +138,12 @@ impl WatchedTable {
         Ok(open_table(TableOptions { input, table: self.table.clone(), strict: false })?)
     }
 
-    /// What the file changes that is open here.
-    pub(crate) fn difference_of(&self, mut reader: TableReader) -> anyhow::Result<Difference> {
+    /// What the file changes that is open here, unless the run is `done`.
+    pub(crate) fn difference_of(
+        &self,
+        mut reader: TableReader,
+        done: &AtomicBool,
+    ) -> anyhow::Result<Difference> {
         reader.set_mode(&self.mode)?;
         let columns = reader.columns().to_vec();
         for field in &self.fields {
@@ -137,8 +158,23 @@ impl WatchedTable {
             );
         }
         reader.load(&self.fields)?;
-        let difference = self.in_force.lock().difference(&mut reader);
+        let difference = self.in_force.lock().difference(&mut Until { reader, done });
         difference.map_err(|error| anyhow::anyhow!(error))
+    }
+}
+
+/// A newer file, as long as anyone wants to know.
+struct Until<'d> {
+    reader: TableReader,
+    done: &'d AtomicBool,
+}
+
+impl TableSource for Until<'_> {
+    fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        if self.done.load(Ordering::Relaxed) {
+            return Err("the run is over".into());
+        }
+        TableSource::next(&mut self.reader)
     }
 }
 
@@ -156,17 +192,38 @@ struct Noted {
     expected: Option<LoadedTable>,
 }
 
-/// A table that must be what a journal began with.
+/// A table that must be what a journal began with, and can take the journal's changes.
+///
+/// # Errors
+/// If it is looked up or loaded in another way than the journal says.
 pub(crate) fn as_in_journal(
-    reader: TableReader,
+    mut reader: TableReader,
+    selected: &SelectedTable,
     mode: &TableMode,
-    expected: LoadedTable,
-) -> Box<dyn TableSource> {
+    journal: &Journal,
+    index: usize,
+) -> Result<Box<dyn TableSource>, JournalError> {
+    let expected = journal.tables[index].clone();
+    let found = LoadedTable { rows: expected.rows, digest: expected.digest, ..described(selected, mode) };
+    if (&found.mode, &found.columns) != (&expected.mode, &expected.columns) {
+        return Err(JournalError::OtherColumns { expected: expected.into(), found: found.into() });
+    }
+    journal.check_table(index, &reader.empty_lane())?;
     let noted = Arc::new(InForce {
         fingerprints: Mutex::new(Fingerprints::new(mode.look_up())),
         is_complete: AtomicBool::new(false),
     });
-    Box::new(Noted { reader, noted, expected: Some(expected) })
+    Ok(Box::new(Noted { reader, noted, expected: Some(expected) }))
+}
+
+/// What a journal says of a table before it is loaded.
+fn described(selected: &SelectedTable, mode: &TableMode) -> LoadedTable {
+    let mode_shown = match mode {
+        TableMode::LatestVersion { column } => format!("{} by {column}", mode.look_up().as_str()),
+        _ => mode.look_up().as_str().to_owned(),
+    };
+    let columns = selected.fields.iter().map(|field| field.name.clone()).collect();
+    LoadedTable { name: selected.spec.name.clone(), rows: 0, digest: 0, mode: mode_shown, columns }
 }
 
 /// Reads a journal, which must be of these tables.
@@ -186,10 +243,10 @@ impl TableSource for Noted {
             Some(lane) => self.noted.lock().take(lane),
             None => {
                 if let Some(expected) = self.expected.take() {
-                    let found = loaded(&expected.name, &self.noted.lock());
+                    let found = counted(expected.clone(), &self.noted.lock());
                     if found != expected {
-                        let table = expected.name.clone();
-                        return Err(JournalError::OtherTable { table, expected, found }.into());
+                        let (expected, found) = (expected.into(), found.into());
+                        return Err(JournalError::OtherTable { expected, found }.into());
                     }
                 }
                 self.noted.is_complete.store(true, Ordering::Release);
@@ -203,6 +260,7 @@ impl TableSource for Noted {
     }
 }
 
-pub(super) fn loaded(name: &str, fingerprints: &Fingerprints) -> LoadedTable {
-    LoadedTable { name: name.to_owned(), rows: fingerprints.len(), digest: fingerprints.digest() }
+/// The same with the rows that were loaded.
+fn counted(table: LoadedTable, rows: &Fingerprints) -> LoadedTable {
+    LoadedTable { rows: rows.len(), digest: rows.digest(), ..table }
 }

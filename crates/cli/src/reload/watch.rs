@@ -13,9 +13,9 @@ use serde::Serialize;
 use tradejoin_connectors::{JournalEntry, JournalError, JournalWriter};
 use tradejoin_engine::{InEffect, Update, Updates};
 
-use super::tables::{Stamp, WatchedTable, loaded};
+use super::tables::{Stamp, WatchedTable};
 use super::{Guards, ReloadArgs};
-use crate::style::WARNING;
+use crate::watch::Said;
 
 /// What has become of a table's newer files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,7 +46,7 @@ impl Watch {
         args: &ReloadArgs,
         updates: Updates,
         hang_up: Arc<AtomicBool>,
-        say: impl Fn(&str) + Send + 'static,
+        say: impl Fn(Said<'_>) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let reloads =
             tables.iter().map(|table| Reloads { table: table.name().to_owned(), ..Reloads::default() });
@@ -80,7 +80,7 @@ impl Watch {
         if let Some(thread) = self.journaling.take() {
             let journaling =
                 thread.join().map_err(|_| anyhow::anyhow!("the watch over files panicked"))??;
-            journaling.map_or(Ok(()), |journaling| journaling.writer.end(trades))?;
+            journaling.map_or(Ok(()), |journaling| journaling.end(trades))?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ struct Watcher {
     done: Arc<AtomicBool>,
     reloads: Arc<Mutex<Vec<Reloads>>>,
     journaling: Option<Journaling>,
-    say: Box<dyn Fn(&str) + Send>,
+    say: Box<dyn Fn(Said<'_>) + Send>,
 }
 
 impl Watcher {
@@ -115,20 +115,27 @@ impl Watcher {
 
     /// Looks until the run is over, and gives back the journal.
     fn look(mut self, every: Duration, hang_up: &AtomicBool) -> Result<Option<Journaling>, JournalError> {
+        let mut failure = None;
         let mut last = self.stamps();
         let mut looked = Instant::now();
         loop {
             let is_done = self.done.load(Ordering::Relaxed);
             let is_complete =
                 self.tables.iter().all(|(_, table)| table.in_force.is_complete.load(Ordering::Acquire));
-            if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete) {
-                journaling.write(&self.tables, self.updates.in_effect())?;
+            let in_effect = self.updates.in_effect();
+            if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete)
+                && let Err(error) = journaling.write(&self.tables, in_effect)
+            {
+                // Tables go on to change, and the run ends with this error.
+                (self.say)(Said::Warning(&format!("there is no journal from here on: {error}")));
+                (self.journaling, failure) = (None, Some(error));
             }
             if is_done {
-                return Ok(self.journaling);
+                return failure.map_or(Ok(self.journaling), Err);
             }
             thread::sleep(Self::NAP.min(every.max(Duration::from_millis(1))));
-            let is_asked = hang_up.swap(false, Ordering::Relaxed);
+            // What is asked before that is done after it.
+            let is_asked = is_complete && hang_up.swap(false, Ordering::Relaxed);
             if !is_complete || (looked.elapsed() < every && !is_asked) {
                 continue;
             }
@@ -149,11 +156,14 @@ impl Watcher {
 
     /// Reads these tables' files, and offers all that they change as one update.
     fn reload(&mut self, due: &[usize]) {
-        let mut update = Update::new();
+        let (mut update, mut news) = (Update::new(), Vec::new());
         for &index in due {
             let (read, table) = &mut self.tables[index];
             let before = Stamp::of(&table.file.path);
-            let found = table.difference();
+            let found = table.difference(&self.done);
+            if self.done.load(Ordering::Relaxed) {
+                return;
+            }
             if Stamp::of(&table.file.path) != before {
                 // It was written to meanwhile: looked at again next time.
                 continue;
@@ -173,8 +183,8 @@ impl Watcher {
                 (Ok(difference), None) if !difference.is_empty() => {
                     let counts = [difference.added, difference.changed, difference.removed];
                     let [added, changed, removed] = counts.map(HumanCount);
-                    (self.say)(&format!(
-                        "{name} reloaded: {added} rows added, {changed} changed, {removed} removed"
+                    news.push(format!(
+                        "{name} reloaded: rows added {added}, changed {changed}, removed {removed}"
                     ));
                     reloads.reloaded += 1;
                     reloads.added += difference.added;
@@ -184,9 +194,9 @@ impl Watcher {
                     update.push((table.index, difference.changes));
                 }
                 (_, Some(refusal)) => {
-                    (self.say)(&format!(
-                        "{WARNING}warning{WARNING:#}: {name} is not reloaded, the rows in force stay: {refusal}"
-                    ));
+                    (self.say)(Said::Warning(&format!(
+                        "{name} is not reloaded, the rows in force stay: {refusal}"
+                    )));
                     reloads.refused += 1;
                     reloads.last_refusal = Some(refusal);
                 }
@@ -200,6 +210,8 @@ impl Watcher {
                 journaling.offered.extend(noted.map(|update| (number, update)));
             }
         }
+        // A trade that is read from here on finds what is said.
+        news.iter().for_each(|news| (self.say)(Said::News(news)));
     }
 }
 
@@ -210,12 +222,20 @@ struct Journaling {
     /// Updates that are not in the journal, and where those stand of which it is known.
     offered: BTreeMap<u64, Update>,
     places: BTreeMap<u64, u64>,
+    /// The place of the last one that is in the journal.
+    last: u64,
 }
 
 impl Journaling {
     fn create(path: &Path) -> Result<Self, JournalError> {
         let writer = JournalWriter::create(path)?;
-        Ok(Self { writer, has_begun: false, offered: BTreeMap::new(), places: BTreeMap::new() })
+        Ok(Self { writer, has_begun: false, offered: BTreeMap::new(), places: BTreeMap::new(), last: 0 })
+    }
+
+    /// Ends the journal of a run of so many trades. One that was stopped before its
+    /// tables were loaded, or that was given up with batches on their way, has no end.
+    fn end(self, trades: u64) -> Result<(), JournalError> {
+        if self.has_begun && self.last <= trades { self.writer.end(trades) } else { Ok(()) }
     }
 
     /// Writes what has taken effect, in the order of the sequence.
@@ -226,7 +246,7 @@ impl Journaling {
     ) -> Result<(), JournalError> {
         if !self.has_begun {
             // All tables are loaded, and nothing has changed yet: that happens here.
-            let tables = tables.iter().map(|(_, table)| loaded(table.name(), &table.in_force.lock()));
+            let tables = tables.iter().map(|(_, table)| table.loaded());
             self.writer.begin(tables.collect())?;
             self.has_begun = true;
         }
@@ -234,6 +254,7 @@ impl Journaling {
         while let Some(offered) = self.offered.first_entry()
             && let Some(trades_before) = self.places.remove(offered.key())
         {
+            self.last = trades_before;
             for (table, changes) in offered.remove() {
                 self.writer.update(&JournalEntry { trades_before, table, changes })?;
             }

@@ -1,11 +1,17 @@
 //! Tables whose files change while trades flow.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::Folder;
 
 const TABLE: &str = "instrument_id,ticker,strike,expiry,option_type\n";
+
+/// After so long what is waited for will not come.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A table of one row.
 fn table(ticker: &str) -> String {
@@ -23,8 +29,8 @@ struct Live {
 
 impl Live {
     fn start(folder: &Folder, flags: &str) -> Self {
-        let job =
-            format!("run --trades - --format csv --instruments i.csv --watch=5ms --unmatched keep {flags}");
+        let watch = if flags.contains("--watch") { "" } else { "--watch=5ms" };
+        let job = format!("run --trades - --format csv --instruments i.csv {watch} --unmatched keep {flags}");
         let mut command = folder.command(&job);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
@@ -51,7 +57,8 @@ impl Live {
         self.trades += 1;
         self.write(&format!("{},{instrument}\n", self.trades));
         if self.trades == 1 {
-            assert!(self.line().starts_with("trade_id,instrument_id,instrument"));
+            let header = self.line();
+            assert!(header.starts_with("trade_id,instrument_id,instrument"), "{header:?}: {}", self.said());
         }
         let line = self.line();
         let found = line.strip_prefix(&format!("{},{instrument},", self.trades));
@@ -60,8 +67,10 @@ impl Live {
 
     /// Trades, until one of them finds this.
     fn until_found(&mut self, instrument: u32, expected: &str) {
+        let start = Instant::now();
         while self.finds(instrument) != expected {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(start.elapsed() < PATIENCE, "no trade finds {expected}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -72,6 +81,15 @@ impl Live {
             line.clear();
             assert_ne!(self.stderr.read_line(&mut line).expect("text"), 0, "it never says {expected}");
         }
+    }
+
+    /// What it has said, if it has ended.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        if self.child.try_wait().expect("a process").is_some() {
+            self.stderr.read_to_string(&mut said).expect("text");
+        }
+        said
     }
 
     fn end(mut self) {
@@ -90,13 +108,14 @@ fn a_file_that_changes_is_in_force_without_a_restart() {
         assert_eq!(live.finds(1), "SPY241103C00200000");
         // Written in place, and by a rename as editors do it.
         folder.put("i.csv", table("AAPL"));
-        live.until_found(1, "AAPL241103C00200000");
+        live.until_said("instruments reloaded: rows added 0, changed 1, removed 0");
+        // The run has waited for this trade since before the file changed.
+        assert_eq!(live.finds(1), "AAPL241103C00200000");
         folder.put("new.csv", format!("{}2,F,7.125,260320,Put\n", table("MSFT")));
         std::fs::rename(folder.path("new.csv"), folder.path("i.csv")).expect("renamed");
-        live.until_found(1, "MSFT241103C00200000");
+        live.until_said("instruments reloaded: rows added 1, changed 1, removed 0");
+        assert_eq!(live.finds(1), "MSFT241103C00200000");
         assert_eq!(live.finds(2), "F260320P00007125");
-        live.until_said("instruments reloaded: 0 rows added, 1 changed, 0 removed");
-        live.until_said("instruments reloaded: 1 rows added, 1 changed, 0 removed");
         live.end();
     }
 }
@@ -114,6 +133,19 @@ fn a_symbolic_link_that_is_swapped_is_a_file_that_changes() {
     let mut live = Live::start(&folder, "");
     assert_eq!(live.finds(1), "SPY241103C00200000");
     link("new.csv");
+    live.until_found(1, "AAPL241103C00200000");
+    live.end();
+}
+
+#[test]
+fn a_hang_up_makes_it_look_at_once() {
+    let folder = Folder::empty();
+    folder.put("i.csv", table("SPY"));
+    let mut live = Live::start(&folder, "--watch=1h");
+    assert_eq!(live.finds(1), "SPY241103C00200000");
+    folder.put("i.csv", table("AAPL"));
+    let pid = i32::try_from(live.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::HUP).expect("the process is there");
     live.until_found(1, "AAPL241103C00200000");
     live.end();
 }
@@ -147,6 +179,12 @@ fn a_bad_file_leaves_the_rows_in_force() {
     live.until_said("cannot open i.csv");
     std::fs::create_dir(&path).expect("a folder");
     live.until_said("is a directory");
+    std::fs::remove_dir(&path).expect("removed");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).expect("a pipe");
+    live.until_said("i.csv is no file any more");
+    assert_eq!(live.finds(1), "SPY241103C00200000");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("a folder");
     assert_eq!(live.finds(1), "SPY241103C00200000");
     std::fs::remove_dir(&path).expect("removed");
     folder.put("i.csv", table("BACK") + &many);
@@ -170,10 +208,71 @@ fn a_trade_that_waits_goes_out_when_a_reload_brings_its_key() {
         live.trades += 1;
         live.write(&format!("{},1\n", live.trades));
         lines.push(live.line());
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     assert!(lines.contains(&"2,2,F260320P00007125".to_owned()), "{lines:?}");
     live.end();
+}
+
+#[test]
+fn a_reload_counts_for_what_waits_at_the_end() {
+    let folder = Folder::empty();
+    folder.put("i.csv", table("SPY"));
+    let policy = "--on-miss instruments=hold=1000000rows,then=keep";
+    let mut live = Live::start(&folder, policy);
+    assert_eq!(live.finds(1), "SPY241103C00200000");
+    live.write("2,2\n");
+    folder.put("i.csv", format!("{}2,F,7.125,260320,Put\n", table("SPY")));
+    live.until_said("instruments reloaded: rows added 1, changed 0, removed 0");
+    drop(live.stdin);
+    let mut rest = String::new();
+    live.stdout.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "2,2,F260320P00007125\n");
+    assert!(live.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_row_that_is_removed_and_comes_again_in_a_file_is_there() {
+    let folder = Folder::empty();
+    let with = |rows: &str| {
+        format!("instrument_id,ticker,strike,expiry,option_type,deleted\n{rows}2,F,7,2024-11-03,put,\n")
+    };
+    let spy = "1,SPY,200,2024-11-03,call,";
+    let aapl = "1,AAPL,200,2024-11-03,call,";
+    folder.put("i.csv", with(&format!("{spy}true\n{spy}\n")));
+    let mut live = Live::start(&folder, "--max-removed 100%");
+    assert_eq!(live.finds(1), "SPY241103C00200000");
+    for (rows, found) in [
+        (format!("{spy}\n{aapl}true\n"), ""),
+        (format!("{spy}true\n{spy}\n"), "SPY241103C00200000"),
+        (format!("{spy}true\n{aapl}\n"), "AAPL241103C00200000"),
+    ] {
+        folder.put("i.csv", with(&rows));
+        live.until_found(1, found);
+    }
+    // Removed, and again what is in force.
+    folder.put("i.csv", with(&format!("{aapl}true\n{aapl}\n")) + "3,X,7,2024-11-03,put,\n");
+    live.until_found(3, "X241103P00007000");
+    assert_eq!(live.finds(1), "AAPL241103C00200000");
+    live.end();
+}
+
+#[test]
+fn a_journal_takes_the_place_of_nothing() {
+    let folder = Folder::new();
+    let job = "run --trades trades.csv --instruments instruments.csv --output o.csv --dead-letters d.jsonl";
+    for (flags, why) in [
+        ("--watch --journal instruments.csv", "--journal would take the place of an input, instruments.csv"),
+        ("--watch --journal trades.csv", "--journal would take the place of an input, trades.csv"),
+        ("--watch --journal o.csv", "--journal would take the place of the output"),
+        ("--watch --journal d.jsonl", "--journal would take the place of --dead-letters"),
+        ("--replay-journal o.csv", "the output would take the place of an input, o.csv"),
+        ("--max-removed 5%", "--max-removed is for tables that are watched: add --watch"),
+    ] {
+        let said = folder.fails(2, &format!("{job} {flags}"));
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    assert!(folder.read("instruments.csv").starts_with("instrument_id"));
 }
 
 #[test]
@@ -229,7 +328,7 @@ fn journaled(folder: &Folder, flags: &str) -> (String, String) {
         }
     }
     drop(live.stdin);
-    std::io::Read::read_to_string(&mut live.stdout, &mut output).expect("text");
+    live.stdout.read_to_string(&mut output).expect("text");
     assert!(live.child.wait().expect("it ends").success());
     (trades, output)
 }
@@ -267,8 +366,20 @@ fn a_journal_of_something_else_is_refused() {
     refused(
         &job.replace("first", "i"),
         65,
-        "instruments is not the table that the journal began with, of 1 rows: it has 2",
+        "instruments is not the table that the journal began with: 1 rows then, 2 now, or others",
     );
+    let lines: Vec<_> = journal.lines().collect();
+    let early = [&lines[..lines.len() - 1], &["{\"end\":{\"trades\":1}}"]].concat().join("\n");
+    folder.put("early.jsonl", early);
+    let why = "an update stands behind more trades than there are";
+    refused(&job.replace("journal.jsonl", "early.jsonl"), 65, why);
+    let other = journal.replacen("\"mode\":\"latest\"", "\"mode\":\"as-of\"", 1);
+    folder.put("other.jsonl", other);
+    let why = "the journal is of instruments in the mode as-of with the columns ";
+    refused(&job.replace("journal.jsonl", "other.jsonl"), 2, why);
+    let other = journal.replacen("\"fields\":[{\"options\":[", "\"fields\":[{\"texts\":[", 1);
+    folder.put("other.jsonl", other);
+    refused(&job.replace("journal.jsonl", "other.jsonl"), 65, "of another kind than the table");
     refused(&format!("{job} --limit 3"), 65, "the journal is of");
     folder.put("users.csv", "user_id,username\n");
     folder.put("u.csv", "trade_id,instrument_id,user_id\n");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
-use tradejoin_engine::{Engine, EngineConfig, Order, Report};
+use tradejoin_engine::{Engine, EngineConfig, Order, Report, Updates};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
 use tradejoin_merger::HoldConfig;
 use tradejoin_model::{
@@ -241,6 +241,25 @@ impl Case {
         (rows, report.expect("a run without faults"))
     }
 
+    /// As [`Case::run`], but all changes behind the loaded rows come from beside the
+    /// source.
+    pub(crate) fn run_with_updates(&self) -> (Rows, Report) {
+        let rows = Arc::new(Mutex::new(Rows::new()));
+        let load = |table| Some(Box::new(Rest::new(self.loaded_lanes(table))) as Box<dyn TableSource>);
+        let engine = self.engine();
+        let (mut trades, mut pieces) = (0, Vec::new());
+        let is_change = |step: &Step| matches!(step, Step::Change { .. });
+        for run in self.steps.chunk_by(|a, b| is_change(a) == is_change(b)) {
+            let len = if is_change(&run[0]) { run.len() } else { self.cuts[0] };
+            pieces.extend(run.chunks(len).map(|steps| (is_change(&steps[0]), block(steps, &mut trades))));
+        }
+        let source = Pieces { updates: engine.updates(), pieces: pieces.into_iter() };
+        let loads = (0..TABLES).map(load).collect();
+        let report = engine.run(loads, source, Collect(Arc::clone(&rows)));
+        let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
+        (rows, report.expect("a run without faults"))
+    }
+
     /// The oracle's rows and ledger for the same stream.
     pub(crate) fn expected(&self) -> (Rows, Ledger) {
         let mut oracle = Oracle::new(&self.tables(), self.hold_rows_max, self.order == Order::Strict);
@@ -375,6 +394,25 @@ impl<T: Into<Block> + Send> Source for Rest<T> {
 impl TableSource for Rest<ChangeLane> {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
         Ok(self.0.next())
+    }
+}
+
+/// Blocks of trades, and blocks of changes that are offered from beside.
+struct Pieces {
+    updates: Updates,
+    pieces: std::vec::IntoIter<(bool, Messages)>,
+}
+
+impl Source for Pieces {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        let Some((is_change, piece)) = self.pieces.next() else { return Ok(None) };
+        if !is_change {
+            return Ok(Some(piece.into()));
+        }
+        let lanes = piece.lanes.iter().cloned().enumerate();
+        self.updates.offer(lanes.filter(|(_, lane)| !lane.is_empty()).collect());
+        // It takes effect behind a block without trades and before whatever follows.
+        Ok(Some(block(&[], &mut 0).into()))
     }
 }
 

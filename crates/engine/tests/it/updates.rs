@@ -5,13 +5,32 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::Schema;
+use proptest::prelude::*;
 use tradejoin_engine::{Engine, EngineConfig, InEffect, Order, Update, Updates};
 use tradejoin_flow::{Block, BoxError, ForEach, Source, TableSource};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, Distribution, Enriched, Key, Messages, ShardCount, TableSpec, TextColumn,
 };
 
-use crate::streams::Rest;
+use crate::properties::config;
+use crate::streams::{Rest, case, difference};
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn changes_from_beside_are_what_those_of_the_stream_are(mut case in case()) {
+        case.gated = false;
+        let (mut rows, report) = case.run_with_updates();
+        let (mut expected, ledger) = case.expected();
+        if case.order == Order::Arrival {
+            rows.sort();
+            expected.sort();
+        }
+        prop_assert_eq!(difference(&rows, &expected), None);
+        prop_assert_eq!(&report.ledger, &ledger);
+    }
+}
 
 /// Keys of both tables.
 const KEYS: u32 = 500;
@@ -99,7 +118,7 @@ fn run(config: EngineConfig, blocks: u32, every: u32) -> (Vec<u64>, Vec<u64>, u6
     )
 }
 
-fn config(shards: u32, order: Order, distributions: [Distribution; 2]) -> EngineConfig {
+fn settings(shards: u32, order: Order, distributions: [Distribution; 2]) -> EngineConfig {
     let table = |distribution| TableSpec { distribution, ..TableSpec::users() };
     let mut config = EngineConfig::new(distributions.map(table).into());
     config.shards = ShardCount::new(shards).expect("in range");
@@ -113,7 +132,7 @@ fn every_trade_finds_the_generation_of_its_place_in_all_tables() {
     use Distribution::{Broadcast, Partitioned};
     for shards in [1, 2, 3, 7] {
         for distributions in [[Partitioned; 2], [Broadcast; 2], [Partitioned, Broadcast]] {
-            let (found, trades_before, _) = run(config(shards, Order::Input, distributions), 30, 3);
+            let (found, trades_before, _) = run(settings(shards, Order::Input, distributions), 30, 3);
             assert_eq!(found.len(), 30 * BLOCK as usize);
             assert!(!trades_before.is_empty());
             for (number, generation) in (0..).zip(&found) {
@@ -121,7 +140,7 @@ fn every_trade_finds_the_generation_of_its_place_in_all_tables() {
                 assert_eq!(*generation, expected, "trade {number}, {shards} shards, {distributions:?}");
             }
         }
-        let (mut found, trades_before, _) = run(config(shards, Order::Arrival, [Partitioned; 2]), 30, 3);
+        let (mut found, trades_before, _) = run(settings(shards, Order::Arrival, [Partitioned; 2]), 30, 3);
         found.sort_unstable();
         let of_generation =
             |n: usize| found.iter().filter(|&&generation| generation == n as u64).count() as u64;
@@ -137,8 +156,8 @@ fn every_trade_finds_the_generation_of_its_place_in_all_tables() {
 #[test]
 fn a_thousand_updates_leave_the_memory_of_the_tables_as_it_is() {
     for distribution in [Distribution::Partitioned, Distribution::Broadcast] {
-        let few = run(config(2, Order::Input, [distribution; 2]), 20, 1);
-        let many = run(config(2, Order::Input, [distribution; 2]), 1_000, 1);
+        let few = run(settings(2, Order::Input, [distribution; 2]), 20, 1);
+        let many = run(settings(2, Order::Input, [distribution; 2]), 1_000, 1);
         assert!(many.1.len() >= 900, "{} updates", many.1.len());
         assert!(many.2 <= few.2, "{} bytes after many, {} after few", many.2, few.2);
     }
