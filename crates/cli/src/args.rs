@@ -17,9 +17,12 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::check::CheckArgs;
+use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::policy;
 use crate::reload::ReloadArgs;
+use crate::replay::{self, ReplayArgs};
 use crate::table_arg::TableArg as JoinedTable;
 use crate::verify::VerifyArgs;
 
@@ -46,8 +49,9 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
   tradejoin bench
       measure it against programs with one and two threads
 
-Exit codes: 0 done, 1 what was compared differs, 2 usage, 65 bad data, 66 an input is missing or unreadable, 70 a bug of tradejoin,
-73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
+Exit codes: 0 done, 1 what was asked about or compared is not so (check, diff-table, verify, explain),
+2 usage, 65 bad data, 66 an input is missing or unreadable,
+70 a bug of tradejoin, 73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -66,6 +70,13 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure the engine against simpler programs on the same stream
     Bench(Box<BenchArgs>),
+    /// Read a sample of trades, and the tables, and predict what a run would come to
+    Check(Box<CheckArgs>),
+    /// Join trades again that were put aside, with newer tables
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
+    /// Say what a reload would do with a newer file of a table, and whether it would be refused
+    DiffTable(Box<DiffArgs>),
     /// Print the JSON schema of the file of `run --config`
     ConfigSchema,
     /// Print a completion script for a shell
@@ -155,6 +166,9 @@ pub(crate) struct RunArgs {
     /// Where the place of what was read last shows up, if anybody asks
     #[arg(skip)]
     pub(crate) last_read: Option<LastRead>,
+    /// Whether the trades are those of dead letters
+    #[arg(skip)]
+    pub(crate) of_letters: bool,
 }
 
 impl RunArgs {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Location, Output, OutputOptions,
+    AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Letters, Location, Output,
+    OutputOptions,
 };
 use tradejoin_model::TableSpec;
 
@@ -134,6 +135,7 @@ impl Destination {
         &self,
         tables: &[TableSpec],
         schema: &SchemaRef,
+        letters: Option<Letters>,
     ) -> anyhow::Result<Option<DeadLetters>> {
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
         let Some((location, encoding)) = self.letters.clone() else {
@@ -152,7 +154,7 @@ impl Destination {
             );
         }
         let (schema, tables) = (Arc::clone(schema), tables.to_vec());
-        Ok(Some(DeadLetters::create(DeadLetterOptions { location, encoding, schema, tables })?))
+        Ok(Some(DeadLetters::create(DeadLetterOptions { location, encoding, schema, tables, letters })?))
     }
 
     /// Whether the trades go to standard output, so that nothing else can.

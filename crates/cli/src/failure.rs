@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use tradejoin_connectors::{
-    Category, CreateError, EncodingError, JournalError, OpenError, ReadError, SelectError, WriteError,
+    Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, SelectError,
+    WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -11,8 +12,8 @@ use crate::style::ERROR;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
-/// What was compared differs.
-pub(crate) const DIFFERS: u8 = 1;
+/// What was asked about, or compared, is not so.
+pub(crate) const NO: u8 = 1;
 /// The command line cannot be carried out as it stands.
 pub(crate) const USAGE: u8 = 2;
 /// The data of an input are bad.
@@ -74,7 +75,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 }
 
 /// The category of an error of the connectors.
-fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
+pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
     cause
         .downcast_ref::<OpenError>()
         .map(OpenError::category)
@@ -84,6 +85,7 @@ fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<Category> {
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
         .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))
+        .or_else(|| cause.downcast_ref::<MergeError>().map(MergeError::category))
 }
 
 /// Prints an error with its causes on one line, and gives its exit code. A

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, MessagesOptions, Readiness,
-    Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode, TableOptions,
-    TradesOptions, open_messages, open_table, open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, MessagesOptions,
+    Readiness, Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode,
+    TableOptions, TradesOptions, open_letters, open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix};
 use tradejoin_model::{Distribution, TableSpec};
 
-use crate::args::RunArgs;
+use crate::args::{InputArgs, RunArgs};
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::gates;
@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
     pub(crate) bad_records: BadRecords,
+    /// The letters that the trades come from, if they do.
+    pub(crate) letters: Option<Letters>,
     /// The tables whose files are watched.
     pub(crate) watched: Vec<WatchedTable>,
 }
@@ -65,21 +67,8 @@ impl Job {
 /// Refuses combinations of inputs that make no sense.
 fn check(args: &RunArgs) -> anyhow::Result<()> {
     let input = &args.input;
-    let has_table = input.instruments.is_some() || input.users.is_some() || !input.table.is_empty();
     let usage = |text: &str| Err(UsageError(text.to_owned()).into());
-    if input.trades.is_none() && has_table {
-        return usage("a table without trades: give --trades");
-    }
-    if input.trades.is_some() && !has_table {
-        let text =
-            "trades without a table to join them with: give --instruments, --users, --table or more of them";
-        return usage(text);
-    }
-    let files = [&input.trades, &input.instruments, &input.users].into_iter().filter_map(Option::as_deref);
-    let files = files.chain(input.table.iter().map(|table| table.file.as_path()));
-    if files.filter(|file| *file == Path::new("-")).count() > 1 {
-        return usage("standard input can be read once: one of the files may be -");
-    }
+    check_files(input)?;
     let reloads = [
         ("--watch", args.reload.watch.is_some()),
         ("--replay-journal", args.reload.replay_journal.is_some()),
@@ -100,6 +89,26 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
         Some(flag) => usage(&format!("{flag} is for generated streams, and this one is read")),
         None => Ok(()),
     }
+}
+
+/// Refuses trades without tables, tables without trades, and an input that is two.
+pub(crate) fn check_files(input: &InputArgs) -> Result<(), UsageError> {
+    let has_table = input.instruments.is_some() || input.users.is_some() || !input.table.is_empty();
+    let usage = |text: &str| Err(UsageError(text.to_owned()));
+    if input.trades.is_none() && has_table {
+        return usage("a table without trades: give --trades");
+    }
+    if input.trades.is_some() && !has_table {
+        let text =
+            "trades without a table to join them with: give --instruments, --users, --table or more of them";
+        return usage(text);
+    }
+    let files = [&input.trades, &input.instruments, &input.users].into_iter().filter_map(Option::as_deref);
+    let files = files.chain(input.table.iter().map(|table| table.file.as_path()));
+    if files.filter(|file| *file == Path::new("-")).count() > 1 {
+        return usage("standard input can be read once: one of the files may be -");
+    }
+    Ok(())
 }
 
 /// A generated stream, all of whose tables come with it.
@@ -128,7 +137,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         return Err(UsageError(text.to_owned()).into());
     }
     let schema = tradejoin_model::trade_schema();
-    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let workers = plan::workers(args.engine.workers)?;
@@ -142,6 +151,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         schema,
         added,
         bad_records: BadRecords::default(),
+        letters: None,
         watched: Vec::new(),
     })
 }
@@ -158,7 +168,7 @@ fn files(
     let trades = plan::input(trades, format, None)?;
     let shared = Shared::new(args, readiness, stop, &trades)?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
-    for (table, path, _) in joined_tables(args)? {
+    for (table, path, _) in joined_tables(&args.input)? {
         let file = WatchedFile::new(path, format);
         if args.reload.watch.is_some() {
             file.check()?;
@@ -174,12 +184,14 @@ fn files(
     for (reader, mode) in readers.iter_mut().zip(&modes) {
         reader.set_mode(mode)?;
     }
-    let mut trades = open_trades(TradesOptions {
-        input: InputOptions { gate_timeout: None, ..shared.apply(trades) },
-        limit: args.stream.limit,
-        key_columns,
-        fields,
-    })?;
+    let input = InputOptions { gate_timeout: None, ..shared.apply(trades) };
+    let options = TradesOptions { input, limit: args.stream.limit, key_columns, fields };
+    let (mut trades, letters) = if args.of_letters {
+        let (trades, letters) = open_letters(options)?;
+        (trades, Some(letters))
+    } else {
+        (open_trades(options)?, None)
+    };
     if let Some(timeout) = &shared.gate_timeout {
         timeout.restart();
     }
@@ -191,9 +203,10 @@ fn files(
         .map(|reader| TableColumns { table: reader.table().clone(), columns: reader.columns().to_vec() })
         .collect();
     let schema = trades.schema();
-    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
-    for ((reader, table), (.., distribution)) in readers.iter_mut().zip(&mut tables).zip(joined_tables(args)?)
+    for ((reader, table), (.., distribution)) in
+        readers.iter_mut().zip(&mut tables).zip(joined_tables(&args.input)?)
     {
         reader.load(&table.fields)?;
         table.spec.distribution = distribution;
@@ -222,6 +235,7 @@ fn files(
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads,
+        letters,
         watched,
         source,
         progress: Progress::Bytes(shared.progress),
@@ -233,8 +247,9 @@ fn files(
 
 /// The tables in files of their own, in the order of the tables of the run: what
 /// each is, where, and how it is spread unless something else is asked for.
-fn joined_tables(args: &RunArgs) -> anyhow::Result<Vec<(TableDefinition, &Path, Distribution)>> {
-    let input = &args.input;
+pub(crate) fn joined_tables(
+    input: &InputArgs,
+) -> anyhow::Result<Vec<(TableDefinition, &Path, Distribution)>> {
     let presets = [(TableKind::Instruments, &input.instruments), (TableKind::Users, &input.users)];
     let presets = presets
         .into_iter()
@@ -288,7 +303,7 @@ fn interleaved(
     }
     let offers: Vec<_> = kinds.into_iter().map(TableColumns::of_messages).collect();
     let schema = reader.schema();
-    let Selection { mut tables, added } = select(&offers, &schema, args)?;
+    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
     tables.iter().enumerate().for_each(|(index, table)| reader.load(index, &table.fields));
     Ok(Job {
@@ -299,20 +314,25 @@ fn interleaved(
         schema,
         added,
         bad_records: shared.bad_records,
+        letters: None,
         watched: Vec::new(),
     })
 }
 
 /// Tells the engine how the tables are looked up.
-fn set_look_ups(tables: &mut [SelectedTable], modes: &[TableMode]) {
+pub(crate) fn set_look_ups(tables: &mut [SelectedTable], modes: &[TableMode]) {
     for (table, mode) in tables.iter_mut().zip(modes) {
         table.spec.look_up = mode.look_up();
     }
 }
 
 /// Selects what the tables add. A comma separates columns, so names are trimmed.
-fn select(offers: &[TableColumns], schema: &SchemaRef, args: &RunArgs) -> anyhow::Result<Selection> {
-    let requested: Vec<String> = args.columns.iter().map(|column| column.trim().to_owned()).collect();
+pub(crate) fn select(
+    offers: &[TableColumns],
+    schema: &SchemaRef,
+    columns: &[String],
+) -> anyhow::Result<Selection> {
+    let requested: Vec<String> = columns.iter().map(|column| column.trim().to_owned()).collect();
     if requested.iter().any(|column| column.is_empty() || column.ends_with(" as")) {
         let text =
             "--columns has an empty name: write NAME, TABLE.NAME or \"NAME as OTHER\", separated by commas";

@@ -27,8 +27,11 @@ mod watch;
 mod config;
 
 mod bench;
+mod check;
+mod diff;
 mod explain;
 mod generate;
+mod replay;
 mod run;
 mod verify;
 
@@ -40,7 +43,8 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, RunArgs};
+use crate::check::CheckArgs;
 use crate::config::Config;
 
 fn main() -> ExitCode {
@@ -49,17 +53,18 @@ fn main() -> ExitCode {
         Err(error) => return failure::report(&error),
     };
     let done = match command {
-        Command::Run(mut args) => {
-            table_arg::spread(&mut args).map_err(anyhow::Error::from).and_then(|()| run::run(&args))
+        Command::Run(mut args) => spread(&mut args).and_then(|()| run::run(&args)),
+        Command::Replay(mut args) => spread(&mut args.run).and_then(|()| replay::replay(*args)),
+        Command::Check(mut args) => {
+            let CheckArgs { input, look_ups, engine, .. } = &mut *args;
+            let spread = table_arg::spread(input, look_ups, engine);
+            spread.map_err(anyhow::Error::from).and_then(|()| check::check(&args))
         }
-        Command::Verify(mut args) => {
-            table_arg::spread(&mut args.run).map_err(anyhow::Error::from).and_then(|()| verify::verify(*args))
-        }
-        Command::Explain(mut args) => table_arg::spread(&mut args.run)
-            .map_err(anyhow::Error::from)
-            .and_then(|()| explain::explain(*args)),
+        Command::Verify(mut args) => spread(&mut args.run).and_then(|()| verify::verify(*args)),
+        Command::Explain(mut args) => spread(&mut args.run).and_then(|()| explain::explain(*args)),
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::DiffTable(args) => diff::diff(&args),
         Command::ConfigSchema => config_schema(),
         Command::Completions { shell } => completions(shell),
     };
@@ -67,6 +72,11 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => failure::report(&error),
     }
+}
+
+/// Puts what `--table` says to the flags that say it.
+fn spread(args: &mut RunArgs) -> anyhow::Result<()> {
+    Ok(table_arg::spread(&args.input, &mut args.look_ups, &mut args.engine)?)
 }
 
 /// What the user typed, with what a configuration file adds to it.
@@ -96,15 +106,22 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
     });
     let read = Cli::from_arg_matches_mut(&mut matches);
     let mut command = read.map_err(|error| error.format(&mut Cli::command()))?.command;
-    if let (Command::Run(args), Some(given)) = (&mut command, given) {
-        args.given = given;
+    match (&mut command, given) {
+        (Command::Run(args), Some(given)) => args.given = given,
+        (Command::Replay(args), Some(given)) => args.run.given = given,
+        (Command::Verify(args), Some(given)) => args.run.given = given,
+        (Command::Explain(args), Some(given)) => args.run.given = given,
+        _ => {}
     }
     Ok(command)
 }
 
 /// The words of a command that has the flags of a run.
 fn run_flags(words: &ArgMatches) -> Option<&ArgMatches> {
-    words.subcommand().filter(|(name, _)| ["run", "verify", "explain"].contains(name)).map(|(_, flags)| flags)
+    words
+        .subcommand()
+        .filter(|(name, _)| ["run", "replay", "verify", "explain"].contains(name))
+        .map(|(_, flags)| flags)
 }
 
 fn config_schema() -> anyhow::Result<u8> {

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
     let settings = Settings::new(args, &destination, &config, &job.added)?;
-    let letters = destination.create_letters(&config.tables, &job.schema)?;
+    let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;

@@ -8,7 +8,7 @@ use tradejoin_connectors::{AnyTable, ColumnChoice, KeyPair};
 use tradejoin_model::{Distribution, MissPolicy};
 
 use crate::arg_values::{distribution, duration, mode};
-use crate::args::{ModeArg, RunArgs};
+use crate::args::{EngineArgs, InputArgs, LookUpArgs, ModeArg};
 use crate::failure::UsageError;
 use crate::policy::policy_of;
 
@@ -131,8 +131,11 @@ impl<'t> Said<'t> {
 ///
 /// # Errors
 /// If such a flag says it, too.
-pub(crate) fn spread(args: &mut RunArgs) -> Result<(), UsageError> {
-    let RunArgs { input, look_ups, engine, .. } = args;
+pub(crate) fn spread(
+    input: &InputArgs,
+    look_ups: &mut LookUpArgs,
+    engine: &mut EngineArgs,
+) -> Result<(), UsageError> {
     for TableArg { table, mode, tolerance, version, on_miss, .. } in &input.table {
         let name = table.name.as_str();
         add(&mut look_ups.mode, name, *mode, "mode")?;

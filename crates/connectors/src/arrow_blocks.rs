@@ -58,6 +58,11 @@ enum Encoded {
 }
 
 impl ArrowBlock {
+    /// A block of decoded rows.
+    pub(crate) fn of(batch: RecordBatch) -> Self {
+        Self { rows: batch.num_rows(), encoded: Encoded::Ipc(batch) }
+    }
+
     pub(crate) fn decode(self) -> Result<RecordBatch, ReadError> {
         match self.encoded {
             Encoded::Parquet(columns, block) => columns.decode(block),
@@ -168,8 +173,11 @@ fn of_arrow(name: &Arc<str>, error: ArrowError) -> ReadError {
     }
 }
 
-/// Decoders check most of what a broken file can do to them, but not all.
-fn guarded<T>(name: &Arc<str>, decode: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+/// Decodes something. Decoders check most of what a broken file can do to them, but not all.
+pub(crate) fn guarded<T>(
+    name: &Arc<str>,
+    decode: impl FnOnce() -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err(ReadError::corrupt(name, GAVE_UP)))
 }
 

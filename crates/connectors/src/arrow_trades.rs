@@ -52,6 +52,14 @@ impl ArrowDecoder {
         Ok(Self { keys, time: None })
     }
 
+    /// The columns that are looked into, in rising order.
+    pub(crate) fn read_columns(&self) -> Vec<usize> {
+        let mut columns: Vec<_> = self.keys.columns().chain(self.time).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
     /// Reads the time of each trade.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ReadError;
-use crate::flaw::{BadRecord, Flaw, Place};
+use crate::flaw::{BadRecord, Flaw, Place, Reason};
 
 /// What to do with a record that is bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub struct BadRecords(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     count: AtomicU64,
+    overlaps: AtomicU64,
     tickets: AtomicU64,
     /// Sorted by ticket.
     first: Mutex<Vec<(Ticket, BadRecord)>>,
@@ -43,6 +44,12 @@ impl BadRecords {
         self.0.count.load(Ordering::Relaxed)
     }
 
+    /// How many of them are rows of a table that overlap another one of their key.
+    #[must_use]
+    pub fn overlaps(&self) -> u64 {
+        self.0.overlaps.load(Ordering::Relaxed)
+    }
+
     /// The first few of them, in the order in which they were read.
     #[must_use]
     pub fn first(&self) -> Vec<BadRecord> {
@@ -58,6 +65,7 @@ impl BadRecords {
     /// later.
     fn add(&self, ticket: Ticket, bad: BadRecord) {
         self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.overlaps.fetch_add(u64::from(matches!(bad.reason, Reason::Overlap(_))), Ordering::Relaxed);
         let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
         let at = first.partition_point(|(other, _)| *other <= ticket);
         if at < Self::KEPT {
@@ -88,6 +96,11 @@ impl Refusals {
     pub(crate) fn of_next_block(&self) -> Self {
         let (source_name, records) = (Arc::clone(&self.source_name), self.records.clone());
         Self { source_name, ticket: Some(records.ticket()), records, policy: self.policy, pending: 0 }
+    }
+
+    /// The same of an input by another name.
+    pub(crate) fn named(&self, source_name: Arc<str>) -> Self {
+        Self { source_name, ..self.of_next_block() }
     }
 
     /// Refuses a record: an error, or one more that was skipped.

@@ -13,6 +13,7 @@ use crate::csv_rows;
 use crate::encoding::{Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
 use crate::key_text::key_for_people;
+use crate::letters::{Letter, Letters};
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
@@ -29,12 +30,16 @@ pub struct DeadLetterOptions {
     pub schema: SchemaRef,
     /// The tables of the run, in order.
     pub tables: Vec<TableSpec>,
+    /// The letters that the trades come from, if they were put aside before.
+    pub letters: Option<Letters>,
 }
 
 /// A file of trades that were put aside: an object for each, with the members
 /// `reason` (`no-match`), `table`, `key` (null for none), `trade` (its number among
 /// the trades that were read, from 1, those not counted that were refused) and
-/// `fields`, the trade's own columns. It is made as an [`Output`] is.
+/// `fields`, the trade's own columns. Of a trade that was put aside before, `trade` is
+/// its number then, and a member `tries` behind it says how often it has been put aside.
+/// The file is made as an [`Output`] is.
 pub struct DeadLetters {
     output: Output,
     encoder: DeadLetterEncoder,
@@ -47,6 +52,7 @@ pub struct DeadLetterEncoder {
     schema: SchemaRef,
     json: Arc<JsonEncoder>,
     tables: Arc<[TableSpec]>,
+    letters: Option<Letters>,
 }
 
 impl DeadLetters {
@@ -55,7 +61,7 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be made.
     pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
-        let DeadLetterOptions { location, encoding, schema, tables } = options;
+        let DeadLetterOptions { location, encoding, schema, tables, letters } = options;
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
         let output = Output::create(OutputOptions {
@@ -64,8 +70,8 @@ impl DeadLetters {
             schema: Arc::clone(&schema),
             added: Vec::new(),
         })?;
-        let encoder =
-            DeadLetterEncoder { name: output.name(), schema, json: Arc::new(json), tables: tables.into() };
+        let (name, json) = (output.name(), Arc::new(json));
+        let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters };
         Ok(Self { output, encoder })
     }
 
@@ -129,7 +135,11 @@ impl DeadLetterEncoder {
                 None => text.extend_from_slice(b"null"),
             }
             // Writing to memory does not fail.
-            let _ = write!(text, ",\"trade\":{number},\"fields\":");
+            let _ = match self.letters.as_ref().and_then(|letters| letters.get(number)) {
+                Some(Letter { trade, tries }) => write!(text, ",\"trade\":{trade},\"tries\":{}", tries + 1),
+                None => write!(text, ",\"trade\":{number}"),
+            };
+            text.extend_from_slice(b",\"fields\":");
             text.extend_from_slice(fields.next().unwrap_or(b"{}"));
             text.extend_from_slice(b"}\n");
         }

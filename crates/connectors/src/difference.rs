@@ -75,6 +75,11 @@ pub struct Difference {
     /// Whether a row that is valid since ever is removed while its key has others that
     /// stay: no change says that.
     pub cannot_remove: bool,
+    /// The first of the changes that is of a row that was not there before: those
+    /// behind it are, too, and those before it remove and change rows.
+    pub added_from: usize,
+    /// Those of the changes that make up the duplicates, in rising order.
+    pub twice: Vec<u32>,
     /// Whether a row of a table with times removes all rows of its key, whenever they
     /// begin: what stands before and behind it in the file is not told apart here.
     pub removes_keys: bool,
@@ -173,6 +178,7 @@ impl Fingerprints {
         let mut is_touched = vec![false; self.contents.len()];
         let mut fresh: AHashSet<Box<[u8]>> = AHashSet::new();
         let (mut changed, mut added) = (ChangeLane::default(), ChangeLane::default());
+        let (mut changed_twice, mut added_twice) = (Vec::new(), Vec::new());
         while let Some(lane) = newer.next()? {
             let (mut changed_here, mut added_here) = (Vec::new(), Vec::new());
             for change in 0..lane.len() {
@@ -190,6 +196,7 @@ impl Fingerprints {
                         // Of versions the order does not matter.
                         let follows = (is_twice || is_touched[place]) && !self.has_versions();
                         if says_else || follows {
+                            changed_twice.extend(is_twice.then_some(changed.len() + changed_here.len()));
                             changed_here.push(number);
                             difference.changed += u64::from(!is_twice);
                         }
@@ -199,6 +206,7 @@ impl Fingerprints {
                         let is_new = fresh.insert(identity.into_bytes());
                         difference.added += u64::from(is_new);
                         difference.duplicates += u64::from(!is_new);
+                        added_twice.extend((!is_new).then_some(added.len() + added_here.len()));
                         added_here.push(number);
                     }
                     (ChangeKind::Delete, _) if self.removes_key(&lane, change) => {
@@ -226,6 +234,11 @@ impl Fingerprints {
         difference.removed = removed.len() as u64;
         difference.cannot_remove = self.is_as_of() && self.leaves_others(&removed, &seen);
         difference.changes = self.deletes(&removed);
+        difference.added_from = removed.len() + changed.len();
+        let changed_twice = changed_twice.into_iter().map(|at| removed.len() + at);
+        let twice = changed_twice.chain(added_twice.into_iter().map(|at| difference.added_from + at));
+        // No table has 2³⁰ rows.
+        difference.twice = twice.map(|at| at as u32).collect();
         for lane in [changed, added] {
             difference.changes.append_rows(&lane, &(0..lane.len() as u32).collect::<Vec<_>>());
         }

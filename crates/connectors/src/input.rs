@@ -226,6 +226,11 @@ impl Patience {
 pub(crate) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
+    /// Of an input that no flag ends.
+    pub(crate) fn never() -> Self {
+        Self(Arc::default())
+    }
+
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -76,12 +76,15 @@ mod shared_file;
 mod values;
 
 mod any_lane;
+mod change_texts;
 mod column_builder;
 mod difference;
 mod gated_lines;
 mod gates;
 mod journal;
 mod lane_builder;
+mod letters;
+mod merge;
 mod messages;
 mod mode;
 mod replayed;
@@ -92,6 +95,11 @@ mod trade_builder;
 mod trade_decoder;
 mod trade_layout;
 mod trades;
+
+mod repeated_keys;
+mod sample;
+mod sample_parquet;
+mod sample_text;
 
 mod select;
 
@@ -112,6 +120,7 @@ mod preview;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use change_texts::{ChangeText, ChangeTexts};
 pub use comparison::{
     CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
 };
@@ -128,12 +137,16 @@ pub use journal::{Journal, JournalEntry, JournalError, JournalWriter, LoadedTabl
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use last_read::LastRead;
+pub use letters::{Letter, Letters, open_letters};
+pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::{TableMode, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
+pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

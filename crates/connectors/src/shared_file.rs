@@ -22,7 +22,7 @@ impl SharedFile {
         Ok(Self { len: file.metadata()?.len(), file: Arc::new(file) })
     }
 
-    fn part(&self, start: u64) -> FilePart {
+    pub(crate) fn part(&self, start: u64) -> FilePart {
         FilePart { file: Arc::clone(&self.file), at: start }
     }
 }

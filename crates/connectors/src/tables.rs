@@ -253,6 +253,20 @@ impl TableReader {
         &self.columns
     }
 
+    /// All columns of the file, with their types where a format has types; to be called
+    /// before [`TableReader::set_mode`].
+    #[must_use]
+    pub fn file_columns(&self) -> Vec<(String, Option<String>)> {
+        let fields = match &self.rows {
+            Rows::Text(rows, _) => {
+                let names = rows.columns.iter().filter(|name| !self.late.contains(name));
+                return names.map(|name| (name.clone(), None)).collect();
+            }
+            Rows::Arrow { blocks, .. } => blocks.schema.fields(),
+        };
+        fields.iter().map(|field| (field.name().clone(), Some(field.data_type().to_string()))).collect()
+    }
+
     /// Adds fields to the changes, behind field 0 of a preset; to be called before
     /// the first is read. They come from [`select_outputs`](crate::select_outputs).
     ///

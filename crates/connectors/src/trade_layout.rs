@@ -144,6 +144,13 @@ impl TradeLayout {
         Self { header, dialect, fields, keys, time: None, schema, block_schema }
     }
 
+    /// The trades' own columns with the types of [`Fields::Typed`].
+    pub(crate) fn typed_schema(&self) -> SchemaRef {
+        let names = self.header.names.iter().enumerate();
+        let fields = names.map(|(column, name)| Field::new(name, typed(self.header.kind(column)), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// Reads the time of each trade.
     ///
     /// # Errors

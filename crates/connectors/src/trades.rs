@@ -12,7 +12,7 @@ use crate::bad::Refusals;
 use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
 use crate::header::Header;
-use crate::input::{Input, InputOptions};
+use crate::input::{Input, InputOptions, TextInput};
 use crate::table_def::TradeKey;
 use crate::text_rows::TextRows;
 use crate::trade_decoder::TradeDecoder;
@@ -38,19 +38,29 @@ pub struct TradesOptions {
 /// If the input cannot be opened, is no such file, has a column twice, or lacks
 /// a key column. A bad record is left to [`Source::next`].
 pub fn open_trades(options: TradesOptions) -> Result<TradeReader, OpenError> {
-    let TradesOptions { input, limit, key_columns, fields } = options;
-    let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
-    let input = Input::open(input)?;
+    let input = Input::open(options.input.clone())?;
     let refusals = input.refusals();
     let name = Arc::clone(&input.name);
-    if !format.is_text() {
+    if !options.input.encoding.format.is_text() {
         return Ok(TradeReader {
             refusals,
-            left: limit.unwrap_or(u64::MAX),
-            kind: Kind::Arrow(ArrowTrades::open(&name, input, &key_columns)?),
+            left: options.limit.unwrap_or(u64::MAX),
+            kind: Kind::Arrow(ArrowTrades::open(&name, input, &options.key_columns)?),
         });
     }
-    let rows = TextRows::open(input.into_text()?, format)?;
+    open_text_trades(input.into_text()?, refusals, options)
+}
+
+/// Opens trades of a text.
+pub(crate) fn open_text_trades(
+    text: TextInput,
+    refusals: Refusals,
+    options: TradesOptions,
+) -> Result<TradeReader, OpenError> {
+    let TradesOptions { input, limit, key_columns, fields } = options;
+    let (format, batch_len) = (input.encoding.format, input.batch_len.max(1));
+    let name = Arc::clone(&text.name);
+    let rows = TextRows::open(text, format)?;
     let dialect = rows.dialect();
     // No header, no object: the output has the columns that trades have.
     let names = if rows.columns.is_empty() { known_columns() } else { rows.columns };
@@ -114,20 +124,51 @@ impl TradeReader {
 
     /// What decodes the next trades.
     fn next_block(&mut self) -> Result<Option<Decode>, ReadError> {
+        Ok(self.next_counted()?.map(|(_, decode)| decode))
+    }
+
+    /// How many records come next, and what decodes them.
+    pub(crate) fn next_counted(&mut self) -> Result<Option<(u64, Decode)>, ReadError> {
         Ok(match &mut self.kind {
-            Kind::Text(trades) => trades.next(&mut self.left)?.map(|chunk| -> Decode {
+            Kind::Text(trades) => trades.next(&mut self.left)?.map(|chunk| -> (u64, Decode) {
                 let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-                Box::new(move || decoder.decode(&chunk, refusals))
+                (chunk.records as u64, Box::new(move || decoder.decode(&chunk, refusals)))
             }),
-            Kind::Arrow(trades) => trades.next(&mut self.left)?.map(|rows| -> Decode {
+            Kind::Arrow(trades) => trades.next(&mut self.left)?.map(|rows| -> (u64, Decode) {
                 let (decoder, refusals) = (Arc::clone(&trades.decoder), self.refusals.of_next_block());
-                Box::new(move || decoder.decode(rows, refusals))
+                (rows.len as u64, Box::new(move || decoder.decode(rows, refusals)))
             }),
         })
     }
+
+    /// What decodes text, if these are trades in a text.
+    pub(crate) fn text_decoder(&self) -> Option<&Arc<TradeDecoder>> {
+        match &self.kind {
+            Kind::Text(trades) => Some(&trades.decoder),
+            Kind::Arrow(_) => None,
+        }
+    }
+
+    /// The name of the input.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.refusals.source_name
+    }
+
+    /// Its dealings with bad records.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// The trades' own columns, with the types that an output with types gives them.
+    pub(crate) fn typed_schema(&self) -> SchemaRef {
+        match &self.kind {
+            Kind::Text(trades) => trades.decoder.layout.typed_schema(),
+            Kind::Arrow(trades) => Arc::clone(&trades.blocks.schema),
+        }
+    }
 }
 
-type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>;
+pub(crate) type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>;
 
 impl Source for TradeReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {

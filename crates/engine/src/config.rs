@@ -78,8 +78,9 @@ const BROADCAST_WORKERS_MAX: u32 = 4;
 
 impl EngineConfig {
     /// The settings with a choice for all that is left to the engine; `loads` are
-    /// what the tables are loaded from.
-    pub(crate) fn chosen<'env>(&self, loads: &[Option<Box<dyn TableSource + 'env>>]) -> Self {
+    /// what the tables are loaded from. It is what a run does with them.
+    #[must_use]
+    pub fn chosen<'env>(&self, loads: &[Option<Box<dyn TableSource + 'env>>]) -> Self {
         let mut config = self.clone();
         if self.tables.iter().all(|table| table.distribution != Distribution::Partitioned) {
             // More threads would take turns, and each copy of a table costs.

@@ -1,12 +1,13 @@
 //! Starts the threads of a run, and sees to it that all of them end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{Builder, scope};
 
 use crossbeam_utils::sync::Parker;
 use tradejoin_flow::{Encode as _, End, Sink, Source, TableSource};
 use tradejoin_merger::Holds;
-use tradejoin_model::Ledger;
+use tradejoin_model::{Ledger, StoredTable};
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
@@ -122,9 +123,12 @@ impl Engine {
             .map_err(EngineError::Sink)?;
         let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
+        let shared = generations.pin().into_iter();
+        let bytes = |generation: Arc<StoredTable>| generation.memory_bytes() as u64;
+        let shared_bytes = shared.map(|generation| generation.map_or(0, bytes)).collect();
         let Ended { missing, trades_copied, hold_peak, .. } = ended;
         let report = clock.report(ledger, shards, interrupted);
-        Ok(Report { distributions, missing, trades_copied, hold_peak, ..report })
+        Ok(Report { distributions, shared_bytes, missing, trades_copied, hold_peak, ..report })
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Report {
     pub shards: Vec<ShardReport>,
     /// How each table was spread; empty while a run goes on.
     pub distributions: Vec<Distribution>,
+    /// Bytes of each table that all shards share; 0 for others, and empty while a run
+    /// goes on.
+    pub shared_bytes: Vec<u64>,
     /// The keys that trades looked for in vain; none while a run goes on.
     pub missing: MissingKeys,
     /// Trades whose own columns the engine copied, each once: those that waited, and

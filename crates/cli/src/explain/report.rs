@@ -26,7 +26,7 @@ pub(super) fn print(run: &RunArgs, wanted: &Wanted, found: &Found, traced: &Trac
     let text =
         if run.report.json { format!("{}\n", json(found, traced)) } else { text(wanted, found, traced) };
     anstream::stdout().write_all(text.as_bytes())?;
-    Ok(if found.trades.is_empty() { failure::DIFFERS } else { failure::OK })
+    Ok(if found.trades.is_empty() { failure::NO } else { failure::OK })
 }
 
 fn text(wanted: &Wanted, found: &Found, traced: &Traced) -> String {

@@ -115,6 +115,11 @@ impl WatchedTable {
         self.table.name()
     }
 
+    /// How many rows are in force.
+    pub(crate) fn rows_in_force(&self) -> u64 {
+        self.in_force.lock().len()
+    }
+
     /// The table as it was loaded, for a journal.
     pub(super) fn loaded(&self) -> LoadedTable {
         counted(self.described.clone(), &self.in_force.lock())
@@ -124,8 +129,21 @@ impl WatchedTable {
     pub(super) fn difference(&self, done: &AtomicBool) -> anyhow::Result<Difference> {
         // It may be something else by now, that would be waited for.
         self.file.check_again()?;
+        self.difference_of(self.open()?, done)
+    }
+
+    /// Opens the file as it is now.
+    pub(crate) fn open(&self) -> anyhow::Result<TableReader> {
         let input = plan::input(&self.file.path, None, self.file.format.as_deref())?;
-        let mut reader = open_table(TableOptions { input, table: self.table.clone(), strict: false })?;
+        Ok(open_table(TableOptions { input, table: self.table.clone(), strict: false })?)
+    }
+
+    /// What the file changes that is open here, unless the run is `done`.
+    pub(crate) fn difference_of(
+        &self,
+        mut reader: TableReader,
+        done: &AtomicBool,
+    ) -> anyhow::Result<Difference> {
         reader.set_mode(&self.mode)?;
         let columns = reader.columns().to_vec();
         for field in &self.fields {

@@ -64,7 +64,7 @@ impl Report {
             _ => self.text(elapsed),
         };
         anstream::stdout().write_all(text.as_bytes())?;
-        Ok(if self.verdict() == Verdict::Equal { failure::OK } else { failure::DIFFERS })
+        Ok(if self.verdict() == Verdict::Equal { failure::OK } else { failure::NO })
     }
 
     fn verdict(&self) -> Verdict {

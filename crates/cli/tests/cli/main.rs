@@ -4,6 +4,9 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `check`: what a run would come to, by a sample
+//! - `diff`: what a reload would do, before it does
+//! - `replay`: dead letters, once more
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -16,12 +19,15 @@
 //! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod check;
 mod config;
 mod days;
+mod diff;
 mod explain;
 mod modes;
 mod refusals;
 mod reload;
+mod replay;
 mod run;
 mod semantics;
 mod settings;

@@ -1,0 +1,68 @@
+//! Recovered trades among those of the run that put them aside.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use indicatif::HumanCount;
+use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, MergeOptions, merge};
+
+use crate::args::RunArgs;
+use crate::failure::{self, UsageError};
+use crate::{plan, run};
+
+/// Replays the letters of a run, and merges what is recovered with its output.
+pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
+    // Both are there: one was given and the other made of it.
+    let (output, letters) =
+        (run.output.take().unwrap_or_default(), run.input.trades.clone().unwrap_or_default());
+    check(&run, &output, &letters, enriched)?;
+    let format = run.input.format.as_deref();
+    let enriched = plan::input(enriched, None, format)?;
+    let location = Location::of_argument(&output);
+    let encoding = plan::output(&location, run.output_format.take().as_deref(), enriched.encoding)?;
+    let ids = LetterIds::read(&plan::input(&letters, format, None)?)?;
+    ids.check_apart(&enriched)?;
+
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let (ending, format) = match enriched.encoding.format {
+        Format::Csv => ("csv", Format::Csv),
+        Format::JsonLines => ("jsonl", Format::JsonLines),
+        Format::Parquet | Format::Arrow => ("arrow", Format::Arrow),
+    };
+    let recovered = folder.path().join(format!("recovered.{ending}"));
+    run.output = Some(recovered.clone());
+    let code = run::run(&run)?;
+    if code != failure::OK {
+        return Ok(code);
+    }
+    let recovered = InputOptions::with_encoding(Location::Path(recovered), Encoding::plain(format));
+    let merged = merge(&ids, MergeOptions { enriched, recovered, location, encoding })?;
+    if !(run.report.quiet || run.report.json) {
+        let [recovered, enriched] = [merged.recovered, merged.enriched].map(HumanCount);
+        anstream::eprintln!("{}: {enriched} trades of the run, and {recovered} recovered", output.display());
+    }
+    Ok(failure::OK)
+}
+
+/// Refuses files that cannot be read twice, and an output that is one of them or none.
+fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Result<(), UsageError> {
+    for path in [letters, enriched] {
+        let is_pipe = path.metadata().is_ok_and(|metadata| !(metadata.is_file() || metadata.is_dir()));
+        if is_pipe || path == Path::new("-") {
+            return Err(UsageError(format!("--into: {} is no file that can be read twice", path.display())));
+        }
+        if plan::is_same_file(path, output) {
+            return Err(UsageError(format!("--output would take the place of an input, {}", path.display())));
+        }
+    }
+    if output == Path::new("-") {
+        return Err(UsageError("--into: --output is a new file".to_owned()));
+    }
+    match &run.dead_letters {
+        Some(path) if plan::is_same_file(path, output) || plan::is_same_file(path, enriched) => {
+            let text = "--dead-letters is a file of its own, beside the output";
+            Err(UsageError(text.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,140 @@
+//! Dead letters, once more.
+
+use crate::support::{Folder, INSTRUMENTS};
+
+const TRADES: &str =
+    "trade_id,instrument_id,note\n1,9,\"a, b\"\n2,1,x\n3,8,\n4,9,\"say \"\"hi\"\"\"\n5,7,z\n";
+
+/// A folder in which trades 1, 3, 4 and 5 have been put aside.
+fn put_aside() -> Folder {
+    let folder = Folder::empty();
+    folder.put("t.csv", TRADES);
+    folder.put("i.csv", INSTRUMENTS);
+    folder.ok("run --trades t.csv --instruments i.csv --on-miss instruments=dead-letter --dead-letters d.jsonl --output e.csv --quiet");
+    folder.put("new.csv", format!("{INSTRUMENTS}9,GM,200,2024-11-03,call\n"));
+    folder
+}
+
+#[test]
+fn trades_that_were_put_aside_are_joined_with_a_newer_table() {
+    let folder = put_aside();
+    folder.ok("replay d.jsonl --instruments new.csv --output r.csv --dead-letters d2.jsonl --quiet");
+    let recovered = "trade_id,instrument_id,note,instrument\n\
+        1,9,\"a, b\",GM241103C00200000\n4,9,\"say \"\"hi\"\"\",GM241103C00200000\n";
+    assert_eq!(folder.read("r.csv"), recovered);
+    // They keep their numbers, and each time counts.
+    let again = "{\"reason\":\"no-match\",\"table\":\"instruments\",\"key\":\"8\",\"trade\":3,\"tries\":2,\
+        \"fields\":{\"trade_id\":3,\"instrument_id\":8,\"note\":\"\"}}\n\
+        {\"reason\":\"no-match\",\"table\":\"instruments\",\"key\":\"7\",\"trade\":5,\"tries\":2,\
+        \"fields\":{\"trade_id\":5,\"instrument_id\":7,\"note\":\"z\"}}\n";
+    assert_eq!(folder.read("d2.jsonl"), again);
+    folder.put("newer.csv", format!("{INSTRUMENTS}7,T,200,2024-11-03,call\n"));
+    folder.ok("replay d2.jsonl --instruments newer.csv --output r.jsonl --dead-letters d3.jsonl.gz --quiet");
+    let line = "{\"trade_id\":5,\"instrument_id\":7,\"note\":\"z\",\"instrument\":\"T241103C00200000\"}\n";
+    assert_eq!(folder.read("r.jsonl"), line);
+    folder.ok("replay d3.jsonl.gz --instruments newer.csv --output r.csv --dead-letters d4.jsonl --quiet");
+    assert!(folder.read("d4.jsonl").contains("\"trade\":3,\"tries\":4,"), "{}", folder.read("d4.jsonl"));
+}
+
+#[test]
+fn what_is_no_dead_letter_or_makes_no_sense_is_refused() {
+    let folder = put_aside();
+    let tables = "--instruments new.csv --output r.csv";
+    folder.put("bad.jsonl", "\n{\"trade\":1,\"fields\":{\"instrument_id\":1}}\n{\"trade\":2}\n");
+    let error = folder.fails(65, &format!("replay bad.jsonl {tables} --dead-letters x.jsonl"));
+    assert!(
+        error.contains("bad.jsonl") && error.contains("line 3 is no dead letter: it has no member fields"),
+        "{error}"
+    );
+    folder.put("bad.jsonl", "\n{\"trade\":1,\"fields\":{\"instrument_id\":\"x\"}}\n");
+    let error = folder.fails(65, &format!("replay bad.jsonl {tables} --unmatched drop"));
+    assert!(error.contains("bad.jsonl, line 2, column instrument_id: \"x\""), "{error}");
+    assert!(folder.fails(2, &format!("replay d.jsonl {tables}")).contains("give --dead-letters FILE"));
+    assert!(
+        folder
+            .fails(2, &format!("replay d.jsonl {tables} --trades t.csv --unmatched drop"))
+            .contains("not for a replay")
+    );
+    folder.fails(2, &format!("replay t.csv {tables} --dead-letters x.jsonl"));
+    folder.fails(2, &format!("replay d.jsonl {tables} --dead-letters d.jsonl"));
+    folder.fails(66, &format!("replay none.jsonl {tables} --dead-letters x.jsonl"));
+    assert!(
+        !folder.names().iter().any(|name| name.starts_with("x.jsonl") || name.starts_with("r.csv")),
+        "{:?}",
+        folder.names()
+    );
+}
+
+/// What `run` makes of the trades with a table that has all keys but 7.
+fn with_newer_table(folder: &Folder, to: &str) {
+    folder.ok(&format!("run --trades t.csv --instruments newest.csv --output {to} --quiet"));
+}
+
+#[test]
+fn recovered_trades_go_where_their_numbers_tell_in_every_format() {
+    let folder = put_aside();
+    folder.put("newest.csv", format!("{INSTRUMENTS}8,T,200,2024-11-03,call\n9,GM,200,2024-11-03,call\n"));
+    for ending in ["csv", "jsonl", "csv.gz", "parquet", "arrow"] {
+        let run = "run --trades t.csv --instruments i.csv --on-miss instruments=dead-letter --quiet";
+        folder.ok(&format!("{run} --dead-letters d.jsonl --output e.{ending}"));
+        folder.ok(&format!(
+            "replay d.jsonl --instruments new.csv --into e.{ending} --output m.{ending} --dead-letters d2.jsonl --quiet"
+        ));
+        let (tables, to) = ("--instruments newest.csv", format!("all.{ending}"));
+        folder.ok(&format!(
+            "replay d2.jsonl {tables} --into m.{ending} --output {to} --dead-letters d3.jsonl --quiet"
+        ));
+        with_newer_table(&folder, "expected.csv");
+        // As CSV, whatever they were.
+        let run = format!(
+            "run --trades {to} --table x=i.csv,key=instrument_id,columns=ticker --unmatched keep --output x.csv --quiet"
+        );
+        folder.ok(&run);
+        let found: Vec<String> = folder
+            .read("x.csv")
+            .lines()
+            .map(|line| line.rsplit_once(',').expect("a column").0.to_owned())
+            .collect();
+        let expected: Vec<String> = folder.read("expected.csv").lines().map(str::to_owned).collect();
+        assert_eq!(found, expected, "{ending}");
+        if ending == "csv" {
+            assert_eq!(folder.read("all.csv"), folder.read("expected.csv"));
+        }
+        assert!(folder.read("d3.jsonl").contains("\"trade\":5,\"tries\":3,"));
+    }
+}
+
+#[test]
+fn a_trade_that_is_there_twice_is_named_with_both_places() {
+    let folder = put_aside();
+    let replay = "replay d.jsonl --instruments new.csv --dead-letters d2.jsonl --output m.csv --into";
+    folder.ok(&format!("{replay} e.csv --quiet"));
+    // Once more would have them twice.
+    let error = folder.fails(
+        65,
+        "replay d.jsonl --instruments new.csv --dead-letters d2.jsonl --output x.csv --into m.csv",
+    );
+    assert!(error.contains("trade 1 stands twice, in m.csv, row 1 and in d.jsonl, row 1"), "{error}");
+    folder.put("twice.csv", "trade_id,instrument_id,note,instrument\n2,1,x,A\n6,1,x,A\n2,1,y,A\n");
+    let error = folder.fails(65, &format!("{replay} twice.csv"));
+    assert!(error.contains("trade 2 stands twice, in twice.csv, row 1 and in twice.csv, row 3"), "{error}");
+    folder.put("none.csv", "trade_id,instrument_id,note,instrument\n,1,x,A\n");
+    assert!(folder.fails(65, &format!("{replay} none.csv")).contains("none.csv, row 1 has no trade_id"));
+    folder.put("other.csv", "trade_id,instrument_id\n2,1\n");
+    let error = folder.fails(65, &format!("{replay} other.csv"));
+    assert!(
+        error.contains("other.csv has the columns trade_id, instrument_id, and the recovered"),
+        "{error}"
+    );
+    let letters = folder.read("d.jsonl");
+    folder.put("d.jsonl", format!("{letters}{}\n", letters.lines().next().expect("a letter")));
+    let error = folder.fails(65, &format!("{replay} e.csv"));
+    assert!(error.contains("trade 1 stands twice, in d.jsonl, row 1 and in d.jsonl, row 5"), "{error}");
+    assert!(
+        folder
+            .fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output e.csv")
+            .contains("take the place")
+    );
+    folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv");
+    folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output -");
+}

@@ -1,0 +1,161 @@
+//! Dead letters as trades.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+
+use crate::LINE_BYTES_MAX;
+use crate::error::OpenError;
+use crate::input::{Input, TextInput};
+use crate::json_rows::Members;
+use crate::trades::{TradeReader, TradesOptions, open_text_trades};
+
+/// What the dead letters that were read say of their trades. Clones speak of the same
+/// letters.
+#[derive(Clone, Debug, Default)]
+pub struct Letters(Arc<Mutex<Vec<Letter>>>);
+
+/// What a dead letter says of its trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The number of the trade among those of the run that put it aside first.
+    pub trade: u64,
+    /// How often it has been put aside.
+    pub tries: u64,
+}
+
+/// What is wrong with a dead letter.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line} is no dead letter: {what}")]
+struct NoLetter {
+    line: u64,
+    what: String,
+}
+
+impl Letters {
+    /// The letter of this number among those that were read, from 1.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<Letter> {
+        let letters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        letters.get(usize::try_from(number.checked_sub(1)?).ok()?).copied()
+    }
+
+    fn add(&self, letter: Letter) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+    }
+}
+
+/// Opens the trades of dead letters, which are JSON Lines as
+/// [`DeadLetters`](crate::DeadLetters) writes them. Their numbers are those of the
+/// letters if bad records are not skipped.
+///
+/// # Errors
+/// As [`open_trades`](crate::open_trades). A line that is no dead letter is left to
+/// [`TradeReader::read`].
+pub fn open_letters(options: TradesOptions) -> Result<(TradeReader, Letters), OpenError> {
+    let letters = Letters::default();
+    let input = Input::open(options.input.clone())?;
+    let refusals = input.refusals();
+    let TextInput { name, bytes, cut, patience, linger, last_read } = input.into_text()?;
+    let fields = FieldsOf {
+        letters: letters.clone(),
+        bytes: BufReader::with_capacity(128 << 10, bytes),
+        lines: 0,
+        line: Vec::new(),
+        members: Members::default(),
+        fields: Vec::new(),
+        given: 0,
+    };
+    let text = TextInput { name, bytes: Box::new(fields), cut, patience, linger, last_read };
+    Ok((open_text_trades(text, refusals, options)?, letters))
+}
+
+/// The member `fields` of each letter as a line of its own.
+struct FieldsOf<R> {
+    letters: Letters,
+    bytes: BufReader<R>,
+    lines: u64,
+    /// What has come of the next letter.
+    line: Vec<u8>,
+    members: Members,
+    /// The fields of a letter, of which so many bytes have been given.
+    fields: Vec<u8>,
+    given: usize,
+}
+
+impl<R: Read> FieldsOf<R> {
+    /// Reads the next letter; `false` at the end.
+    fn next(&mut self) -> io::Result<bool> {
+        let room = (LINE_BYTES_MAX + 1).saturating_sub(self.line.len()) as u64;
+        // What has come before an error stays, and more comes behind it.
+        self.bytes.by_ref().take(room).read_until(b'\n', &mut self.line)?;
+        if self.line.is_empty() {
+            return Ok(false);
+        }
+        self.lines += 1;
+        (self.given, self.fields) = (0, std::mem::take(&mut self.fields));
+        self.fields.clear();
+        if !self.line.trim_ascii().is_empty() {
+            let letter = letter(&self.line, &mut self.members, &mut self.fields);
+            let line = self.lines;
+            self.letters.add(letter.map_err(|what| io::Error::other(NoLetter { line, what }))?);
+        }
+        // As many lines as there are letters: places of bad fields are right.
+        self.fields.push(b'\n');
+        self.line.clear();
+        Ok(true)
+    }
+}
+
+/// What a line says, and its fields.
+fn letter(line: &[u8], members: &mut Members, fields: &mut Vec<u8>) -> Result<Letter, String> {
+    let line = members.scan(line).map_err(|reason| reason.to_string())?;
+    let number = |name: &str| members.get(line, name).map(|token| token.parse().map_err(|_| token));
+    let flaw = |name: &str, token: &str| format!("{name} is {token}");
+    let trade = number("trade").ok_or("it has no member trade")?.map_err(|token| flaw("trade", token))?;
+    let tries = number("tries").unwrap_or(Ok(1)).map_err(|token| flaw("tries", token))?;
+    let text = members.get(line, "fields").ok_or("it has no member fields")?;
+    fields.extend_from_slice(text.as_bytes());
+    Ok(Letter { trade, tries })
+}
+
+impl<R: Read> Read for FieldsOf<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.fields.len() && !self.next()? {
+            return Ok(0);
+        }
+        let rest = &self.fields[self.given..];
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        self.given += len;
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_has_a_number_fields_and_tries() {
+        let read = |line: &str| {
+            let mut fields = Vec::new();
+            let letter = letter(line.as_bytes(), &mut Members::default(), &mut fields)?;
+            Ok::<_, String>((letter, String::from_utf8(fields).expect("text")))
+        };
+        let first = r#"{"reason":"no-match","table":"i","key":"9","trade":5,"fields":{"a":1.50}}"#;
+        assert_eq!(read(first), Ok((Letter { trade: 5, tries: 1 }, r#"{"a":1.50}"#.to_owned())));
+        let again = r#"{"trade":5,"tries":3,"fields":{}}"#;
+        assert_eq!(read(again), Ok((Letter { trade: 5, tries: 3 }, "{}".to_owned())));
+        for (line, what) in [
+            (r#"{"fields":{}}"#, "it has no member trade"),
+            (r#"{"trade":1}"#, "it has no member fields"),
+            (r#"{"trade":"x","fields":{}}"#, "trade is \"x\""),
+            (r#"{"trade":1,"tries":-1,"fields":{}}"#, "tries is -1"),
+        ] {
+            assert_eq!(read(line), Err(what.to_owned()));
+        }
+        assert!(read("x").is_err());
+    }
+}
