@@ -249,9 +249,16 @@ impl Case {
         let engine = self.engine();
         let (mut trades, mut pieces) = (0, Vec::new());
         let is_change = |step: &Step| matches!(step, Step::Change { .. });
-        for run in self.steps.chunk_by(|a, b| is_change(a) == is_change(b)) {
-            let len = if is_change(&run[0]) { run.len() } else { self.cuts[0] };
-            pieces.extend(run.chunks(len).map(|steps| (is_change(&steps[0]), block(steps, &mut trades))));
+        let (mut rest, mut cuts) = (self.steps.as_slice(), self.cuts.iter().cycle());
+        while !rest.is_empty() {
+            // Cut as the blocks of the stream are: between the same two trades, rows of
+            // different tables count in the order of the tables within a block.
+            let len = cuts.next().map_or(rest.len(), |&cut| cut.min(rest.len()));
+            let (steps, after) = rest.split_at(len);
+            for run in steps.chunk_by(|a, b| is_change(a) == is_change(b)) {
+                pieces.push((is_change(&run[0]), block(run, &mut trades)));
+            }
+            rest = after;
         }
         let source = Pieces { updates: engine.updates(), pieces: pieces.into_iter() };
         let loads = (0..TABLES).map(load).collect();
