@@ -47,9 +47,9 @@ pub(crate) fn take_repeats<K: HotKey, C: Iterator<Item = (u32, K)>>(
     key_of_row: impl Fn(u32) -> K,
     changes_of: impl Fn(ShardIndex) -> C,
 ) -> Repeats {
-    let lens = |rows: &Selections| shards.shards().map(|shard| rows.get(shard).len()).collect::<Vec<_>>();
-    let (before, all) = (lens(rows), rows.all().len());
-    let busiest = before.iter().max().copied().unwrap_or_default();
+    let lens = |rows: &Selections| -> Vec<_> { shards.shards().map(|shard| rows.get(shard).len()).collect() };
+    let all = rows.all().len();
+    let busiest = shards.shards().map(|shard| rows.get(shard).len()).max().unwrap_or_default();
     if busiest * shards.as_usize() * 8 <= all * SKEWED {
         return Repeats::default();
     }
@@ -57,6 +57,7 @@ pub(crate) fn take_repeats<K: HotKey, C: Iterator<Item = (u32, K)>>(
     if hot.is_empty() {
         return Repeats::default();
     }
+    let before = lens(rows);
     let mut last_rows = K::LastRows::new(&hot);
     // One place more, to write to before it is known that nothing goes there.
     let mut repeats = vec![Repeat { row: NO_ROW, of: NO_ROW }; all + 1];

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report, Updates};
 use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
 use tradejoin_merger::HoldConfig;
@@ -282,6 +283,23 @@ impl Case {
         rows.extend(oracle.finish().into_iter().map(row_of));
         (rows, oracle.ledger().clone())
     }
+}
+
+/// Holds what a run gave to what the oracle gives for the same stream; gives the
+/// ledger.
+///
+/// # Errors
+/// If they differ.
+pub(crate) fn equals_oracle(case: &Case, mut rows: Rows, report: &Report) -> Result<Ledger, TestCaseError> {
+    let (mut expected, ledger) = case.expected();
+    if case.order == Order::Arrival {
+        rows.sort();
+        expected.sort();
+    }
+    prop_assert_eq!(difference(&rows, &expected), None);
+    prop_assert_eq!(&report.ledger, &ledger);
+    prop_assert!(!report.interrupted);
+    Ok(ledger)
 }
 
 /// Where two outputs differ first: the place, and what each has there.
