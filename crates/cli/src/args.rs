@@ -17,6 +17,7 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
@@ -109,6 +110,8 @@ pub(crate) enum Command {
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing
+  producer | tradejoin run --trades trades.csv --instruments i.csv --table-changes - --output enriched.csv
+      changes of the instruments beside the trades, each before the first trade that is not older
   tradejoin run --messages stream.jsonl --table-ready-after instruments=marker --gate-timeout 30s
       no trade is joined before the instruments are complete
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
@@ -127,6 +130,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) look_ups: LookUpArgs,
+
+    #[command(flatten)]
+    pub(crate) changes: ChangesArgs,
 
     #[command(flatten)]
     pub(crate) reload: ReloadArgs,
@@ -169,6 +175,9 @@ pub(crate) struct RunArgs {
     /// Whether the trades are those of dead letters
     #[arg(skip)]
     pub(crate) of_letters: bool,
+    /// Whether one thread reads all inputs in turn, as what repeats a run does
+    #[arg(skip)]
+    pub(crate) in_turn: bool,
 }
 
 impl RunArgs {

@@ -56,6 +56,12 @@ struct InputConfig {
     table_ready_after: Option<ReadyAfterConfig>,
     /// Give up if tables are not ready after so long, such as 30s.
     gate_timeout: Option<String>,
+    /// Changes of the tables beside the trades, as JSON Lines: a file, or - for standard input.
+    table_changes: Option<PathBuf>,
+    /// Where they take effect among the trades: timestamp or arrival.
+    changes_by: Option<String>,
+    /// Let trades go on when no line of changes has come for so long, such as 30s.
+    changes_wait: Option<String>,
     /// The format of the trades, and of files whose ending says nothing.
     format: Option<String>,
     /// What to do with a record that cannot be read: fail or skip.
@@ -203,6 +209,9 @@ impl Config {
             None => {}
         }
         arguments.text("gate_timeout", input.gate_timeout.as_ref());
+        arguments.path("table_changes", &input.table_changes);
+        arguments.text("changes_by", input.changes_by.as_ref());
+        arguments.text("changes_wait", input.changes_wait.as_ref());
         arguments.text("format", input.format.as_ref());
         arguments.text("on_bad_record", input.on_bad_record.as_ref());
         arguments.text("linger", input.linger.as_ref());

@@ -15,6 +15,7 @@ use tradejoin_generator::{GeneratedSource, Mix};
 use tradejoin_model::{Distribution, TableSpec};
 
 use crate::args::{InputArgs, RunArgs};
+use crate::changes::{self, Changed, Changes, ChangesJournal};
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::gates;
@@ -38,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) letters: Option<Letters>,
     /// The tables whose files are watched.
     pub(crate) watched: Vec<WatchedTable>,
+    /// The changes beside the trades.
+    pub(crate) changes: Option<Changes>,
 }
 
 impl Job {
@@ -51,8 +54,14 @@ impl Job {
         check(args)?;
         let input = &args.input;
         let reload = &args.reload;
-        let paths =
-            [&input.trades, &input.instruments, &input.users, &input.messages, &reload.replay_journal];
+        let paths = [
+            &input.trades,
+            &input.instruments,
+            &input.users,
+            &input.messages,
+            &args.changes.table_changes,
+            &reload.replay_journal,
+        ];
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths, reload.journal.as_deref())?;
@@ -75,6 +84,10 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     ];
     if let Some((flag, _)) = reloads.into_iter().find(|(_, is_given)| *is_given && input.trades.is_none()) {
         return usage(&format!("{flag} is for the tables beside --trades, and there are none"));
+    }
+    changes::check(args)?;
+    if args.reload.journal.is_some() && args.reload.watch.is_none() && args.changes.table_changes.is_none() {
+        return usage("--journal is for tables that change: add --watch or --table-changes");
     }
     let guards = ["max_removed", "min_rows"].into_iter().find(|flag| args.is_given(flag));
     if let Some(flag) = guards.filter(|_| args.reload.watch.is_none()) {
@@ -153,6 +166,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         bad_records: BadRecords::default(),
         letters: None,
         watched: Vec::new(),
+        changes: None,
     })
 }
 
@@ -181,7 +195,11 @@ fn files(
     let fields = destination.fields(trades.encoding.format);
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name()).collect();
     let modes = modes(&args.look_ups, &names)?;
+    let mut changed = Vec::new();
     for (reader, mode) in readers.iter_mut().zip(&modes) {
+        if args.changes.table_changes.is_some() {
+            changed.push(Changed::new(reader, mode));
+        }
         reader.set_mode(mode)?;
     }
     let input = InputOptions { gate_timeout: None, ..shared.apply(trades) };
@@ -195,7 +213,11 @@ fn files(
     if let Some(timeout) = &shared.gate_timeout {
         timeout.restart();
     }
-    if modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
+    let by_time = changes::need_times(args);
+    if by_time {
+        changes::check_times(&trades.schema())?;
+    }
+    if by_time || modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
         trades.require_times()?;
     }
     let offers: Vec<_> = readers
@@ -213,12 +235,14 @@ fn files(
     }
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
     let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
+    // What repeats a run writes nothing down.
+    let is_journaled = args.changes.table_changes.is_some() && args.reload.journal.is_some() && !args.in_turn;
     let mut watched = Vec::new();
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
     for ((index, reader), file) in readers.into_iter().enumerate().zip(files) {
         let load: Box<dyn TableSource> = if let Some(journal) = &journal {
             as_in_journal(reader, &tables[index], &modes[index], journal, index)?
-        } else if args.reload.watch.is_some() {
+        } else if args.reload.watch.is_some() || is_journaled {
             let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
             watched.push(table);
             load
@@ -228,10 +252,19 @@ fn files(
         loads.push(Some(load));
     }
     let schema = trades.schema();
-    let source: Box<dyn Source> = match journal {
+    let mut source: Box<dyn Source> = match journal {
         Some(journal) => Box::new(Replayed::new(trades, journal)),
         None => Box::new(trades),
     };
+    let mut beside = None;
+    if let Some(path) = &args.changes.table_changes {
+        let journal = is_journaled.then(|| ChangesJournal::new(std::mem::take(&mut watched)));
+        let changed =
+            changed.into_iter().zip(&tables).map(|(changed, table)| changed.with_fields(&table.fields));
+        let input = InputOptions { gate_timeout: None, ..shared.apply(changes::input(path)?) };
+        let (merged, changes) = changes::beside(args, source, input, changed.collect(), journal)?;
+        (source, beside) = (merged, Some(changes));
+    }
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads,
@@ -242,6 +275,7 @@ fn files(
         schema,
         added,
         bad_records: shared.bad_records,
+        changes: beside,
     })
 }
 
@@ -316,6 +350,7 @@ fn interleaved(
         bad_records: shared.bad_records,
         letters: None,
         watched: Vec::new(),
+        changes: None,
     })
 }
 

@@ -27,6 +27,7 @@ mod watch;
 mod config;
 
 mod bench;
+mod changes;
 mod check;
 mod diff;
 mod explain;

@@ -6,6 +6,7 @@ use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
+use crate::changes::{Changes, ChangesReport};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let handle = output.as_ref().map(Output::handle);
 
     destination.announce(args.report, &settings)?;
-    bar.begin(job.progress);
+    bar.begin(job.progress, job.changes.clone());
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
@@ -57,15 +58,18 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         hang_up,
         bar.say(args.report.quiet || args.report.json),
     )?;
+    create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
         None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
     };
     bar.clear();
-    let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);
+    let trades = report.ledger.rows_read - report.ledger.rejected;
+    let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
+    let summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
@@ -73,6 +77,20 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         return Ok(failure::INTERRUPTED);
     }
     Ok(failure::OK)
+}
+
+/// Creates the journal of the changes beside the trades, if there is to be one.
+fn create_journal(args: &RunArgs, changes: Option<&Changes>) -> anyhow::Result<()> {
+    match (changes.and_then(|changes| changes.journal.as_ref()), args.reload.journal.as_deref()) {
+        (Some(journal), Some(path)) => Ok(journal.create(path)?),
+        _ => Ok(()),
+    }
+}
+
+/// Completes it, of a run of so many trades.
+fn end_journal(changes: Option<&Changes>, trades: u64) -> anyhow::Result<()> {
+    let journal = changes.and_then(|changes| changes.journal.as_ref());
+    journal.map_or(Ok(()), |journal| Ok(journal.end(trades)?))
 }
 
 /// A sink with a file beside it for what is put aside, if there is one.

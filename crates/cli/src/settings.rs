@@ -179,8 +179,21 @@ fn input(args: &RunArgs) -> anyhow::Result<Section> {
     ];
     settings
         .extend(args.input.gate_timeout.map(|timeout| Setting::new("gate_timeout", time(timeout), false)));
+    settings.extend(changes(args));
     settings.extend(reload(args));
     Ok(Section::new(name, settings))
+}
+
+/// The changes beside the trades, if there are any.
+fn changes(args: &RunArgs) -> Vec<Setting> {
+    let changes = &args.changes;
+    let Some(path) = &changes.table_changes else { return Vec::new() };
+    let wait = changes.changes_wait.map(time);
+    vec![
+        Setting::new("table_changes", path.display().to_string(), false),
+        Setting::new("changes_by", name_of(changes.changes_by), !args.is_given("changes_by")),
+        Setting::new("changes_wait", wait.clone(), wait.is_none()),
+    ]
 }
 
 /// What becomes of tables that change, if anything was said of it.

@@ -32,8 +32,9 @@ pub(crate) struct ReloadArgs {
     #[command(flatten)]
     pub(crate) guards: Guards,
 
-    /// Write down what each reload changed, and behind which trade it took effect
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "watch")]
+    /// Write down what each reload, or each line of --table-changes, changed, and behind which trade it
+    /// took effect
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) journal: Option<PathBuf>,
 
     /// Let the changes of a journal take effect behind the same trades again; the tables' files

@@ -121,7 +121,7 @@ impl WatchedTable {
     }
 
     /// The table as it was loaded, for a journal.
-    pub(super) fn loaded(&self) -> LoadedTable {
+    pub(crate) fn loaded(&self) -> LoadedTable {
         counted(self.described.clone(), &self.in_force.lock())
     }
 

@@ -75,6 +75,7 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
     if let Some(file) = args.file.take() {
         args.run.output = Some(file);
     }
+    args.run.in_turn = true;
     let (run, shown_max) = (args.run, args.show);
     check(&run)?;
     let destination = Destination::new(&run)?;
@@ -126,7 +127,8 @@ fn check(run: &RunArgs) -> anyhow::Result<()> {
         );
     }
     let input = &run.input;
-    let inputs = [&input.trades, &input.messages, &input.instruments, &input.users];
+    let inputs =
+        [&input.trades, &input.messages, &input.instruments, &input.users, &run.changes.table_changes];
     let inputs = inputs.into_iter().filter_map(Option::as_deref);
     let mut inputs = inputs.chain(input.table.iter().map(|table| table.file.as_path()));
     if output == Path::new("-") && inputs.any(|input| input == output) {
