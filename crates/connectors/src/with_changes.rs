@@ -68,6 +68,8 @@ pub struct WithChanges<S, F> {
     has_drained: bool,
     /// Whether changes have been waited for in vain, and none has come since.
     is_behind: bool,
+    /// Whether a stop has ended the changes before their time.
+    is_cut: bool,
     /// The latest time of trades that have gone on without all changes.
     gone: i64,
     /// Trades that were handed on.
@@ -118,6 +120,7 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             have_trades_ended: false,
             has_drained: false,
             is_behind: false,
+            is_cut: false,
             gone: i64::MIN,
             trades: 0,
             note: None,
@@ -153,6 +156,10 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
     fn advance(&mut self) -> Result<Option<Messages>, BoxError> {
         loop {
             let Some(current) = &mut self.current else { return Ok(None) };
+            if self.is_cut {
+                let (row, has_ready) = (current.row, current.row > current.start);
+                return if has_ready { self.hand_on(row).map(Some) } else { Ok(None) };
+            }
             let next = self.changes.next();
             let found = match next {
                 Next::None => None,
@@ -273,7 +280,17 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
     fn fill(&mut self) -> Result<Filled, ReadError> {
         let filled = self.changes.fill(Instant::now())?;
         self.is_behind &= filled == Filled::NotYet;
+        self.look_for_cut();
         Ok(filled)
+    }
+
+    /// Notes an end of the changes that is none: what ends the run ends their input, too.
+    fn look_for_cut(&mut self) {
+        self.is_cut = self.changes.next() == Next::None && self.is_stopped();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// Waits for changes; not again before some have come, once that was in vain.
@@ -285,7 +302,7 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
         let until = self.options.wait.and_then(|wait| Instant::now().checked_add(wait));
         self.options.progress.set_awaited(Some(awaited));
         let waited = loop {
-            if self.options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            if self.is_stopped() {
                 break Waited::Stopped;
             }
             let now = Instant::now();
@@ -296,6 +313,7 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             }
             let next_look = now + INTERVAL;
             if self.changes.fill(until.map_or(next_look, |until| until.min(next_look)))? == Filled::More {
+                self.look_for_cut();
                 break Waited::More;
             }
         };

@@ -47,9 +47,11 @@ impl ChangesReport {
         if *by == "timestamp" {
             text += &format!(", {late} late");
         }
-        if self.given_up > 0 {
-            text += &format!("; not waited for to the end {given_up} times");
-        }
+        text += &match self.given_up {
+            0 => String::new(),
+            1 => "; 1 wait in vain".to_owned(),
+            _ => format!("; {given_up} waits in vain"),
+        };
         text += match (reproducible, has_journal) {
             (true, _) => "",
             (false, true) => "; the same again with the journal alone",

@@ -4,9 +4,11 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `changes`: changes of tables beside the trades
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
+//! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
@@ -19,11 +21,13 @@
 //! - `words`: streams in words, for `semantics`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod changes;
 mod check;
 mod config;
 mod days;
 mod diff;
 mod explain;
+mod live_changes;
 mod modes;
 mod refusals;
 mod reload;

@@ -195,7 +195,13 @@ fn a_run_that_is_to_stop_waits_for_nothing() {
     let stop = Arc::new(AtomicBool::new(true));
     let options = WithChangesOptions { stop: Some(stop), ..options(100) };
     let feed = Script([Fed::NotYet, Fed::NotYet].into());
-    let mut merged = WithChanges::new(Trades::new(&[Some(1)], &[1]), feed, options);
+    let mut merged = WithChanges::new(Trades::new(&[Some(1)], &[1]), feed, options.clone());
+    assert!(merged.next().expect("no error").is_none());
+    // What ends the run ends the input of the changes: that is no end of theirs.
+    let feed = Script([Fed::Block(block(&[(0, 2)], 0)), Fed::End].into());
+    let mut merged = WithChanges::new(Trades::new(&[Some(1), Some(2)], &[2]), feed, options);
+    let messages = merged.next().expect("no error").expect("the first").decode().expect("decoded");
+    assert_eq!(messages.trades.num_rows(), 1);
     assert!(merged.next().expect("no error").is_none());
 }
 
