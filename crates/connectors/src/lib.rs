@@ -4,7 +4,8 @@
 //!
 //! The two ends of a run. [`TradeReader`] and [`MessageReader`] are sources,
 //! [`TableReader`] is the source of a table, [`Output`] is a sink; the command
-//! opens them and hands them to the engine.
+//! opens them and hands them to the engine. [`WithChanges`] is a source around that of
+//! the trades, with changes among them that have an input of their own.
 //!
 //! Guaranteed: nothing is held whole in memory, only a block and, for Parquet, a
 //! row group. From text to text a field comes out with the content that it came

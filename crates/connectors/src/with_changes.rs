@@ -52,7 +52,7 @@ pub type Note = Box<dyn FnMut(&[JournalEntry]) -> Result<(), BoxError> + Send>;
 /// A source whose blocks have changes among their trades.
 ///
 /// By time each block is decoded as it is read, since only its trades tell where the
-/// changes go. What comes of it depends on the two inputs alone, unless trades gave up
+/// changes go; not any more once those have ended. What comes of it depends on the two inputs alone, unless trades gave up
 /// waiting. At the end of the trades the rest of the changes takes effect behind the last
 /// one, and at the end of the changes the trades go on.
 pub struct WithChanges<S, F> {
@@ -139,6 +139,14 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
 
     /// The next block of trades with changes by time.
     fn next_by_time(&mut self) -> Result<Option<Block>, BoxError> {
+        if self.current.is_none()
+            && self.changes.next() == Next::None
+            && self.changes.is_empty()
+            && !self.is_cut
+        {
+            // Nothing is to be placed any more: any thread may decode.
+            return if self.have_trades_ended { Ok(None) } else { self.source.next() };
+        }
         if self.current.is_none() && !self.have_trades_ended {
             match self.source.next()? {
                 Some(block) => {
