@@ -414,7 +414,7 @@ impl Changes {
             valid_from,
             valid_to,
             versions,
-            rejected: 0,
+            ..ChangeLane::default()
         })
     }
 }
