@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tradejoin_model::ChangeLane;
+use tradejoin_model::{ChangeLane, Turns};
 
 use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
 use crate::error::ReadError;
@@ -44,9 +44,11 @@ pub(crate) struct PlacedChanges<F> {
     /// By table, what has a place.
     lanes: Vec<ChangeLane>,
     placed: usize,
+    /// Which of them takes effect when before its row.
+    turns: Turns,
     /// By table, changes of the block that go to the lanes: how many have gone or are among
-    /// them, and the row of each that is.
-    moving: Vec<(u32, Vec<u32>)>,
+    /// them, and the row and the turn of each that is.
+    moving: Vec<(u32, Vec<(u32, u32)>)>,
     /// What a journal is to have, if there is one: runs of changes of a table.
     noted: Option<Vec<JournalEntry>>,
     runs: Vec<Run>,
@@ -74,6 +76,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             failure: None,
             lanes: vec![ChangeLane::default(); tables],
             placed: 0,
+            turns: Turns::default(),
             moving: vec![(0, Vec::new()); tables],
             noted: None,
             runs: Vec::new(),
@@ -147,7 +150,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
                 _ => self.runs.push(Run { trades_before, table, first: *taken, len: 1 }),
             }
         }
-        rows.push(row);
+        rows.push((row, self.turns.next(row, table)));
         *taken += 1;
         self.placed += 1;
         self.place = place;
@@ -160,7 +163,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
     /// The changes that have a place, by table; begins anew.
     pub(crate) fn take(&mut self) -> Vec<ChangeLane> {
         self.collect();
-        self.placed = 0;
+        (self.placed, self.turns) = (0, Turns::default());
         let empty = vec![ChangeLane::default(); self.lanes.len()];
         std::mem::replace(&mut self.lanes, empty)
     }
@@ -189,8 +192,13 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             let lane = &mut self.lanes[table];
             let before = lane.len();
             lane.append_rows(&self.block.lanes[table], &all);
-            lane.at_rows[before..].copy_from_slice(rows);
-            rows.clear();
+            for (change, (row, turn)) in (before..).zip(rows.drain(..)) {
+                lane.at_rows[change] = row;
+                if turn > 0 {
+                    lane.turns.resize(change, 0);
+                    lane.turns.push(turn);
+                }
+            }
         }
     }
 }

@@ -136,7 +136,7 @@ fn changes_beside_are_those_among_the_trades_for_any_workers_and_batches() {
     let folder = beside(&words);
     folder.put("s.jsonl", stream(&words));
     let columns = "--columns ticker,user --output o.jsonl --json";
-    let policy = "--on-miss instruments=hold=50rows,then=keep --on-miss users=keep";
+    let policy = "--on-miss instruments=hold=50rows,then=keep --on-miss users=hold=40rows,then=keep";
     let among = format!("run --messages s.jsonl --tables instruments,users {columns} {policy}");
     let expected = summary(&folder.ok(&among));
     let rows = folder.read("o.jsonl");

@@ -235,6 +235,25 @@ fn a_journal_has_every_change_at_its_place_in_the_order_of_the_input() {
     assert_eq!(*noted.lock().expect("one thread"), expected);
 }
 
+#[test]
+fn changes_of_tables_take_effect_in_the_order_of_their_input() {
+    // Cut where the last block of changes ends, and not.
+    for lens in [[1], [2], [10]] {
+        let feed = script(&[(0, 2), (1, 2), (0, 2), (1, 2), (1, 3), (0, 3)], &lens, &[]);
+        let mut merged =
+            WithChanges::new(Trades::new(&[Some(1), Some(2), Some(3)], &[3]), feed, options(100));
+        let messages = merged.next().expect("merged").expect("a block").decode().expect("decoded");
+        let messages =
+            Messages::new(messages.trades, messages.keys, messages.lanes.to_vec()).expect("in order");
+        let turns = |table: usize| {
+            let lane = &messages.lanes[table];
+            (0..lane.len()).map(|change| (lane.at_rows[change], lane.turn(change))).collect::<Vec<_>>()
+        };
+        assert_eq!(turns(0), [(1, 0), (1, 1), (2, 1)], "{lens:?}");
+        assert_eq!(turns(1), [(1, 0), (1, 1), (2, 0)], "{lens:?}");
+    }
+}
+
 fn lens() -> impl Strategy<Value = Vec<usize>> {
     proptest::collection::vec(1_usize..5, 1..4)
 }
