@@ -48,6 +48,7 @@ mod keys;
 mod ledger;
 mod message;
 mod routed;
+mod stretches;
 
 mod as_of;
 mod versioned;
@@ -74,5 +75,6 @@ pub use schema::{
     USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,
 };
 pub use stored::{Applied, StoredTable};
+pub use stretches::{ByTime, Parts, Stretch, Stretches};
 pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};
