@@ -3,6 +3,7 @@
 //! - `streams`: random streams for the others, and what both sides give for one
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
+//! - `hot_keys`: the same where few keys have nearly all trades, by the trades' times
 //! - `schedules`: router, workers and merger stepped in one thread in any order
 //! - `updates`: changes from beside the source
 //! - `properties`: how often these two are tested, and what they say when they fail
@@ -10,6 +11,7 @@
 
 mod equals_oracle;
 mod faults;
+mod hot_keys;
 mod properties;
 mod schedules;
 mod streams;
