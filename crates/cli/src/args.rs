@@ -18,10 +18,11 @@ use crate::arg_values::{
 };
 use crate::bench::BenchArgs;
 use crate::check::CheckArgs;
+use crate::control::ControlArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::policy;
-use crate::reload::ReloadArgs;
+use crate::reload::{ReloadArgs, ReloadCommandArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::table_arg::TableArg as JoinedTable;
 use crate::verify::VerifyArgs;
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Replay(Box<ReplayArgs>),
     /// Say what a reload would do with a newer file of a table, and whether it would be refused
     DiffTable(Box<DiffArgs>),
+    /// Ask a run that goes on to read the files of its tables again, or to go back to older rows
+    Reload(ReloadCommandArgs),
     /// Print the JSON schema of the file of `run --config`
     ConfigSchema,
     /// Print a completion script for a shell
@@ -105,6 +108,9 @@ pub(crate) enum Command {
   tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
       --table desks=d.parquet,key=book+region
       any number of tables, each by its own key, in one pass
+  tradejoin run --trades t.csv --instruments i.csv --users u.csv --watch --reload-group instruments+users \
+      --control run.sock
+      two tables whose newer files take effect together, and a socket for `tradejoin reload`
   tradejoin run --config tradejoin.toml --workers 4
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
@@ -130,6 +136,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) reload: ReloadArgs,
+
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,

@@ -21,7 +21,7 @@ use crate::gates;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
-use crate::reload::{WatchedFile, WatchedTable, as_in_journal, read_journal};
+use crate::reload::{WatchedFile, WatchedTable, as_in_journal, check_groups, read_journal};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -76,7 +76,9 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if let Some((flag, _)) = reloads.into_iter().find(|(_, is_given)| *is_given && input.trades.is_none()) {
         return usage(&format!("{flag} is for the tables beside --trades, and there are none"));
     }
-    let guards = ["max_removed", "min_rows"].into_iter().find(|flag| args.is_given(flag));
+    let guards = ["max_removed", "min_rows", "reload_group", "settle", "keep_generations", "generations"]
+        .into_iter()
+        .find(|flag| args.is_given(flag));
     if let Some(flag) = guards.filter(|_| args.reload.watch.is_none()) {
         return usage(&format!("--{} is for tables that are watched: add --watch", flag.replace('_', "-")));
     }
@@ -169,7 +171,7 @@ fn files(
     let shared = Shared::new(args, readiness, stop, &trades)?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(&args.input)? {
-        let file = WatchedFile::new(path, format);
+        let file = WatchedFile::new(path, format).with_bad_records(shared.on_bad_record);
         if args.reload.watch.is_some() {
             file.check()?;
         }
@@ -212,6 +214,7 @@ fn files(
         table.spec.distribution = distribution;
     }
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
+    check_groups(&args.reload.reload_group, &names)?;
     let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
     let mut watched = Vec::new();
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();

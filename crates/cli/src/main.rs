@@ -7,6 +7,7 @@ mod arg_values;
 mod args;
 mod table_arg;
 
+mod control;
 mod failure;
 mod memory;
 mod policy;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::DiffTable(args) => diff::diff(&args),
+        Command::Reload(args) => reload::reload(&args),
         Command::ConfigSchema => config_schema(),
         Command::Completions { shell } => completions(shell),
     };

@@ -6,11 +6,12 @@ use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
+use crate::control::{self, Server, Services, Socket};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
 use crate::plan;
-use crate::reload::Watch;
+use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
@@ -24,6 +25,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
+    let socket = control::socket(args)?;
+    let store = Store::of(args)?;
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
     let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
@@ -48,15 +51,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         destination: Destination::new(args)?,
         readiness: readiness.clone(),
         report: args.report,
+        removers: socket.iter().map(Socket::remover).chain(store.iter().map(Store::remover)).collect(),
     };
     signals.before_the_end(move || last.say());
-    let mut watch = Watch::begin(
-        job.watched,
-        &args.reload,
-        engine.updates(),
-        hang_up,
-        bar.say(args.report.quiet || args.report.json),
-    )?;
+    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
+    let say = bar.say(args.report.quiet || args.report.json);
+    let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
+    let services = Services { asks: watch.asks() };
+    let mut server = socket.map(|socket| Server::begin(socket, services)).transpose()?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     };
     bar.clear();
     let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);
+    server.iter_mut().for_each(|server| server.finish(report.interrupted));
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     destination.show(args.report, &summary, Some(&sample))?;
@@ -92,10 +95,13 @@ struct LastWords {
     destination: Destination,
     readiness: Readiness,
     report: crate::args::ReportArgs,
+    /// What is left behind if no value is dropped.
+    removers: Vec<Box<dyn Fn() + Send>>,
 }
 
 impl LastWords {
     fn say(self) {
+        self.removers.iter().for_each(|remove| remove());
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
         let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.

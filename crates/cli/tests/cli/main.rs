@@ -4,6 +4,8 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `control`: runs that are spoken to
+//! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
@@ -21,9 +23,11 @@
 
 mod check;
 mod config;
+mod control;
 mod days;
 mod diff;
 mod explain;
+mod live;
 mod modes;
 mod refusals;
 mod reload;
