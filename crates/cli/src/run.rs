@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
 use crate::summary::Summary;
+use crate::tap::Taps;
 use crate::watch::{Bar, Nowhere};
 
 /// Carries out the command, and gives its exit code.
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
+    let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
@@ -57,12 +59,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
     let say = bar.say(args.report.quiet || args.report.json);
     let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
-    let services = Services { asks: watch.asks() };
-    let mut server = socket.map(|socket| Server::begin(socket, services)).transpose()?;
+    let services = taps.clone().map(|taps| Services { asks: watch.asks(), taps });
+    let server = socket.zip(services).map(|(socket, services)| Server::begin(socket, services));
+    let mut server = server.transpose()?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
-        Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
-        None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
+        Some(output) => {
+            engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(output)))))?
+        }
+        None => engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere)))))?,
     };
     bar.clear();
     let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);

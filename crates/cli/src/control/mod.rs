@@ -16,7 +16,7 @@ mod socket;
 mod wire;
 
 pub(crate) use client::{Client, Heard};
-pub(crate) use server::{Server, Services};
+pub(crate) use server::{Call, Server, Services};
 pub(crate) use socket::{Socket, SocketError};
 pub(crate) use wire::{Done, Outcome, Reply, Request};
 

@@ -17,6 +17,7 @@ use super::socket::Socket;
 use super::wire::{Reply, Request};
 use crate::failure;
 use crate::reload::Asks;
+use crate::tap::Taps;
 
 /// Calls at a time.
 const CALLS_MAX: usize = 8;
@@ -34,6 +35,8 @@ const GRACE_INTERRUPTED: Duration = Duration::from_millis(100);
 pub(crate) struct Services {
     /// The watch over files, if there is one.
     pub(crate) asks: Option<Asks>,
+    /// Its trades.
+    pub(crate) taps: Taps,
 }
 
 /// Takes calls until the run ends, and then removes the socket.
@@ -143,6 +146,9 @@ impl Call {
         match request {
             Request::Reload { tables } => self.reload(&tables, false, services),
             Request::Rollback { tables } => self.reload(&tables, true, services),
+            Request::Tap { conditions, every, limit } => {
+                services.taps.show(self, &conditions, every, limit.unwrap_or(u64::MAX))
+            }
         }
     }
 
@@ -160,6 +166,21 @@ impl Call {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Whether the run has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has hung up.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        let waits = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
+        match waits.and_then(|()| self.stream.read(&mut [0])) {
+            // At its end the run itself closes this side.
+            Ok(read) => read == 0 && !self.is_over(),
+            Err(error) => !is_for_now(&error),
         }
     }
 

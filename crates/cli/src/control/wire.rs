@@ -1,6 +1,7 @@
 //! What is asked of a run, and what it answers: a line of JSON each.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -10,6 +11,18 @@ pub(crate) enum Request {
     Reload { tables: Vec<String> },
     /// To go back to the generation before.
     Rollback { tables: Vec<String> },
+    /// To be shown enriched trades: those for which all conditions hold, of one in so many.
+    Tap {
+        #[serde(default, rename = "where")]
+        conditions: Vec<String>,
+        #[serde(default = "all")]
+        every: u64,
+        limit: Option<u64>,
+    },
+}
+
+fn all() -> u64 {
+    1
 }
 
 /// A line of the answer.
@@ -20,6 +33,14 @@ pub(crate) enum Reply {
     Tables(Vec<Outcome>),
     /// What was changed is in force behind so many trades, in all tables alike.
     InEffect { trades_before: u64 },
+    /// The names of the columns of the rows that follow.
+    Columns(Vec<String>),
+    /// A trade: a value for each column, as JSON has it.
+    Row(Vec<Box<RawValue>>),
+    /// So many rows are left out here, since the client was too slow for them.
+    Dropped(u64),
+    /// No more rows will come.
+    End {},
     /// It cannot be done, and this is the exit code of who asked.
     Refused { code: u8, why: String },
 }

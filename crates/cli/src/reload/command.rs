@@ -83,6 +83,9 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
                     }
                 }
             }
+            Reply::Columns(_) | Reply::Row(_) | Reply::Dropped(_) | Reply::End {} => {
+                anyhow::bail!("the run answers what was not asked");
+            }
             Reply::InEffect { trades_before } => {
                 print(args, &format!("in effect behind {} trades", HumanCount(trades_before)))?;
                 return Ok(code);

@@ -14,6 +14,7 @@
 //! - `config`: the configuration file
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
+//! - `tap`: trades to look at
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
@@ -38,6 +39,7 @@ mod settings;
 mod signals;
 mod support;
 mod tables;
+mod tap;
 mod tools;
 mod verify;
 mod words;
