@@ -8,6 +8,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,15 @@ fn take_calls(socket: &Socket, services: &Services, done: &Arc<AtomicBool>) -> V
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        calls.retain(|(call, _)| !call.is_finished());
+        // One that has ended may be about to be noticed.
+        let deadline = Instant::now() + Duration::from_millis(500);
+        loop {
+            calls.retain(|(call, _)| !call.is_finished());
+            if calls.len() < CALLS_MAX || done.load(Ordering::Relaxed) || Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         let mut call = Call { stream, done: Arc::clone(done) };
         if calls.len() == CALLS_MAX {
             let why = format!("{CALLS_MAX} others speak to this run");
@@ -160,12 +169,15 @@ impl Call {
         };
         match asks.ask(tables, is_rollback) {
             Err((code, why)) => self.say(&Reply::Refused { code, why }),
-            Ok(replies) => {
-                while let Ok(reply) = replies.recv() {
-                    self.say(&reply)?;
+            Ok(replies) => loop {
+                match replies.recv_timeout(Duration::from_millis(100)) {
+                    Ok(reply) => self.say(&reply)?,
+                    // Nobody waits for what comes with a trade, if one comes.
+                    Err(RecvTimeoutError::Timeout) if self.is_gone() => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
-                Ok(())
-            }
+            },
         }
     }
 

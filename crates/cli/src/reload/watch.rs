@@ -125,6 +125,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
+        // What it keeps goes with it, also if the run has failed.
+        self.watching.take().into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 

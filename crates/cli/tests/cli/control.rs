@@ -130,7 +130,13 @@ fn clients_that_do_not_speak_hold_up_nobody() {
     assert_eq!(live.finds(1), SPY);
     live.end();
     let folder = Folder::empty();
-    let live = asked(&folder, "");
+    let mut live = asked(&folder, "");
+    // What is known with the next trade holds no place for those who do not wait.
+    for round in 0..10 {
+        folder.put("i.csv", table(&format!("R{}", char::from(b'A' + round))));
+        reload(&folder, "");
+    }
+    assert_eq!(live.finds(1), "RJ241103C00200000");
     let mut nonsense = UnixStream::connect(folder.path("c.sock")).expect("a call");
     nonsense.write_all(b"{\"what\":1}\n").expect("written");
     let mut answer = String::new();
@@ -217,6 +223,45 @@ fn a_rollback_is_in_the_journal() {
     }
     folder.put("o.csv", output);
     folder.ok("verify o.csv --trades t.csv --instruments first.csv --replay-journal j.jsonl");
+}
+
+#[test]
+fn a_run_that_fails_leaves_neither_socket_nor_copies() {
+    let folder = Folder::empty();
+    std::fs::create_dir(folder.path("kept")).expect("a folder");
+    let mut live = asked(&folder, "--generations kept");
+    assert_eq!(std::fs::read_dir(folder.path("kept")).expect("the folder").count(), 1);
+    live.write("x,y\n");
+    assert_eq!(live.child.wait().expect("it ends").code(), Some(65));
+    assert_eq!(std::fs::read_dir(folder.path("kept")).expect("the folder").count(), 0);
+    assert!(!folder.path("c.sock").exists());
+}
+
+#[test]
+fn what_was_kept_is_read_as_it_was_in_any_format() {
+    let folder = Folder::empty();
+    // A bad row of the first file was skipped, and is again.
+    folder.put("i.csv", table("SPY") + "x,Q,1,2024-11-03,call\n");
+    for file in ["x.parquet", "x.jsonl.gz", "x.arrow", "x.jsonl"] {
+        let generate = |seed: u32| {
+            folder.ok(&format!("generate --ids 10 --seed {seed} --instruments {file} --quiet --limit 1"))
+        };
+        generate(1);
+        let flags = format!("--table x={file},key=instrument_id,columns=ticker --on-bad-record skip");
+        folder.put("i.csv", table("SPY") + "x,Q,1,2024-11-03,call\n");
+        let mut live = Live::start(&folder, &format!("--watch=asked --control c.sock {flags}"));
+        let first = live.finds(1);
+        assert!(first.starts_with(SPY) && !first.ends_with(','), "{first}");
+        generate(2);
+        folder.put("i.csv", table("AAPL"));
+        reload(&folder, "");
+        let second = live.finds(1);
+        assert!(second.starts_with(AAPL) && second.split_once(',') != first.split_once(','), "{second}");
+        let said = reload(&folder, "--rollback");
+        assert!(said.contains("x rolled back: rows added 0, changed 10, removed 0"), "{file}: {said}");
+        assert_eq!(live.finds(1), first, "{file}");
+        live.end();
+    }
 }
 
 #[test]
