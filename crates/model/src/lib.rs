@@ -48,6 +48,7 @@ mod keys;
 mod ledger;
 mod message;
 mod routed;
+mod turns;
 
 mod as_of;
 mod versioned;
@@ -76,3 +77,4 @@ pub use schema::{
 pub use stored::{Applied, StoredTable};
 pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};
+pub use turns::Turns;
