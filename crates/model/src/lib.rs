@@ -48,6 +48,7 @@ mod keys;
 mod ledger;
 mod message;
 mod routed;
+mod stretches;
 mod turns;
 
 mod as_of;
@@ -75,6 +76,7 @@ pub use schema::{
     USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,
 };
 pub use stored::{Applied, StoredTable};
+pub use stretches::{ByTime, Parts, Stretch, Stretches};
 pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};
 pub use turns::Turns;

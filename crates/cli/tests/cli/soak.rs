@@ -172,26 +172,24 @@ fn a_journal_gives_the_same_bytes_whatever_the_timing_was() {
         let said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let mut said = said.map(|line| line.expect("text"));
         assert!(said.any(|line| line.starts_with("instruments reloaded")), "seed {seed}");
-        let rest = thread::spawn(move || {
-            let mut rest = String::new();
-            stdout.read_to_string(&mut rest).expect("text");
-            rest
+        thread::scope(|threads| {
+            let rest = threads.spawn(|| stdout.read_to_string(&mut output).expect("text"));
+            for _ in 0..30 {
+                if draw.random_bool(0.4) {
+                    replace(&folder, "i.csv", drawn_table(&mut draw));
+                }
+                // What is in force when these are read is a matter of timing.
+                let start = trades.len();
+                for _ in 0..draw.random_range(0..400) {
+                    let _ = writeln!(trades, "{},{}", trades.len(), draw.random_range(0..12));
+                }
+                stdin.write_all(&trades.as_bytes()[start..]).expect("written");
+                thread::sleep(Duration::from_micros(draw.random_range(0..6_000)));
+            }
+            drop(stdin);
+            assert!(child.wait().expect("it ends").success(), "seed {seed}");
+            rest.join().expect("it reads");
         });
-        for _ in 0..30 {
-            if draw.random_bool(0.4) {
-                replace(&folder, "i.csv", drawn_table(&mut draw));
-            }
-            // What is in force when these are read is a matter of timing.
-            let start = trades.len();
-            for _ in 0..draw.random_range(0..400) {
-                let _ = writeln!(trades, "{},{}", trades.len(), draw.random_range(0..12));
-            }
-            stdin.write_all(&trades.as_bytes()[start..]).expect("written");
-            thread::sleep(Duration::from_micros(draw.random_range(0..6_000)));
-        }
-        drop(stdin);
-        assert!(child.wait().expect("it ends").success(), "seed {seed}");
-        output += &rest.join().expect("it reads");
         folder.put("t.csv", &trades);
         assert!(folder.read("journal.jsonl").contains("{\"update\":"), "seed {seed}");
         let job = "run --trades t.csv --instruments first.csv --replay-journal journal.jsonl";
