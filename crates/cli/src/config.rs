@@ -139,6 +139,16 @@ struct ReloadConfig {
     journal: Option<PathBuf>,
     /// A journal whose changes take effect behind the same trades again.
     replay_journal: Option<PathBuf>,
+    /// Tables that take effect together or not at all, each group a list of names.
+    groups: Option<Vec<Vec<String>>>,
+    /// How long all files of a group must have stood still, such as 3s.
+    settle: Option<String>,
+    /// The socket by which the run is spoken to.
+    control: Option<PathBuf>,
+    /// How many generations before the one in force are kept, for a rollback.
+    keep_generations: Option<u32>,
+    /// A folder for the copies of their files.
+    generations: Option<PathBuf>,
 }
 
 /// How the work is done.
@@ -232,6 +242,14 @@ impl Config {
         arguments.text("min_rows", reload.min_rows);
         arguments.path("journal", &reload.journal);
         arguments.path("replay_journal", &reload.replay_journal);
+        if !arguments.is_given("reload_group") {
+            let groups = reload.groups.iter().flatten();
+            groups.for_each(|group| arguments.push("reload_group", group.join("+").as_ref()));
+        }
+        arguments.text("settle", reload.settle.as_ref());
+        arguments.path("control", &reload.control);
+        arguments.text("keep_generations", reload.keep_generations);
+        arguments.path("generations", &reload.generations);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);

@@ -22,7 +22,7 @@ use crate::gates;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
-use crate::reload::{WatchedFile, WatchedTable, as_in_journal, read_journal};
+use crate::reload::{WatchedFile, WatchedTable, as_in_journal, check_groups, read_journal};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -89,7 +89,9 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if args.reload.journal.is_some() && args.reload.watch.is_none() && args.changes.table_changes.is_none() {
         return usage("--journal is for tables that change: add --watch or --table-changes");
     }
-    let guards = ["max_removed", "min_rows"].into_iter().find(|flag| args.is_given(flag));
+    let guards = ["max_removed", "min_rows", "reload_group", "settle", "keep_generations", "generations"]
+        .into_iter()
+        .find(|flag| args.is_given(flag));
     if let Some(flag) = guards.filter(|_| args.reload.watch.is_none()) {
         return usage(&format!("--{} is for tables that are watched: add --watch", flag.replace('_', "-")));
     }
@@ -183,7 +185,7 @@ fn files(
     let shared = Shared::new(args, readiness, stop, &trades)?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(&args.input)? {
-        let file = WatchedFile::new(path, format);
+        let file = WatchedFile::new(path, format).with_bad_records(shared.on_bad_record);
         if args.reload.watch.is_some() {
             file.check()?;
         }
@@ -234,6 +236,7 @@ fn files(
         table.spec.distribution = distribution;
     }
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
+    check_groups(&args.reload.reload_group, &names)?;
     let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
     // What repeats a run writes nothing down.
     let is_journaled = args.changes.table_changes.is_some() && args.reload.journal.is_some() && !args.in_turn;

@@ -7,16 +7,18 @@ use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
 use crate::changes::{Changes, ChangesReport};
+use crate::control::{self, Server, Services, Socket};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
 use crate::plan;
-use crate::reload::Watch;
+use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
 use crate::summary::Summary;
+use crate::tap::Taps;
 use crate::watch::{Bar, Nowhere};
 
 /// Carries out the command, and gives its exit code.
@@ -25,6 +27,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
+    let socket = control::socket(args)?;
+    let store = Store::of(args)?;
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
     let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
@@ -35,6 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
+    let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
@@ -49,24 +54,27 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         destination: Destination::new(args)?,
         readiness: readiness.clone(),
         report: args.report,
+        removers: socket.iter().map(Socket::remover).chain(store.iter().map(Store::remover)).collect(),
     };
     signals.before_the_end(move || last.say());
-    let mut watch = Watch::begin(
-        job.watched,
-        &args.reload,
-        engine.updates(),
-        hang_up,
-        bar.say(args.report.quiet || args.report.json),
-    )?;
+    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
+    let say = bar.say(args.report.quiet || args.report.json);
+    let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
+    let services = taps.clone().map(|taps| Services { asks: watch.asks(), taps });
+    let server = socket.zip(services).map(|(socket, services)| Server::begin(socket, services));
+    let mut server = server.transpose()?;
     create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
-        Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
-        None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
+        Some(output) => {
+            engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(output)))))?
+        }
+        None => engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere)))))?,
     };
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
+    server.iter_mut().for_each(|server| server.finish(report.interrupted));
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     let summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
@@ -110,10 +118,13 @@ struct LastWords {
     destination: Destination,
     readiness: Readiness,
     report: crate::args::ReportArgs,
+    /// What is left behind if no value is dropped.
+    removers: Vec<Box<dyn Fn() + Send>>,
 }
 
 impl LastWords {
     fn say(self) {
+        self.removers.iter().for_each(|remove| remove());
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
         let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.

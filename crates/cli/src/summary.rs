@@ -314,10 +314,11 @@ impl Summary {
     }
 
     fn reload_table(&self) -> Table {
-        let header = ["watched", "last refusal", "reloaded", "refused", "added", "changed", "removed"];
+        let header =
+            ["watched", "last refusal", "reloaded", "rolled back", "refused", "added", "changed", "removed"];
         let mut table = plain_table(&header, 2);
         for row in &self.reloads {
-            let counts = [row.reloaded, row.refused, row.added, row.changed, row.removed];
+            let counts = [row.reloaded, row.rolled_back, row.refused, row.added, row.changed, row.removed];
             let counts = counts.map(|count| HumanCount(count).to_string());
             let names = [row.table.clone(), row.last_refusal.clone().unwrap_or_else(|| "none".to_owned())];
             table.add_row(names.into_iter().chain(counts));

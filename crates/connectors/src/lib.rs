@@ -124,6 +124,7 @@ mod comparison;
 
 mod dead_letters;
 mod preview;
+mod row_texts;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
@@ -155,6 +156,7 @@ pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, open_changes};

@@ -5,6 +5,8 @@
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
 //! - `changes`: changes of tables beside the trades
+//! - `control`: runs that are spoken to
+//! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
@@ -14,6 +16,7 @@
 //! - `config`: the configuration file
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
+//! - `tap`: trades to look at
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
@@ -25,9 +28,11 @@
 mod changes;
 mod check;
 mod config;
+mod control;
 mod days;
 mod diff;
 mod explain;
+mod live;
 mod live_changes;
 mod modes;
 mod refusals;
@@ -40,6 +45,7 @@ mod signals;
 mod soak;
 mod support;
 mod tables;
+mod tap;
 mod tools;
 mod verify;
 mod words;
