@@ -218,7 +218,8 @@ pub(crate) struct InputArgs {
 
     /// Another table, by any key of integers or texts; may be given for each.
     /// KEY is a column, TRADES_COLUMN@TABLE_COLUMN where the names differ, or several with + between;
-    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key];
+    /// COLUMNS are what it adds, with : between, each NAME or "NAME as OTHER" [default: all but the key], NAME?
+    /// for one that a file may be without;
     /// OPTION is distribution, mode, tolerance, version or on-miss, as the flags that name a table say it
     #[arg(long, value_name = "NAME=FILE,key=KEY[,columns=COLUMNS][,OPTION=VALUE]...", value_hint = ValueHint::Other, conflicts_with = "messages")]
     pub(crate) table: Vec<JoinedTable>,

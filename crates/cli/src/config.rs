@@ -94,7 +94,8 @@ struct TableConfig {
     file: PathBuf,
     /// Its key: COLUMN, `TRADES_COLUMN@TABLE_COLUMN`, or several with + between.
     key: String,
-    /// What it adds, each NAME or "NAME as OTHER"; all but the key if nothing is said.
+    /// What it adds, each NAME or "NAME as OTHER", NAME? for one that may be missing; all but the key if
+    /// nothing is said.
     columns: Option<Vec<String>>,
     /// How it is spread: partitioned, broadcast or auto.
     distribution: Option<String>,

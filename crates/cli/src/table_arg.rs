@@ -169,16 +169,19 @@ fn key_pair(text: &str) -> Option<KeyPair> {
     is_whole.then(|| KeyPair { trades: trades.to_owned(), table: table.to_owned() })
 }
 
-/// `COLUMN`, or `COLUMN as NAME` in any case of letters.
+/// `COLUMN`, or `COLUMN as NAME` in any case of letters; `COLUMN?` may be missing.
 fn choice(text: &str) -> Result<ColumnChoice, String> {
     let (column, name) = match text.to_ascii_lowercase().rfind(" as ") {
-        Some(at) => (text[..at].trim(), text[at + 4..].trim()),
-        None => (text.trim(), text.trim()),
+        Some(at) => (text[..at].trim(), Some(text[at + 4..].trim())),
+        None => (text.trim(), None),
     };
+    let required = column.strip_suffix('?').map(str::trim_end);
+    let (column, is_optional) = (required.unwrap_or(column), required.is_some());
+    let name = name.unwrap_or(column);
     if column.is_empty() || name.is_empty() || column.to_ascii_lowercase().ends_with(" as") {
         return Err("an empty name".to_owned());
     }
-    Ok(ColumnChoice { column: column.to_owned(), name: name.to_owned() })
+    Ok(ColumnChoice { column: column.to_owned(), name: name.to_owned(), is_optional })
 }
 
 fn unknown(table: &str, option: &str) -> String {
@@ -213,13 +216,20 @@ mod tests {
             (arg.table.key, arg.table.columns, arg.distribution),
             (vec![pair("venue", "venue")], vec![], None)
         );
-        let arg: TableArg = "v=-,distribution=broadcast,columns=city:open AS opens at,key=venue@mic + ccy"
-            .parse()
-            .expect("a table");
+        let arg: TableArg =
+            "v=-,distribution=broadcast,columns=city:open AS opens at:zone? as tz:kind?,key=venue@mic + ccy"
+                .parse()
+                .expect("a table");
         assert_eq!(arg.table.key, [pair("venue", "mic"), pair("ccy", "ccy")]);
         let choices: Vec<_> =
-            arg.table.columns.iter().map(|choice| (choice.column.as_str(), choice.name.as_str())).collect();
-        assert_eq!(choices, [("city", "city"), ("open", "opens at")]);
+            arg.table.columns.iter().map(|c| (c.column.as_str(), c.name.as_str(), c.is_optional)).collect();
+        let expected = [
+            ("city", "city", false),
+            ("open", "opens at", false),
+            ("zone", "tz", true),
+            ("kind", "kind", true),
+        ];
+        assert_eq!(choices, expected);
         assert_eq!(arg.distribution, Some(Distribution::Broadcast));
         assert_eq!((arg.mode, arg.tolerance, arg.version, arg.on_miss), (None, None, None, None));
     }
@@ -251,6 +261,7 @@ mod tests {
             ("v=v.csv,key=a+", "table v: an empty column in its key"),
             ("v=v.csv,key=a@", "table v: an empty column in its key"),
             ("v=v.csv,key=a,columns=b::c", "table v: an empty name in its columns"),
+            ("v=v.csv,key=a,columns=?", "table v: an empty name in its columns"),
             ("v=v.csv,key=a,columns=b as ", "table v: an empty name in its columns"),
             ("v=v.csv,key=a,column=b", "unknown option \"column\": did you mean columns?"),
             ("v=v.csv,key=a,distributon=auto", "did you mean distribution?"),

@@ -20,7 +20,7 @@ use crate::lane_builder::{CellText, DELETED, TableColumn};
 use crate::mode::{Stamp, StampColumns, Stamps, TableMode};
 use crate::parse::{self, Dialect};
 use crate::render::Cells;
-use crate::table_def::AnyTable;
+use crate::table_def::{AnyTable, ColumnChoice};
 use crate::values::{ValueCodec, ValueEncoding};
 
 /// Collects rows of one table as changes. All its fields are texts, or values in
@@ -29,8 +29,8 @@ pub(crate) struct AnyLane {
     header: Header,
     /// The columns of the key.
     key: Vec<usize>,
-    /// What can be asked for: where it stands, and what it is.
-    offers: Vec<(usize, TableColumn)>,
+    /// What can be asked for: where it stands, if it does, and what it is.
+    offers: Vec<(Option<usize>, TableColumn)>,
     /// What was asked for.
     fields: Vec<Field>,
     stamp: StampColumns,
@@ -45,7 +45,8 @@ pub(crate) struct AnyLane {
 }
 
 struct Field {
-    column: usize,
+    /// `None` for one that the file is without.
+    column: Option<usize>,
     /// For values that have no text.
     codec: Option<Arc<ValueCodec>>,
     /// What becomes of a token.
@@ -72,12 +73,15 @@ pub(crate) struct AnyBlock {
 }
 
 enum FieldBlock {
+    /// A column that the file is without.
+    Absent,
     Texts(StringArray),
     Encoded(Rows, Option<NullBuffer>),
 }
 
 impl AnyLane {
-    /// Rows of a file with the columns `names`, held as `held` says of each.
+    /// Rows of a file with the columns `names`, held as `held` says of each, optional
+    /// ones as texts in the encoding `text`.
     ///
     /// # Errors
     /// If a column of the key, or one that is chosen, is missing.
@@ -86,22 +90,30 @@ impl AnyLane {
         table: &AnyTable,
         names: Vec<String>,
         held: impl Fn(usize) -> (ColumnType, ValueEncoding),
+        text: &ValueEncoding,
     ) -> Result<Self, OpenError> {
         let header = Header::new(source_name, names, &[])?;
         let find = |name: &str| header.require(source_name, name, &[]);
         let key = table.key_columns().into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let chosen: Vec<(usize, String)> = if table.columns.is_empty() {
+        let offer = |column: usize, name: &str| {
+            let (column_type, encoding) = held(column);
+            (Some(column), TableColumn { name: name.to_owned(), column_type, encoding })
+        };
+        let choose = |choice: &ColumnChoice| {
+            let ColumnChoice { column, name, is_optional } = choice;
+            if *is_optional {
+                let (name, encoding) = (name.clone(), text.clone());
+                let column_type = ColumnType::Text;
+                return Ok((header.find(column), TableColumn { name, column_type, encoding }));
+            }
+            Ok(offer(find(column)?, name))
+        };
+        let offers = if table.columns.is_empty() {
             let others = (0..header.names.len()).filter(|column| !key.contains(column));
-            others.map(|column| (column, header.names[column].clone())).collect()
+            others.map(|column| offer(column, &header.names[column])).collect()
         } else {
-            let choose = |choice: &crate::ColumnChoice| Ok((find(&choice.column)?, choice.name.clone()));
             table.columns.iter().map(choose).collect::<Result<_, OpenError>>()?
         };
-        let offer = |(column, name)| {
-            let (column_type, encoding) = held(column);
-            (column, TableColumn { name, column_type, encoding })
-        };
-        let offers = chosen.into_iter().map(offer).collect();
         Ok(Self::with(header, key, offers))
     }
 
@@ -127,7 +139,7 @@ impl AnyLane {
             let choice = table.columns.iter().find(|choice| choice.name == field.name);
             choice.map_or(&field.name, |choice| &choice.column).clone()
         };
-        let offers = fields.iter().map(|field| (place(&in_file(field)), field.clone())).collect();
+        let offers = fields.iter().map(|field| (Some(place(&in_file(field))), field.clone())).collect();
         for column in mode.columns() {
             place(column);
         }
@@ -156,7 +168,7 @@ impl AnyLane {
         Ok(lane)
     }
 
-    fn with(header: Header, key: Vec<usize>, offers: Vec<(usize, TableColumn)>) -> Self {
+    fn with(header: Header, key: Vec<usize>, offers: Vec<(Option<usize>, TableColumn)>) -> Self {
         Self {
             header,
             key,
@@ -254,9 +266,9 @@ impl AnyLane {
         kinds.push(ChangeKind::Upsert);
         stamps.push(stamp);
         for Field { column, values, .. } in fields {
-            let cell = cells[*column].as_ref();
-            let has_value = dialect == Dialect::Csv || !(cell.is_empty() || cell == "null");
-            values.push(has_value.then_some(cell));
+            let cell = column.map(|column| cells[column].as_ref());
+            let has_value = |cell: &&str| dialect == Dialect::Csv || !(cell.is_empty() || *cell == "null");
+            values.push(cell.filter(has_value));
         }
         Ok(())
     }
@@ -275,7 +287,8 @@ impl AnyLane {
         let token = |column: usize| token(column).filter(|token| !(token.is_empty() || *token == "null"));
         made.clear();
         for Field { column, tokens, .. } in fields.iter_mut() {
-            made.push(match (tokens, token(*column)) {
+            let column = column.unwrap_or_default();
+            made.push(match (tokens, token(column)) {
                 (_, None) => None,
                 (Tokens::AsTheyAre, Some(token)) => Some(token.as_bytes().to_vec()),
                 (Tokens::Texts, Some(token)) => {
@@ -284,7 +297,7 @@ impl AnyLane {
                 (Tokens::Typed(values), Some(token)) => {
                     let shown = || parse::json_text(token).unwrap_or_default();
                     let bytes = values.read(token);
-                    Some(bytes.map_err(|reason| Flaw::cell(name(*column), &shown(), reason))?)
+                    Some(bytes.map_err(|reason| Flaw::cell(name(column), &shown(), reason))?)
                 }
             });
         }
@@ -301,10 +314,13 @@ impl AnyLane {
     pub(crate) fn block(&self, batch: &RecordBatch) -> Result<AnyBlock, ArrowError> {
         let key = self.key.iter().map(|&column| KeyPart::new(batch.column(column)));
         let field = |field: &Field| {
-            let array = batch.column(field.column);
-            Ok(match &field.codec {
-                Some(codec) => FieldBlock::Encoded(codec.encode(array)?, array.logical_nulls()),
-                None => FieldBlock::Texts(cast(array, &DataType::Utf8)?.as_string().clone()),
+            let array = field.column.map(|column| batch.column(column));
+            Ok(match (array, &field.codec) {
+                (None, _) => FieldBlock::Absent,
+                (Some(array), Some(codec)) => {
+                    FieldBlock::Encoded(codec.encode(array)?, array.logical_nulls())
+                }
+                (Some(array), None) => FieldBlock::Texts(cast(array, &DataType::Utf8)?.as_string().clone()),
             })
         };
         let fields = self.fields.iter().map(field).collect::<Result<_, ArrowError>>()?;
@@ -337,6 +353,7 @@ impl AnyLane {
         stamps.push(stamp);
         for (field, block) in fields.iter_mut().zip(&block.fields) {
             match block {
+                FieldBlock::Absent => field.values.push(None),
                 FieldBlock::Texts(texts) => {
                     field.values.push(texts.is_valid(row).then(|| texts.value(row)));
                 }

@@ -44,6 +44,9 @@ pub struct ColumnChoice {
     pub column: String,
     /// Its name in the output.
     pub name: String,
+    /// Whether a file may be without it: its values are null then, and texts in any
+    /// other, whatever they are there.
+    pub is_optional: bool,
 }
 
 /// What of a trade is its key in a table.
@@ -107,5 +110,22 @@ impl AnyTable {
     /// The key's columns in the table.
     pub(crate) fn key_columns(&self) -> Vec<&str> {
         self.key.iter().map(|pair| pair.table.as_str()).collect()
+    }
+
+    /// Adds to the members that the first lines have what may still come: all of them
+    /// where there are no lines, and else the optional ones, which are given.
+    pub(crate) fn late_members(&self, names: &mut Vec<String>) -> Vec<String> {
+        if names.is_empty() {
+            // No line, no column: nothing is missing from it.
+            let key = self.key_columns();
+            names.extend(key.iter().map(|&column| column.to_owned()));
+            let chosen = self.columns.iter().map(|choice| choice.column.clone());
+            names.extend(chosen.filter(|column| !key.contains(&column.as_str())));
+        }
+        let optional = self.columns.iter().filter(|choice| choice.is_optional);
+        let late = optional.map(|choice| &choice.column).filter(|column| !names.contains(column));
+        let late: Vec<_> = late.cloned().collect();
+        names.extend(late.iter().cloned());
+        late
     }
 }

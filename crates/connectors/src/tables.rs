@@ -88,26 +88,22 @@ type Opened = (Rows, Vec<String>, Lane, Vec<TableColumn>);
 
 fn open_any_text(
     name: &Arc<str>,
-    rows: TextRows,
+    mut rows: TextRows,
     table: &AnyTable,
     strict: bool,
 ) -> Result<Opened, OpenError> {
     let mut names = rows.columns.clone();
-    if rows.format == Format::JsonLines && names.is_empty() {
-        // No line, no column: nothing is missing from it.
-        names.extend(table.key_columns().into_iter().map(str::to_owned));
-        let chosen = table.columns.iter().map(|choice| choice.column.clone());
-        names.extend(chosen.filter(|column| !table.key_columns().contains(&column.as_str())));
-    }
+    let late = if rows.format == Format::JsonLines { table.late_members(&mut names) } else { Vec::new() };
+    rows.columns.extend(late.iter().cloned());
     let encoding = match rows.format {
         Format::JsonLines => ValueEncoding::JsonToken,
         _ => ValueEncoding::Plain,
     };
-    let lane = AnyLane::new(name, table, names, |_| (ColumnType::Text, encoding.clone()))?;
+    let lane = AnyLane::new(name, table, names, |_| (ColumnType::Text, encoding.clone()), &encoding)?;
     let columns = lane.columns();
     // Without a choice every column is one that is wanted.
     let unknown = if table.columns.is_empty() { UnknownMembers::Refuse } else { UnknownMembers::Ignore };
-    Ok((Rows::Text(rows, unknown), Vec::new(), Lane::any(lane, strict), columns))
+    Ok((Rows::Text(rows, unknown), late, Lane::any(lane, strict), columns))
 }
 
 fn open_any_arrow(
@@ -118,7 +114,7 @@ fn open_any_arrow(
 ) -> Result<Opened, OpenError> {
     let fields = blocks.schema.fields().clone();
     let names = fields.iter().map(|field| field.name().clone()).collect();
-    let lane = AnyLane::new(name, table, names, |i| held_as(fields[i].data_type()))?;
+    let lane = AnyLane::new(name, table, names, |i| held_as(fields[i].data_type()), &ValueEncoding::Plain)?;
     for (column, place) in lane.key_columns() {
         check_key_part_type(name, column, fields[place].data_type())?;
     }

@@ -29,13 +29,17 @@ use tradejoin_model::{ChangeLane, Column, Keys, TextColumn};
 
 use support::{Files, content, create, enriched, input, read_all, rows_of, skipping};
 
-/// A table whose key is of these columns, each `NAME` or `TRADES@TABLE`.
+/// A table whose key is of these columns, each `NAME` or `TRADES@TABLE`; of the others
+/// `NAME?` may be missing.
 fn any(key: &[&str], columns: &[&str]) -> TableDefinition {
     let pair = |text: &&str| {
         let (trades, table) = text.split_once('@').unwrap_or((text, text));
         KeyPair { trades: trades.to_owned(), table: table.to_owned() }
     };
-    let choice = |name: &&str| ColumnChoice { column: (*name).to_owned(), name: (*name).to_owned() };
+    let choice = |text: &&str| {
+        let name = text.trim_end_matches('?').to_owned();
+        ColumnChoice { column: name.clone(), name, is_optional: text.ends_with('?') }
+    };
     let (key, columns) = (key.iter().map(pair).collect(), columns.iter().map(choice).collect());
     AnyTable { name: "any".to_owned(), key, columns }.into()
 }
@@ -369,6 +373,35 @@ fn a_member_that_shows_up_late_is_not_lost_without_a_word() {
     assert!(
         rows_of(&mut open(input(&empty), &any(&["id"], &["a"])).expect("opens")).expect("good").is_empty()
     );
+}
+
+#[test]
+fn a_column_that_may_be_missing_is_a_text_wherever_it_is() {
+    let files = Files::new();
+    let key: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let lots: ArrayRef = Arc::new(Int64Array::from(vec![Some(100), None]));
+    let table = any(&["id"], &["lot?"]);
+    let values = |path: &Path| {
+        let mut reader = open(input(path), &table).expect("a table");
+        let offered = reader.columns().to_vec();
+        reader.load(&offered).expect("its columns");
+        let lanes = rows_of(&mut reader).expect("good rows");
+        let Column::Text(values) = &lanes[0].fields[0] else { panic!("texts") };
+        (offered, texts(values))
+    };
+    for name in ["t.parquet", "t.arrow"] {
+        let (offered, absent) = values(&write(&files, name, &[("id", key.clone())]));
+        assert_eq!(absent, [None, None]);
+        let with = values(&write(&files, name, &[("lot", lots.clone()), ("id", key.clone())]));
+        assert_eq!(with, (offered, vec![Some(b"100".to_vec()), None]), "{name}");
+    }
+    let (offered, absent) = values(&files.put("t.csv", "id\n1\n"));
+    assert_eq!(absent, [None]);
+    let with = values(&files.put("t.csv", "lot,id\n100,1\n"));
+    assert_eq!(with, (offered, vec![Some(b"100".to_vec())]));
+    // In JSON any line may have it.
+    let (_, late) = values(&files.put("t.jsonl", "{\"id\":1}\n{\"id\":2,\"lot\":100}\n"));
+    assert_eq!(late, [None, Some(b"100".to_vec())]);
 }
 
 #[test]

@@ -304,3 +304,31 @@ fn a_journal_of_something_else_is_refused() {
     refused(job, 65, "journal.jsonl, line 1: ");
     refused(&format!("{job} --watch"), 2, "--watch");
 }
+
+#[test]
+fn a_column_that_may_be_missing_is_taken_up_when_a_newer_file_has_it() {
+    let csv = [
+        ("v.csv", "instrument_id,venue\n1,XNYS\n"),
+        ("v.csv", "instrument_id,zone,venue\n1,east,XNYS\n"),
+        ("v.csv", "instrument_id,venue\n1,ARCX\n"),
+    ];
+    let json = [
+        ("v.jsonl", "{\"instrument_id\":1,\"venue\":\"XNYS\"}\n"),
+        ("v.jsonl", "{\"instrument_id\":1,\"venue\":\"XNYS\",\"zone\":\"east\"}\n"),
+        ("v.jsonl", "{\"instrument_id\":1,\"venue\":\"ARCX\"}\n"),
+    ];
+    for files in [csv, json] {
+        let folder = Folder::empty();
+        folder.put("i.csv", table("SPY"));
+        let (file, content) = files[0];
+        folder.put(file, content);
+        let mut live =
+            Live::start(&folder, &format!("--table v={file},key=instrument_id,columns=venue:zone?"));
+        assert_eq!(live.finds(1), "SPY241103C00200000,XNYS,");
+        for ((file, content), found) in files[1..].iter().zip(["XNYS,east", "ARCX,"]) {
+            folder.put(file, content);
+            live.until_found(1, &format!("SPY241103C00200000,{found}"));
+        }
+        live.end();
+    }
+}
