@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use tradejoin_model::{ChangeLane, Enriched, Messages};
+use tradejoin_model::{ChangeLane, Enriched, Messages, Revised};
 
 /// An error of a source or a sink, of whatever kind; the command that chose
 /// the source knows how to explain it.
@@ -118,6 +118,24 @@ pub trait Encode: Send {
     /// # Errors
     /// If the trades cannot be encoded.
     fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError>;
+}
+
+/// Where trades go that were written and are written again, in the order of the changes
+/// that revise them.
+pub trait Revise: Send {
+    /// Writes the next ones: a few thousand at most, in pieces whose lengths depend on
+    /// how the sequence is cut into batches.
+    ///
+    /// # Errors
+    /// If writing fails. After an error it is not called again.
+    fn write(&mut self, revised: Revised) -> Result<(), BoxError>;
+
+    /// Completes the output: nothing follows. Called once, at the end of a run in which
+    /// no stage failed.
+    ///
+    /// # Errors
+    /// If the output cannot be completed.
+    fn finish(&mut self, end: End) -> Result<(), BoxError>;
 }
 
 /// How a run came to its end.

@@ -23,6 +23,8 @@ pub(crate) struct ShardTable {
     numbers: Vec<Option<u32>>,
     /// Whether trades wait for its keys.
     is_waited_for: bool,
+    /// Whether it is noted what changes do to trades before them.
+    notes_effects: bool,
 }
 
 /// The rows of a batch that a shard looks up.
@@ -56,7 +58,19 @@ impl ShardTable {
             found: Found::default(),
             numbers: Vec::new(),
             is_waited_for,
+            notes_effects: false,
         }
+    }
+
+    /// Notes from now on what changes do to trades before them.
+    pub(crate) fn note_effects(&mut self) {
+        self.notes_effects = true;
+        self.own = self.new_own();
+    }
+
+    fn new_own(&self) -> StoredTable {
+        let own = StoredTable::new(self.look_up, &self.outputs);
+        if self.notes_effects { own.noting_effects() } else { own }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
@@ -68,7 +82,7 @@ impl ShardTable {
         };
         if !same {
             self.generation = generation.cloned();
-            self.own = StoredTable::new(self.look_up, &self.outputs);
+            self.own = self.new_own();
         }
     }
 
@@ -91,6 +105,9 @@ impl ShardTable {
         }
         self.gather(&mut answer.columns);
         answer.applied = self.own.settle(self.generation.as_deref(), &mut answer.appeared);
+        if self.notes_effects {
+            self.own.take_effects(&self.outputs, self.generation.as_deref(), &mut answer.effects);
+        }
     }
 
     fn find_ids(
