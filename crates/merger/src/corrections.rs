@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use tradejoin_model::{
-    Column, ColumnType, CorrectionLedger, Effect, Effects, Enriched, LookUp, Messages, Now, RevisionReason,
-    Revised, TableSpec,
+    Column, ColumnType, CorrectionLedger, Effect, Effects, Enriched, LookUp, Messages, Now, Revised,
+    RevisionReason, TableSpec,
 };
 
 use crate::merger::Merged;
@@ -323,7 +323,8 @@ impl Corrections {
             };
             trade.lacks = if is_found { trade.lacks & !bit } else { trade.lacks | bit };
             let columns = &mut rows.columns[columns];
-            let is_same = |(column, value): (&Column, &Column)| column.compare(row, value, 0) == Ordering::Equal;
+            let is_same =
+                |(column, value): (&Column, &Column)| column.compare(row, value, 0) == Ordering::Equal;
             if columns.iter().zip(values).all(is_same) {
                 return None;
             }

@@ -155,8 +155,7 @@ impl Holds {
     /// # Errors
     /// If rows cannot be put together: they are more than Arrow can address.
     pub fn pass(&mut self, merged: Merged, now: Instant) -> Result<(Passed, Ledger), ArrowError> {
-        let Merged { mut enriched, mut account, trades_before, mut waiting, lacking, appeared, .. } =
-            merged;
+        let Merged { mut enriched, mut account, trades_before, mut waiting, lacking, appeared, .. } = merged;
         let messages = Arc::clone(&enriched.messages);
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);
@@ -177,8 +176,7 @@ impl Holds {
         // Runs in order, one for those that enter and one for each table.
         events.sort();
 
-        let mut leaving =
-            Leaving::new(enriched, trades_before, rows_taken).telling_who(self.tells_leaving);
+        let mut leaving = Leaving::new(enriched, trades_before, rows_taken).telling_who(self.tells_leaving);
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();

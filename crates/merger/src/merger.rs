@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tradejoin_model::{
-    Answer, Appeared, Applied, Column, Effects, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute,
-    TableSpec,
+    Answer, Appeared, Applied, Column, Effects, Enriched, Ledger, LookUp, Partition, Position, Routed,
+    TableRoute, TableSpec,
 };
 
 use crate::misses::{Miss, Misses, judge};
@@ -29,7 +29,13 @@ impl Merger {
     /// A merger for tables in the order in which batches have them.
     #[must_use]
     pub fn new(tables: &[TableSpec]) -> Self {
-        Self { tables: tables.to_vec(), wait_column: false, corrects: false, columns: Vec::new(), spent: Vec::new() }
+        Self {
+            tables: tables.to_vec(),
+            wait_column: false,
+            corrects: false,
+            columns: Vec::new(),
+            spent: Vec::new(),
+        }
     }
 
     /// The same with a column behind all others for how many trades were read while

@@ -324,7 +324,10 @@ mod tests {
         while let Some((ticket, _)) = recents.first() {
             recents.leave(ticket);
         }
-        assert_eq!((recents.len(), recents.bytes(), recents.chunks.len(), recents.last[0].len()), (0, 0, 0, 0));
+        assert_eq!(
+            (recents.len(), recents.bytes(), recents.chunks.len(), recents.last[0].len()),
+            (0, 0, 0, 0)
+        );
     }
 
     #[test]

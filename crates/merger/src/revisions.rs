@@ -4,7 +4,7 @@ use ahash::AHashMap;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
-use tradejoin_model::{Column, ColumnType, RevisionReason, Revised, TextColumn};
+use tradejoin_model::{Column, ColumnType, Revised, RevisionReason, TextColumn};
 
 use crate::recent::{Recents, Ticket};
 use crate::rows::without_columns;
@@ -75,11 +75,7 @@ impl Revisions {
         } else {
             interleave_record_batch(&sources.iter().collect::<Vec<_>>(), &rows)?
         };
-        columns.extend([
-            Column::Integers(trade_numbers),
-            Column::Integers(revisions),
-            Column::Text(reasons),
-        ]);
+        columns.extend([Column::Integers(trade_numbers), Column::Integers(revisions), Column::Text(reasons)]);
         Ok(Some(Revised { trades, columns }))
     }
 }

@@ -72,7 +72,7 @@ pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
 pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
-pub use revised::{CorrectionLedger, RevisionReason, Revised};
+pub use revised::{CorrectionLedger, Revised, RevisionReason};
 pub use routed::{Answer, Appeared, Partition, Repeat, Repeats, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TIMESTAMP, TRADE_COLUMNS, USER_COLUMNS,

@@ -1,6 +1,7 @@
 //! The contract, tested on whole runs.
 //!
 //! - `streams`: random streams for the others, and what both sides give for one
+//! - `collect`: what goes to the sinks of a run, and what the oracle gives, as text
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
 //! - `schedules`: router, workers and merger stepped in one thread in any order
@@ -8,6 +9,7 @@
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
+mod collect;
 mod equals_oracle;
 mod faults;
 mod properties;
