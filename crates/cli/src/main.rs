@@ -28,6 +28,7 @@ mod config;
 
 mod bench;
 mod check;
+mod correct;
 mod diff;
 mod explain;
 mod generate;

@@ -31,8 +31,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
+    config.corrections = args.correct.config();
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
+    let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
@@ -59,8 +61,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     )?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
-        Some(output) => engine.run(loads, source, beside(letters, sample.of(bar.watch(output))))?,
-        None => engine.run(loads, source, beside(letters, sample.of(bar.watch(Nowhere))))?,
+        Some(output) => {
+            let sink = beside(letters, sample.of(bar.watch(output)));
+            engine.run_correcting(loads, source, sink, &mut corrections)?
+        }
+        None => {
+            let sink = beside(letters, sample.of(bar.watch(Nowhere)));
+            engine.run_correcting(loads, source, sink, &mut corrections)?
+        }
     };
     bar.clear();
     let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);

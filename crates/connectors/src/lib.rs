@@ -115,6 +115,7 @@ mod output;
 
 mod comparison;
 
+mod correction_file;
 mod dead_letters;
 mod preview;
 mod writers;
@@ -124,6 +125,7 @@ pub use change_texts::{ChangeText, ChangeTexts};
 pub use comparison::{
     CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
 };
+pub use correction_file::CorrectionFile;
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };

@@ -182,6 +182,17 @@ impl Encode for Copied {
     }
 }
 
+/// Where nobody asks for revisions, they go nowhere.
+impl<R: Revise> Revise for Option<R> {
+    fn write(&mut self, revised: Revised) -> Result<(), BoxError> {
+        self.as_mut().map_or(Ok(()), |revise| revise.write(revised))
+    }
+
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.as_mut().map_or(Ok(()), |revise| revise.finish(end))
+    }
+}
+
 impl<S: Source + ?Sized> Source for Box<S> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         (**self).next()
