@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use tradejoin_connectors::{AddedColumn, CorrectionFile, Encoding, Location, OutputOptions};
 use tradejoin_engine::{CorrectionConfig, Corrections, EngineConfig, Report};
-use tradejoin_model::Revised;
+use tradejoin_model::{Revised, TIMESTAMP};
 
 use crate::args::RunArgs;
 use crate::destination::Destination;
@@ -88,6 +88,16 @@ impl CorrectArgs {
     /// Whether trades need a time, to be recent by it.
     pub(crate) fn needs_time(&self) -> bool {
         self.correct.is_some_and(|window| window.time.is_some())
+    }
+
+    /// Refuses trades that have no time, if they are recent by it.
+    pub(crate) fn check_times(&self, schema: &SchemaRef) -> Result<(), UsageError> {
+        if self.needs_time() && schema.field_with_name(TIMESTAMP).is_err() {
+            let text = "--correct for a time goes by the timestamp of the trades, and they have none: \
+                        say a number of trades, --correct 100000rows";
+            return Err(UsageError(text.to_owned()));
+        }
+        Ok(())
     }
 
     /// What the engine is told.

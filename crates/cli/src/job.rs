@@ -197,6 +197,7 @@ fn files(
     if let Some(timeout) = &shared.gate_timeout {
         timeout.restart();
     }
+    args.correct.check_times(&trades.schema())?;
     let needs_time = policy::needs_time(&args.engine.on_miss) || args.correct.needs_time();
     if modes.iter().any(TableMode::needs_times) || needs_time {
         trades.require_times()?;
@@ -301,6 +302,7 @@ fn interleaved(
     for (table, mode) in modes.iter().enumerate() {
         reader.set_mode(table, mode)?;
     }
+    args.correct.check_times(&reader.schema())?;
     if policy::needs_time(&args.engine.on_miss) || args.correct.needs_time() {
         reader.require_times()?;
     }

@@ -10,17 +10,19 @@
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
+//! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
 //! - `verify`: outputs beside what they should be
-//! - `words`: streams in words, for `semantics`
+//! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod check;
 mod config;
+mod corrections;
 mod days;
 mod diff;
 mod explain;
