@@ -247,7 +247,7 @@ impl AnyLane {
             valid_from,
             valid_to,
             versions,
-            rejected: 0,
+            ..ChangeLane::default()
         }
     }
 }

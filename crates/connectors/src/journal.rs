@@ -390,7 +390,7 @@ impl Changes {
             valid_from,
             valid_to,
             versions,
-            rejected: 0,
+            ..ChangeLane::default()
         })
     }
 }

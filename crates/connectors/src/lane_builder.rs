@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Expiry, INSTRUMENT_COLUMNS, INSTRUMENT_ID, INTEGER_NULL, Key,
-    KnownColumn, KnownKind, OccSymbol, OptionType, Strike, TableSpec, TextColumn, Ticker, USER_COLUMNS,
-    USER_ID, Validity,
+    KnownColumn, KnownKind, OccSymbol, OptionType, Strike, TableSpec, TextColumn, Ticker, Turns,
+    USER_COLUMNS, USER_ID, Validity,
 };
 
 use crate::error::OpenError;
@@ -271,6 +271,13 @@ impl LaneBuilder {
         check(key, kind, stamp)?;
         self.append(at_row, key, kind, stamp, &base);
         Ok(())
+    }
+
+    /// Notes the turn of the change that was appended last, which is of this table.
+    pub(crate) fn note_turn(&mut self, turns: &mut Turns, table: usize) {
+        let Some(&at_row) = self.lane.at_rows.last() else { return };
+        let last = self.lane.len() - 1;
+        turns.note(at_row, table, last, &mut self.lane.turns);
     }
 
     fn append(&mut self, at_row: u32, key: Key, kind: ChangeKind, stamp: Stamp, base: &Base) {

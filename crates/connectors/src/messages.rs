@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tradejoin_flow::{Block, BoxError, Source};
-use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS};
+use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS, Turns};
 
 use crate::bad::Refusals;
 use crate::chunks::{Chunks, Records};
@@ -110,6 +110,7 @@ struct MessageBlock<'d> {
     trades: TradeBuilder<'d>,
     columns: &'d [String],
     lanes: Vec<Lane>,
+    turns: Turns,
     members: Members,
 }
 
@@ -194,6 +195,7 @@ impl MessageDecoder {
             trades: TradeBuilder::new(&self.trades, chunk.records, chunk.bytes.len()),
             columns: self.trades.columns(),
             lanes: self.lanes.clone(),
+            turns: Turns::default(),
             members: Members::default(),
         };
         let mut rejected = 0;
@@ -221,7 +223,7 @@ impl MessageBlock<'_> {
     /// Takes a line, or tells what is wrong with it, and in which table if it is
     /// a row of one.
     fn take_line(&mut self, line: &[u8]) -> Result<(), (Option<usize>, Flaw)> {
-        let Self { members, trades, lanes, columns } = self;
+        let Self { members, trades, lanes, turns, columns } = self;
         let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE);
         let kind = ty.and_then(json_text).unwrap_or_default();
@@ -233,7 +235,9 @@ impl MessageBlock<'_> {
         if let Some(index) = lanes.iter().position(|lane| lane.kind.message_type() == kind) {
             // A block has no more rows than an index can count.
             let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
-            return lanes[index].push(at_row, members, text).map_err(|flaw| (Some(index), flaw));
+            lanes[index].push(at_row, members, text).map_err(|flaw| (Some(index), flaw))?;
+            lanes[index].builder.note_turn(turns, index);
+            return Ok(());
         }
         if kind == MARKER {
             let table = marked_table(members, text).map_err(|flaw| (None, flaw))?;

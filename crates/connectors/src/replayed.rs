@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, BoxError, Source};
-use tradejoin_model::{ChangeLane, Keys, Messages};
+use tradejoin_model::{ChangeLane, Keys, Messages, Turns};
 
 use crate::journal::{Journal, JournalEntry, JournalError};
 
 /// A source whose blocks have the changes of a journal among their trades.
 ///
 /// Blocks are decoded as they are read, one at a time: only then is it known how many
-/// of their records are trades.
+/// of their records are trades. The blocks of the source have no changes.
 pub struct Replayed<S> {
     source: S,
     entries: VecDeque<JournalEntry>,
@@ -36,6 +36,7 @@ impl<S: Source> Replayed<S> {
     /// Puts the entries before a trade of this block to their rows.
     fn place(&mut self, messages: &mut Messages, end: u64) {
         let mut lanes = messages.lanes.to_vec();
+        let mut turns = Turns::default();
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.trades_before < end) {
             // A block has no more rows than 32 bits can count.
             let row = (entry.trades_before - self.trades) as u32;
@@ -44,6 +45,11 @@ impl<S: Source> Replayed<S> {
             let before = lane.len();
             lane.append_rows(&entry.changes, &all);
             lane.at_rows[before..].fill(row);
+            let turn = turns.next(row, entry.table);
+            if turn > 0 {
+                lane.turns.resize(before, 0);
+                lane.turns.resize(lane.len(), turn);
+            }
         }
         messages.lanes = lanes.into();
     }
@@ -72,5 +78,61 @@ impl<S: Source> Source for Replayed<S> {
         self.schema.get_or_insert_with(|| messages.trades.slice(0, 0));
         self.trades = end;
         Ok(Some(messages.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, UInt32Array};
+    use tradejoin_model::{ChangeKind, Key};
+
+    use super::*;
+    use crate::journal::LoadedTable;
+
+    struct Once(Option<Messages>);
+
+    impl Source for Once {
+        fn next(&mut self) -> Result<Option<Block>, BoxError> {
+            Ok(self.0.take().map(Block::from))
+        }
+    }
+
+    #[test]
+    fn updates_at_one_place_take_turns() {
+        let changes = || ChangeLane {
+            at_rows: vec![0; 2],
+            keys: vec![Key(1), Key(2)].into(),
+            kinds: vec![ChangeKind::Delete; 2],
+            ..ChangeLane::default()
+        };
+        let entry = |(trades_before, table)| JournalEntry { trades_before, table, changes: changes() };
+        let entries = [(1, 0), (1, 1), (1, 0), (2, 1), (2, 0), (2, 1)].map(entry).into();
+        let loaded = |name: &str| LoadedTable {
+            name: name.to_owned(),
+            rows: 0,
+            digest: 0,
+            mode: String::new(),
+            columns: Vec::new(),
+        };
+        let journal = Journal { tables: ["a", "b"].map(loaded).into(), entries, trades: 2 };
+        let ids = UInt32Array::from(vec![7, 8]);
+        let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
+        let lanes = vec![ChangeLane::default(); 2];
+        let block = Messages::new(trades.expect("one column"), vec![ids.into(); 2], lanes).expect("a block");
+        let mut replayed = Replayed::new(Once(Some(block)), journal);
+        let mut next = || {
+            let block = replayed.next().expect("no faults").expect("a block").decode().expect("no faults");
+            Messages::new(block.trades.clone(), block.keys.clone(), block.lanes.to_vec()).expect("in order")
+        };
+        let turns = |block: &Messages, table: usize| {
+            let lane = &block.lanes[table];
+            (0..lane.len()).map(|change| (lane.at_rows[change], lane.turn(change))).collect::<Vec<_>>()
+        };
+        let block = next();
+        assert_eq!(turns(&block, 0), [(1, 0), (1, 0), (1, 1), (1, 1)]);
+        assert_eq!(turns(&block, 1), [(1, 0), (1, 0)]);
+        let behind = next();
+        assert_eq!(turns(&behind, 0), [(0, 1), (0, 1)]);
+        assert_eq!(turns(&behind, 1), [(0, 0), (0, 0), (0, 1), (0, 1)]);
     }
 }

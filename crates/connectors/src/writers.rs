@@ -235,11 +235,11 @@ impl MessageWriter {
             lanes.push(LaneCursor { lane, cells: table.encoder.cells(&rows, &[])?, table, next: 0 });
         }
         for row in 0..messages.trades.num_rows() {
-            lanes.iter_mut().for_each(|lane| lane.write_up_to(row, &mut self.buffer));
+            write_up_to(&mut lanes, row, &mut self.buffer);
             self.trades.row(&trades, row, &mut self.buffer);
         }
         // What comes behind the last trade.
-        lanes.iter_mut().for_each(|lane| lane.write_up_to(usize::MAX, &mut self.buffer));
+        write_up_to(&mut lanes, usize::MAX, &mut self.buffer);
         Ok(())
     }
 
@@ -262,16 +262,31 @@ struct LaneCursor<'a> {
     next: usize,
 }
 
+/// Writes the changes that stand before trade `row`, in the order of the sequence.
+fn write_up_to(lanes: &mut [LaneCursor<'_>], row: usize, out: &mut Vec<u8>) {
+    let place = |lane: &LaneCursor<'_>| lane.place().filter(|&(at_row, _)| at_row as usize <= row);
+    let next = |lanes: &[LaneCursor<'_>]| {
+        // Of one turn, the first table's.
+        let places = lanes.iter().enumerate().filter_map(|(table, lane)| Some((place(lane)?, table)));
+        places.min().map(|(_, table)| table)
+    };
+    while let Some(table) = next(lanes) {
+        lanes[table].write(out);
+    }
+}
+
 impl LaneCursor<'_> {
-    /// Writes the changes that stand before trade `row`.
-    fn write_up_to(&mut self, row: usize, out: &mut Vec<u8>) {
-        while self.lane.at_rows.get(self.next).is_some_and(|&at| at as usize <= row) {
-            match self.lane.kinds[self.next] {
-                ChangeKind::Upsert => self.table.encoder.row(&self.cells, self.next, out),
-                ChangeKind::Delete => self.write_removal(out),
-            }
-            self.next += 1;
+    /// The row and the turn of the next change.
+    fn place(&self) -> Option<(u32, u32)> {
+        Some((*self.lane.at_rows.get(self.next)?, self.lane.turn(self.next)))
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) {
+        match self.lane.kinds[self.next] {
+            ChangeKind::Upsert => self.table.encoder.row(&self.cells, self.next, out),
+            ChangeKind::Delete => self.write_removal(out),
         }
+        self.next += 1;
     }
 
     fn write_removal(&self, out: &mut Vec<u8>) {

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, Source, TableSource};
 use tradejoin_model::{
-    Applied, ChangeLane, Distribution, Keys, Messages, OutputColumn, StoredTable, TableSpec,
+    Applied, ChangeLane, Distribution, Keys, Messages, OutputColumn, StoredTable, TableSpec, Turns,
 };
 
 use crate::config::Stop;
@@ -141,14 +141,19 @@ fn add(generation: &mut StoredTable, outputs: &[OutputColumn], lane: &ChangeLane
     loaded.applied += generation.settle(None, &mut Vec::new());
 }
 
-/// Messages of changes, each of a table, without trades.
+/// Messages of changes without trades, each of a table, in the order of the list.
 fn changes_alone(
     tables: usize,
     changes: impl IntoIterator<Item = (usize, ChangeLane)>,
     loading: bool,
 ) -> Messages {
     let mut lanes = vec![ChangeLane::default(); tables];
-    changes.into_iter().for_each(|(table, lane)| lanes[table] = lane);
+    let mut turns = Turns::default();
+    for (table, lane) in changes {
+        let turn = turns.next(0, table);
+        let turns = if turn > 0 { vec![turn; lane.len()] } else { Vec::new() };
+        lanes[table] = ChangeLane { turns, ..lane };
+    }
     Messages {
         trades: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keys: vec![Keys::none(); tables],

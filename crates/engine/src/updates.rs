@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tradejoin_model::{BatchIndex, ChangeLane};
 
 /// Changes that take effect all at one place in the sequence, between two trades, for
-/// every shard and table alike: each table by its index, and its changes.
+/// every shard and table alike: each table by its index, and its changes. A table is
+/// there once; tables take effect in the order of this list, and trades that wait go out
+/// in that order, whatever [turns](ChangeLane::turns) the changes have.
 pub type Update = Vec<(usize, ChangeLane)>;
 
 /// Where updates of a run wait for their place in the sequence. Clones are the same

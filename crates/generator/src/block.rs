@@ -11,7 +11,7 @@ use arrow_array::{
 use rayon::prelude::*;
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, Instrument, InstrumentId, Key, Keys, Message, Messages, OccSymbol,
-    PRICE_PRECISION, PRICE_SCALE, Side, TextColumn, TextView, UTC, User, Validity, trade_schema,
+    PRICE_PRECISION, PRICE_SCALE, Side, TextColumn, TextView, Turns, UTC, User, Validity, trade_schema,
 };
 
 use crate::piece::{PIECE_LEN, Piece};
@@ -42,7 +42,7 @@ impl Stream {
     pub fn messages(&self, positions: Range<u64>) -> Messages {
         let len = usize::try_from(positions.end.saturating_sub(positions.start)).unwrap_or(usize::MAX);
         let mut trades = Trades::with_capacity(len);
-        let mut changes = Changes { instruments: Lane::new(), users: Lane::new() };
+        let mut changes = Changes { instruments: Lane::new(), users: Lane::new(), turns: Turns::default() };
         let mut piece = Piece::new();
         let mut start = positions.start;
         while start < positions.end {
@@ -96,6 +96,8 @@ pub(crate) struct Lane<T> {
     at_rows: Vec<u32>,
     keys: Vec<Key>,
     values: Vec<T>,
+    /// As [`ChangeLane::turns`].
+    turns: Vec<u32>,
     /// When each row is valid, where that is said.
     valid_from: Vec<i64>,
     valid_to: Vec<i64>,
@@ -104,7 +106,14 @@ pub(crate) struct Lane<T> {
 impl<T> Lane<T> {
     pub(crate) fn new() -> Self {
         let (valid_from, valid_to) = (Vec::new(), Vec::new());
-        Self { at_rows: Vec::new(), keys: Vec::new(), values: Vec::new(), valid_from, valid_to }
+        Self {
+            at_rows: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            turns: Vec::new(),
+            valid_from,
+            valid_to,
+        }
     }
 
     pub(crate) fn push(&mut self, at_row: usize, key: Key, value: T) {
@@ -112,6 +121,13 @@ impl<T> Lane<T> {
         self.at_rows.push(at_row as u32);
         self.keys.push(key);
         self.values.push(value);
+    }
+
+    /// Notes the turn of the change that was pushed last, which is of this table.
+    #[inline]
+    fn note_turn(&mut self, turns: &mut Turns, table: usize) {
+        let last = self.at_rows.len() - 1;
+        turns.note(self.at_rows[last], table, last, &mut self.turns);
     }
 
     pub(crate) fn push_validity(&mut self, validity: Validity) {
@@ -135,6 +151,7 @@ impl<T> Lane<T> {
             fields: vec![column(self.values)],
             valid_from: self.valid_from,
             valid_to: self.valid_to,
+            turns: self.turns,
             ..ChangeLane::default()
         }
     }
@@ -144,6 +161,7 @@ impl<T> Lane<T> {
 pub(crate) struct Changes {
     pub(crate) instruments: Lane<OccSymbol>,
     pub(crate) users: Lane<TextView>,
+    turns: Turns,
 }
 
 impl Changes {
@@ -152,8 +170,12 @@ impl Changes {
         match message {
             Message::Instrument(Instrument { instrument_id, terms }) => {
                 self.instruments.push(at_row, instrument_id.into(), terms);
+                self.instruments.note_turn(&mut self.turns, 0);
             }
-            Message::User(User { user_id, username }) => self.users.push(at_row, user_id.into(), username),
+            Message::User(User { user_id, username }) => {
+                self.users.push(at_row, user_id.into(), username);
+                self.users.note_turn(&mut self.turns, 1);
+            }
             Message::Trade(_) => unreachable!("a trade is no change"),
         }
     }

@@ -5,7 +5,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt32Type, UInt64Type};
 use tradejoin_generator::{Days, Keys, Mix, Stream, StreamConfig};
 use tradejoin_model::{
-    ChangeKind, Column, Instrument, InstrumentId, Message, Messages, Price, Side, Trade, User, UserId,
+    ChangeKind, ChangeLane, Column, Instrument, InstrumentId, Message, Messages, Price, Side, Trade, User,
+    UserId,
 };
 
 /// The trades of a block, read from its columns.
@@ -48,10 +49,16 @@ fn changes(block: &Messages, table: usize) -> Vec<(u32, Message)> {
 /// That a block is the messages at its positions.
 fn check(stream: &Stream, first: u64, block: &Messages) {
     let (mut expected_trades, mut expected_changes) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut in_order = Vec::new();
     let (mut times, mut validities) = (Vec::new(), Vec::new());
     for position in first..first + block.len() {
         let row = expected_trades.len() as u32;
-        match stream.message(position) {
+        let message = stream.message(position);
+        let table = if matches!(message, Message::User(_)) { 1 } else { 0 };
+        if !matches!(message, Message::Trade(_)) {
+            in_order.push((row, table));
+        }
+        match message {
             Message::Trade(trade) => {
                 times.push(trade.timestamp_ns);
                 expected_trades.push(Message::Trade(trade));
@@ -79,6 +86,12 @@ fn check(stream: &Stream, first: u64, block: &Messages) {
         assert_eq!(&changes(block, table), expected);
     }
     assert!(tables == 2 || expected_changes[1].is_empty());
+    let places = |(table, lane): (usize, &ChangeLane)| -> Vec<_> {
+        (0..lane.len()).map(|change| (lane.at_rows[change], lane.turn(change), table)).collect()
+    };
+    let mut by_turn: Vec<_> = block.lanes.iter().enumerate().flat_map(places).collect();
+    by_turn.sort_unstable();
+    assert_eq!(by_turn.into_iter().map(|(row, _, table)| (row, table)).collect::<Vec<_>>(), in_order);
 }
 
 #[test]

@@ -89,11 +89,11 @@ enum Reason {
 }
 
 /// What happens in a batch, in the order in which it does at one row: a limit is
-/// behind the trade before, a change in front of the next.
+/// behind the trade before, a change in front of the next, by its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Limit,
-    Change { table: usize, appeared: Appeared },
+    Change { turn: u32, table: usize, appeared: Appeared },
     Enter { waits_for: u64 },
 }
 
@@ -168,9 +168,11 @@ impl Holds {
         let mut events: Vec<(u32, Event)> =
             waiting.into_iter().map(|(row, waits_for)| (row, Event::Enter { waits_for })).collect();
         for (table, appeared) in appeared.iter().enumerate() {
-            let at_rows = &messages.lanes[table].at_rows;
-            let event =
-                |&appeared: &Appeared| (at_rows[appeared.change as usize], Event::Change { table, appeared });
+            let lane = &messages.lanes[table];
+            let event = |&appeared: &Appeared| {
+                let change = appeared.change as usize;
+                (lane.at_rows[change], Event::Change { turn: lane.turn(change), table, appeared })
+            };
             events.extend(appeared.iter().map(event));
         }
         // Runs in order, one for those that enter and one for each table.
@@ -194,7 +196,7 @@ impl Holds {
             leaving.move_to(row);
             match event {
                 Event::Limit => self.expire(trades_before + u64::from(row), &mut leaving, &mut account),
-                Event::Change { table, appeared } => {
+                Event::Change { table, appeared, .. } => {
                     leaving.move_behind(ChangeAt::new(&messages.lanes[table], table, appeared.change));
                     self.appear(&messages, table, appeared, &mut leaving, &mut account);
                 }

@@ -41,6 +41,7 @@ struct Out {
 pub(crate) struct ChangeAt {
     /// The row of the batch before which it takes effect.
     pub(crate) row: u32,
+    turn: u32,
     pub(crate) table: usize,
     change: u32,
 }
@@ -48,7 +49,8 @@ pub(crate) struct ChangeAt {
 impl ChangeAt {
     /// A change of the lane of a table.
     pub(crate) fn new(lane: &ChangeLane, table: usize, change: u32) -> Self {
-        Self { row: lane.at_rows[change as usize], table, change }
+        let number = change as usize;
+        Self { row: lane.at_rows[number], turn: lane.turn(number), table, change }
     }
 }
 

@@ -23,7 +23,8 @@ pub enum ChangeKind {
 
 /// The changes of one table that fall into a batch, in their order.
 ///
-/// All vectors and all `fields` have one value for each change.
+/// All vectors and all `fields` have one value for each change, but for those that say
+/// otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeLane {
     /// The row of the batch before which the change takes effect: 0 to the
@@ -45,6 +46,11 @@ pub struct ChangeLane {
     pub valid_to: Vec<i64>,
     /// The version of each change. No value at all where changes have none.
     pub versions: Vec<i64>,
+    /// When each change takes effect among those of all tables before its row: those of a
+    /// lower [turn](crate::Turns) do first, and in one turn the tables follow their order.
+    /// Never falling before one row. What is not there is 0: no value at all where the
+    /// tables' order is that of the sequence.
+    pub turns: Vec<u32>,
     /// Rows that were refused while these were read.
     pub rejected: u64,
 }
@@ -63,7 +69,7 @@ impl ChangeLane {
     }
 
     /// Appends these changes of `other`, a lane of the same table, all with effect
-    /// before the first trade.
+    /// before the first trade, in turn 0.
     ///
     /// # Panics
     /// If a change is out of bounds, or `other` is of another table.
@@ -103,6 +109,13 @@ impl ChangeLane {
         self.versions.get(change).copied().unwrap_or(INTEGER_NULL)
     }
 
+    /// The [turn](ChangeLane::turns) of a change.
+    #[inline]
+    #[must_use]
+    pub fn turn(&self, change: usize) -> u32 {
+        self.turns.get(change).copied().unwrap_or(0)
+    }
+
     fn check(&self, rows: usize) -> Result<(), BatchError> {
         let optional = [&self.valid_from, &self.valid_to, &self.versions];
         let optional = optional.into_iter().map(Vec::len).filter(|&len| len > 0);
@@ -117,6 +130,15 @@ impl ChangeLane {
         let within = self.at_rows.last().is_none_or(|&last| last as usize <= rows);
         if !(within && self.at_rows.is_sorted()) {
             return Err(BatchError::ChangeOutOfPlace { rows });
+        }
+        if self.turns.len() > self.len() {
+            return Err(BatchError::UnequalLengths);
+        }
+        // Behind the last turn that is there, all are 0.
+        let changes = 1..self.len().min(self.turns.len() + 1);
+        let mut at_one_row = changes.filter(|&change| self.at_rows[change - 1] == self.at_rows[change]);
+        if at_one_row.any(|change| self.turn(change) < self.turn(change - 1)) {
+            return Err(BatchError::TurnFalls);
         }
         Ok(())
     }
@@ -220,7 +242,7 @@ impl Messages {
 ///
 /// The place of a message in the sequence, its position, is that of its batch
 /// plus its own among the batch's: a change stands before the row that it
-/// precedes, tables in their order. A batch has one once all before it are
+/// precedes, by its [turn](ChangeLane::turns) and its table. A batch has one once all before it are
 /// decoded.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -341,5 +363,23 @@ mod tests {
         assert_eq!(lane.check(0), Ok(()));
         lane.versions.pop();
         assert_eq!(lane.check(0), Err(BatchError::UnequalLengths));
+    }
+
+    #[test]
+    fn turns_do_not_fall_before_one_row() {
+        let mut lane = lane(&[0, 0, 1, 1]);
+        for (turns, is_valid) in [
+            (vec![1, 1], true),
+            (vec![0, 3, 2], false),
+            (vec![0, 3, 0, 4], true),
+            (vec![1], false),
+            (vec![1, 0], false),
+        ] {
+            lane.turns = turns;
+            assert_eq!(lane.check(1).is_ok(), is_valid, "{:?}", lane.turns);
+        }
+        assert_eq!(lane.check(1), Err(BatchError::TurnFalls));
+        lane.turns = vec![0; 5];
+        assert_eq!(lane.check(1), Err(BatchError::UnequalLengths));
     }
 }

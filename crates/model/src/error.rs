@@ -72,6 +72,9 @@ pub enum BatchError {
         /// How many trades the batch has.
         rows: usize,
     },
+    /// A change whose turn is below that of the change before it at the same row.
+    #[error("changes of a batch before one row are not in the order of their turns")]
+    TurnFalls,
     /// An upsert whose row is valid at no time.
     #[error("a row of a batch ends at or before its beginning")]
     NeverValid,

@@ -23,6 +23,20 @@ pub enum SlotIndex {
     Sparse(AHashMap<u32, Slot>, u32),
 }
 
+/// The places of what was found that are no slots: memory for many batches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Special {
+    /// At least as many as there were rows; those behind `count` mean nothing.
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl Special {
+    pub(crate) fn places(&self) -> &[u32] {
+        &self.places[..self.count]
+    }
+}
+
 impl Default for SlotIndex {
     fn default() -> Self {
         Self::Dense(Vec::new(), 0)
@@ -80,7 +94,7 @@ impl SlotIndex {
         &self,
         keys: impl ExactSizeIterator<Item = Option<u32>>,
         found: &mut Vec<Slot>,
-        special: &mut Vec<u32>,
+        special: &mut Special,
     ) {
         match self {
             Self::Dense(slots, _) => {
@@ -176,20 +190,20 @@ impl SlotIndex {
 fn collect<'a>(
     entries: impl ExactSizeIterator<Item = Option<&'a Slot>>,
     found: &mut Vec<Slot>,
-    special: &mut Vec<u32>,
+    special: &mut Special,
 ) {
     let len = entries.len();
     // Every place is written before it is read; only the length matters.
     found.resize(len, MISS);
-    special.resize(len, 0);
-    let (places, mut count) = (special.as_mut_slice(), 0);
+    special.places.resize(len.max(special.places.len()), 0);
+    let (places, mut count) = (special.places.as_mut_slice(), 0);
     for ((number, entry), place) in (0..).zip(entries).zip(found.iter_mut()) {
         let entry = entry.copied().unwrap_or(MISS);
         *place = entry;
         places[count] = number;
         count += usize::from(is_special(entry));
     }
-    special.truncate(count);
+    special.count = count;
 }
 
 #[cfg(test)]
@@ -198,12 +212,12 @@ mod tests {
 
     /// The entries of the keys, in order.
     fn content(index: &SlotIndex, keys: &[u32]) -> Vec<Slot> {
-        let (mut found, mut special) = (Vec::new(), Vec::new());
+        let (mut found, mut special) = (Vec::new(), Special::default());
         index.find(keys.iter().copied().map(Some), &mut found, &mut special);
         let one_by_one: Vec<_> = keys.iter().map(|&key| index.get(key)).collect();
         assert_eq!(found, one_by_one);
         let missed: Vec<_> = (0..).zip(&found).filter(|&(_, &entry)| entry == MISS).map(|(n, _)| n).collect();
-        assert_eq!(special, missed);
+        assert_eq!(special.places(), missed);
         found
     }
 

@@ -3,7 +3,7 @@
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::{Column, INTEGER_NULL};
 use crate::ids::Key;
-use crate::index::SlotIndex;
+use crate::index::{SlotIndex, Special};
 use crate::key_numbers::KeyNumbers;
 use crate::routed::Appeared;
 use crate::table::OutputColumn;
@@ -29,6 +29,10 @@ const YOUNG: Slot = 1 << 31;
 /// Whether an entry is no slot: a miss, or something to be looked into.
 pub(crate) fn is_special(entry: Slot) -> bool {
     entry & YOUNG != 0
+}
+
+fn is_upsert(kind: &ChangeKind) -> bool {
+    *kind == ChangeKind::Upsert
 }
 
 /// What a key's entry is from one row of the batch under way on.
@@ -66,8 +70,6 @@ pub struct KeyedTable {
     slot_count: Slot,
     /// Slots that hold nothing that anyone may still read.
     free: Vec<Slot>,
-    /// Slots whose rows have changed in the batch under way.
-    retired: Vec<Slot>,
     /// One for each change of the batch under way.
     versions: Vec<Version>,
 }
@@ -78,7 +80,7 @@ pub struct Found {
     /// The slot of each row looked up, in order: [`MISS`] for none, with the mark
     /// [`IN_GENERATION`] for one of the generation below.
     pub slots: Vec<Slot>,
-    special: Vec<u32>,
+    special: Special,
 }
 
 impl KeyedTable {
@@ -93,7 +95,6 @@ impl KeyedTable {
             columns,
             slot_count: 0,
             free: Vec::new(),
-            retired: Vec::new(),
             versions: Vec::new(),
         }
     }
@@ -141,17 +142,56 @@ impl KeyedTable {
         lane: &ChangeLane,
         changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
-        mut appeared: Option<&mut Vec<Appeared>>,
+        appeared: Option<&mut Vec<Appeared>>,
     ) -> u64 {
         assert!(self.versions.is_empty(), "a batch is settled before the next");
         let numbered = lane.keys.texts().map(|keys| self.number_changes(keys, lane, changes.clone(), below));
         let keys = numbered.as_deref().unwrap_or_else(|| lane.keys.ids());
+        let replaced = if below.is_none() && appeared.is_none() && lane.kinds.iter().all(is_upsert) {
+            self.upsert_all(keys, lane, changes)
+        } else {
+            self.change_all(keys, lane, changes, below, appeared)
+        };
+        if !self.versions.is_empty() {
+            let upserts = self.versions.iter().filter(|version| version.slot < GONE);
+            let places = upserts.map(|version| (version.slot as usize, version.change as usize));
+            for (column, output) in self.columns.iter_mut().zip(outputs) {
+                column.grow(self.slot_count as usize);
+                output.render(&lane.fields, places.clone(), column);
+            }
+        }
+        replaced
+    }
+
+    /// Gives each change a version, where all are upserts and nothing is below: most
+    /// tables of most runs, and the dearest part of a shard.
+    fn upsert_all(&mut self, keys: &[Key], lane: &ChangeLane, changes: impl Iterator<Item = u32>) -> u64 {
+        let mut replaced = 0;
+        for change in changes {
+            let (key, at_row) = (keys[change as usize].0, lane.at_rows[change as usize]);
+            let slot = self.vacant_slot();
+            let before = self.slots.set(key, YOUNG | self.versions.len() as Slot);
+            replaced += u64::from(before != MISS);
+            self.versions.push(Version { key, change, at_row, before, slot });
+        }
+        replaced
+    }
+
+    /// Gives each change a version that does anything.
+    fn change_all(
+        &mut self,
+        keys: &[Key],
+        lane: &ChangeLane,
+        changes: impl Iterator<Item = u32>,
+        below: Option<&Self>,
+        mut appeared: Option<&mut Vec<Appeared>>,
+    ) -> u64 {
         let mut replaced = 0;
         for change in changes {
             let number = change as usize;
             let key = keys[number].0;
             let is_below = || below.is_some_and(|below| below.slots.get(key) != MISS);
-            let is_upsert = lane.kinds[number] == ChangeKind::Upsert;
+            let is_upsert = is_upsert(&lane.kinds[number]);
             let slot = if is_upsert {
                 self.vacant_slot()
             } else if is_below() {
@@ -163,11 +203,8 @@ impl KeyedTable {
                 MISS
             };
             let before = self.slots.set(key, YOUNG | self.versions.len() as Slot);
-            let old = if is_special(before) && before < GONE { self.version(before).slot } else { before };
+            let old = self.last_before(before);
             let was_there = if old == MISS { is_below() } else { old != GONE };
-            if old < GONE {
-                self.retired.push(old);
-            }
             replaced += u64::from(is_upsert && was_there);
             if let Some(appeared) = &mut appeared
                 && is_upsert
@@ -177,15 +214,13 @@ impl KeyedTable {
             }
             self.versions.push(Version { key, change, at_row: lane.at_rows[number], before, slot });
         }
-        if !self.versions.is_empty() {
-            let upserts = self.versions.iter().filter(|version| version.slot < GONE);
-            let places = upserts.map(|version| (version.slot as usize, version.change as usize));
-            for (column, output) in self.columns.iter_mut().zip(outputs) {
-                column.grow(self.slot_count as usize);
-                output.render(&lane.fields, places.clone(), column);
-            }
-        }
         replaced
+    }
+
+    /// The entry of the last row of its key before a version that stands before this
+    /// entry: a slot, [`MISS`] or [`GONE`].
+    fn last_before(&self, before: Slot) -> Slot {
+        if is_special(before) && before < GONE { self.version(before).slot } else { before }
     }
 
     /// The entry of a key while no batch is under way: a slot, or none of this
@@ -250,7 +285,7 @@ impl KeyedTable {
             Some(below) if self.is_empty() => {
                 below.slots.find(keys, slots, special);
                 slots.iter_mut().for_each(|slot| *slot |= IN_GENERATION);
-                missed.extend(special.iter().map(|&number| row(number as usize)));
+                missed.extend(special.places().iter().map(|&number| row(number as usize)));
             }
             Some(below) => {
                 slots.clear();
@@ -267,7 +302,7 @@ impl KeyedTable {
             }
             None => {
                 self.slots.find(keys, slots, special);
-                for &number in special.iter() {
+                for &number in special.places() {
                     let (slot, row) = (&mut slots[number as usize], row(number as usize));
                     *slot = self.seen_by(row, *slot);
                     if *slot == MISS {
@@ -291,16 +326,21 @@ impl KeyedTable {
     /// must not be read any more.
     pub fn settle(&mut self) {
         let gone = if self.numbers.is_empty() || self.keeps_numbers { Vec::new() } else { self.keys_gone() };
-        for version in self.versions.drain(..) {
-            self.slots.set(version.key, version.slot);
+        for number in 0..self.versions.len() {
+            let Version { key, slot, before, .. } = self.versions[number];
+            self.slots.set(key, slot);
+            let old = self.last_before(before);
+            if old < GONE {
+                self.free.push(old);
+            }
         }
+        self.versions.clear();
         for key in gone {
             // It may have come back behind that.
             if self.slots.get(key) == MISS {
                 self.numbers.forget(key);
             }
         }
-        self.free.append(&mut self.retired);
     }
 
     /// Keys that some change of the batch under way has left without a row.
@@ -311,8 +351,8 @@ impl KeyedTable {
     /// Bytes of memory in use, those of maps estimated from their capacity.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let spare = (self.free.capacity() + self.retired.capacity()) * size_of::<Slot>()
-            + self.versions.capacity() * size_of::<Version>();
+        let spare =
+            self.free.capacity() * size_of::<Slot>() + self.versions.capacity() * size_of::<Version>();
         self.slots.memory_bytes()
             + self.numbers.memory_bytes()
             + spare
@@ -321,168 +361,4 @@ impl KeyedTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::column::ColumnType;
-
-    fn lane(rows: &[(u32, ChangeKind, &str)]) -> ChangeLane {
-        let mut names = TextColumn::default();
-        rows.iter().for_each(|(_, _, name)| names.push(Some(name)));
-        ChangeLane {
-            at_rows: vec![0; rows.len()],
-            keys: rows.iter().map(|row| Key(row.0)).collect::<Vec<_>>().into(),
-            kinds: rows.iter().map(|row| row.1).collect(),
-            fields: vec![Column::Text(names)],
-            ..ChangeLane::default()
-        }
-    }
-
-    fn outputs() -> [OutputColumn; 1] {
-        [OutputColumn::field("user", 0, ColumnType::Text)]
-    }
-
-    fn table() -> KeyedTable {
-        KeyedTable::new(&outputs())
-    }
-
-    fn value(table: &KeyedTable, slot: Slot) -> Option<String> {
-        let Column::Text(texts) = &table.columns()[0] else { unreachable!("a text column") };
-        texts.get(slot as usize).map(|text| String::from_utf8_lossy(text).into_owned())
-    }
-
-    fn apply(table: &mut KeyedTable, lane: &ChangeLane, below: Option<&KeyedTable>) -> u64 {
-        table.apply(&outputs(), lane, 0..lane.len() as u32, below, None)
-    }
-
-    /// What each row of a batch sees of a key.
-    fn seen(table: &KeyedTable, key: u32, rows: u32, below: Option<&KeyedTable>) -> Vec<Option<String>> {
-        let (mut found, mut missed) = (Found::default(), Vec::new());
-        let keys = vec![Some(key); rows as usize];
-        table.find(keys.into_iter(), |number| number as u32, below, &mut found, &mut missed);
-        let values: Vec<_> = (0..)
-            .zip(&found.slots)
-            .map(|(row, &slot)| match (slot, below) {
-                (MISS, _) => {
-                    assert!(missed.contains(&row));
-                    None
-                }
-                (slot, Some(below)) if slot & IN_GENERATION != 0 => value(below, slot ^ IN_GENERATION),
-                (slot, _) => value(table, slot),
-            })
-            .collect();
-        assert_eq!(missed.len(), values.iter().filter(|value| value.is_none()).count());
-        values
-    }
-
-    fn some(texts: &[&str]) -> Vec<Option<String>> {
-        texts.iter().map(|&text| Some(text.to_owned()).filter(|text| !text.is_empty())).collect()
-    }
-
-    #[test]
-    fn each_row_sees_the_version_of_its_place() {
-        use ChangeKind::{Delete, Upsert};
-        let mut first = lane(&[(7, Upsert, "old")]);
-        first.at_rows = vec![1];
-        let mut table = table();
-        assert_eq!(apply(&mut table, &first, None), 0);
-        assert_eq!(seen(&table, 7, 2, None), some(&["", "old"]));
-        table.settle();
-
-        let mut lane = lane(&[(7, Upsert, "new"), (7, Delete, ""), (7, Delete, ""), (7, Upsert, "last")]);
-        lane.at_rows = vec![1, 2, 2, 4];
-        assert_eq!(apply(&mut table, &lane, None), 1);
-        assert_eq!(seen(&table, 7, 5, None), some(&["old", "new", "", "", "last"]));
-        assert_eq!(seen(&table, 8, 1, None), some(&[""]));
-        table.settle();
-        assert_eq!(seen(&table, 7, 1, None), some(&["last"]));
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn changes_go_on_top_of_a_generation() {
-        use ChangeKind::{Delete, Upsert};
-        let mut below = table();
-        apply(&mut below, &lane(&[(7, Upsert, "seven"), (8, Upsert, "eight")]), None);
-        below.settle();
-        let mut table = table();
-        assert_eq!(seen(&table, 7, 1, Some(&below)), some(&["seven"]));
-        let mut lane = lane(&[(7, Delete, ""), (7, Upsert, "new"), (8, Upsert, "more"), (9, Delete, "")]);
-        lane.at_rows = vec![1, 2, 2, 2];
-        assert_eq!(apply(&mut table, &lane, Some(&below)), 1, "7 was gone, 8 was there");
-        assert_eq!(seen(&table, 7, 3, Some(&below)), some(&["seven", "", "new"]));
-        assert_eq!(seen(&table, 8, 3, Some(&below)), some(&["eight", "eight", "more"]));
-        table.settle();
-        assert_eq!(seen(&table, 9, 1, Some(&below)), some(&[""]));
-        assert_eq!(seen(&table, 8, 1, Some(&below)), some(&["more"]));
-    }
-
-    #[test]
-    fn deleting_what_is_not_there_leaves_no_trace() {
-        let mut table = table();
-        apply(&mut table, &lane(&[(7, ChangeKind::Upsert, "seven")]), None);
-        table.settle();
-        let memory = table.slots.memory_bytes();
-        apply(&mut table, &lane(&[(u32::MAX, ChangeKind::Delete, "")]), None);
-        assert_eq!(seen(&table, u32::MAX, 1, None), some(&[""]));
-        table.settle();
-        assert_eq!((table.len(), table.slots.memory_bytes()), (1, memory), "the index is as it was");
-    }
-
-    #[test]
-    fn replacing_rows_for_ever_takes_no_more_slots() {
-        let lane = lane(&[(1, ChangeKind::Upsert, "a"), (2, ChangeKind::Upsert, "b")]);
-        let mut table = table();
-        for _ in 0..1_000 {
-            apply(&mut table, &lane, None);
-            table.settle();
-        }
-        assert_eq!(table.columns()[0].len(), 4);
-    }
-
-    /// A lane whose keys are the texts of those of `rows`.
-    fn text_lane(rows: &[(u32, ChangeKind, &str)]) -> ChangeLane {
-        let mut keys = TextColumn::default();
-        rows.iter().for_each(|(key, ..)| keys.push(Some(&format!("key {key}"))));
-        ChangeLane { keys: keys.into(), ..lane(rows) }
-    }
-
-    fn seen_by_text(
-        table: &KeyedTable,
-        key: u32,
-        rows: u32,
-        below: Option<&KeyedTable>,
-    ) -> Vec<Option<String>> {
-        let mut keys = TextColumn::default();
-        keys.push(Some(&format!("key {key}")));
-        let mut numbers = Vec::new();
-        table.number_keys(&keys, std::iter::once(0), below, &mut numbers);
-        match numbers[0] {
-            Some(number) => seen(table, number, rows, below),
-            None => vec![None; rows as usize],
-        }
-    }
-
-    #[test]
-    fn keys_of_text_come_go_and_come_back() {
-        use ChangeKind::{Delete, Upsert};
-        let mut below = table();
-        apply(&mut below, &text_lane(&[(7, Upsert, "seven"), (8, Upsert, "eight")]), None);
-        below.settle();
-        let mut table = table();
-        let rows =
-            [(9, Delete, ""), (9, Upsert, "nine"), (7, Delete, ""), (9, Delete, ""), (9, Upsert, "new")];
-        let mut lane = text_lane(&rows);
-        lane.at_rows = vec![0, 1, 1, 2, 3];
-        assert_eq!(apply(&mut table, &lane, Some(&below)), 0);
-        assert_eq!(seen_by_text(&table, 9, 4, Some(&below)), some(&["", "nine", "", "new"]));
-        assert_eq!(seen_by_text(&table, 7, 2, Some(&below)), some(&["seven", ""]));
-        table.settle();
-        assert_eq!(seen_by_text(&table, 9, 1, Some(&below)), some(&["new"]));
-        assert_eq!(seen_by_text(&table, 8, 1, Some(&below)), some(&["eight"]));
-        assert_eq!(seen_by_text(&table, 1, 1, Some(&below)), some(&[""]));
-        apply(&mut table, &text_lane(&[(9, Delete, "")]), Some(&below));
-        table.settle();
-        assert_eq!(seen_by_text(&table, 9, 1, Some(&below)), some(&[""]));
-        assert_eq!(table.numbers.get(b"key 9", None), None, "what is gone has no number");
-    }
-}
+mod tests;

@@ -51,6 +51,7 @@ mod ledger;
 mod message;
 mod revised;
 mod routed;
+mod turns;
 
 mod as_of;
 mod versioned;
@@ -81,3 +82,4 @@ pub use schema::{
 pub use stored::{Applied, StoredTable};
 pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};
+pub use turns::Turns;

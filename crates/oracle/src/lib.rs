@@ -172,37 +172,46 @@ impl Oracle {
         &self.ledger
     }
 
+    /// Applies the changes before these rows, in the order of the sequence.
     fn apply(&mut self, messages: &Messages, at_rows: std::ops::RangeInclusive<u32>) {
+        let mut changes = Vec::new();
         for (table, lane) in messages.lanes.iter().enumerate() {
             // They stand in their order.
             let first = lane.at_rows.partition_point(|at_row| at_row < at_rows.start());
             let end = lane.at_rows.partition_point(|at_row| at_row <= at_rows.end());
-            for change in first..end {
-                let spec = self.specs[table].clone();
-                let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
-                let (validity, version) = (lane.validity(change), lane.version(change));
-                let values = is_upsert.then(|| values(&spec, lane, change));
-                let row = Row { from: validity.from, to: validity.to, version, values };
-                let key = change_key(lane, change);
-                let rows = self.tables[table].entry(key.clone()).or_default();
-                let account = &mut self.ledger.tables[table];
-                let put = match spec.look_up {
-                    LookUp::Latest => put_latest(rows, row.clone()),
-                    LookUp::LatestVersion => put_version(&spec, rows, row.clone(), account),
-                    LookUp::AsOf { .. } => put_as_of(rows, row.clone(), account),
-                };
-                if messages.loading {
-                    account.rows_loaded += 1;
-                    account.duplicates += u64::from(put == Put::Replaced);
-                } else {
-                    account.changes += 1;
-                }
-                let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
-                self.correct(table, &key, &row, put);
-                if put == Put::Added || by_time && put == Put::Replaced {
-                    self.appear(table, &key, &row);
-                }
-            }
+            changes
+                .extend((first..end).map(|change| (lane.at_rows[change], lane.turn(change), table, change)));
+        }
+        changes.sort_unstable();
+        for (.., table, change) in changes {
+            self.change(table, &messages.lanes[table], change, messages.loading);
+        }
+    }
+
+    fn change(&mut self, table: usize, lane: &ChangeLane, change: usize, loading: bool) {
+        let spec = self.specs[table].clone();
+        let is_upsert = lane.kinds[change] == ChangeKind::Upsert;
+        let (validity, version) = (lane.validity(change), lane.version(change));
+        let values = is_upsert.then(|| values(&spec, lane, change));
+        let row = Row { from: validity.from, to: validity.to, version, values };
+        let key = change_key(lane, change);
+        let rows = self.tables[table].entry(key.clone()).or_default();
+        let account = &mut self.ledger.tables[table];
+        let put = match spec.look_up {
+            LookUp::Latest => put_latest(rows, row.clone()),
+            LookUp::LatestVersion => put_version(&spec, rows, row.clone(), account),
+            LookUp::AsOf { .. } => put_as_of(rows, row.clone(), account),
+        };
+        if loading {
+            account.rows_loaded += 1;
+            account.duplicates += u64::from(put == Put::Replaced);
+        } else {
+            account.changes += 1;
+        }
+        let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+        self.correct(table, &key, &row, put);
+        if put == Put::Added || by_time && put == Put::Replaced {
+            self.appear(table, &key, &row);
         }
     }
 

@@ -120,6 +120,7 @@ fn cut_lane(lane: &ChangeLane, start: usize, end: usize, rows: usize) -> ChangeL
         keys: lane.keys.ids()[from..to].to_vec().into(),
         kinds: lane.kinds[from..to].to_vec(),
         fields: lane.fields.iter().map(|field| cut_column(field, from, to)).collect(),
+        turns: lane.turns.get(from..to.min(lane.turns.len())).unwrap_or_default().to_vec(),
         // A generator's rows have neither times nor versions.
         ..ChangeLane::default()
     }

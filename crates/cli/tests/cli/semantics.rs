@@ -459,6 +459,20 @@ fn with_strict_order_others_wait_in_line() {
 }
 
 #[test]
+fn between_two_trades_the_order_of_their_rows_counts() {
+    for (order, expected) in
+        [("input", "2:F/pat 1:SPY/kim 3:SPY/kim"), ("strict", "1:SPY/kim 2:F/pat 3:SPY/kim")]
+    {
+        for (workers, batch_len) in [(1, 1), (1, 3), (1, 8192), (2, 4), (3, 5), (5, 6), (5, 8192)] {
+            let on_miss = "--on-miss instruments=hold=30s,then=drop --on-miss users=hold=30s,then=drop";
+            let cut = format!("{on_miss} --order {order} --workers {workers} --batch-len {batch_len}");
+            let found = run_with_users("t7u1@0 t8u9@1 i8=F u1=kim u9=pat i7=SPY t7u1@5", &cut);
+            assert_eq!(found, expected, "{cut}");
+        }
+    }
+}
+
+#[test]
 fn a_held_trade_is_the_same_for_any_workers_and_batches() {
     let folder = Folder::empty();
     folder.ok(

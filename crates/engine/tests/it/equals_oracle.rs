@@ -11,8 +11,9 @@ use tradejoin_flow::{Block, BoxError, ForEach, Source, TableSource};
 use tradejoin_model::{ChangeLane, Distribution, Enriched, Key, LookUp, Messages, MissPolicy};
 use tradejoin_router::Router;
 
+use crate::blocks::text_key;
 use crate::properties::config;
-use crate::streams::{Case, Collect, Rest, Stamp, Step, TABLES, case, difference, equals_oracle, text_key};
+use crate::streams::{Case, Collect, Rest, Stamp, Step, TABLES, case, difference, equals_oracle};
 
 proptest! {
     #![proptest_config(config())]
@@ -37,6 +38,7 @@ fn hot_key(trades: usize) -> Case {
         gated: false,
         steps,
         cuts: vec![10],
+        expected_cuts: vec![1],
         distributions: [Distribution::Partitioned; TABLES],
         look_ups: [LookUp::Latest; TABLES],
         shards: 4,

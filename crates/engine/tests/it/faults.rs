@@ -19,6 +19,7 @@ fn case(trades: usize) -> Case {
         gated: false,
         steps,
         cuts: vec![10],
+        expected_cuts: vec![1],
         distributions: [
             Distribution::Partitioned,
             Distribution::Broadcast,

@@ -2,6 +2,7 @@
 //!
 //! - `streams`: random streams for the others, and what both sides give for one
 //! - `collect`: what goes to the sinks of a run, and what the oracle gives, as text
+//! - `blocks`: the messages of such a stream, cut into blocks of any lengths
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
 //! - `schedules`: router, workers and merger stepped in one thread in any order
@@ -9,6 +10,7 @@
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
+mod blocks;
 mod collect;
 mod equals_oracle;
 mod faults;

@@ -74,7 +74,11 @@ impl fmt::Debug for Step {
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { loaded, steps, cuts, distributions, look_ups, shards, queue_depth, order, .. } = self;
-        writeln!(f, "\n  loaded {loaded:?}\n  steps {steps:?}\n  cuts {cuts:?}")?;
+        let expected_cuts = &self.expected_cuts;
+        writeln!(
+            f,
+            "\n  loaded {loaded:?}\n  steps {steps:?}\n  cuts {cuts:?}, for the oracle {expected_cuts:?}"
+        )?;
         writeln!(f, "  distributions {distributions:?}\n  look_ups {look_ups:?}")?;
         writeln!(f, "  shards {shards}, queue_depth {queue_depth}, order {order:?}")?;
         writeln!(f, "  on_miss {:?}, hold_rows_max {}", self.on_miss, self.hold_rows_max)?;

@@ -2,28 +2,25 @@
 
 use std::sync::{Arc, Mutex};
 
-use arrow_array::{Int64Array, RecordBatch, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use tradejoin_engine::{Engine, EngineConfig, Order, Report, Updates};
+use tradejoin_engine::{Engine, EngineConfig, Order, Report, Update, Updates};
 use tradejoin_flow::{Block, BoxError, Depth, Source, TableSource};
 use tradejoin_merger::{CorrectionConfig, HoldConfig};
 use tradejoin_model::{
-    ChangeKeys, ChangeKind, ChangeLane, Column, ColumnType, Distribution, Expired, Expiry, Hold, HoldLimit,
-    INTEGER_NULL, Key, Keys, Ledger, LookUp, Messages, MissPolicy, OccSymbol, OptionPart, OptionType,
-    OutputColumn, ShardCount, Strike, TableSpec, TextColumn,
+    ChangeLane, ColumnType, Distribution, Expired, Hold, HoldLimit, Ledger, LookUp, Messages, MissPolicy,
+    OptionPart, OutputColumn, ShardCount, TableSpec,
 };
 use tradejoin_oracle::{Correcting, Oracle};
 
 pub(crate) use crate::collect::{Collect, Revisions, rows_of};
 use crate::collect::{row_of, row_of_revision};
 
+use crate::blocks::{block, cut, updates};
+
 /// How many tables a stream has: options, names and numbers, all by id, and
 /// names by a text.
 pub(crate) const TABLES: usize = 4;
-/// The table whose keys are texts.
-const BY_TEXT: usize = 3;
 /// Keys are below this: few, so that they meet.
 const KEYS: u32 = 12;
 /// Rows begin before this time.
@@ -62,6 +59,8 @@ pub(crate) struct Case {
     pub(crate) gated: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) cuts: Vec<usize>,
+    /// How the stream is cut for the oracle.
+    pub(crate) expected_cuts: Vec<usize>,
     pub(crate) distributions: [Distribution; TABLES],
     pub(crate) look_ups: [LookUp; TABLES],
     pub(crate) shards: u32,
@@ -148,6 +147,11 @@ prop_compose! {
         gated in any::<bool>(),
         steps in prop::collection::vec(prop_oneof![share => change(), 10 - share => trade()], len),
         cuts in prop::collection::vec(1..60_usize, 1..8),
+        expected_cuts in prop_oneof![
+            Just(vec![1]),
+            Just(vec![usize::MAX]),
+            prop::collection::vec(1..60_usize, 1..8),
+        ],
         distributions in prop::array::uniform4(prop_oneof![
             Just(Distribution::Auto),
             Just(Distribution::Partitioned),
@@ -167,6 +171,7 @@ prop_compose! {
             gated,
             steps,
             cuts,
+            expected_cuts,
             distributions,
             look_ups,
             shards,
@@ -203,26 +208,17 @@ impl Case {
         tables
     }
 
-    /// The stream cut into blocks of the lengths that `cuts` repeats. Rows before a gate
-    /// have blocks of their own.
+    /// The stream as the engine reads it.
     pub(crate) fn blocks(&self) -> Vec<Messages> {
-        let mut blocks = if self.gated { self.cut(&self.loaded) } else { Vec::new() };
-        blocks.iter_mut().for_each(|block| block.loading = true);
-        blocks.append(&mut self.cut(&self.steps));
-        blocks
+        self.cut(&self.cuts)
     }
 
-    fn cut(&self, mut rest: &[Step]) -> Vec<Messages> {
-        let mut trades = 0;
-        let mut blocks = Vec::new();
-        for cut in self.cuts.iter().cycle() {
-            let (steps, after) = rest.split_at(rest.len().min(*cut));
-            blocks.push(block(steps, &mut trades));
-            rest = after;
-            if rest.is_empty() {
-                break;
-            }
-        }
+    /// The stream cut into blocks of the lengths that `cuts` repeats. Rows before a gate
+    /// have blocks of their own.
+    fn cut(&self, cuts: &[usize]) -> Vec<Messages> {
+        let mut blocks = if self.gated { cut(&self.loaded, cuts) } else { Vec::new() };
+        blocks.iter_mut().for_each(|block| block.loading = true);
+        blocks.append(&mut cut(&self.steps, cuts));
         blocks
     }
 
@@ -282,16 +278,14 @@ impl Case {
         let engine = self.engine();
         let (mut trades, mut pieces) = (0, Vec::new());
         let is_change = |step: &Step| matches!(step, Step::Change { .. });
-        let (mut rest, mut cuts) = (self.steps.as_slice(), self.cuts.iter().cycle());
-        while !rest.is_empty() {
-            // Cut as the blocks of the stream are: between the same two trades, rows of
-            // different tables count in the order of the tables within a block.
-            let len = cuts.next().map_or(rest.len(), |&cut| cut.min(rest.len()));
-            let (steps, after) = rest.split_at(len);
-            for run in steps.chunk_by(|a, b| is_change(a) == is_change(b)) {
-                pieces.push((is_change(&run[0]), block(run, &mut trades)));
+        let mut cuts = self.cuts.iter().cycle();
+        for run in self.steps.chunk_by(|a, b| is_change(a) == is_change(b)) {
+            if is_change(&run[0]) {
+                pieces.extend(updates(run).into_iter().map(Piece::Changes));
+                continue;
             }
-            rest = after;
+            let len = cuts.next().map_or(run.len(), |&cut| cut);
+            pieces.extend(run.chunks(len).map(|steps| Piece::Trades(block(steps, &mut trades))));
         }
         let source = Pieces { updates: engine.updates(), pieces: pieces.into_iter() };
         let loads = (0..TABLES).map(load).collect();
@@ -324,7 +318,7 @@ impl Case {
             oracle.push(&loads);
         }
         let mut rows = Rows::new();
-        for block in self.blocks() {
+        for block in self.cut(&self.expected_cuts) {
             rows.extend(oracle.push(&block).into_iter().map(row_of));
         }
         rows.extend(oracle.finish().into_iter().map(row_of));
@@ -361,87 +355,6 @@ pub(crate) fn difference(rows: &Rows, expected: &Rows) -> Option<String> {
     Some(format!("row {at}: {:?}\nexpected: {:?}", rows.get(at), expected.get(at)))
 }
 
-/// The messages of `steps`; `trades` counts on over all blocks.
-fn block(steps: &[Step], trades: &mut u64) -> Messages {
-    let mut ids = Vec::new();
-    let mut times = Vec::new();
-    let mut keys: [Vec<Option<u32>>; TABLES] = Default::default();
-    let mut lanes: Vec<ChangeLane> = empty_lanes();
-    for step in steps {
-        match step {
-            Step::Trade(of_tables, time) => {
-                ids.push(*trades);
-                times.push(*time);
-                *trades += 1;
-                keys.iter_mut().zip(of_tables).for_each(|(keys, key)| keys.push(*key));
-            }
-            Step::Change { table, key, delete, value, stamp } => {
-                let lane = &mut lanes[*table];
-                lane.at_rows.push(ids.len() as u32);
-                match &mut lane.keys {
-                    ChangeKeys::Ids(ids) => ids.push(Key(*key)),
-                    ChangeKeys::Texts(texts) => texts.push(Some(&text_key(*key))),
-                }
-                lane.kinds.push(if *delete { ChangeKind::Delete } else { ChangeKind::Upsert });
-                push_value(&mut lane.fields[0], *value);
-                let Stamp { from, lasts, version } = *stamp;
-                lane.valid_from.push(from.unwrap_or(INTEGER_NULL));
-                lane.valid_to.push(lasts.map_or(INTEGER_NULL, |lasts| from.unwrap_or(0) + lasts));
-                lane.versions.push(version);
-            }
-        }
-    }
-    let schema = Schema::new(vec![Field::new("trade_id", DataType::UInt64, false)]);
-    let trades = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(ids))]);
-    let by_table = |(table, keys): (usize, Vec<Option<u32>>)| {
-        if table != BY_TEXT {
-            return Keys::from(UInt32Array::from(keys));
-        }
-        let mut texts = TextColumn::default();
-        keys.into_iter().for_each(|key| texts.push(key.map(text_key).as_deref()));
-        texts.into()
-    };
-    let keys = keys.into_iter().enumerate().map(by_table).collect();
-    let messages = Messages::new(trades.expect("one column"), keys, lanes).expect("a valid block");
-    messages.with_times(Int64Array::from(times)).expect("a time for each")
-}
-
-fn empty_lanes() -> Vec<ChangeLane> {
-    let texts = || Column::Text(TextColumn::default());
-    let fields = [Column::Options(vec![]), texts(), Column::Integers(vec![]), texts()];
-    let lane = |field| ChangeLane { fields: vec![field], ..ChangeLane::default() };
-    let mut lanes: Vec<_> = fields.into_iter().map(lane).collect();
-    lanes[BY_TEXT].keys = TextColumn::default().into();
-    lanes
-}
-
-/// A key as a text: empty, inline, or too long to be inline.
-pub(crate) fn text_key(key: u32) -> String {
-    match key % 3 {
-        _ if key == 0 => String::new(),
-        0 => format!("a key that takes the heap of its column: {key}"),
-        _ => format!("X{key}"),
-    }
-}
-
-fn push_value(field: &mut Column, value: u8) {
-    match field {
-        Column::Options(options) => options.push(OccSymbol {
-            ticker: format!("T{value}").parse().expect("a ticker"),
-            expiry: Expiry::from_epoch_days(15_000 + i32::from(value)).expect("in range"),
-            option_type: if value.is_multiple_of(2) { OptionType::Call } else { OptionType::Put },
-            strike: Strike::from_thousandths(u32::from(value) * 500).expect("in range"),
-        }),
-        // Null, inline, and too long to be inline.
-        Column::Text(texts) => match value % 3 {
-            0 => texts.push(None),
-            1 => texts.push(Some(&format!("user {value}"))),
-            _ => texts.push(Some(&format!("a user with a name that takes the heap: {value}"))),
-        },
-        Column::Integers(numbers) => numbers.push(if value == 0 { INTEGER_NULL } else { i64::from(value) }),
-    }
-}
-
 /// Yields what it was given.
 pub(crate) struct Rest<T>(std::vec::IntoIter<T>);
 
@@ -463,20 +376,26 @@ impl TableSource for Rest<ChangeLane> {
     }
 }
 
-/// Blocks of trades, and blocks of changes that are offered from beside.
+/// What comes next: trades, or changes that are offered from beside.
+enum Piece {
+    Trades(Messages),
+    Changes(Update),
+}
+
+/// Yields the trades, and offers the changes.
 struct Pieces {
     updates: Updates,
-    pieces: std::vec::IntoIter<(bool, Messages)>,
+    pieces: std::vec::IntoIter<Piece>,
 }
 
 impl Source for Pieces {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        let Some((is_change, piece)) = self.pieces.next() else { return Ok(None) };
-        if !is_change {
-            return Ok(Some(piece.into()));
-        }
-        let lanes = piece.lanes.iter().cloned().enumerate();
-        self.updates.offer(lanes.filter(|(_, lane)| !lane.is_empty()).collect());
+        let update = match self.pieces.next() {
+            None => return Ok(None),
+            Some(Piece::Trades(trades)) => return Ok(Some(trades.into())),
+            Some(Piece::Changes(update)) => update,
+        };
+        self.updates.offer(update);
         // It takes effect behind a block without trades and before whatever follows.
         Ok(Some(block(&[], &mut 0).into()))
     }
