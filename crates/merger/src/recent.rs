@@ -20,7 +20,7 @@ const TABLE_BYTES: u64 = 64;
 const VALUE_BYTES: u64 = 24;
 /// Of a trade before which there is none of its key.
 const NONE: Ticket = Ticket::MAX;
-/// Trades that have left and still take room, before anything is done about it.
+/// Rows of trades that have left and still take room, before anything is done about it.
 const GONE_MIN: usize = 1_024;
 
 /// A trade that may be written again.
@@ -73,7 +73,7 @@ struct Chunk {
 ///
 /// Trades of one key are linked, the last one first, so that a trade costs no
 /// allocation for each table. One that leaves before an older one is marked, and let go
-/// of when it is the oldest, or when half of all are marked.
+/// of when it is the oldest, or when half of all rows are of such that have left.
 #[derive(Debug)]
 pub(crate) struct Recents {
     trades: VecDeque<Recent>,
@@ -87,6 +87,8 @@ pub(crate) struct Recents {
     by_time: BinaryHeap<Reverse<(i64, Ticket)>>,
     chunks: AHashMap<u64, Chunk>,
     chunks_made: u64,
+    /// Of all chunks.
+    rows: usize,
     len: u64,
     bytes: u64,
 }
@@ -101,6 +103,7 @@ impl Recents {
             by_time: BinaryHeap::new(),
             chunks: AHashMap::new(),
             chunks_made: 0,
+            rows: 0,
             len: 0,
             bytes: 0,
         }
@@ -119,6 +122,7 @@ impl Recents {
     pub(crate) fn push_chunk(&mut self, rows: Rows) {
         self.chunks_made += 1;
         let left = rows.trades.num_rows();
+        self.rows += left;
         self.chunks.insert(self.chunks_made, Chunk { rows, left });
     }
 
@@ -242,6 +246,7 @@ impl Recents {
         let Some(entry) = self.chunks.get_mut(&chunk) else { return };
         entry.left -= 1;
         if entry.left == 0 {
+            self.rows -= entry.rows.trades.num_rows();
             self.chunks.remove(&chunk);
         }
     }
@@ -252,7 +257,7 @@ impl Recents {
     pub(crate) fn shrink(&mut self, types: &[ColumnType]) -> Result<(), ArrowError> {
         /// Rows of a chunk of those that are copied.
         const CHUNK_ROWS: usize = 8_192;
-        let gone = self.trades.len() - self.len as usize;
+        let gone = self.rows - self.len as usize;
         if gone < GONE_MIN.max(self.len as usize) {
             if self.by_time.len() > 2 * self.trades.len() + GONE_MIN {
                 let mut by_time = std::mem::take(&mut self.by_time);
