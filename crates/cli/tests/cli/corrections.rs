@@ -186,29 +186,26 @@ fn what_corrections_need_is_asked_for() {
 fn corrections_are_the_same_for_any_workers_and_batches() {
     let folder = Folder::empty();
     folder.ok(
-        "generate --output s.jsonl --mix article-users --ids 300 --limit 9000 --unknown-share 0.01 --quiet",
+        "generate --output s.jsonl --mix article-users --ids 40 --limit 9000 --unknown-share 0.01 --quiet",
     );
-    for policy in
-        ["--unmatched keep", "--on-miss instruments=hold=40rows,then=keep --on-miss users=hold=70rows"]
-    {
+    let hold =
+        "--on-miss instruments=hold=40rows,then=keep --on-miss users=hold=70rows --dead-letters d.jsonl";
+    // More than go to a piece; and few, since users are late.
+    for (policy, least) in [("--unmatched keep", 9_000), (hold, 300)] {
         for (output, corrections) in
             [("o.jsonl", "c.jsonl"), ("o.jsonl", "c.jsonl.zst"), ("o.arrow", "c.arrow")]
         {
             let run = |rest: &str| {
                 folder.ok(&format!(
-                    "run --messages s.jsonl {policy} --dead-letters d.jsonl --quiet --output {output} \
+                    "run --messages s.jsonl {policy} --quiet --output {output} \
                      --correct 2000rows,600kB --corrections {corrections} {rest}"
-                )
-                .replace(
-                    "--dead-letters d.jsonl",
-                    if policy.contains("hold") { "--dead-letters d.jsonl" } else { "" },
                 ));
                 std::fs::read(folder.path(corrections)).expect("a file")
             };
             let expected = run("--workers 1");
             if corrections == "c.jsonl" {
                 let lines = expected.iter().filter(|&&byte| byte == b'\n').count();
-                assert!(lines > 9_000, "{lines} revisions");
+                assert!(lines > least, "{lines} revisions");
             }
             for rest in [
                 "--workers 2",
