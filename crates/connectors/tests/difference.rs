@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use tradejoin_connectors::{Difference, Fingerprints};
 use tradejoin_flow::{BoxError, TableSource};
 use tradejoin_model::{
-    ChangeKeys, ChangeKind, ChangeLane, Column, Found, INTEGER_NULL, Key, LookUp, OutputColumn, OutputSource,
-    StoredTable, TableSpec, TextColumn,
+    ByTime, ChangeKeys, ChangeKind, ChangeLane, Column, Found, INTEGER_NULL, Key, LookUp, OutputColumn,
+    OutputSource, StoredTable, TableSpec, TextColumn,
 };
 
 /// Keys and times are below this.
@@ -88,7 +88,8 @@ fn all_found(table: &mut StoredTable, of_texts: bool) -> Vec<Option<Vec<u8>>> {
     }
     let (mut found, mut missed) = (Found::default(), Vec::new());
     table.apply(&outputs(), &ChangeLane::default(), 0..0, None, false);
-    table.find(numbers.into_iter(), |row| row as u32, Some(&times), None, &mut found, &mut missed);
+    let by_time = ByTime { times: Some(&times), ..ByTime::default() };
+    table.find(numbers.into_iter(), |row| row as u32, by_time, None, &mut found, &mut missed);
     let Column::Text(texts) = &table.columns()[0] else { panic!("a column of texts") };
     let value = |(row, &slot): (u32, _)| {
         let is_there = !missed.contains(&row);

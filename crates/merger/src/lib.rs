@@ -22,6 +22,7 @@
 mod misses;
 mod missing;
 mod rows;
+mod stretched;
 
 mod merger;
 mod waiting;

@@ -9,6 +9,7 @@ use tradejoin_model::{
 
 use crate::misses::{Miss, Misses, judge};
 use crate::missing::MissedKeys;
+use crate::stretched::Stretched;
 
 /// Makes enriched batches of answers: one for each thread, for the memory that
 /// it uses again.
@@ -68,7 +69,9 @@ impl Merger {
     ) -> Result<Merged, Miss> {
         let messages = &routed.batch.messages;
         let mut account = Ledger::new(self.tables.len());
-        let mut misses = judge(&self.tables, routed, &answers, trades_before, &mut account)?;
+        let of_table = |(index, table)| Stretched::new(table, index, routed, &answers);
+        let stretched: Vec<_> = self.tables.iter().enumerate().map(of_table).collect();
+        let mut misses = judge(&self.tables, routed, &answers, &stretched, trades_before, &mut account)?;
         for (index, account) in account.tables.iter_mut().enumerate() {
             account.rejected = messages.lanes[index].rejected;
             if matches!(self.tables[index].look_up, LookUp::AsOf { .. }) {
@@ -84,7 +87,7 @@ impl Merger {
             account.conflicts = applied.conflicts;
             account.overlaps = applied.overlaps;
         }
-        let columns = self.columns(routed, &mut answers);
+        let columns = self.columns(routed, &mut answers, &stretched);
         let effects = if self.corrects && !messages.loading {
             (0..self.tables.len()).map(|table| effects(&mut answers, table)).collect()
         } else {
@@ -103,12 +106,13 @@ impl Merger {
             kept: misses.kept.take(),
             dead_letters: std::mem::take(&mut misses.dead_letters),
         };
-        let Misses { waiting, missed, rows: lacking, .. } = misses;
+        let Misses { waiting, missed, rows, .. } = misses;
+        let lacking = if self.corrects { rows } else { Vec::new() };
         Ok(Merged { enriched, account, missed, trades_before, waiting, lacking, appeared, effects })
     }
 
     /// The columns that the tables add, in memory of the batch before.
-    fn columns(&mut self, routed: &Routed, answers: &mut [Answer]) -> Vec<Column> {
+    fn columns(&mut self, routed: &Routed, answers: &mut [Answer], stretched: &[Stretched]) -> Vec<Column> {
         let rows = routed.batch.messages.trades.num_rows();
         let mut old_columns = std::mem::take(&mut self.columns).into_iter();
         let mut columns = Vec::with_capacity(old_columns.len());
@@ -118,7 +122,10 @@ impl Merger {
             old.resize_with(table.outputs.len(), || Column::Integers(Vec::new()));
             match &routed.routes[index] {
                 TableRoute::Partitioned(partition) => {
-                    scatter(table, partition, answers, index, rows, &mut old);
+                    for (column, output) in old.iter_mut().zip(&table.outputs) {
+                        column.reset(output.column_type, rows);
+                    }
+                    scatter(partition, answers, index, &stretched[index], &mut old);
                 }
                 TableRoute::Whole { .. } => {
                     // The shard whose turn it was is the only one with columns;
@@ -200,21 +207,22 @@ fn applied(answers: &[Answer], table: usize) -> Applied {
     })
 }
 
-/// Fills the columns of a partitioned table: the shards' dense values at their
-/// rows.
+/// Fills the columns of a partitioned table, which are null: the shards' dense values
+/// at their rows.
 fn scatter(
-    table: &TableSpec,
     partition: &Partition,
     answers: &[Answer],
     index: usize,
-    rows: usize,
+    stretched: &Stretched,
     columns: &mut [Column],
 ) {
-    for (number, (output, column)) in table.outputs.iter().zip(columns).enumerate() {
-        column.reset(output.column_type, rows);
-        for answer in answers {
-            column.scatter(partition.rows.get(answer.shard), &answer.tables[index].columns[number]);
+    for (number, column) in columns.iter_mut().enumerate() {
+        for (at, answer) in answers.iter().enumerate() {
+            let values = &answer.tables[index].columns[number];
+            column.scatter(partition.rows.get(answer.shard), values);
+            stretched.scatter(at, values, column);
         }
         column.repeat(partition.repeats.all());
+        stretched.repeat(column);
     }
 }

@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 use tradejoin_model::{
-    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Partition, Routed, TableRoute, TableSpec, Verdict,
+    Answer, DeadLetter, Ledger, LookUp, MissPolicy, Routed, TableRoute, TableSpec, Verdict,
 };
 
 use crate::missing::MissedKeys;
+use crate::stretched::Stretched;
 
 /// A trade found nothing in a table whose misses end the run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -34,21 +35,23 @@ pub(crate) struct Misses {
 }
 
 /// Judges the trades of a batch that missed, and adds their outcomes and those of
-/// all others to the ledger. `trades_before` is how many were read before the
-/// batch.
+/// all others to the ledger; `stretched` has what stretches found, by table.
+/// `trades_before` is how many were read before the batch.
 pub(crate) fn judge(
     tables: &[TableSpec],
     routed: &Routed,
     answers: &[Answer],
+    stretched: &[Stretched],
     trades_before: u64,
     ledger: &mut Ledger,
 ) -> Result<Misses, Miss> {
     let messages = &routed.batch.messages;
     let rows = messages.trades.num_rows() as u64;
     let mut missed: Vec<(u32, usize)> = Vec::new();
-    for table in 0..tables.len() {
+    for (table, stretched) in stretched.iter().enumerate() {
         let before = missed.len();
-        missed.extend(missed_rows(table, routed, answers).map(|row| (row, table)));
+        let in_stretches = stretched.missed.iter().copied();
+        missed.extend(missed_rows(table, routed, answers).chain(in_stretches).map(|row| (row, table)));
         if missed.len() > before {
             let repeated = repeated_misses(&routed.routes[table], rows as usize, &missed[before..]);
             missed.extend(repeated.into_iter().map(|row| (row, table)));
@@ -124,7 +127,8 @@ fn missed_rows<'a>(
 
 /// The rows whose answer is that of a row that missed.
 fn repeated_misses(route: &TableRoute, rows: usize, missed: &[(u32, usize)]) -> Vec<u32> {
-    let TableRoute::Partitioned(Partition { repeats, .. }) = route else { return Vec::new() };
+    let TableRoute::Partitioned(partition) = route else { return Vec::new() };
+    let repeats = &partition.repeats;
     if repeats.all().is_empty() {
         return Vec::new();
     }

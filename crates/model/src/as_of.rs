@@ -9,6 +9,7 @@ use crate::key_numbers::{KeyNumbers, NO_KEY};
 use crate::keyed::{Found, IN_GENERATION, MISS, Slot};
 use crate::routed::Appeared;
 use crate::stored::Applied;
+use crate::stretches::ByTime;
 use crate::table::OutputColumn;
 use crate::text::TextColumn;
 
@@ -172,46 +173,107 @@ impl AsOfTable {
         })
     }
 
-    /// Finds the slots of `keys` at the times that `time` has for their rows, as
-    /// [`KeyedTable::find`](crate::KeyedTable::find) does. A row without a time
-    /// finds nothing.
+    /// Finds the slots of `keys` at the times of their rows, as
+    /// [`KeyedTable::find`](crate::KeyedTable::find) does, and the parts of stretches,
+    /// none of whose rows is among these. A row without a time finds nothing.
     #[inline(never)]
     pub(crate) fn find(
         &mut self,
         keys: impl Iterator<Item = Option<u32>>,
         row: impl Fn(usize) -> u32,
-        time: impl Fn(u32) -> Option<i64>,
+        by_time: ByTime<'_>,
         below: Option<&Self>,
         found: &mut Found,
         missed: &mut Vec<u32>,
     ) {
         missed.clear();
         found.slots.clear();
+        found.parts.clear();
+        let first_row = |stretch: usize| by_time.first_row(stretch).unwrap_or(u32::MAX);
+        let (mut stretch, mut next) = (0, first_row(0));
         for (number, key) in keys.enumerate() {
             let row = row(number);
-            while self.pending.get(self.placed).is_some_and(|change| change.at_row <= row) {
-                self.place(below);
+            while next < row {
+                self.find_parts(stretch, by_time, below, found);
+                stretch += 1;
+                next = first_row(stretch);
             }
-            let slot = key.zip(time(row)).map_or(MISS, |(key, time)| self.slot_at(key, time, below));
+            self.place_before(row, below);
+            let slot = key.zip(by_time.time(row)).map_or(MISS, |(key, time)| self.slot_at(key, time, below));
             if slot == MISS {
                 missed.push(row);
             }
             found.slots.push(slot);
         }
+        (stretch..by_time.stretches.len())
+            .for_each(|stretch| self.find_parts(stretch, by_time, below, found));
+        found.slots.append(&mut found.part_slots);
+    }
+
+    /// Finds the parts of a stretch, whose rows all see what its first one does.
+    fn find_parts(&mut self, number: usize, by_time: ByTime<'_>, below: Option<&Self>, found: &mut Found) {
+        let stretch = &by_time.stretches[number];
+        let rows = &by_time.rows[stretch.rows.clone()];
+        self.place_before(rows[0], below);
+        let key = by_time.keys[number].filter(|_| stretch.least <= stretch.greatest);
+        let Some((history, mark)) = key.and_then(|key| self.history_in_force(key, below)) else {
+            // No row of it finds anything.
+            return found.parts.end(1);
+        };
+        let Found { parts, part_slots, begun, .. } = found;
+        let mut add = |(validity, slot): (Validity, Slot)| {
+            parts.push(validity);
+            part_slots.push(slot | mark);
+        };
+        // The row that has begun last at the least time, and those that begin until the
+        // greatest, of which there are mostly none.
+        let from_least = &history.rows()[history.begun(stretch.least).saturating_sub(1)..];
+        let until_greatest = from_least.iter().take_while(|(validity, _)| validity.from <= stretch.greatest);
+        let count = until_greatest.clone().take(rows.len() + 1).count();
+        let look_ups = if count <= rows.len() {
+            until_greatest.for_each(|&row| add(row));
+            count.max(1)
+        } else {
+            // More than there are trades: those that one of these has found begun.
+            begun.clear();
+            begun.extend(rows.iter().filter_map(|&row| Some(history.begun(by_time.time(row)?))));
+            begun.sort_unstable();
+            begun.dedup();
+            begun.iter().filter(|&&begun| begun > 0).for_each(|&begun| add(history.rows()[begun - 1]));
+            rows.len()
+        };
+        parts.end(look_ups);
     }
 
     fn slot_at(&self, key: u32, time: i64, below: Option<&Self>) -> Slot {
-        match (self.history(key), below) {
-            (Some(own), _) => own.at(time, self.tolerance).unwrap_or(MISS),
-            (None, Some(below)) => below.slot_at(key, time, None) | IN_GENERATION,
-            (None, None) => MISS,
-        }
+        let found = self.history_in_force(key, below);
+        found.and_then(|(history, mark)| Some(history.at(time, self.tolerance)? | mark)).unwrap_or(MISS)
+    }
+
+    /// The history of a key, in this table or else in the generation, and the mark
+    /// that its slots then have.
+    #[inline]
+    fn history_in_force<'a>(
+        &'a self,
+        key: u32,
+        below: Option<&'a Self>,
+    ) -> Option<(&'a History<Slot>, Slot)> {
+        let own = self.history(key).map(|history| (history, 0));
+        own.or_else(|| Some((below?.history(key)?, IN_GENERATION)))
     }
 
     fn history(&self, key: u32) -> Option<&History<Slot>> {
         match self.keys.get(key) {
             MISS => None,
             number => Some(&self.histories[number as usize]),
+        }
+    }
+
+    /// Lets the changes that `row` sees take effect.
+    #[inline]
+    fn place_before(&mut self, row: u32, below: Option<&Self>) {
+        while self.pending.get(self.placed).is_some_and(|change| change.at_row <= row) {
+            self.place(below);
         }
     }
 

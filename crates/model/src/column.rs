@@ -198,17 +198,17 @@ impl Column {
         }
     }
 
-    /// Scatters all values of `other`, a column of the same kind: value `i`
-    /// goes to `rows[i]`.
+    /// Scatters values of `other`, a column of the same kind: value `i` goes to
+    /// `rows[i]`, and what is behind those of `rows` goes nowhere.
     ///
     /// # Panics
-    /// If the kinds differ, a row is out of bounds, or `rows` is shorter than
-    /// `other`.
+    /// If the kinds differ, a row is out of bounds, or `other` is shorter than
+    /// `rows`.
     pub fn scatter(&mut self, rows: &[u32], other: &Self) {
         match (self, other) {
             (Self::Text(texts), Self::Text(other)) => texts.scatter(rows, other),
             (Self::Integers(values), Self::Integers(other)) => {
-                for (&row, &value) in rows[..other.len()].iter().zip(other) {
+                for (&row, &value) in rows.iter().zip(&other[..rows.len()]) {
                     values[row as usize] = value;
                 }
             }

@@ -103,11 +103,11 @@ impl<T: Copy> History<T> {
     /// Removes the row with the same beginning, or without a beginning every row.
     pub fn delete(&mut self, validity: Validity) -> impl Iterator<Item = T> {
         let from = validity.from;
-        let begun = |time: i64| self.0.partition_point(|(validity, _)| validity.from < time);
+        let before = |time: i64| self.0.partition_point(|(validity, _)| validity.from < time);
         let gone = match from {
             INTEGER_NULL => 0..self.0.len(),
             from => {
-                let at = begun(from);
+                let at = before(from);
                 at..at + usize::from(self.0.get(at).is_some_and(|(validity, _)| validity.from == from))
             }
         };
@@ -120,9 +120,19 @@ impl<T: Copy> History<T> {
     #[inline]
     #[must_use]
     pub fn at(&self, time: i64, tolerance: Option<u64>) -> Option<T> {
-        let begun = self.0.partition_point(|(validity, _)| validity.from <= time);
-        let &(validity, value) = self.0[..begun].last()?;
+        let &(validity, value) = self.0[..self.begun(time)].last()?;
         validity.is_found_at(time, tolerance).then_some(value)
+    }
+
+    /// How many rows have begun at `time`.
+    #[inline]
+    pub(crate) fn begun(&self, time: i64) -> usize {
+        self.0.partition_point(|(validity, _)| validity.from <= time)
+    }
+
+    /// The rows by their beginnings.
+    pub(crate) fn rows(&self) -> &[(Validity, T)] {
+        &self.0
     }
 
     /// Before when the row that begins at `from` is valid, which is there: its own

@@ -6,6 +6,7 @@ use crate::ids::Key;
 use crate::index::{SlotIndex, Special};
 use crate::key_numbers::KeyNumbers;
 use crate::routed::Appeared;
+use crate::stretches::Parts;
 use crate::table::OutputColumn;
 use crate::text::TextColumn;
 
@@ -80,7 +81,14 @@ pub struct Found {
     /// The slot of each row looked up, in order: [`MISS`] for none, with the mark
     /// [`IN_GENERATION`] for one of the generation below.
     pub slots: Vec<Slot>,
+    /// Where rows are looked up by time, what was found for stretches: behind the
+    /// slots of rows there is one for each part.
+    pub parts: Parts,
     special: Special,
+    /// The slots of the parts so far.
+    pub(crate) part_slots: Vec<Slot>,
+    /// Memory to number the rows of one key.
+    pub(crate) begun: Vec<usize>,
 }
 
 impl KeyedTable {
@@ -280,7 +288,7 @@ impl KeyedTable {
         missed: &mut Vec<u32>,
     ) {
         missed.clear();
-        let Found { slots, special } = found;
+        let Found { slots, special, .. } = found;
         match below {
             Some(below) if self.is_empty() => {
                 below.slots.find(keys, slots, special);

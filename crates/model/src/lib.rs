@@ -51,6 +51,7 @@ mod ledger;
 mod message;
 mod revised;
 mod routed;
+mod stretches;
 mod turns;
 
 mod as_of;
@@ -80,6 +81,7 @@ pub use schema::{
     USER_ID, UTC, VALID_FROM, VALID_TO, trade_schema,
 };
 pub use stored::{Applied, StoredTable};
+pub use stretches::{ByTime, Parts, Stretch, Stretches};
 pub use table::{Distribution, LookUp, OptionPart, OutputColumn, OutputSource, TableSpec};
 pub use text::{TextColumn, TextView};
 pub use turns::Turns;

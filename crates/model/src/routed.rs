@@ -7,6 +7,7 @@ use crate::column::Column;
 use crate::effects::Effects;
 use crate::ids::{ShardCount, ShardIndex};
 use crate::stored::{Applied, StoredTable};
+use crate::stretches::{Parts, Stretches};
 
 /// A batch, and for each table what every shard has to do with it. All shards
 /// share one by reference count.
@@ -26,7 +27,7 @@ pub struct Routed {
 #[derive(Clone, Debug)]
 pub enum TableRoute {
     /// Each shard applies and looks up what it owns.
-    Partitioned(Partition),
+    Partitioned(Box<Partition>),
     /// Every shard applies every change; the one that answers looks up every
     /// row.
     Whole {
@@ -46,8 +47,11 @@ pub struct Partition {
     pub changes: Selections,
     /// Rows without a key: no shard owns them, and they match nothing.
     pub unkeyed: Vec<u32>,
-    /// Rows whose answer is that of another row.
+    /// Rows whose answer is that of another row: none in a table that is looked up by
+    /// time.
     pub repeats: Repeats,
+    /// Rows that are looked up together, in a table that is looked up by time.
+    pub stretches: Stretches,
 }
 
 /// A row that no shard looks up, since another one of the same key finds the same.
@@ -243,9 +247,12 @@ pub struct Appeared {
 #[derive(Clone, Debug, Default)]
 pub struct TableAnswer {
     /// The table's output columns, dense: a value for each row looked up, in
-    /// order; null for a miss. Empty where the shard looked up nothing.
+    /// order; null for a miss. Behind them one for each part. Empty where the shard
+    /// looked up nothing.
     pub columns: Vec<Column>,
-    /// The row numbers of the misses, rising.
+    /// What the shard's stretches may find.
+    pub parts: Parts,
+    /// The row numbers of the misses, rising; those of stretches are not among them.
     pub missed: Vec<u32>,
     /// What became of the changes.
     pub applied: Applied,

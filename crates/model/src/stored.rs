@@ -2,14 +2,13 @@
 
 use std::ops::AddAssign;
 
-use arrow_array::{Array as _, Int64Array};
-
 use crate::as_of::AsOfTable;
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
 use crate::effects::{Effect, Effects, Noted};
 use crate::keyed::{Found, KeyedTable};
 use crate::routed::Appeared;
+use crate::stretches::ByTime;
 use crate::table::{LookUp, OutputColumn};
 use crate::text::TextColumn;
 use crate::versioned::VersionedTable;
@@ -151,15 +150,16 @@ impl StoredTable {
 
     /// Finds the slots of `keys`, those of the rows `row(0)`, `row(1)`, …, rising,
     /// in this table and else in the generation `below`, with exactly the changes
-    /// that stand before each row; where rows are looked up by time, at that in
-    /// `times`. `found` is overwritten, and `missed` becomes the rows without a
-    /// match. To be called once for a batch, or not at all.
+    /// that stand before each row; where rows are looked up by time, at that which
+    /// `by_time` has for them, and among them its stretches. `found` is overwritten,
+    /// and `missed` becomes the rows without a match, but for those of stretches. To be
+    /// called once for a batch, or not at all.
     #[inline]
     pub fn find(
         &mut self,
         keys: impl ExactSizeIterator<Item = Option<u32>> + Clone,
         row: impl Fn(usize) -> u32,
-        times: Option<&Int64Array>,
+        by_time: ByTime<'_>,
         below: Option<&Self>,
         found: &mut Found,
         missed: &mut Vec<u32>,
@@ -169,13 +169,7 @@ impl StoredTable {
             Rows::LatestVersion(rows) => {
                 rows.rows().find(keys, row, below.map(Self::keyed), found, missed);
             }
-            Rows::AsOf(rows) => {
-                let time = |row: u32| {
-                    let (times, row) = (times?, row as usize);
-                    times.is_valid(row).then(|| times.value(row))
-                };
-                rows.find(keys, row, time, below.map(Self::as_of), found, missed);
-            }
+            Rows::AsOf(rows) => rows.find(keys, row, by_time, below.map(Self::as_of), found, missed),
         }
     }
 

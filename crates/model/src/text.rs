@@ -361,19 +361,20 @@ impl TextColumn {
         }
     }
 
-    /// Scatters all values of `other`: value `i` goes to `rows[i]`.
+    /// Scatters values of `other`: value `i` goes to `rows[i]`, and what is behind
+    /// those of `rows` goes nowhere.
     ///
     /// # Panics
-    /// If a row is out of bounds, or `rows` is shorter than `other`.
+    /// If a row is out of bounds, or `other` is shorter than `rows`.
     pub fn scatter(&mut self, rows: &[u32], other: &Self) {
-        let rows = &rows[..other.len()];
+        let views = &other.views[..rows.len()];
         if other.heap.is_empty() {
-            for (&row, &view) in rows.iter().zip(&other.views) {
+            for (&row, &view) in rows.iter().zip(views) {
                 self.views[row as usize] = view;
             }
         } else {
-            for (i, &row) in rows.iter().enumerate() {
-                self.views[row as usize] = self.adopt(other.views[i], other);
+            for (&row, &view) in rows.iter().zip(views) {
+                self.views[row as usize] = self.adopt(view, other);
             }
         }
     }

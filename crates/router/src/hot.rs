@@ -3,7 +3,8 @@
 //! A key has one owner, so a key that a fifth of all trades have would give its
 //! shard more than its share. But all trades between two changes of a key find the
 //! same row: the owner looks up the first of them, and the thread that merges the
-//! batch repeats its answer for the others.
+//! batch repeats its answer for the others. Where rows are looked up by time, these
+//! others become [stretches](crate::stretches).
 
 use ahash::AHashMap;
 use tradejoin_model::{Repeat, Repeats, Selections, ShardCount, ShardIndex};

@@ -7,8 +7,8 @@
 //!
 //! Guaranteed: routing is a pure function of a batch, so any thread may route
 //! any batch; every keyed row and every change of a partitioned table goes to
-//! exactly one shard, the one that owns its key, or repeats the answer of a row
-//! that does.
+//! exactly one shard, the one that owns its key, or shares an answer that this one
+//! gives.
 //!
 //! Not here: tables, and a promise that a key has the same shard in another
 //! build. It costs one hash and one store for each row, and for each change, of a
@@ -25,5 +25,6 @@
 
 mod hot;
 mod router;
+mod stretches;
 
 pub use router::Router;

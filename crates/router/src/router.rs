@@ -6,10 +6,11 @@ use ahash::RandomState;
 use arrow_array::{Array as _, UInt32Array};
 use tradejoin_model::{
     Batch, ChangeKeys, ChangeLane, Distribution, Key, Keys, LookUp, Partition, Repeats, Routed, Selections,
-    ShardCount, ShardIndex, StoredTable, TableRoute, TableSpec, TextColumn,
+    ShardCount, ShardIndex, StoredTable, Stretches, TableRoute, TableSpec, TextColumn,
 };
 
 use crate::hot;
+use crate::stretches::take_stretches;
 
 /// Seeds of the hash of keys that are texts: digits of the square root of 2. The
 /// maps of the shards have others.
@@ -78,20 +79,24 @@ impl Router {
         if is_broadcast || self.shards.get() == 1 {
             return TableRoute::Whole { generation: generation.clone() };
         }
-        let (mut rows, unkeyed) = match &batch.messages.keys[table] {
+        let messages = &batch.messages;
+        let (mut rows, unkeyed) = match &messages.keys[table] {
             Keys::Ids(ids) => self.select_rows(ids),
             Keys::Texts(texts) => self.select_texts(texts),
         };
-        let lane = &batch.messages.lanes[table];
+        let lane = &messages.lanes[table];
         let changes = self.select_changes(lane);
-        let repeats = match self.tables[table].look_up {
-            LookUp::Latest | LookUp::LatestVersion => {
-                self.take_repeats(&batch.messages.keys[table], lane, &changes, &mut rows)
-            }
+        let repeats = self.take_repeats(&messages.keys[table], lane, &changes, &mut rows);
+        let (repeats, stretches) = match self.tables[table].look_up {
+            LookUp::Latest | LookUp::LatestVersion => (repeats, Stretches::default()),
             // What a row finds depends on its time, too.
-            LookUp::AsOf { .. } => Repeats::default(),
+            LookUp::AsOf { .. } => {
+                let time = |row: u32| messages.time(row as usize);
+                let trades = messages.trades.num_rows();
+                (Repeats::default(), take_stretches(self.shards, &mut rows, &repeats, trades, time))
+            }
         };
-        TableRoute::Partitioned(Partition { rows, changes, unkeyed, repeats })
+        TableRoute::Partitioned(Box::new(Partition { rows, changes, unkeyed, repeats, stretches }))
     }
 
     fn take_repeats(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, Int64Array, UInt32Array};
 use tradejoin_model::{
-    ChangeLane, Column, Found, Keys, LookUp, OutputColumn, Slot, StoredTable, TableAnswer, TableSpec,
-    TextColumn,
+    ByTime, ChangeLane, Column, Found, Keys, LookUp, OutputColumn, Slot, StoredTable, Stretch, Stretches,
+    TableAnswer, TableSpec, TextColumn,
 };
 
 /// The rows that a shard owns of a table, on top of a generation that all
@@ -21,6 +21,8 @@ pub(crate) struct ShardTable {
     found: Found,
     /// Memory for what stands for keys that are texts.
     numbers: Vec<Option<u32>>,
+    /// Memory for the keys of stretches.
+    stretch_keys: Vec<Option<u32>>,
     /// Whether trades wait for its keys.
     is_waited_for: bool,
     /// Whether it is noted what changes do to trades before them.
@@ -32,15 +34,23 @@ pub(crate) struct ShardTable {
 pub(crate) enum Rows<'a> {
     /// The first so many: all of them, or none.
     First(usize),
-    /// These, rising.
-    Selected(&'a [u32]),
+    /// These, rising, and some stretches of all.
+    Selected(&'a [u32], &'a [Stretch], &'a Stretches),
 }
 
 impl Rows<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::First(len) => *len,
-            Self::Selected(rows) => rows.len(),
+            Self::Selected(rows, ..) => rows.len(),
+        }
+    }
+
+    /// The stretches, and what their rows refer to.
+    fn stretches(&self) -> (&[Stretch], &[u32]) {
+        match self {
+            Self::First(_) => (&[], &[]),
+            Self::Selected(_, stretches, all) => (stretches, all.rows()),
         }
     }
 }
@@ -57,6 +67,7 @@ impl ShardTable {
             generation: None,
             found: Found::default(),
             numbers: Vec::new(),
+            stretch_keys: Vec::new(),
             is_waited_for,
             notes_effects: false,
         }
@@ -103,6 +114,7 @@ impl ShardTable {
             Keys::Ids(ids) => self.find_ids(ids, times, rows, &mut answer.missed),
             Keys::Texts(texts) => self.find_texts(texts, times, rows, &mut answer.missed),
         }
+        std::mem::swap(&mut self.found.parts, &mut answer.parts);
         self.gather(&mut answer.columns);
         answer.applied = self.own.settle(self.generation.as_deref(), &mut answer.appeared);
         if self.notes_effects {
@@ -117,22 +129,27 @@ impl ShardTable {
         rows: Rows<'_>,
         missed: &mut Vec<u32>,
     ) {
-        let Self { own, generation, found, .. } = self;
+        let Self { own, generation, found, stretch_keys, .. } = self;
         let (below, values) = (generation.as_deref(), ids.values());
+        let (stretches, of_all) = rows.stretches();
+        stretch_keys.clear();
+        stretch_keys
+            .extend(stretches.iter().map(|stretch| Some(values[of_all[stretch.rows.start] as usize])));
+        let by_time = ByTime { times, stretches, rows: of_all, keys: stretch_keys };
         // Batches have fewer than 2^32 rows: `Messages::new` checks it.
         match (rows, ids.nulls()) {
             (Rows::First(len), None) => {
                 let keys = values[..len].iter().map(|&key| Some(key));
-                own.find(keys, |number| number as u32, times, below, found, missed);
+                own.find(keys, |number| number as u32, by_time, below, found, missed);
             }
             (Rows::First(len), Some(nulls)) => {
                 let keys = (0..len).map(|row| nulls.is_valid(row).then(|| values[row]));
-                own.find(keys, |number| number as u32, times, below, found, missed);
+                own.find(keys, |number| number as u32, by_time, below, found, missed);
             }
             // The router selects no row without a key.
-            (Rows::Selected(rows), _) => {
+            (Rows::Selected(rows, ..), _) => {
                 let keys = rows.iter().map(|&row| Some(values[row as usize]));
-                own.find(keys, |number| rows[number], times, below, found, missed);
+                own.find(keys, |number| rows[number], by_time, below, found, missed);
             }
         }
     }
@@ -144,16 +161,20 @@ impl ShardTable {
         rows: Rows<'_>,
         missed: &mut Vec<u32>,
     ) {
-        let Self { own, generation, found, numbers, .. } = self;
+        let Self { own, generation, found, numbers, stretch_keys, .. } = self;
         let below = generation.as_deref();
+        let (stretches, of_all) = rows.stretches();
+        let first_rows = stretches.iter().map(|stretch| of_all[stretch.rows.start]);
+        own.number_keys(texts, first_rows, below, stretch_keys);
+        let by_time = ByTime { times, stretches, rows: of_all, keys: stretch_keys };
         match rows {
             Rows::First(len) => {
                 own.number_keys(texts, 0..len as u32, below, numbers);
-                own.find(numbers.iter().copied(), |number| number as u32, times, below, found, missed);
+                own.find(numbers.iter().copied(), |number| number as u32, by_time, below, found, missed);
             }
-            Rows::Selected(rows) => {
+            Rows::Selected(rows, ..) => {
                 own.number_keys(texts, rows.iter().copied(), below, numbers);
-                own.find(numbers.iter().copied(), |number| rows[number], times, below, found, missed);
+                own.find(numbers.iter().copied(), |number| rows[number], by_time, below, found, missed);
             }
         }
     }
@@ -170,7 +191,7 @@ impl ShardTable {
 
     /// Bytes of memory in use; the shared generation is not counted.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let numbers = self.numbers.capacity() * size_of::<Option<u32>>();
+        let numbers = (self.numbers.capacity() + self.stretch_keys.capacity()) * size_of::<Option<u32>>();
         self.own.memory_bytes() + self.found.slots.capacity() * size_of::<Slot>() + numbers
     }
 }

@@ -63,11 +63,15 @@ impl Worker {
         let lane = &messages.lanes[index];
         match &routed.routes[index] {
             TableRoute::Partitioned(partition) => {
-                let (rows, changes) =
-                    (Rows::Selected(partition.rows.get(shard)), partition.changes.get(shard));
+                let stretches = partition.stretches.of_shard(shard);
+                let rows = Rows::Selected(partition.rows.get(shard), stretches, &partition.stretches);
+                let changes = partition.changes.get(shard);
                 table.step(keys, times, rows, lane, changes.iter().copied(), answer);
-                self.counts.looked_up += rows.len() as u64;
+                let in_stretches: usize = stretches.iter().map(|stretch| stretch.rows.len()).sum();
+                let look_ups = answer.parts.look_ups();
+                self.counts.looked_up += rows.len() as u64 + look_ups;
                 self.counts.repeated += u64::from(partition.repeats.count(shard));
+                self.counts.repeated += in_stretches as u64 - look_ups;
                 self.counts.changes += changes.len() as u64;
             }
             TableRoute::Whole { generation } => {

@@ -16,6 +16,7 @@
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `soak`: many reloads in a row, and journals of runs whose timing is drawn
 //! - `verify`: outputs beside what they should be
 //! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
@@ -34,6 +35,7 @@ mod run;
 mod semantics;
 mod settings;
 mod signals;
+mod soak;
 mod support;
 mod tables;
 mod tools;

@@ -366,8 +366,19 @@ fn a_trade_that_has_come_through_a_pipe_goes_on_while_the_pipe_is_open() {
 
 #[test]
 fn a_hot_key_does_not_bind_its_shard() {
+    hot_keys("--limit 200000");
+}
+
+#[test]
+fn a_hot_key_does_not_bind_its_shard_as_of_a_time() {
+    // Of the ids on a day nine in ten mean something else than on the day before.
+    hot_keys("--limit 300000 --days 5 --reused 0.9 --mode instruments=as-of");
+}
+
+/// Runs a skewed stream on four shards, and holds it to a run on one.
+fn hot_keys(stream: &str) {
     let folder = Folder::empty();
-    let job = "run --keys zipf:1.2 --ids 5000 --limit 200000 --unmatched keep --batch-len 8192";
+    let job = format!("run --keys zipf:1.2 --ids 5000 {stream} --unmatched keep --batch-len 8192");
     folder.ok(&format!("{job} --workers 1 --output one.csv --quiet"));
     let job = format!("{job} --workers 4 --distribution instruments=partitioned");
     let summary = json(&folder.ok(&format!("{job} --output four.csv --json")));

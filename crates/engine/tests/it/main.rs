@@ -5,6 +5,7 @@
 //! - `blocks`: the messages of such a stream, cut into blocks of any lengths
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
+//! - `hot_keys`: the same where few keys have nearly all trades, by the trades' times
 //! - `schedules`: router, workers and merger stepped in one thread in any order
 //! - `updates`: changes from beside the source
 //! - `properties`: how often these two are tested, and what they say when they fail
@@ -14,6 +15,7 @@ mod blocks;
 mod collect;
 mod equals_oracle;
 mod faults;
+mod hot_keys;
 mod properties;
 mod schedules;
 mod streams;
