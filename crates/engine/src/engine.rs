@@ -13,7 +13,7 @@ use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
 use crate::load::{Feed, Generations, Loaded};
 use crate::report::{Monitor, Publisher, Report, RunClock};
-use crate::run::{Ended, Run, panicked, shard_report};
+use crate::run::{Ended, Ends, Run, panicked, shard_report};
 use crate::updates::Updates;
 
 /// A join, ready to run.
@@ -106,7 +106,8 @@ impl Engine {
         let updates = &self.updates;
         let feed = Feed::new(&config.tables, tables, &generations, stop, updates, source);
         let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
-        let run = Run::new(config, stop, &generations, feed, sink, &mut *revise, publisher, &parkers);
+        let ends = Ends { sink, revise: &mut *revise };
+        let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers);
 
         let cpus = scope(|scope| {
             let spawn = |(thread, parker): (usize, Parker)| {

@@ -44,6 +44,12 @@ pub(crate) struct Run<'a, S, K: Sink> {
     stopping: Mutex<Option<Instant>>,
 }
 
+/// Where what is written goes, and what is written again.
+pub(crate) struct Ends<'a, K> {
+    pub(crate) sink: K,
+    pub(crate) revise: &'a mut dyn Revise,
+}
+
 /// What batches pass one after the other.
 struct InOrder<'a> {
     passage: Passage,
@@ -107,13 +113,13 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         stop: &'a Stop,
         generations: &'a Generations,
         feed: Feed<'a, S>,
-        sink: K,
-        revise: &'a mut dyn Revise,
+        ends: Ends<'a, K>,
         publisher: Publisher,
         parkers: &[Parker],
     ) -> Self {
         let shards = config.shards.as_usize();
         let board = Board::new(shards, shards + config.queue_depth.get(), config.order != Order::Arrival);
+        let Ends { sink, revise } = ends;
         let corrects = config.corrections.is_some();
         let worker = |shard| {
             let worker = Worker::new(shard, &config.tables);
