@@ -1,6 +1,7 @@
 //! Trades that are written again when a row that they had looked up changes.
 
 use std::cmp::Ordering;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use arrow_schema::ArrowError;
@@ -10,7 +11,7 @@ use tradejoin_model::{
 };
 
 use crate::merger::Merged;
-use crate::passed::{Arrival, ChangeAt};
+use crate::passed::{Arrival, ChangeAt, Told, lacks};
 use crate::recent::{Recent, Recents, Ticket};
 use crate::revisions::Revisions;
 use crate::rows::Rows;
@@ -108,6 +109,8 @@ pub struct Corrections {
     first_columns: Vec<usize>,
     config: CorrectionConfig,
     recents: Recents,
+    /// Trades that wait for a key, each with what it finds by now.
+    waiting: Recents,
     /// What is to be written, up to [`Corrections::ROWS_AT_ONCE`].
     revisions: Revisions,
     /// By table, one value for each column: those of a row that is found now, and
@@ -152,6 +155,7 @@ impl Corrections {
             first_columns: (0..tables.len()).map(first).collect(),
             config,
             recents: Recents::new(tables.len()),
+            waiting: Recents::new(tables.len()),
             revisions: Revisions::new(&types),
             types,
             found: nothing.clone(),
@@ -170,12 +174,13 @@ impl Corrections {
         self.peak
     }
 
-    /// Lets the next batch of the sequence pass: `enriched` goes on, and `arrivals` are
-    /// its rows that are written. Gives what is written again to `give`, in pieces, and
-    /// counts it.
+    /// Lets the next batch of the sequence pass: `enriched` goes on, `arrivals` are its
+    /// rows that are written, and `told` says what becomes of those that wait. Gives what
+    /// is written again to `give`, in pieces, and counts it.
     pub(crate) fn pass<E: From<ArrowError>>(
         &mut self,
         touched: &Touched,
+        told: Told,
         enriched: &Enriched,
         arrivals: &[Arrival],
         mut give: impl FnMut(Revised) -> Result<(), E>,
@@ -185,22 +190,51 @@ impl Corrections {
             let rows = Rows::take(&enriched.messages, &enriched.columns, &self.types, &rows)?;
             self.recents.push_chunk(rows);
         }
+        let begun = told.begun.map(|(begun, rows)| {
+            self.waiting.push_chunk(rows);
+            begun
+        });
+        let mut begun = (0..).zip(begun.unwrap_or_default()).peekable();
         let mut arrivals = (0..).zip(arrivals).peekable();
         for (at, effect) in touched.in_order() {
             while let Some((row, arrival)) = arrivals.next_if(|(_, arrival)| arrival.is_before(at)) {
-                self.arrive(touched, row, arrival);
+                self.wait(touched, arrival.at_row(), &mut begun);
+                self.arrive(touched, row, arrival, &mut give)?;
             }
+            self.wait(touched, at.row, &mut begun);
             self.advance(touched, at.row);
             self.touch(touched, at.table, effect, &mut give)?;
         }
-        arrivals.for_each(|(row, arrival)| self.arrive(touched, row, arrival));
+        for (row, arrival) in arrivals {
+            self.wait(touched, arrival.at_row(), &mut begun);
+            self.arrive(touched, row, arrival, &mut give)?;
+        }
         // No batch has more rows than 32 bits can number.
-        self.advance(touched, touched.messages.trades.num_rows() as u32);
+        let end = touched.messages.trades.num_rows() as u32;
+        self.wait(touched, end, &mut begun);
+        self.advance(touched, end);
+        let ended = told.ended.into_iter();
+        ended
+            .filter_map(|number| self.waiting.of_number(number))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|ticket| self.waiting.leave(ticket));
         if let Some(revised) = self.revisions.take()? {
             give(revised)?;
         }
         self.recents.shrink(&self.types)?;
+        self.waiting.shrink(&self.types)?;
         Ok(std::mem::take(&mut self.account))
+    }
+
+    /// Those of the batch begin to wait that stand before this row.
+    fn wait(&mut self, touched: &Touched, row: u32, begun: &mut Peekable<impl Iterator<Item = (u32, u32)>>) {
+        while let Some((number, own)) = begun.next_if(|&(_, own)| own < row) {
+            let lacks = lacks(&touched.lacking, own);
+            let time = touched.messages.time(own as usize);
+            let trade = Recent::new(touched.trades_before + u64::from(own) + 1, time, lacks);
+            self.waiting.enter(number, trade);
+        }
     }
 
     /// The rows of the batch before this one have been read: those leave whose window
@@ -226,8 +260,29 @@ impl Corrections {
     }
 
     /// A trade has been written, which is this row of the last chunk.
-    fn arrive(&mut self, touched: &Touched, row: u32, arrival: &Arrival) {
+    fn arrive<E: From<ArrowError>>(
+        &mut self,
+        touched: &Touched,
+        row: u32,
+        arrival: &Arrival,
+        give: &mut impl FnMut(Revised) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.advance(touched, arrival.at_row());
+        let recent = self.enter(row, arrival);
+        if !arrival.has_waited {
+            return Ok(());
+        }
+        let Some(waiting) = self.waiting.of_number(arrival.number) else { return Ok(()) };
+        let reason = recent.and_then(|recent| self.catch_up(recent, waiting));
+        self.waiting.leave(waiting);
+        match (recent, reason) {
+            (Some(recent), Some(reason)) => self.write_again(recent, reason, give),
+            _ => Ok(()),
+        }
+    }
+
+    /// A trade becomes recent, if its window is open and there is room.
+    fn enter(&mut self, row: u32, arrival: &Arrival) -> Option<Ticket> {
         let CorrectionConfig { time: window, rows, bytes, rows_max, bytes_max } = self.config;
         let mut trade = Recent::new(arrival.number, arrival.time, arrival.lacks);
         let mut is_timed = true;
@@ -239,9 +294,9 @@ impl Corrections {
         trade.until = rows.map_or(u64::MAX, |rows| self.trades_read.saturating_add(rows));
         if !is_timed || trade.last_time < self.latest || trade.until <= self.trades_read {
             self.recents.pass_over();
-            return;
+            return None;
         }
-        self.recents.enter(row, trade);
+        let entered = self.recents.enter(row, trade);
         let bytes_window = bytes.unwrap_or(u64::MAX);
         while let Some((ticket, _)) = self.recents.first() {
             let is_early = self.recents.len() > rows_max || self.recents.bytes() > bytes_max;
@@ -253,6 +308,39 @@ impl Corrections {
         }
         let RecentPeak { rows, bytes } = &mut self.peak;
         (*rows, *bytes) = (self.recents.len().max(*rows), self.recents.bytes().max(*bytes));
+        Some(entered)
+    }
+
+    /// Gives a trade that has waited the values that it finds by now; tells why it is to
+    /// be written again, if it is.
+    fn catch_up(&mut self, recent: Ticket, waiting: Ticket) -> Option<RevisionReason> {
+        let Self { recents, waiting: all_waiting, first_columns, tables, .. } = self;
+        let lacks_now = all_waiting.get(waiting)?.lacks;
+        let (_, now_row, now) = all_waiting.place(waiting)?;
+        recents.update(recent, |trade, row, rows| {
+            let mut why = None;
+            for (table, (&first, spec)) in first_columns.iter().zip(tables).enumerate() {
+                let columns = first..first + spec.outputs.len();
+                let (columns, now) = (&mut rows.columns[columns.clone()], &now.columns[columns]);
+                let is_same =
+                    |(old, new): (&Column, &Column)| old.compare(row, new, now_row) == Ordering::Equal;
+                if columns.iter().zip(now).all(is_same) {
+                    continue;
+                }
+                let bit = 1 << table;
+                why.get_or_insert(match (trade.lacks & bit, lacks_now & bit) {
+                    (0, 0) => RevisionReason::Changed,
+                    (0, _) => RevisionReason::Deleted,
+                    _ => RevisionReason::Late,
+                });
+                for (column, now) in columns.iter_mut().zip(now) {
+                    column.set_all(std::iter::once((row, now_row)), now);
+                }
+            }
+            trade.lacks = lacks_now;
+            trade.revision += u32::from(why.is_some());
+            why
+        })?
     }
 
     /// A change has taken effect: trades with its key look its table up again.
@@ -263,24 +351,35 @@ impl Corrections {
         effect: Effect,
         give: &mut impl FnMut(Revised) -> Result<(), E>,
     ) -> Result<(), E> {
-        let lane = &touched.messages.lanes[table];
-        let tickets = self.recents.of_key(table, &lane.keys.get(effect.change as usize));
-        if tickets.is_empty() {
+        let key = touched.messages.lanes[table].keys.get(effect.change as usize);
+        let [recent, waiting] = [&self.recents, &self.waiting].map(|trades| trades.of_key(table, &key));
+        if recent.is_empty() && waiting.is_empty() {
             return Ok(());
         }
         self.render(touched, table, effect);
-        for ticket in tickets {
-            let Some(time) = self.recents.get(ticket).map(|trade| trade.time) else { continue };
-            let Some(is_found) = finds(self.tables[table].look_up, effect, time) else { continue };
-            if let Some(reason) = self.revise(ticket, table, is_found, effect) {
-                self.account.count(reason);
-                self.revisions.push(&self.recents, ticket, reason);
-                if self.revisions.len() == Self::ROWS_AT_ONCE
-                    && let Some(revised) = self.revisions.take()?
-                {
-                    give(revised)?;
-                }
+        for ticket in waiting {
+            self.revise(Kind::Waiting, ticket, table, effect);
+        }
+        for ticket in recent {
+            if let Some(reason) = self.revise(Kind::Recent, ticket, table, effect) {
+                self.write_again(ticket, reason, give)?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_again<E: From<ArrowError>>(
+        &mut self,
+        ticket: Ticket,
+        reason: RevisionReason,
+        give: &mut impl FnMut(Revised) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.account.count(reason);
+        self.revisions.push(&self.recents, ticket, reason);
+        if self.revisions.len() == Self::ROWS_AT_ONCE
+            && let Some(revised) = self.revisions.take()?
+        {
+            give(revised)?;
         }
         Ok(())
     }
@@ -303,18 +402,18 @@ impl Corrections {
         }
     }
 
-    /// Gives a trade the values that it finds now in a table; tells why it is to be
-    /// written again, if it is.
-    fn revise(
-        &mut self,
-        ticket: Ticket,
-        table: usize,
-        is_found: bool,
-        effect: Effect,
-    ) -> Option<RevisionReason> {
+    /// Gives a trade the values that it finds in a table behind a change; tells why it
+    /// is to be written again, if it is recent and they are others.
+    fn revise(&mut self, kind: Kind, ticket: Ticket, table: usize, effect: Effect) -> Option<RevisionReason> {
+        let trades = match kind {
+            Kind::Recent => &mut self.recents,
+            Kind::Waiting => &mut self.waiting,
+        };
+        let time = trades.get(ticket)?.time;
+        let is_found = finds(self.tables[table].look_up, effect, time)?;
         let values = if is_found { &self.found[table] } else { &self.nothing[table] };
         let columns = self.first_columns[table]..self.first_columns[table] + values.len();
-        self.recents.update(ticket, |trade, row, rows| {
+        trades.update(ticket, |trade, row, rows| {
             let bit = 1 << table;
             let reason = match effect.found {
                 _ if trade.lacks & bit != 0 => RevisionReason::Late,
@@ -335,6 +434,15 @@ impl Corrections {
             Some(reason)
         })?
     }
+}
+
+/// Which trades look a table up again.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Those that were written.
+    Recent,
+    /// Those that will be, as they would be then.
+    Waiting,
 }
 
 /// Whether a trade of that time finds a row behind a change of its key; `None` if the

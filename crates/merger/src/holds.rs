@@ -13,7 +13,7 @@ use tradejoin_model::{
 };
 
 use crate::merger::Merged;
-use crate::passed::{ChangeAt, Leaving, Passed, lacks};
+use crate::passed::{ChangeAt, Leaving, Passed, Told, lacks};
 use crate::rows::Rows;
 use crate::waiting::{Ticket, Trade, Waiting};
 
@@ -66,8 +66,8 @@ pub struct Holds {
     /// By the end of the last batch that has passed.
     trades_read: u64,
     peak: HoldPeak,
-    /// Whether it is told which trades leave, and where.
-    tells_leaving: bool,
+    /// Whether it is told which trades begin to wait, and where they leave.
+    tells: bool,
 }
 
 /// The most trades that waited at a time, and the most bytes that they were counted
@@ -126,14 +126,14 @@ impl Holds {
             time: i64::MIN,
             trades_read: 0,
             peak: HoldPeak::default(),
-            tells_leaving: false,
+            tells: false,
             tables: tables.to_vec(),
         })
     }
 
-    /// The same holds of a run that wants to know which trades leave, and where.
-    pub(crate) fn telling_who_leaves(self, tells_leaving: bool) -> Self {
-        Self { tells_leaving, ..self }
+    /// The same holds of a run that wants to know which trades wait, and where they leave.
+    pub(crate) fn telling(self, tells: bool) -> Self {
+        Self { tells, ..self }
     }
 
     /// Bytes that the waiting trades are counted with.
@@ -160,10 +160,13 @@ impl Holds {
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);
         }
+        let mut told = self.tells.then(Told::default);
         let rows_taken = waiting.len();
         if !waiting.is_empty() {
             let rows: Vec<u32> = waiting.iter().map(|&(row, _)| row).collect();
-            self.waiting.push_chunk(Rows::take(&messages, &enriched.columns, &self.types, &rows)?);
+            let taken = Rows::take(&messages, &enriched.columns, &self.types, &rows)?;
+            told.iter_mut().for_each(|told| told.begun = Some((rows.clone(), taken.clone())));
+            self.waiting.push_chunk(taken);
         }
         let mut events: Vec<(u32, Event)> =
             waiting.into_iter().map(|(row, waits_for)| (row, Event::Enter { waits_for })).collect();
@@ -178,7 +181,7 @@ impl Holds {
         // Runs in order, one for those that enter and one for each table.
         events.sort();
 
-        let mut leaving = Leaving::new(enriched, trades_before, rows_taken).telling_who(self.tells_leaving);
+        let mut leaving = Leaving::new(enriched, trades_before, rows_taken).telling(told);
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();
@@ -411,6 +414,7 @@ impl Holds {
                 account.unmatched_dropped += 1;
                 self.waiting.remove(ticket);
                 self.waiting.give_up(trade.place());
+                leaving.drop_out(&trade);
             }
             Some((Verdict::DeadLetter, table)) => {
                 account.dead_lettered += 1;

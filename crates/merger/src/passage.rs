@@ -30,7 +30,7 @@ impl Passage {
         corrections: Option<CorrectionConfig>,
     ) -> Option<Self> {
         let wait_column = holds.wait_column;
-        let holds = Holds::new(tables, holds).map(|held| held.telling_who_leaves(corrections.is_some()));
+        let holds = Holds::new(tables, holds).map(|held| held.telling(corrections.is_some()));
         let corrections = corrections.map(|config| Corrections::new(tables, wait_column, config));
         (holds.is_some() || corrections.is_some()).then_some(Self { holds, corrections })
     }
@@ -54,9 +54,10 @@ impl Passage {
             None => (Passed::untouched(merged.enriched), merged.account),
         };
         if let (Some(corrections), Some(touched)) = (&mut self.corrections, touched) {
-            let arrivals = passed.arrivals(&touched);
+            let told = passed.take_told();
+            let arrivals = passed.arrivals(&touched, &told);
             passed = passed.assembled()?;
-            account.corrections += corrections.pass(&touched, passed.enriched(), &arrivals, give)?;
+            account.corrections += corrections.pass(&touched, told, passed.enriched(), &arrivals, give)?;
         }
         Ok((passed, account))
     }

@@ -25,8 +25,8 @@ pub(crate) struct Leaving {
     rows_taken: usize,
     /// The change that is reached, if it is none of the rows.
     behind: Option<ChangeAt>,
-    /// Those of `places`, if that is asked for.
-    left: Option<Vec<Left>>,
+    /// What is told of those that wait, if that is asked for.
+    told: Option<Told>,
 }
 
 /// A row that goes out or is put aside: of the batch (0) or of those that waited
@@ -54,7 +54,18 @@ impl ChangeAt {
     }
 }
 
-/// A trade that waited and goes on.
+/// What a run that corrects wants to know of the trades that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Rows of the batch that begin to wait, rising; and their values.
+    pub(crate) begun: Option<(Vec<u32>, Rows)>,
+    /// Those that leave, in order.
+    left: Vec<Left>,
+    /// The numbers of those that are dropped or put aside.
+    pub(crate) ended: Vec<u64>,
+}
+
+/// A trade that waited and leaves.
 #[derive(Clone, Copy, Debug)]
 struct Left {
     number: u64,
@@ -82,6 +93,8 @@ pub(crate) struct Arrival {
     pub(crate) time: Option<i64>,
     /// The tables in which it has found nothing: a bit for each.
     pub(crate) lacks: u64,
+    /// Whether it has waited.
+    pub(crate) has_waited: bool,
     at: At,
 }
 
@@ -114,8 +127,7 @@ pub struct Passed {
     /// What waited, and of which row each one is: as in [`Out`]. `None` if nothing
     /// was added.
     added: Option<(Rows, Vec<(usize, usize)>)>,
-    /// What is told of those that waited.
-    left: Vec<Left>,
+    told: Told,
     types: Vec<ColumnType>,
     /// Of the batch's own rows, those that are copied: they begin to wait, or go on
     /// among others that have waited.
@@ -136,13 +148,13 @@ impl Leaving {
             waited,
             rows_taken,
             behind: None,
-            left: None,
+            told: None,
         }
     }
 
-    /// The same, and if `tells` says so it is kept who leaves, and where.
-    pub(crate) fn telling_who(self, tells: bool) -> Self {
-        Self { left: tells.then(Vec::new), ..self }
+    /// The same, and it is told what becomes of those that wait, if `told` is there.
+    pub(crate) fn telling(self, told: Option<Told>) -> Self {
+        Self { told, ..self }
     }
 
     /// The rows before this one have been read.
@@ -184,15 +196,23 @@ impl Leaving {
     /// A trade that waited is put aside, for a miss in a table.
     pub(crate) fn put_aside(&mut self, trade: &Trade, table: usize) {
         self.add(trade, Some((table, trade.number)));
+        self.drop_out(trade);
+    }
+
+    /// A trade that waited does not go on.
+    pub(crate) fn drop_out(&mut self, trade: &Trade) {
+        if let Some(told) = &mut self.told {
+            told.ended.push(trade.number);
+        }
     }
 
     fn add(&mut self, trade: &Trade, aside: Option<(usize, u64)>) {
         self.add_own();
         self.out.push(Out { from: (1, self.places.len()), aside });
         self.places.push(trade.place());
-        if let Some(left) = &mut self.left {
+        if let Some(told) = &mut self.told {
             let &Trade { number, time, lacks, .. } = trade;
-            left.push(Left { number, time, lacks, at: At { row: self.at, behind: self.behind } });
+            told.left.push(Left { number, time, lacks, at: At { row: self.at, behind: self.behind } });
         }
         // No run reads more trades than fit.
         self.waited.push((self.trades_read() - trade.number) as i64);
@@ -221,7 +241,8 @@ impl Leaving {
     ) -> Result<Passed, ArrowError> {
         if self.places.is_empty() {
             let own_copied = self.rows_taken as u64;
-            return Ok(Passed { own_copied, ..Passed::untouched(self.enriched) });
+            let told = self.told.unwrap_or_default();
+            return Ok(Passed { own_copied, told, ..Passed::untouched(self.enriched) });
         }
         self.at = self.enriched.messages.trades.num_rows() as u32;
         self.add_own();
@@ -239,15 +260,15 @@ impl Leaving {
         let rows = self.out.iter().map(|out| out.from).collect();
         let own_copied = (self.rows_taken + self.out.len() - self.places.len()) as u64;
         let enriched = Enriched { kept, rows_kept, dead_letters, ..self.enriched };
-        let left = self.left.unwrap_or_default();
-        Ok(Passed { enriched, added: Some((waited, rows)), left, types: types.to_vec(), own_copied })
+        let told = self.told.unwrap_or_default();
+        Ok(Passed { enriched, added: Some((waited, rows)), told, types: types.to_vec(), own_copied })
     }
 }
 
 impl Passed {
     /// A batch whose trades all go on, but for those that it drops or puts aside.
     pub(crate) fn untouched(enriched: Enriched) -> Self {
-        Self { enriched, added: None, left: Vec::new(), types: Vec::new(), own_copied: 0 }
+        Self { enriched, added: None, told: Told::default(), types: Vec::new(), own_copied: 0 }
     }
 
     /// The batch, to which nothing may have been added that is not
@@ -262,15 +283,21 @@ impl Passed {
         Ok(Self { own_copied, ..Self::untouched(self.assemble()?) })
     }
 
+    /// What is told of those that wait.
+    pub(crate) fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
     /// The trades that are written, by their rows in what is
     /// [put together](Self::assemble), in order.
-    pub(crate) fn arrivals(&self, touched: &Touched) -> Vec<Arrival> {
+    pub(crate) fn arrivals(&self, touched: &Touched, told: &Told) -> Vec<Arrival> {
         let own = |row: usize, own: usize| Arrival {
             // No batch has more rows than 32 bits can number.
             row: row as u32,
             number: touched.trades_before + own as u64 + 1,
             time: touched.messages.time(own),
             lacks: lacks(&touched.lacking, own as u32),
+            has_waited: false,
             at: At { row: own as u32 + 1, behind: None },
         };
         let Some((_, from)) = &self.added else {
@@ -281,8 +308,8 @@ impl Passed {
         let arrival = |(row, &(source, from)): (usize, &(usize, usize))| match source {
             0 => own(row, from),
             _ => {
-                let Left { number, time, lacks, at } = self.left[from];
-                Arrival { row: row as u32, number, time, lacks, at }
+                let Left { number, time, lacks, at } = told.left[from];
+                Arrival { row: row as u32, number, time, lacks, has_waited: true, at }
             }
         };
         written.map(arrival).collect()

@@ -132,7 +132,7 @@ impl Recents {
     }
 
     /// A row of the last chunk enters.
-    pub(crate) fn enter(&mut self, row: u32, trade: Recent) {
+    pub(crate) fn enter(&mut self, row: u32, trade: Recent) -> Ticket {
         let rows = &self.chunks[&self.chunks_made].rows;
         let at = row as usize;
         let (tables, values) = (self.last.len() as u64, rows.columns.len() as u64);
@@ -143,10 +143,10 @@ impl Recents {
         let trade = Recent { chunk: self.chunks_made, row, bytes, ..trade };
         self.len += 1;
         self.bytes += u64::from(bytes);
-        self.link(trade);
+        self.link(trade)
     }
 
-    fn link(&mut self, trade: Recent) {
+    fn link(&mut self, trade: Recent) -> Ticket {
         let ticket = self.first + self.trades.len() as u64;
         let keys = &self.chunks[&trade.chunk].rows.keys;
         for (table, keys) in keys.iter().enumerate() {
@@ -158,6 +158,13 @@ impl Recents {
             self.by_time.push(Reverse((trade.last_time, ticket)));
         }
         self.trades.push_back(trade);
+        ticket
+    }
+
+    /// The trade of a number, where those that enter have rising ones.
+    pub(crate) fn of_number(&self, number: u64) -> Option<Ticket> {
+        let at = self.trades.binary_search_by_key(&number, |trade| trade.number).ok()?;
+        Some(self.first + at as u64).filter(|&ticket| self.get(ticket).is_some())
     }
 
     /// The trade that entered first of those that are here.
@@ -282,7 +289,9 @@ impl Recents {
             let rows: Vec<_> = part.iter().map(source).collect();
             others.push_chunk(Rows::gather(&sources, types, &rows)?);
             let chunk = others.chunks_made;
-            (0..).zip(part).for_each(|(row, trade)| others.link(Recent { chunk, row, ..*trade }));
+            for (row, trade) in (0..).zip(part) {
+                others.link(Recent { chunk, row, ..*trade });
+            }
         }
         *self = others;
         Ok(())

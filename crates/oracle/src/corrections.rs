@@ -94,6 +94,33 @@ impl Oracle {
         while bytes.is_some_and(|most| sum(&self.recent) > most) {
             self.recent.remove(0);
         }
+        if !self.recent.is_empty() {
+            self.catch_up();
+        }
+    }
+
+    /// The trade that was written last is written again if it finds something else by now
+    /// than at its own place.
+    fn catch_up(&mut self) {
+        let at = self.recent.len() - 1;
+        let trade = &self.recent[at].trade;
+        let now: Vec<_> = (0..self.specs.len())
+            .map(|table| self.look_up(table, trade.keys[table].as_ref(), trade.time))
+            .collect();
+        let tables = self.specs.iter().zip(trade.found.iter().zip(&now));
+        let mut reasons = tables.filter_map(|(spec, (then, now))| {
+            let columns = |found: &Option<Values>| found.clone().unwrap_or_else(|| nothing(spec));
+            (columns(then) != columns(now)).then_some(match (then, now) {
+                (None, _) => RevisionReason::Late,
+                (Some(_), Some(_)) => RevisionReason::Changed,
+                (Some(_), None) => RevisionReason::Deleted,
+            })
+        });
+        let reason = reasons.next();
+        self.recent[at].trade.found = now;
+        if let Some(reason) = reason {
+            self.write_again(at, reason);
+        }
     }
 
     /// A change has come: every trade with its key is looked up again, as of a time
@@ -119,8 +146,8 @@ impl Oracle {
     }
 
     fn revise(&mut self, at: usize, table: usize, now: Option<Values>, is_removal: bool) {
-        let Self { recent, specs, ledger, .. } = self;
-        let Recent { trade, waited, revision, .. } = &mut recent[at];
+        let Self { recent, specs, .. } = self;
+        let trade = &mut recent[at].trade;
         let reason = match (&trade.found[table], &now) {
             (None, _) => RevisionReason::Late,
             (Some(_), Some(_)) if !is_removal => RevisionReason::Changed,
@@ -128,16 +155,22 @@ impl Oracle {
         };
         let before = all_columns(specs, &trade.found);
         trade.found[table] = now;
-        let columns = all_columns(specs, &trade.found);
-        if columns == before {
+        if all_columns(specs, &trade.found) == before {
             return;
         }
+        self.write_again(at, reason);
+    }
+
+    fn write_again(&mut self, at: usize, reason: RevisionReason) {
+        let Self { recent, specs, ledger, .. } = self;
+        let Recent { trade, waited, revision, .. } = &mut recent[at];
         *revision += 1;
         *match reason {
             RevisionReason::Late => &mut ledger.corrections.late,
             RevisionReason::Changed => &mut ledger.corrections.changed,
             RevisionReason::Deleted => &mut ledger.corrections.deleted,
         } += 1;
+        let columns = all_columns(specs, &trade.found);
         let (number, waited, revision) = (trade.number, *waited, *revision);
         self.revisions.push(Revision { number, columns, waited, revision, reason });
     }

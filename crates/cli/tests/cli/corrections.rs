@@ -148,9 +148,11 @@ fn a_held_trade_is_recent_from_where_it_leaves() {
     let hold = "--on-miss users=hold=9rows,then=keep --on-miss instruments=keep";
     assert_eq!(
         corrected("i1=A t1u7 i1=B u7=kim i1=C u7=pat", hold),
-        "1.1:C/kim changed, 1.2:C/pat changed",
+        "1.1:B/kim changed, 1.2:C/kim changed, 1.3:C/pat changed",
         "it was written with A, which it had found at its own place"
     );
+    assert_eq!(corrected("i1=A t1u7 i1=B i1=A u7=kim", hold), "", "it finds that again");
+    assert_eq!(corrected("t1u7 i1=A u7=kim", hold), "1.1:A/kim late");
     let hold = "--on-miss instruments=hold=1rows,then=keep";
     assert_eq!(corrected("t1 t2 i1=A t3", hold), "1.1:A late", "it had come to its limit");
 }
