@@ -17,14 +17,17 @@ use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
 use crate::bench::BenchArgs;
+use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
+use crate::control::ControlArgs;
 use crate::correct::CorrectArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::policy;
-use crate::reload::ReloadArgs;
+use crate::reload::{ReloadArgs, ReloadCommandArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::table_arg::TableArg as JoinedTable;
+use crate::tap::TapArgs;
 use crate::verify::VerifyArgs;
 
 const STYLES: Styles = Styles::styled()
@@ -47,6 +50,8 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
       enrich ten million generated trades and show what happened
   tradejoin run --trades trades.csv --instruments instruments.csv --output enriched.csv
       enrich a file
+  tradejoin tap --trades trades.csv --instruments instruments.csv --where 'instrument=SPY*'
+      look at a few trades
   tradejoin bench
       measure it against programs with one and two threads
 
@@ -78,6 +83,10 @@ pub(crate) enum Command {
     Replay(Box<ReplayArgs>),
     /// Say what a reload would do with a newer file of a table, and whether it would be refused
     DiffTable(Box<DiffArgs>),
+    /// Ask a run that goes on to read the files of its tables again, or to go back to older rows
+    Reload(ReloadCommandArgs),
+    /// Show some enriched trades: of a run that goes on, or of one that writes nothing
+    Tap(Box<TapArgs>),
     /// Print the JSON schema of the file of `run --config`
     ConfigSchema,
     /// Print a completion script for a shell
@@ -106,10 +115,15 @@ pub(crate) enum Command {
   tradejoin run --trades t.csv --instruments i.csv --table venues=v.csv,key=venue@mic,columns=city \
       --table desks=d.parquet,key=book+region
       any number of tables, each by its own key, in one pass
+  tradejoin run --trades t.csv --instruments i.csv --users u.csv --watch --reload-group instruments+users \
+      --control run.sock
+      two tables whose newer files take effect together, and a socket for `tradejoin reload` and `tradejoin tap`
   tradejoin run --config tradejoin.toml --workers 4
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
       trades and table changes in one stream; keep trades that find nothing
+  producer | tradejoin run --trades trades.csv --instruments i.csv --table-changes - --output enriched.csv
+      changes of the instruments beside the trades, each before the first trade that is not older
   tradejoin run --messages stream.jsonl --table-ready-after instruments=marker --gate-timeout 30s
       no trade is joined before the instruments are complete
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
@@ -132,7 +146,13 @@ pub(crate) struct RunArgs {
     pub(crate) look_ups: LookUpArgs,
 
     #[command(flatten)]
+    pub(crate) changes: ChangesArgs,
+
+    #[command(flatten)]
     pub(crate) reload: ReloadArgs,
+
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
@@ -161,7 +181,6 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) correct: CorrectArgs,
-
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 
@@ -175,6 +194,9 @@ pub(crate) struct RunArgs {
     /// Whether the trades are those of dead letters
     #[arg(skip)]
     pub(crate) of_letters: bool,
+    /// Whether one thread reads all inputs in turn, as what repeats a run does
+    #[arg(skip)]
+    pub(crate) in_turn: bool,
 }
 
 impl RunArgs {

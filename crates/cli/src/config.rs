@@ -56,6 +56,12 @@ struct InputConfig {
     table_ready_after: Option<ReadyAfterConfig>,
     /// Give up if tables are not ready after so long, such as 30s.
     gate_timeout: Option<String>,
+    /// Changes of the tables beside the trades, as JSON Lines: a file, or - for standard input.
+    table_changes: Option<PathBuf>,
+    /// Where they take effect among the trades: timestamp or arrival.
+    changes_by: Option<String>,
+    /// Let trades go on when no line of changes has come for so long, such as 30s.
+    changes_wait: Option<String>,
     /// The format of the trades, and of files whose ending says nothing.
     format: Option<String>,
     /// What to do with a record that cannot be read: fail or skip.
@@ -138,6 +144,16 @@ struct ReloadConfig {
     journal: Option<PathBuf>,
     /// A journal whose changes take effect behind the same trades again.
     replay_journal: Option<PathBuf>,
+    /// Tables that take effect together or not at all, each group a list of names.
+    groups: Option<Vec<Vec<String>>>,
+    /// How long all files of a group must have stood still, such as 3s.
+    settle: Option<String>,
+    /// The socket by which the run is spoken to.
+    control: Option<PathBuf>,
+    /// How many generations before the one in force are kept, for a rollback.
+    keep_generations: Option<u32>,
+    /// A folder for the copies of their files.
+    generations: Option<PathBuf>,
 }
 
 /// How the work is done.
@@ -208,6 +224,9 @@ impl Config {
             None => {}
         }
         arguments.text("gate_timeout", input.gate_timeout.as_ref());
+        arguments.path("table_changes", &input.table_changes);
+        arguments.text("changes_by", input.changes_by.as_ref());
+        arguments.text("changes_wait", input.changes_wait.as_ref());
         arguments.text("format", input.format.as_ref());
         arguments.text("on_bad_record", input.on_bad_record.as_ref());
         arguments.text("linger", input.linger.as_ref());
@@ -230,6 +249,14 @@ impl Config {
         arguments.text("min_rows", reload.min_rows);
         arguments.path("journal", &reload.journal);
         arguments.path("replay_journal", &reload.replay_journal);
+        if !arguments.is_given("reload_group") {
+            let groups = reload.groups.iter().flatten();
+            groups.for_each(|group| arguments.push("reload_group", group.join("+").as_ref()));
+        }
+        arguments.text("settle", reload.settle.as_ref());
+        arguments.path("control", &reload.control);
+        arguments.text("keep_generations", reload.keep_generations);
+        arguments.path("generations", &reload.generations);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);

@@ -8,6 +8,7 @@ use tradejoin_connectors::{
 };
 use tradejoin_engine::EngineError;
 
+use crate::control::SocketError;
 use crate::style::ERROR;
 
 /// Done.
@@ -52,6 +53,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<UsageError>() || cause.is::<tradejoin_generator::GeneratorError>() {
         return Some(USAGE);
+    }
+    if cause.is::<SocketError>() {
+        return Some(CANNOT_CREATE);
     }
     if cause.is::<BadData>() {
         return Some(BAD_DATA);

@@ -146,7 +146,7 @@ fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Mes
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let source = GeneratedSource::new(stream, 0..limit, BLOCK_LEN);
     let mut bar = Bar::new(Readiness::default(), args.quiet);
-    bar.begin(Progress::Messages(source.progress(), limit));
+    bar.begin(Progress::Messages(source.progress(), limit), None);
     (source.made(), bar)
 }
 

@@ -15,6 +15,7 @@ use tradejoin_generator::{GeneratedSource, Mix};
 use tradejoin_model::{Distribution, TableSpec};
 
 use crate::args::{InputArgs, RunArgs};
+use crate::changes::{self, Changed, Changes, ChangesJournal};
 use crate::correct;
 use crate::destination::Destination;
 use crate::failure::UsageError;
@@ -22,7 +23,7 @@ use crate::gates;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
-use crate::reload::{WatchedFile, WatchedTable, as_in_journal, read_journal};
+use crate::reload::{WatchedFile, WatchedTable, as_in_journal, check_groups, read_journal};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) letters: Option<Letters>,
     /// The tables whose files are watched.
     pub(crate) watched: Vec<WatchedTable>,
+    /// The changes beside the trades.
+    pub(crate) changes: Option<Changes>,
 }
 
 impl Job {
@@ -52,8 +55,14 @@ impl Job {
         check(args)?;
         let input = &args.input;
         let reload = &args.reload;
-        let paths =
-            [&input.trades, &input.instruments, &input.users, &input.messages, &reload.replay_journal];
+        let paths = [
+            &input.trades,
+            &input.instruments,
+            &input.users,
+            &input.messages,
+            &args.changes.table_changes,
+            &reload.replay_journal,
+        ];
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths, reload.journal.as_deref(), args.correct.path())?;
@@ -77,7 +86,13 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     if let Some((flag, _)) = reloads.into_iter().find(|(_, is_given)| *is_given && input.trades.is_none()) {
         return usage(&format!("{flag} is for the tables beside --trades, and there are none"));
     }
-    let guards = ["max_removed", "min_rows"].into_iter().find(|flag| args.is_given(flag));
+    changes::check(args)?;
+    if args.reload.journal.is_some() && args.reload.watch.is_none() && args.changes.table_changes.is_none() {
+        return usage("--journal is for tables that change: add --watch or --table-changes");
+    }
+    let guards = ["max_removed", "min_rows", "reload_group", "settle", "keep_generations", "generations"]
+        .into_iter()
+        .find(|flag| args.is_given(flag));
     if let Some(flag) = guards.filter(|_| args.reload.watch.is_none()) {
         return usage(&format!("--{} is for tables that are watched: add --watch", flag.replace('_', "-")));
     }
@@ -155,6 +170,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         bad_records: BadRecords::default(),
         letters: None,
         watched: Vec::new(),
+        changes: None,
     })
 }
 
@@ -171,7 +187,7 @@ fn files(
     let shared = Shared::new(args, readiness, stop, &trades)?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(&args.input)? {
-        let file = WatchedFile::new(path, format);
+        let file = WatchedFile::new(path, format).with_bad_records(shared.on_bad_record);
         if args.reload.watch.is_some() {
             file.check()?;
         }
@@ -183,7 +199,11 @@ fn files(
     let fields = destination.fields(trades.encoding.format);
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name()).collect();
     let modes = modes(&args.look_ups, &names)?;
+    let mut changed = Vec::new();
     for (reader, mode) in readers.iter_mut().zip(&modes) {
+        if args.changes.table_changes.is_some() {
+            changed.push(Changed::new(reader, mode));
+        }
         reader.set_mode(mode)?;
     }
     let input = InputOptions { gate_timeout: None, ..shared.apply(trades) };
@@ -197,9 +217,13 @@ fn files(
     if let Some(timeout) = &shared.gate_timeout {
         timeout.restart();
     }
+    let by_time = changes::need_times(args);
+    if by_time {
+        changes::check_times(&trades.schema())?;
+    }
     args.correct.check_times(&trades.schema())?;
-    let needs_time = policy::needs_time(&args.engine.on_miss) || args.correct.needs_time();
-    if modes.iter().any(TableMode::needs_times) || needs_time {
+    let by_time = by_time || policy::needs_time(&args.engine.on_miss) || args.correct.needs_time();
+    if by_time || modes.iter().any(TableMode::needs_times) {
         trades.require_times()?;
     }
     let offers: Vec<_> = readers
@@ -216,13 +240,16 @@ fn files(
         table.spec.distribution = distribution;
     }
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
+    check_groups(&args.reload.reload_group, &names)?;
     let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
+    // What repeats a run writes nothing down.
+    let is_journaled = args.changes.table_changes.is_some() && args.reload.journal.is_some() && !args.in_turn;
     let mut watched = Vec::new();
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
     for ((index, reader), file) in readers.into_iter().enumerate().zip(files) {
         let load: Box<dyn TableSource> = if let Some(journal) = &journal {
             as_in_journal(reader, &tables[index], &modes[index], journal, index)?
-        } else if args.reload.watch.is_some() {
+        } else if args.reload.watch.is_some() || is_journaled {
             let (table, load) = WatchedTable::new(index, file, reader, &tables[index], &modes[index]);
             watched.push(table);
             load
@@ -232,10 +259,19 @@ fn files(
         loads.push(Some(load));
     }
     let schema = trades.schema();
-    let source: Box<dyn Source> = match journal {
+    let mut source: Box<dyn Source> = match journal {
         Some(journal) => Box::new(Replayed::new(trades, journal)),
         None => Box::new(trades),
     };
+    let mut beside = None;
+    if let Some(path) = &args.changes.table_changes {
+        let journal = is_journaled.then(|| ChangesJournal::new(std::mem::take(&mut watched)));
+        let changed =
+            changed.into_iter().zip(&tables).map(|(changed, table)| changed.with_fields(&table.fields));
+        let input = InputOptions { gate_timeout: None, ..shared.apply(changes::input(path)?) };
+        let (merged, changes) = changes::beside(args, source, input, changed.collect(), journal)?;
+        (source, beside) = (merged, Some(changes));
+    }
     Ok(Job {
         tables: tables.into_iter().map(|table| table.spec).collect(),
         loads,
@@ -246,6 +282,7 @@ fn files(
         schema,
         added,
         bad_records: shared.bad_records,
+        changes: beside,
     })
 }
 
@@ -321,6 +358,7 @@ fn interleaved(
         bad_records: shared.bad_records,
         letters: None,
         watched: Vec::new(),
+        changes: None,
     })
 }
 

@@ -7,6 +7,7 @@ mod arg_values;
 mod args;
 mod table_arg;
 
+mod control;
 mod failure;
 mod memory;
 mod policy;
@@ -27,6 +28,7 @@ mod watch;
 mod config;
 
 mod bench;
+mod changes;
 mod check;
 mod correct;
 mod diff;
@@ -34,6 +36,7 @@ mod explain;
 mod generate;
 mod replay;
 mod run;
+mod tap;
 mod verify;
 
 use std::ffi::OsString;
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::generate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::DiffTable(args) => diff::diff(&args),
+        Command::Tap(mut args) => spread(&mut args.run).and_then(|()| tap::tap(*args)),
+        Command::Reload(args) => reload::reload(&args),
         Command::ConfigSchema => config_schema(),
         Command::Completions { shell } => completions(shell),
     };
@@ -88,7 +93,12 @@ fn command() -> anyhow::Result<Command> {
     let run = typed.as_ref().and_then(run_flags);
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
     let Some((run, file)) = file else { return Ok(parse(&words).unwrap_or_else(|error| error.exit())) };
-    words.extend(Config::read(file)?.arguments(run));
+    let mut arguments = Config::read(file)?.arguments(run);
+    if typed.as_ref().and_then(ArgMatches::subcommand_name) == Some("tap") {
+        // That of the runs of this file: a dry run has none, and one that goes on is named.
+        arguments.retain(|argument| !argument.as_encoded_bytes().starts_with(b"--control="));
+    }
+    words.extend(arguments);
     Ok(parse(&words).unwrap_or_else(|error| {
         if error.use_stderr() {
             eprintln!("with what {} adds to the command line:", file.display());
@@ -112,6 +122,7 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
         (Command::Replay(args), Some(given)) => args.run.given = given,
         (Command::Verify(args), Some(given)) => args.run.given = given,
         (Command::Explain(args), Some(given)) => args.run.given = given,
+        (Command::Tap(args), Some(given)) => args.run.given = given,
         _ => {}
     }
     Ok(command)
@@ -121,7 +132,7 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
 fn run_flags(words: &ArgMatches) -> Option<&ArgMatches> {
     words
         .subcommand()
-        .filter(|(name, _)| ["run", "replay", "verify", "explain"].contains(name))
+        .filter(|(name, _)| ["run", "replay", "verify", "explain", "tap"].contains(name))
         .map(|(_, flags)| flags)
 }
 

@@ -6,16 +6,19 @@ use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
+use crate::changes::{Changes, ChangesReport};
+use crate::control::{self, Server, Services, Socket};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
 use crate::plan;
-use crate::reload::Watch;
+use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
 use crate::style::WARNING;
 use crate::summary::Summary;
+use crate::tap::Taps;
 use crate::watch::{Bar, Nowhere};
 
 /// Carries out the command, and gives its exit code.
@@ -24,6 +27,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
+    let socket = control::socket(args)?;
+    let store = Store::of(args)?;
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
     let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
@@ -36,12 +41,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
     let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
+    let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added)?;
     let handle = output.as_ref().map(Output::handle);
 
     destination.announce(args.report, &settings)?;
-    bar.begin(job.progress);
+    bar.begin(job.progress, job.changes.clone());
     let last = LastWords {
         monitor: engine.monitor(),
         config: engine.config().clone(),
@@ -50,30 +56,34 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         destination: Destination::new(args)?,
         readiness: readiness.clone(),
         report: args.report,
+        removers: socket.iter().map(Socket::remover).chain(store.iter().map(Store::remover)).collect(),
     };
     signals.before_the_end(move || last.say());
-    let mut watch = Watch::begin(
-        job.watched,
-        &args.reload,
-        engine.updates(),
-        hang_up,
-        bar.say(args.report.quiet || args.report.json),
-    )?;
+    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
+    let say = bar.say(args.report.quiet || args.report.json);
+    let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
+    let services = taps.clone().map(|taps| Services { asks: watch.asks(), taps });
+    let server = socket.zip(services).map(|(socket, services)| Server::begin(socket, services));
+    let mut server = server.transpose()?;
+    create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => {
-            let sink = beside(letters, sample.of(bar.watch(output)));
+            let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
             engine.run_correcting(loads, source, sink, &mut corrections)?
         }
         None => {
-            let sink = beside(letters, sample.of(bar.watch(Nowhere)));
+            let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere))));
             engine.run_correcting(loads, source, sink, &mut corrections)?
         }
     };
     bar.clear();
-    let finished = watch.finish(report.ledger.rows_read - report.ledger.rejected);
+    let trades = report.ledger.rows_read - report.ledger.rejected;
+    let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
+    server.iter_mut().for_each(|server| server.finish(report.interrupted));
     warn(&engine, &report, &job.bad_records);
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
+    let summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
@@ -81,6 +91,20 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         return Ok(failure::INTERRUPTED);
     }
     Ok(failure::OK)
+}
+
+/// Creates the journal of the changes beside the trades, if there is to be one.
+fn create_journal(args: &RunArgs, changes: Option<&Changes>) -> anyhow::Result<()> {
+    match (changes.and_then(|changes| changes.journal.as_ref()), args.reload.journal.as_deref()) {
+        (Some(journal), Some(path)) => Ok(journal.create(path)?),
+        _ => Ok(()),
+    }
+}
+
+/// Completes it, of a run of so many trades.
+fn end_journal(changes: Option<&Changes>, trades: u64) -> anyhow::Result<()> {
+    let journal = changes.and_then(|changes| changes.journal.as_ref());
+    journal.map_or(Ok(()), |journal| Ok(journal.end(trades)?))
 }
 
 /// A sink with a file beside it for what is put aside, if there is one.
@@ -100,10 +124,13 @@ struct LastWords {
     destination: Destination,
     readiness: Readiness,
     report: crate::args::ReportArgs,
+    /// What is left behind if no value is dropped.
+    removers: Vec<Box<dyn Fn() + Send>>,
 }
 
 impl LastWords {
     fn say(self) {
+        self.removers.iter().for_each(|remove| remove());
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
         let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.

@@ -16,6 +16,7 @@ use crate::args::{RunArgs, StreamArgs};
 use crate::correct::CorrectArgs;
 use crate::destination::Destination;
 use crate::plan;
+use crate::reload::{ReloadGroup, every_text};
 use crate::style::FAINT;
 use crate::table_arg::TableArg;
 
@@ -180,8 +181,21 @@ fn input(args: &RunArgs) -> anyhow::Result<Section> {
     ];
     settings
         .extend(args.input.gate_timeout.map(|timeout| Setting::new("gate_timeout", time(timeout), false)));
+    settings.extend(changes(args));
     settings.extend(reload(args));
     Ok(Section::new(name, settings))
+}
+
+/// The changes beside the trades, if there are any.
+fn changes(args: &RunArgs) -> Vec<Setting> {
+    let changes = &args.changes;
+    let Some(path) = &changes.table_changes else { return Vec::new() };
+    let wait = changes.changes_wait.map(time);
+    vec![
+        Setting::new("table_changes", path.display().to_string(), false),
+        Setting::new("changes_by", name_of(changes.changes_by), !args.is_given("changes_by")),
+        Setting::new("changes_wait", wait.clone(), wait.is_none()),
+    ]
 }
 
 /// What becomes of tables that change, if anything was said of it.
@@ -190,13 +204,41 @@ fn reload(args: &RunArgs) -> Vec<Setting> {
     let mut settings = Vec::new();
     if let Some(every) = reload.watch {
         let guards = reload.guards;
-        settings.push(Setting::new("watch", time(every), false));
+        settings.push(Setting::new("watch", every_text(every), false));
         let share = guards.max_removed.to_string();
         settings.push(Setting::new("max_removed", share, !args.is_given("max_removed")));
         settings.push(Setting::new("min_rows", guards.min_rows, !args.is_given("min_rows")));
+        settings.extend(groups(args));
     }
+    settings.extend(control(args));
     settings.extend(file_setting("journal", &reload.journal));
     settings.extend(file_setting("replay_journal", &reload.replay_journal));
+    settings
+}
+
+/// Tables that change together, if there are such.
+fn groups(args: &RunArgs) -> Vec<Setting> {
+    let groups: Vec<_> =
+        args.reload.reload_group.iter().map(|ReloadGroup(tables)| tables.join("+")).collect();
+    if groups.is_empty() {
+        return Vec::new();
+    }
+    let text = format!("reload-group {}", groups.join(", "));
+    let settle = Setting::new("settle", time(args.reload.settle), !args.is_given("settle"));
+    vec![Setting::new("reload_group", groups, false).shown(text), settle]
+}
+
+/// How a run is spoken to, if it is.
+fn control(args: &RunArgs) -> Vec<Setting> {
+    let reload = &args.reload;
+    let Some(path) = &args.control.control else { return Vec::new() };
+    let mut settings = vec![Setting::new("control", path.display().to_string(), false)];
+    if reload.watch.is_some() {
+        let is_default = !args.is_given("keep_generations");
+        settings.push(Setting::new("keep_generations", reload.keep_generations, is_default));
+        let folder = reload.generations.as_ref().map(|folder| folder.display().to_string());
+        settings.push(Setting::new("generations", folder, reload.generations.is_none()));
+    }
     settings
 }
 

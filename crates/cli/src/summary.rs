@@ -9,6 +9,7 @@ use tradejoin_connectors::{Readiness, ReadyBy, TableReadiness, key_for_people};
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
+use crate::changes::ChangesReport;
 use crate::correct::Corrected;
 use crate::memory;
 use crate::reload::Reloads;
@@ -40,6 +41,9 @@ pub(crate) struct Summary {
     /// Of tables whose files are watched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reloads: Vec<Reloads>,
+    /// What came of changes beside the trades.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table_changes: Option<ChangesReport>,
     workers: u32,
     /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
@@ -167,6 +171,7 @@ impl Summary {
                 .map(|table| TableSummary::new(table, config, report, readiness.get(table)))
                 .collect(),
             reloads: Vec::new(),
+            table_changes: None,
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
@@ -182,6 +187,11 @@ impl Summary {
     /// The same with what became of newer files of tables.
     pub(crate) fn with_reloads(self, reloads: Vec<Reloads>) -> Self {
         Self { reloads, ..self }
+    }
+
+    /// The same with what came of changes beside the trades.
+    pub(crate) fn with_changes(self, table_changes: Option<ChangesReport>) -> Self {
+        Self { table_changes, ..self }
     }
 
     /// One line of JSON.
@@ -226,6 +236,9 @@ impl Summary {
         let _ = writeln!(out, "\n{}\n\n{}", self.outcome_table(), self.table_table());
         if !self.reloads.is_empty() {
             let _ = writeln!(out, "\n{}", self.reload_table());
+        }
+        if let Some(changes) = &self.table_changes {
+            let _ = writeln!(out, "\n{}", changes.text());
         }
         if let Some(missing) = self.missing_table() {
             let _ = writeln!(out, "\n{missing}");
@@ -308,10 +321,11 @@ impl Summary {
     }
 
     fn reload_table(&self) -> Table {
-        let header = ["watched", "last refusal", "reloaded", "refused", "added", "changed", "removed"];
+        let header =
+            ["watched", "last refusal", "reloaded", "rolled back", "refused", "added", "changed", "removed"];
         let mut table = plain_table(&header, 2);
         for row in &self.reloads {
-            let counts = [row.reloaded, row.refused, row.added, row.changed, row.removed];
+            let counts = [row.reloaded, row.rolled_back, row.refused, row.added, row.changed, row.removed];
             let counts = counts.map(|count| HumanCount(count).to_string());
             let names = [row.table.clone(), row.last_refusal.clone().unwrap_or_else(|| "none".to_owned())];
             table.add_row(names.into_iter().chain(counts));

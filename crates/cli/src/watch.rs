@@ -1,7 +1,7 @@
 //! Progress on a terminal.
 
 use std::fmt::Write;
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -9,6 +9,7 @@ use tradejoin_connectors::{Readiness, TableReadiness};
 use tradejoin_flow::{BoxError, Encode, End, Sink};
 use tradejoin_model::Enriched;
 
+use crate::changes::{Changes, awaited};
 use crate::style::WARNING;
 
 /// How far a run has come, in the unit that its length is known in.
@@ -58,6 +59,8 @@ pub(crate) enum Said<'t> {
 pub(crate) struct Bar {
     bar: ProgressBar,
     progress: Option<Progress>,
+    /// What changes beside the trades may be waited for, once it is known.
+    changes: Arc<OnceLock<Changes>>,
     has_begun: Once,
 }
 
@@ -67,20 +70,27 @@ impl Bar {
         // Hidden by itself where standard error is no terminal.
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
+        let changes = Arc::<OnceLock<Changes>>::default();
+        let known = Arc::clone(&changes);
         // Asked for whenever the bar is drawn.
         let tables = move |_: &ProgressState, out: &mut dyn Write| {
-            let _ = out.write_str(&unready(&readiness.tables()));
+            let text = match unready(&readiness.tables()) {
+                text if text.is_empty() => known.get().and_then(awaited).unwrap_or_default(),
+                text => text,
+            };
+            let _ = out.write_str(&text);
         };
         bar.set_style(style("{spinner} {tables}").with_key("tables", tables));
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, progress: None, has_begun: Once::new() }
+        Self { bar, progress: None, changes, has_begun: Once::new() }
     }
 
-    /// Tells of a run what its progress is.
-    pub(crate) fn begin(&mut self, progress: Progress) {
+    /// Tells of a run what its progress is, and of what it may wait for.
+    pub(crate) fn begin(&mut self, progress: Progress, changes: Option<Changes>) {
         self.progress = Some(progress);
+        changes.into_iter().for_each(|changes| drop(self.changes.set(changes)));
     }
 
     /// Draws how far the run has come.
@@ -89,10 +99,23 @@ impl Bar {
         self.has_begun.call_once(|| {
             let (total, template) = progress.template();
             total.into_iter().for_each(|total| self.bar.set_length(total));
-            self.bar.set_style(style(template));
+            self.bar.set_style(self.style(template));
             self.bar.reset_eta();
         });
         self.bar.set_position(progress.done());
+    }
+
+    /// How the bar looks, with what is waited for behind it.
+    fn style(&self, template: &str) -> ProgressStyle {
+        if self.changes.get().is_none() {
+            return style(template);
+        }
+        let known = Arc::clone(&self.changes);
+        let changes = move |_: &ProgressState, out: &mut dyn Write| {
+            let text = known.get().and_then(awaited).map(|text| format!(", {text}"));
+            let _ = out.write_str(&text.unwrap_or_default());
+        };
+        style(&format!("{template}{{changes}}")).with_key("changes", changes)
     }
 
     /// Takes the bar off the screen.

@@ -112,9 +112,9 @@ fn every_case_of_the_semantics_is_a_test_of_its_name() {
     let cases = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let cases: Vec<_> = cases.map(|(case, _)| case).collect();
     assert!(cases.len() > 30, "{} cases were found", cases.len());
-    let tests: String = ["semantics", "reload", "corrections"]
-        .map(|file| read(&format!("crates/cli/tests/cli/{file}.rs")))
-        .concat();
+    let tests = ["semantics", "reload", "control", "changes", "live_changes", "corrections"]
+        .map(|name| read(&format!("crates/cli/tests/cli/{name}.rs")));
+    let tests = tests.concat();
     for case in cases {
         assert!(tests.contains(&format!("#[test]\nfn {case}()")), "{case} is not tested");
     }

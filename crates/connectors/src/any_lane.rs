@@ -14,10 +14,11 @@ use tradejoin_model::{ChangeKind, ChangeLane, Column, ColumnType, TextColumn};
 use crate::error::OpenError;
 use crate::flaw::Flaw;
 use crate::header::Header;
+use crate::json_values::JsonValues;
 use crate::key_text::{KeyPart, KeyText};
-use crate::lane_builder::TableColumn;
+use crate::lane_builder::{CellText, DELETED, TableColumn};
 use crate::mode::{Stamp, StampColumns, Stamps, TableMode};
-use crate::parse::Dialect;
+use crate::parse::{self, Dialect};
 use crate::render::Cells;
 use crate::table_def::AnyTable;
 use crate::values::{ValueCodec, ValueEncoding};
@@ -34,15 +35,32 @@ pub(crate) struct AnyLane {
     fields: Vec<Field>,
     stamp: StampColumns,
     stamps: Stamps,
+    /// The column that says whether a row is removed, where rows may be.
+    deleted: Option<usize>,
+    kinds: Vec<ChangeKind>,
     keys: TextColumn,
     key_text: KeyText,
+    /// Of the row that is being checked, what was made of its tokens.
+    made: Vec<Option<Vec<u8>>>,
 }
 
 struct Field {
     column: usize,
     /// For values that have no text.
     codec: Option<Arc<ValueCodec>>,
+    /// What becomes of a token.
+    tokens: Tokens,
     values: TextColumn,
+}
+
+/// What becomes of the JSON token of a value.
+enum Tokens {
+    /// It is the value.
+    AsTheyAre,
+    /// Its text is.
+    Texts,
+    /// A value of the column's type is made of it.
+    Typed(Box<JsonValues>),
 }
 
 /// A block of typed rows, ready to be taken one by one.
@@ -84,16 +102,78 @@ impl AnyLane {
             (column, TableColumn { name, column_type, encoding })
         };
         let offers = chosen.into_iter().map(offer).collect();
-        Ok(Self {
+        Ok(Self::with(header, key, offers))
+    }
+
+    /// Changes, as tokens of JSON, of a table that was loaded with these fields.
+    ///
+    /// # Errors
+    /// If JSON has no values of the type of a column.
+    pub(crate) fn of_changes(
+        source_name: &Arc<str>,
+        table: &AnyTable,
+        fields: &[TableColumn],
+        mode: &TableMode,
+    ) -> Result<Self, OpenError> {
+        let mut names: Vec<String> = Vec::new();
+        let mut place = |name: &str| {
+            names.iter().position(|other| other == name).unwrap_or_else(|| {
+                names.push(name.to_owned());
+                names.len() - 1
+            })
+        };
+        let key = table.key_columns().into_iter().map(&mut place).collect();
+        let in_file = |field: &TableColumn| {
+            let choice = table.columns.iter().find(|choice| choice.name == field.name);
+            choice.map_or(&field.name, |choice| &choice.column).clone()
+        };
+        let offers = fields.iter().map(|field| (place(&in_file(field)), field.clone())).collect();
+        for column in mode.columns() {
+            place(column);
+        }
+        let deleted = place(DELETED);
+        let mut lane = Self::with(Header::new(source_name, names, &[])?, key, offers);
+        lane.deleted = Some(deleted);
+        lane.set_mode(source_name, mode)?;
+        let unheld = |column: &TableColumn, source| OpenError::ChangeColumn {
+            source_name: Arc::clone(source_name),
+            table: table.name.clone(),
+            column: column.name.clone(),
+            source,
+        };
+        for field in fields {
+            lane.set_field(field).map_err(|error| unheld(field, error))?;
+            let Some(field_of) = lane.fields.last_mut() else { continue };
+            field_of.tokens = match (&field.encoding, &field_of.codec) {
+                (ValueEncoding::Arrow(ty), Some(codec)) => {
+                    let values = JsonValues::new(ty, Arc::clone(codec));
+                    Tokens::Typed(Box::new(values.map_err(|error| unheld(field, error))?))
+                }
+                (ValueEncoding::JsonToken, _) => Tokens::AsTheyAre,
+                _ => Tokens::Texts,
+            };
+        }
+        Ok(lane)
+    }
+
+    fn with(header: Header, key: Vec<usize>, offers: Vec<(usize, TableColumn)>) -> Self {
+        Self {
             header,
             key,
             offers,
             fields: Vec::new(),
             stamp: StampColumns::None,
             stamps: Stamps::default(),
+            deleted: None,
+            kinds: Vec::new(),
             keys: TextColumn::default(),
             key_text: KeyText::default(),
-        })
+            made: Vec::new(),
+        }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// What can be asked for.
@@ -135,18 +215,20 @@ impl AnyLane {
     /// # Errors
     /// If the values of a column cannot be held.
     pub(crate) fn set_fields(&mut self, columns: &[TableColumn]) -> Result<(), ArrowError> {
-        let field = |column: &TableColumn| {
-            let found = self.offers.iter().find(|(_, offer)| offer == column);
-            let place = found.map(|(place, _)| *place);
-            let codec = match &column.encoding {
-                ValueEncoding::Arrow(ty) => Some(Arc::new(ValueCodec::new(ty)?)),
-                _ => None,
-            };
-            let column =
-                place.ok_or_else(|| ArrowError::SchemaError(format!("no column {}", column.name)))?;
-            Ok(Field { column, codec, values: TextColumn::default() })
+        self.fields.clear();
+        columns.iter().try_for_each(|column| self.set_field(column))
+    }
+
+    /// Adds a field.
+    fn set_field(&mut self, column: &TableColumn) -> Result<(), ArrowError> {
+        let found = self.offers.iter().find(|(_, offer)| offer == column);
+        let place = found.map(|(place, _)| *place);
+        let codec = match &column.encoding {
+            ValueEncoding::Arrow(ty) => Some(Arc::new(ValueCodec::new(ty)?)),
+            _ => None,
         };
-        self.fields = columns.iter().map(field).collect::<Result<_, ArrowError>>()?;
+        let column = place.ok_or_else(|| ArrowError::SchemaError(format!("no column {}", column.name)))?;
+        self.fields.push(Field { column, codec, tokens: Tokens::AsTheyAre, values: TextColumn::default() });
         Ok(())
     }
 
@@ -161,7 +243,7 @@ impl AnyLane {
         dialect: Dialect,
         check: impl FnOnce(&KeyText, Stamp) -> Result<(), Flaw>,
     ) -> Result<(), Flaw> {
-        let Self { header, key, fields, stamp, stamps, keys, key_text, .. } = self;
+        let Self { header, key, fields, stamp, stamps, kinds, keys, key_text, .. } = self;
         let name = |column: usize| header.names[column].as_str();
         let part = |place: usize| dialect.text(&cells[key[place]]);
         key_text.of(key.len(), part).map_err(|place| Flaw::empty(name(key[place])))?;
@@ -169,11 +251,48 @@ impl AnyLane {
         let stamp = stamp.read(ChangeKind::Upsert, &value, &name)?;
         check(key_text, stamp)?;
         keys.push_bytes(Some(key_text.bytes()));
+        kinds.push(ChangeKind::Upsert);
         stamps.push(stamp);
         for Field { column, values, .. } in fields {
             let cell = cells[*column].as_ref();
             let has_value = dialect == Dialect::Csv || !(cell.is_empty() || cell == "null");
             values.push(has_value.then_some(cell));
+        }
+        Ok(())
+    }
+
+    /// Appends a change of these tokens, or nothing if it is bad.
+    pub(crate) fn push_tokens(&mut self, tokens: &[&str]) -> Result<(), Flaw> {
+        let Self { header, key, fields, stamp, stamps, deleted, kinds, keys, key_text, made, .. } = self;
+        let name = |column: usize| header.names[column].as_str();
+        let part = |place: usize| parse::json_text(tokens[key[place]]);
+        key_text.of(key.len(), part).map_err(|place| Flaw::empty(name(key[place])))?;
+        let value = |column: usize| parse::json_text(tokens[column]).filter(|text| !text.is_empty());
+        let kind = deleted.map_or(Ok(ChangeKind::Upsert), |column| kind(column, &value, &name))?;
+        let stamp = stamp.read(kind, &value, &name)?;
+        // Of a row that goes, the key is enough.
+        let token = |column: usize| Some(tokens[column]).filter(|_| kind == ChangeKind::Upsert);
+        let token = |column: usize| token(column).filter(|token| !(token.is_empty() || *token == "null"));
+        made.clear();
+        for Field { column, tokens, .. } in fields.iter_mut() {
+            made.push(match (tokens, token(*column)) {
+                (_, None) => None,
+                (Tokens::AsTheyAre, Some(token)) => Some(token.as_bytes().to_vec()),
+                (Tokens::Texts, Some(token)) => {
+                    parse::json_text(token).map(|text| text.into_owned().into_bytes())
+                }
+                (Tokens::Typed(values), Some(token)) => {
+                    let shown = || parse::json_text(token).unwrap_or_default();
+                    let bytes = values.read(token);
+                    Some(bytes.map_err(|reason| Flaw::cell(name(*column), &shown(), reason))?)
+                }
+            });
+        }
+        keys.push_bytes(Some(key_text.bytes()));
+        kinds.push(kind);
+        stamps.push(stamp);
+        for (field, value) in fields.iter_mut().zip(made) {
+            field.values.push_bytes(value.as_deref());
         }
         Ok(())
     }
@@ -202,7 +321,7 @@ impl AnyLane {
         row: usize,
         check: impl FnOnce(&KeyText, Stamp) -> Result<(), Flaw>,
     ) -> Result<(), Flaw> {
-        let Self { header, key, fields, stamp, stamps, keys, key_text, .. } = self;
+        let Self { header, key, fields, stamp, stamps, kinds, keys, key_text, .. } = self;
         let name = |column: usize| header.names[column].as_str();
         let part = |place: usize| block.key[place].text(row);
         key_text.of(key.len(), part).map_err(|place| Flaw::empty(name(key[place])))?;
@@ -214,6 +333,7 @@ impl AnyLane {
         let stamp = stamp.read(ChangeKind::Upsert, &value, &name)?;
         check(key_text, stamp)?;
         keys.push_bytes(Some(key_text.bytes()));
+        kinds.push(ChangeKind::Upsert);
         stamps.push(stamp);
         for (field, block) in fields.iter_mut().zip(&block.fields) {
             match block {
@@ -242,12 +362,26 @@ impl AnyLane {
         ChangeLane {
             at_rows: vec![0; rows],
             keys: std::mem::take(&mut self.keys).into(),
-            kinds: vec![ChangeKind::Upsert; rows],
+            kinds: std::mem::take(&mut self.kinds),
             fields: fields.collect(),
             valid_from,
             valid_to,
             versions,
             ..ChangeLane::default()
         }
+    }
+}
+
+/// Whether a row is removed.
+fn kind<'a, 'n>(
+    column: usize,
+    value: &impl Fn(usize) -> CellText<'a>,
+    name: &impl Fn(usize) -> &'n str,
+) -> Result<ChangeKind, Flaw> {
+    let Some(text) = value(column) else { return Ok(ChangeKind::Upsert) };
+    match parse::boolean(&text) {
+        Ok(true) => Ok(ChangeKind::Delete),
+        Ok(false) => Ok(ChangeKind::Upsert),
+        Err(reason) => Err(Flaw::cell(name(column), &text, reason)),
     }
 }

@@ -227,6 +227,21 @@ pub enum OpenError {
         /// The columns that are there.
         found: Vec<String>,
     },
+    /// A column of a table of which a line of changes can have no values.
+    #[error(
+        "{source_name}: lines of changes have no values for the column {column} of the table {table}: choose \
+         other columns (columns=, --columns)"
+    )]
+    ChangeColumn {
+        /// The file of the changes.
+        source_name: Arc<str>,
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Why not.
+        source: arrow_schema::ArrowError,
+    },
     /// A column of times whose type has none.
     #[error(
         "{source_name}: column {column} has the type {found}, but times are timestamps, integers of \
@@ -262,6 +277,7 @@ impl OpenError {
     pub fn category(&self) -> Category {
         match self {
             Self::Missing { .. } | Self::IsDirectory { .. } => Category::MissingInput,
+            Self::ChangeColumn { .. } => Category::Usage,
             Self::Spool { .. } => Category::Io,
             Self::MissingColumn { .. }
             | Self::DuplicateColumn { .. }

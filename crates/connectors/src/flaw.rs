@@ -105,6 +105,19 @@ pub enum Reason {
     /// A row at a time that another row of its key has. Boxed: it is seldom.
     #[error("{0}")]
     Overlap(Box<Overlapping>),
+    /// A value that is none of its column's type: which, and what is wrong with it.
+    #[error("not a value of the type {0}")]
+    NotOfType(String),
+    /// A time that its column has no unit for.
+    #[error("a time finer than the column's unit; values are never rounded")]
+    TooFine,
+    /// A member that the table has no column for.
+    #[error("the table has no column of this name")]
+    NoColumn,
+    /// A line of table changes whose `type` is that of no table of the run: which there
+    /// are, and what may have been meant.
+    #[error("no table of the run has rows of this type: it is one of {0}")]
+    ChangeType(String),
     /// A tagged line whose `type` is missing or not known.
     #[error("the type of a message must be one of {0}")]
     MessageType(String),

@@ -227,9 +227,23 @@ impl JournalWriter {
     /// # Panics
     /// If the first line has no such table.
     pub fn update(&mut self, entry: &JournalEntry) -> Result<(), JournalError> {
-        let table = self.tables[entry.table].clone();
-        let changes = Box::new(Changes::of(&entry.changes));
-        self.write(&Line::Update { trades_before: entry.trades_before, table, changes })
+        let line = self.line_of(entry);
+        self.write(&line)
+    }
+
+    /// Writes updates that follow each other, which are in the file when this returns.
+    ///
+    /// # Errors
+    /// If writing fails.
+    ///
+    /// # Panics
+    /// If the first line has no such table.
+    pub fn updates(&mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
+        entries.iter().try_for_each(|entry| {
+            let line = self.line_of(entry);
+            self.put(&line)
+        })?;
+        self.file.flush().map_err(|source| self.failed(source))
     }
 
     /// Writes the last line.
@@ -241,10 +255,20 @@ impl JournalWriter {
         self.file.get_ref().sync_all().map_err(|source| self.failed(source))
     }
 
+    fn line_of(&self, entry: &JournalEntry) -> Line {
+        let table = self.tables[entry.table].clone();
+        let changes = Box::new(Changes::of(&entry.changes));
+        Line::Update { trades_before: entry.trades_before, table, changes }
+    }
+
     fn write(&mut self, line: &Line) -> Result<(), JournalError> {
+        self.put(line)?;
+        self.file.flush().map_err(|source| self.failed(source))
+    }
+
+    fn put(&mut self, line: &Line) -> Result<(), JournalError> {
         let written = serde_json::to_writer(&mut self.file, line).map_err(io::Error::from);
-        let written = written.and_then(|()| self.file.write_all(b"\n")).and_then(|()| self.file.flush());
-        written.map_err(|source| self.failed(source))
+        written.and_then(|()| self.file.write_all(b"\n")).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> JournalError {

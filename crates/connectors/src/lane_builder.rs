@@ -94,7 +94,7 @@ impl TableKind {
 }
 
 /// The column that says whether a row is removed.
-const DELETED: &str = "deleted";
+pub(crate) const DELETED: &str = "deleted";
 
 /// A column of a table beyond those that field 0 is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

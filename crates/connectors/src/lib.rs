@@ -4,7 +4,8 @@
 //!
 //! The two ends of a run. [`TradeReader`] and [`MessageReader`] are sources,
 //! [`TableReader`] is the source of a table, [`Output`] is a sink; the command
-//! opens them and hands them to the engine.
+//! opens them and hands them to the engine. [`WithChanges`] is a source around that of
+//! the trades, with changes among them that have an input of their own.
 //!
 //! Guaranteed: nothing is held whole in memory, only a block and, for Parquet, a
 //! row group. From text to text a field comes out with the content that it came
@@ -70,12 +71,15 @@ mod arrow_blocks;
 mod arrow_keys;
 mod arrow_times;
 mod arrow_trades;
+mod json_values;
 mod key_text;
 mod parquet_columns;
 mod shared_file;
 mod values;
 
 mod any_lane;
+mod change_feed;
+mod change_rows;
 mod change_texts;
 mod column_builder;
 mod difference;
@@ -87,14 +91,17 @@ mod letters;
 mod merge;
 mod messages;
 mod mode;
+mod placed_changes;
 mod replayed;
 mod seen;
+mod table_changes;
 mod table_def;
 mod tables;
 mod trade_builder;
 mod trade_decoder;
 mod trade_layout;
 mod trades;
+mod with_changes;
 
 mod repeated_keys;
 mod sample;
@@ -118,9 +125,12 @@ mod comparison;
 mod correction_file;
 mod dead_letters;
 mod preview;
+mod row_texts;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress, Fed};
+pub use change_rows::ChangeTable;
 pub use change_texts::{ChangeText, ChangeTexts};
 pub use comparison::{
     CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
@@ -142,20 +152,23 @@ pub use last_read::LastRead;
 pub use letters::{Letter, Letters, open_letters};
 pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
-pub use mode::{TableMode, validity_for_people};
+pub use mode::{TableMode, time_for_people, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
+pub use with_changes::{ChangesBy, Note, WithChanges, WithChangesOptions};
 pub use writers::{MessageWriter, TableWriter, WrittenTable};
 
 /// Bytes of a line or record at most: a file that is not what its name says

@@ -7,6 +7,7 @@ use tradejoin_flow::{Block, BoxError, Source};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS, Turns};
 
 use crate::bad::Refusals;
+use crate::change_rows::row_cells;
 use crate::chunks::{Chunks, Records};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
@@ -18,7 +19,7 @@ use crate::input::{Input, InputOptions};
 use crate::json_rows::{Members, UnknownMembers};
 use crate::lane_builder::{LaneBuilder, TableColumn, TableKind};
 use crate::mode::TableMode;
-use crate::parse::{Dialect, is_sound_token, json_text};
+use crate::parse::{Dialect, json_text};
 use crate::trade_builder::{Block as TradeBlock, TradeBuilder};
 use crate::trade_layout::{Fields, KeyColumns, TradeLayout};
 
@@ -257,31 +258,13 @@ impl MessageBlock<'_> {
 
 impl Lane {
     fn push(&mut self, at_row: u32, members: &Members, text: &str) -> Result<(), Flaw> {
-        let cells = self.cells(members, text)?;
+        let cells = row_cells(self.builder.header(), members, text, None)?;
         self.builder.push(at_row, &|i| json_text(cells[i]), |_, _, _| Ok(()))
     }
 
     /// The changes so far; begins anew.
     fn take(&mut self) -> ChangeLane {
         ChangeLane { rejected: std::mem::take(&mut self.rejected), ..self.builder.take() }
-    }
-
-    /// The tokens of a row, by column; members that the table does not know are
-    /// not asked for.
-    fn cells<'a>(&self, members: &'a Members, text: &'a str) -> Result<Vec<&'a str>, Flaw> {
-        let header = self.builder.header();
-        let mut cells = vec![""; header.names.len()];
-        for (name, token) in members.iter(text).filter(|(name, _)| *name != TYPE) {
-            let Some(column) = header.find(name) else { continue };
-            if !cells[column].is_empty() {
-                return Err(Flaw::cell(name, token, Reason::DuplicateMember));
-            }
-            if !is_sound_token(token) {
-                return Err(Flaw::cell(name, token, Reason::NotUtf8));
-            }
-            cells[column] = token;
-        }
-        Ok(cells)
     }
 }
 

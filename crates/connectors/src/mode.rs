@@ -203,6 +203,12 @@ pub fn validity_for_people(validity: Validity) -> String {
     Span(validity).to_string()
 }
 
+/// A time in nanoseconds, for people: `2024-11-01T13:30:00.5Z`.
+#[must_use]
+pub fn time_for_people(nanoseconds: i64) -> String {
+    Time(nanoseconds).to_string()
+}
+
 /// A time, for people.
 pub(crate) struct Time(pub(crate) i64);
 

@@ -241,7 +241,7 @@ impl<'a> Cells<'a> {
 }
 
 /// What the text of a CSV field is in the column of this name.
-fn form_of_csv(name: &str) -> Form {
+pub(crate) fn form_of_csv(name: &str) -> Form {
     match TRADE_COLUMNS.iter().find(|column| column.is_named(name)).map(|column| column.kind) {
         Some(KnownKind::Id | KnownKind::TradeNumber | KnownKind::Decimal) => Form::NumberText,
         Some(KnownKind::Timestamp) => Form::OptionalText,

@@ -194,6 +194,23 @@ impl Messages {
         Ok(Self { times: Some(times), ..self })
     }
 
+    /// The trades from row `start` on, `len` of them, without changes; records that were
+    /// refused are among the first.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn slice(&self, start: usize, len: usize) -> Self {
+        Self {
+            trades: self.trades.slice(start, len),
+            keys: self.keys.iter().map(|keys| keys.slice(start, len)).collect(),
+            lanes: self.lanes.iter().map(|_| ChangeLane::default()).collect(),
+            times: self.times.as_ref().map(|times| times.slice(start, len)),
+            rejected: if start == 0 { self.rejected } else { 0 },
+            loading: self.loading,
+        }
+    }
+
     /// The time of a trade, if it has one.
     ///
     /// # Panics

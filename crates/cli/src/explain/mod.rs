@@ -42,6 +42,11 @@ mod why;
     mut_arg("journal", |arg| arg.hide(true)),
     mut_arg("max_removed", |arg| arg.hide(true)),
     mut_arg("min_rows", |arg| arg.hide(true)),
+    mut_arg("reload_group", |arg| arg.hide(true)),
+    mut_arg("settle", |arg| arg.hide(true)),
+    mut_arg("control", |arg| arg.hide(true)),
+    mut_arg("keep_generations", |arg| arg.hide(true)),
+    mut_arg("generations", |arg| arg.hide(true)),
     mut_arg("json", |arg| arg.help("Print the explanation as one line of JSON")),
     mut_arg("quiet", |arg| arg.hide(true)),
     mut_arg("verbose", |arg| arg.hide(true)),
@@ -86,6 +91,7 @@ pub(crate) fn explain(args: ExplainArgs) -> anyhow::Result<u8> {
     // Blocks of one record: the place of the last one is that of each.
     run.engine.batch_len = Some(1);
     run.last_read = Some(LastRead::default());
+    run.in_turn = true;
     let wanted = match (trade_id, row) {
         (Some(id), _) => Wanted::TradeId(id),
         (None, row) => Wanted::Number(row.unwrap_or_default()),
@@ -106,7 +112,8 @@ struct Stopped(#[source] BoxError);
 fn check(run: &RunArgs) -> anyhow::Result<()> {
     let usage = |text: &str| Err(UsageError(text.to_owned()).into());
     let input = &run.input;
-    let inputs = [&input.trades, &input.messages, &input.instruments, &input.users];
+    let inputs =
+        [&input.trades, &input.messages, &input.instruments, &input.users, &run.changes.table_changes];
     let inputs = inputs.into_iter().filter_map(Option::as_deref);
     let mut inputs = inputs.chain(input.table.iter().map(|table| table.file.as_path()));
     if input.trades.is_none() && input.messages.is_none() {

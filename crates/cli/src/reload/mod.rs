@@ -1,158 +1,94 @@
-//! Tables whose files change while a run goes on: what is asked for, and what of a newer
-//! file is refused.
+//! Tables whose files change while a run goes on: what is asked for, and what becomes of
+//! newer files.
 //!
+//! - `guards`: what of a newer file is refused
 //! - `tables`: a table, its file, and what the file changes
-//! - `watch`: who looks at the files, and the journal of what took effect
+//! - `units`: tables that change together
+//! - `generations`: files to go back to
+//! - `watch`: who looks at the files
+//! - `take_up`: how they take the place of rows in force
+//! - `asks`: what is asked of the watch
+//! - `journaling`: the journal of what took effect
+//! - `command`: `tradejoin reload`
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use indicatif::HumanCount;
-use tradejoin_connectors::Difference;
-use tradejoin_model::LookUp;
 
 use crate::arg_values::{duration, number};
 
+mod asks;
+mod command;
+mod generations;
+mod guards;
+mod journaling;
 mod tables;
+mod take_up;
+mod units;
 mod watch;
 
+pub(crate) use asks::Asks;
+pub(crate) use command::{ReloadCommandArgs, reload};
+pub(crate) use generations::Store;
+pub(crate) use guards::{Guards, Share};
 pub(crate) use tables::{WatchedFile, WatchedTable, as_in_journal, read_journal};
-pub(crate) use watch::{Reloads, Watch};
+pub(crate) use units::{ReloadGroup, check_groups};
+pub(crate) use watch::{Around, Reloads, Watch};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tables that change")]
 pub(crate) struct ReloadArgs {
-    /// Reload tables beside --trades whose files change; look at them this often, and on SIGHUP
-    /// [without a value: 1s]
-    #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = duration)]
+    /// Reload tables beside --trades whose files change; look at them this often, and on SIGHUP;
+    /// =asked to look on SIGHUP and for `tradejoin reload` alone [without a value: 1s]
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = every)]
     pub(crate) watch: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) guards: Guards,
 
-    /// Write down what each reload changed, and behind which trade it took effect
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "watch")]
+    /// Tables that take effect together or not at all: if one file is refused, none is taken up; may be
+    /// given for each group
+    #[arg(long, value_name = "TABLE+TABLE")]
+    pub(crate) reload_group: Vec<ReloadGroup>,
+
+    /// How long all files of a group must have stood still before they are taken up
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    pub(crate) settle: Duration,
+
+    /// Write down what each reload, or each line of --table-changes, changed, and behind which trade it
+    /// took effect
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) journal: Option<PathBuf>,
 
     /// Let the changes of a journal take effect behind the same trades again; the tables' files
     /// must be those that its run began with
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "watch")]
     pub(crate) replay_journal: Option<PathBuf>,
+
+    /// How many generations before the one in force are kept with --control, for a rollback: a copy of
+    /// each file, text packed
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "control", value_parser = |text: &str| number::<u32>(text, 0..=1_000))]
+    pub(crate) keep_generations: u32,
+
+    /// A folder for these copies, which are gone with the run [default: where temporary files are]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, requires = "control")]
+    pub(crate) generations: Option<PathBuf>,
 }
 
-/// What a newer file of a table must not do.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Guards {
-    /// Refuse a file in which more of the table's rows are missing: 20%, or a number of rows
-    #[arg(long, value_name = "SHARE", default_value = "20%")]
-    pub(crate) max_removed: Share,
+/// How often to look when nobody but a request makes it.
+const ASKED: Duration = Duration::MAX;
 
-    /// Refuse a file with fewer rows
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = |text: &str| number::<u64>(text, 0..=u64::MAX))]
-    pub(crate) min_rows: u64,
+/// How often to look at files.
+fn every(text: &str) -> Result<Duration, String> {
+    if text == "asked" { Ok(ASKED) } else { duration(text).map_err(|error| format!("{error}, or asked")) }
 }
 
-/// A share of rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Share {
-    Percent(f64),
-    Rows(u64),
-}
-
-impl std::str::FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let percent = |text: &str| text.parse().ok().filter(|share| (0.0..=100.0).contains(share));
-        let share = match text.strip_suffix('%') {
-            Some(text) => percent(text).map(Self::Percent),
-            None => text.parse().ok().map(Self::Rows),
-        };
-        share.ok_or_else(|| "write a share such as 20%, or a number of rows".to_owned())
-    }
-}
-
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Percent(percent) => write!(f, "{percent}%"),
-            Self::Rows(rows) => write!(f, "{rows}"),
-        }
-    }
-}
-
-impl Share {
-    /// Whether `part` of `whole` is more.
-    fn is_exceeded(self, part: u64, whole: u64) -> bool {
-        match self {
-            Self::Percent(percent) => part as f64 * 100.0 > whole as f64 * percent,
-            Self::Rows(rows) => part > rows,
-        }
-    }
-}
-
-impl Guards {
-    /// Why a newer file is refused; `None` if it is not.
-    pub(crate) fn refusal(&self, look_up: LookUp, difference: &Difference) -> Option<String> {
-        let Difference { rows, rows_before, removed, duplicates, .. } = *difference;
-        let counts = [rows, rows_before, removed, duplicates].map(|count| HumanCount(count).to_string());
-        let [rows_shown, before_shown, removed_shown, duplicates_shown] = counts;
-        if rows < self.min_rows {
-            let least = HumanCount(self.min_rows);
-            return Some(format!("it has {rows_shown} rows, and --min-rows asks for {least}"));
-        }
-        if self.max_removed.is_exceeded(removed, rows_before) {
-            let most = self.max_removed;
-            return Some(format!(
-                "{removed_shown} of {before_shown} rows are missing from it, and --max-removed allows {most}"
-            ));
-        }
-        if duplicates > 0 && look_up != LookUp::LatestVersion {
-            return Some(format!("{duplicates_shown} of its rows have a key that an earlier one has"));
-        }
-        if difference.removes_keys {
-            return Some("a row of it removes all rows of its key: give it the valid_from of one".to_owned());
-        }
-        difference.cannot_remove.then(|| {
-            "a row without valid_from is missing from it while its key has others: give it a valid_to instead"
-                .to_owned()
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guards_say_what_they_refuse() {
-        let guards = Guards { max_removed: Share::Percent(20.0), min_rows: 5 };
-        let difference = |rows, removed, duplicates| Difference {
-            rows,
-            rows_before: 10,
-            removed,
-            duplicates,
-            ..Difference::default()
-        };
-        let refusal =
-            |difference: &Difference| guards.refusal(LookUp::Latest, difference).unwrap_or_default();
-        assert_eq!(refusal(&difference(8, 2, 0)), "");
-        assert_eq!(refusal(&difference(4, 2, 0)), "it has 4 rows, and --min-rows asks for 5");
-        let missing = "3 of 10 rows are missing from it, and --max-removed allows 20%";
-        assert_eq!(refusal(&difference(8, 3, 0)), missing);
-        assert_eq!(refusal(&difference(8, 0, 1)), "1 of its rows have a key that an earlier one has");
-        assert_eq!(guards.refusal(LookUp::LatestVersion, &difference(8, 0, 1)), None);
-    }
-
-    #[test]
-    fn shares_are_read_as_they_are_shown() {
-        for text in ["20%", "0%", "0.5%", "1000"] {
-            assert_eq!(text.parse::<Share>().map(|share| share.to_string()).as_deref(), Ok(text));
-        }
-        for text in ["", "%", "101%", "-1", "x", "1.5"] {
-            assert!(text.parse::<Share>().is_err(), "{text}");
-        }
+/// The same, as the flag has it.
+pub(crate) fn every_text(every: Duration) -> String {
+    if every == ASKED {
+        "asked".to_owned()
+    } else {
+        humantime::format_duration(every).to_string().replace(' ', "")
     }
 }

@@ -5,10 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tradejoin_connectors::{
-    Difference, Fingerprints, Journal, JournalError, LoadedTable, SelectedTable, TableColumn,
-    TableDefinition, TableMode, TableOptions, TableReader, open_table,
+    Difference, Encoding, Fingerprints, InputOptions, Journal, JournalError, LoadedTable, OnBadRecord,
+    SelectedTable, TableColumn, TableDefinition, TableMode, TableOptions, TableReader, open_table,
 };
 use tradejoin_flow::{BoxError, TableSource};
 use tradejoin_model::{ChangeLane, LookUp};
@@ -21,13 +23,30 @@ use crate::plan;
 pub(crate) struct WatchedFile {
     pub(super) path: PathBuf,
     format: Option<String>,
+    /// What becomes of bad rows of the file that the run begins with.
+    pub(super) on_bad_record: OnBadRecord,
     /// As it was before it was opened first.
     pub(super) stamp: Option<Stamp>,
 }
 
 impl WatchedFile {
     pub(crate) fn new(path: &Path, format: Option<&str>) -> Self {
-        Self { path: path.to_owned(), format: format.map(str::to_owned), stamp: Stamp::of(path) }
+        let format = format.map(str::to_owned);
+        Self { path: path.to_owned(), format, on_bad_record: OnBadRecord::Fail, stamp: Stamp::of(path) }
+    }
+
+    /// The same with what becomes of bad rows of the first file.
+    pub(crate) fn with_bad_records(self, on_bad_record: OnBadRecord) -> Self {
+        Self { on_bad_record, ..self }
+    }
+
+    fn input(&self) -> anyhow::Result<InputOptions> {
+        plan::input(&self.path, None, self.format.as_deref())
+    }
+
+    /// How it is encoded.
+    pub(super) fn encoding(&self) -> anyhow::Result<Encoding> {
+        Ok(self.input()?.encoding)
     }
 
     /// Refuses what is neither a file nor missing.
@@ -86,6 +105,10 @@ pub(super) struct InForce {
     fingerprints: Mutex<Fingerprints>,
     /// Whether the first file has been read.
     pub(super) is_complete: AtomicBool,
+    /// Whether the first file is being copied, which is waited for before it is complete.
+    pub(super) is_being_copied: AtomicBool,
+    /// The file as it was when it had been read.
+    loaded: Mutex<Option<Stamp>>,
 }
 
 impl WatchedTable {
@@ -99,13 +122,11 @@ impl WatchedTable {
         mode: &TableMode,
     ) -> (Self, Box<dyn TableSource>) {
         let look_up = mode.look_up();
-        let in_force = Arc::new(InForce {
-            fingerprints: Mutex::new(Fingerprints::new(look_up)),
-            is_complete: AtomicBool::new(false),
-        });
+        let in_force = Arc::new(InForce::new(look_up));
         let table = reader.table().clone();
         let fields = selected.fields.clone();
-        let load = Noted { reader, noted: Arc::clone(&in_force), expected: None };
+        let path = Some(file.path.clone());
+        let load = Noted { reader, noted: Arc::clone(&in_force), path, expected: None };
         let described = described(selected, mode);
         let mode = mode.clone();
         (Self { index, file, table, fields, mode, described, look_up, in_force }, Box::new(load))
@@ -121,7 +142,7 @@ impl WatchedTable {
     }
 
     /// The table as it was loaded, for a journal.
-    pub(super) fn loaded(&self) -> LoadedTable {
+    pub(crate) fn loaded(&self) -> LoadedTable {
         counted(self.described.clone(), &self.in_force.lock())
     }
 
@@ -134,7 +155,11 @@ impl WatchedTable {
 
     /// Opens the file as it is now.
     pub(crate) fn open(&self) -> anyhow::Result<TableReader> {
-        let input = plan::input(&self.file.path, None, self.file.format.as_deref())?;
+        self.open_as(self.file.input()?)
+    }
+
+    /// Opens another file of the table.
+    pub(super) fn open_as(&self, input: InputOptions) -> anyhow::Result<TableReader> {
         Ok(open_table(TableOptions { input, table: self.table.clone(), strict: false })?)
     }
 
@@ -179,6 +204,20 @@ impl TableSource for Until<'_> {
 }
 
 impl InForce {
+    fn new(look_up: LookUp) -> Self {
+        Self {
+            fingerprints: Mutex::new(Fingerprints::new(look_up)),
+            is_complete: AtomicBool::new(false),
+            is_being_copied: AtomicBool::new(false),
+            loaded: Mutex::new(None),
+        }
+    }
+
+    /// The file as it was when it had been read, for the first time.
+    pub(super) fn loaded(&self) -> Option<Stamp> {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Fingerprints> {
         self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,6 +227,8 @@ impl InForce {
 struct Noted {
     reader: TableReader,
     noted: Arc<InForce>,
+    /// Where they are, if it may change.
+    path: Option<PathBuf>,
     /// What they must be.
     expected: Option<LoadedTable>,
 }
@@ -209,11 +250,8 @@ pub(crate) fn as_in_journal(
         return Err(JournalError::OtherColumns { expected: expected.into(), found: found.into() });
     }
     journal.check_table(index, &reader.empty_lane())?;
-    let noted = Arc::new(InForce {
-        fingerprints: Mutex::new(Fingerprints::new(mode.look_up())),
-        is_complete: AtomicBool::new(false),
-    });
-    Ok(Box::new(Noted { reader, noted, expected: Some(expected) }))
+    let noted = Arc::new(InForce::new(mode.look_up()));
+    Ok(Box::new(Noted { reader, noted, path: None, expected: Some(expected) }))
 }
 
 /// What a journal says of a table before it is loaded.
@@ -248,6 +286,12 @@ impl TableSource for Noted {
                         let (expected, found) = (expected.into(), found.into());
                         return Err(JournalError::OtherTable { expected, found }.into());
                     }
+                }
+                if let Some(path) = &self.path {
+                    *self.noted.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Stamp::of(path);
+                }
+                while self.noted.is_being_copied.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(1));
                 }
                 self.noted.is_complete.store(true, Ordering::Release);
             }

@@ -1,20 +1,24 @@
 //! The watch over the files of tables.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use indicatif::HumanCount;
 use serde::Serialize;
-use tradejoin_connectors::{JournalEntry, JournalError, JournalWriter};
-use tradejoin_engine::{InEffect, Update, Updates};
+use tradejoin_connectors::JournalError;
+use tradejoin_engine::{InEffect, Updates};
 
+use super::asks::{Ask, Asks};
+use super::generations::Store;
+use super::journaling::Journaling;
 use super::tables::{Stamp, WatchedTable};
+use super::take_up::Reason;
+use super::units::{Look, Unit, units};
 use super::{Guards, ReloadArgs};
+use crate::control::Reply;
 use crate::watch::Said;
 
 /// What has become of a table's newer files.
@@ -22,6 +26,7 @@ use crate::watch::Said;
 pub(crate) struct Reloads {
     pub(crate) table: String,
     pub(crate) reloaded: u64,
+    pub(crate) rolled_back: u64,
     pub(crate) refused: u64,
     pub(crate) added: u64,
     pub(crate) changed: u64,
@@ -34,33 +39,54 @@ pub(crate) struct Reloads {
 pub(crate) struct Watch {
     done: Arc<AtomicBool>,
     reloads: Arc<Mutex<Vec<Reloads>>>,
-    /// The thread that writes a journal.
-    journaling: Option<JoinHandle<Result<Option<Journaling>, JournalError>>>,
+    asks: Option<Asks>,
+    /// The thread, if somebody waits for its end.
+    watching: Option<JoinHandle<Result<Option<Journaling>, JournalError>>>,
+}
+
+/// What the watch has to do with.
+pub(crate) struct Around {
+    /// Where changes go.
+    pub(crate) updates: Updates,
+    /// A signal to look at once.
+    pub(crate) hang_up: Arc<AtomicBool>,
+    /// Whether it may be spoken to.
+    pub(crate) is_asked: bool,
+    /// Where generations are kept, if they are.
+    pub(crate) store: Option<Store>,
 }
 
 impl Watch {
-    /// Begins to look at `tables`, if there are any: what changes goes to `updates`, all
+    /// Begins to look at `tables`, if there are any: what changes goes to the updates, all
     /// that is found at one time to one place in the sequence.
     pub(crate) fn begin(
         tables: Vec<WatchedTable>,
         args: &ReloadArgs,
-        updates: Updates,
-        hang_up: Arc<AtomicBool>,
+        around: Around,
         say: impl Fn(Said<'_>) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let reloads =
-            tables.iter().map(|table| Reloads { table: table.name().to_owned(), ..Reloads::default() });
+        let names: Vec<_> = tables.iter().map(|table| table.name().to_owned()).collect();
+        let reloads = names.iter().map(|name| Reloads { table: name.clone(), ..Reloads::default() });
         let reloads = Arc::new(Mutex::new(reloads.collect()));
-        let mut watch = Self { done: Arc::default(), reloads, journaling: None };
+        let mut watch = Self { done: Arc::default(), reloads, asks: None, watching: None };
         if let Some(every) = args.watch.filter(|_| !tables.is_empty()) {
-            let tables = tables.into_iter().map(|table| (table.file.stamp, table)).collect();
+            let Around { updates, hang_up, is_asked, store } = around;
+            watch.asks = is_asked.then(|| Asks::new(names.clone()));
             let journaling = args.journal.as_deref().map(Journaling::create).transpose()?;
-            let has_journal = journaling.is_some();
+            let is_waited_for = journaling.is_some() || is_asked;
+            for table in tables.iter().filter(|_| store.is_some()) {
+                table.in_force.is_being_copied.store(true, Ordering::Relaxed);
+            }
             let watcher = Watcher {
-                tables,
+                files: tables.into_iter().map(Watched::new).collect(),
+                units: units(&args.reload_group, &names),
+                settle: args.settle,
                 journaling,
                 guards: args.guards,
                 updates,
+                store,
+                asks: watch.asks.clone(),
+                awaiting: Vec::new(),
                 done: Arc::clone(&watch.done),
                 reloads: Arc::clone(&watch.reloads),
                 say: Box::new(say),
@@ -69,15 +95,20 @@ impl Watch {
             // Not a stage of the run: it hands the engine changes, and reads beside it.
             let thread = thread::Builder::new().name("watch".to_owned()).spawn(look);
             let thread = thread.context("cannot watch files")?;
-            watch.journaling = has_journal.then_some(thread);
+            watch.watching = is_waited_for.then_some(thread);
         }
         Ok(watch)
+    }
+
+    /// By what the watch is spoken to.
+    pub(crate) fn asks(&self) -> Option<Asks> {
+        self.asks.clone()
     }
 
     /// Completes the journal of a run of so many trades.
     pub(crate) fn finish(&mut self, trades: u64) -> anyhow::Result<()> {
         self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.journaling.take() {
+        if let Some(thread) = self.watching.take() {
             let journaling =
                 thread.join().map_err(|_| anyhow::anyhow!("the watch over files panicked"))??;
             journaling.map_or(Ok(()), |journaling| journaling.end(trades))?;
@@ -94,23 +125,50 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
+        // What it keeps goes with it, also if the run has failed.
+        self.watching.take().into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// A table, and how far its file has been taken up.
+pub(super) struct Watched {
+    pub(super) table: WatchedTable,
+    /// The file as it was when it was read last.
+    pub(super) tried: Option<Stamp>,
+    /// Whether its rows are not in force, whatever has become of it.
+    pub(super) is_held: bool,
+}
+
+impl Watched {
+    fn new(table: WatchedTable) -> Self {
+        Self { tried: table.file.stamp, table, is_held: false }
+    }
+
+    /// What its file is now.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        Stamp::of(&self.table.file.path)
     }
 }
 
 /// What looks at the files.
-struct Watcher {
-    /// Each table, and its file as it was when it was read.
-    tables: Vec<(Option<Stamp>, WatchedTable)>,
-    guards: Guards,
-    updates: Updates,
-    done: Arc<AtomicBool>,
-    reloads: Arc<Mutex<Vec<Reloads>>>,
-    journaling: Option<Journaling>,
-    say: Box<dyn Fn(Said<'_>) + Send>,
+pub(super) struct Watcher {
+    pub(super) files: Vec<Watched>,
+    pub(super) units: Vec<Unit>,
+    settle: Duration,
+    pub(super) guards: Guards,
+    pub(super) updates: Updates,
+    pub(super) store: Option<Store>,
+    asks: Option<Asks>,
+    /// Who waits for the place of an update.
+    awaiting: Vec<(u64, SyncSender<Reply>)>,
+    pub(super) done: Arc<AtomicBool>,
+    pub(super) reloads: Arc<Mutex<Vec<Reloads>>>,
+    pub(super) journaling: Option<Journaling>,
+    pub(super) say: Box<dyn Fn(Said<'_>) + Send>,
 }
 
 impl Watcher {
-    /// How soon it is noticed that the run has ended, or a signal has come.
+    /// How soon it is noticed that the run has ended, or that something is asked.
     const NAP: Duration = Duration::from_millis(20);
 
     /// Looks until the run is over, and gives back the journal.
@@ -118,147 +176,86 @@ impl Watcher {
         let mut failure = None;
         let mut last = self.stamps();
         let mut looked = Instant::now();
+        let mut has_begun = false;
+        self.keep_first();
         loop {
             let is_done = self.done.load(Ordering::Relaxed);
             let is_complete =
-                self.tables.iter().all(|(_, table)| table.in_force.is_complete.load(Ordering::Acquire));
+                self.files.iter().all(|file| file.table.in_force.is_complete.load(Ordering::Acquire));
             let in_effect = self.updates.in_effect();
-            if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete)
-                && let Err(error) = journaling.write(&self.tables, in_effect)
-            {
-                // Tables go on to change, and the run ends with this error.
-                (self.say)(Said::Warning(&format!("there is no journal from here on: {error}")));
-                (self.journaling, failure) = (None, Some(error));
+            self.tell(&in_effect);
+            if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete) {
+                let loaded = self.files.iter().map(|file| file.table.loaded());
+                if let Err(error) = journaling.write(loaded, &in_effect) {
+                    // Tables go on to change, and the run ends with this error.
+                    (self.say)(Said::Warning(&format!("there is no journal from here on: {error}")));
+                    (self.journaling, failure) = (None, Some(error));
+                }
             }
             if is_done {
+                self.asks.iter().for_each(Asks::close);
                 return failure.map_or(Ok(self.journaling), Err);
             }
+            if is_complete && !std::mem::replace(&mut has_begun, true) {
+                self.check_first();
+            }
             thread::sleep(Self::NAP.min(every.max(Duration::from_millis(1))));
-            // What is asked before that is done after it.
-            let is_asked = is_complete && hang_up.swap(false, Ordering::Relaxed);
-            if !is_complete || (looked.elapsed() < every && !is_asked) {
+            if !is_complete {
+                continue;
+            }
+            while let Some(ask) = self.asks.as_ref().and_then(Asks::take) {
+                self.answer(ask);
+            }
+            // What is asked before the tables are complete is done after it.
+            let is_asked = hang_up.swap(false, Ordering::Relaxed);
+            if looked.elapsed() < every && !is_asked {
                 continue;
             }
             looked = Instant::now();
             let now = self.stamps();
-            // A file that was just written to may not be whole yet.
-            let is_due =
-                |index: usize| is_asked || (now[index] == last[index] && now[index] != self.tables[index].0);
-            let due: Vec<_> = (0..self.tables.len()).filter(|&index| is_due(index)).collect();
-            self.reload(&due);
+            let due = self.due(&last, &now, is_asked);
+            self.take_up(&due, if is_asked { Reason::HangUp } else { Reason::Changed });
             last = now;
         }
     }
 
     fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.tables.iter().map(|(_, table)| Stamp::of(&table.file.path)).collect()
+        self.files.iter().map(Watched::stamp).collect()
     }
 
-    /// Reads these tables' files, and offers all that they change as one update.
-    fn reload(&mut self, due: &[usize]) {
-        let (mut update, mut news) = (Update::new(), Vec::new());
-        for &index in due {
-            let (read, table) = &mut self.tables[index];
-            let before = Stamp::of(&table.file.path);
-            let found = table.difference(&self.done);
-            if self.done.load(Ordering::Relaxed) {
-                return;
-            }
-            if Stamp::of(&table.file.path) != before {
-                // It was written to meanwhile: looked at again next time.
-                continue;
-            }
-            *read = before;
-            let refusal = match &found {
-                Ok(difference) => {
-                    let refusal = self.guards.refusal(table.look_up, difference);
-                    refusal.map(|why| format!("{}: {why}", table.file.path.display()))
-                }
-                Err(error) => Some(format!("{error:#}")),
-            };
-            let mut all = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-            let reloads = &mut all[index];
-            let name = table.name();
-            match (found, refusal) {
-                (Ok(difference), None) if !difference.is_empty() => {
-                    let counts = [difference.added, difference.changed, difference.removed];
-                    let [added, changed, removed] = counts.map(HumanCount);
-                    news.push(format!(
-                        "{name} reloaded: rows added {added}, changed {changed}, removed {removed}"
-                    ));
-                    reloads.reloaded += 1;
-                    reloads.added += difference.added;
-                    reloads.changed += difference.changed;
-                    reloads.removed += difference.removed;
-                    table.in_force.lock().take(&difference.changes);
-                    update.push((table.index, difference.changes));
-                }
-                (_, Some(refusal)) => {
-                    (self.say)(Said::Warning(&format!(
-                        "{name} is not reloaded, the rows in force stay: {refusal}"
-                    )));
-                    reloads.refused += 1;
-                    reloads.last_refusal = Some(refusal);
-                }
-                _ => {}
-            }
-        }
-        if !update.is_empty() {
-            let noted = self.journaling.as_ref().map(|_| update.clone());
-            let number = self.updates.offer(update);
-            if let Some(journaling) = &mut self.journaling {
-                journaling.offered.extend(noted.map(|update| (number, update)));
-            }
-        }
-        // A trade that is read from here on finds what is said.
-        news.iter().for_each(|news| (self.say)(Said::News(news)));
-    }
-}
-
-/// A journal in the making.
-struct Journaling {
-    writer: JournalWriter,
-    has_begun: bool,
-    /// Updates that are not in the journal, and where those stand of which it is known.
-    offered: BTreeMap<u64, Update>,
-    places: BTreeMap<u64, u64>,
-    /// The place of the last one that is in the journal.
-    last: u64,
-}
-
-impl Journaling {
-    fn create(path: &Path) -> Result<Self, JournalError> {
-        let writer = JournalWriter::create(path)?;
-        Ok(Self { writer, has_begun: false, offered: BTreeMap::new(), places: BTreeMap::new(), last: 0 })
+    /// The units to be taken up. A file that was just written to may not be whole yet.
+    fn due(&mut self, last: &[Option<Stamp>], now: &[Option<Stamp>], is_asked: bool) -> Vec<usize> {
+        let tried = self.files.iter().map(|file| file.tried).collect();
+        let look = Look { tried, last, now };
+        let settle = self.settle;
+        let units = self.units.iter_mut().enumerate();
+        let due = units.filter_map(|(at, unit)| (unit.is_due(&look, settle) || is_asked).then_some(at));
+        due.collect()
     }
 
-    /// Ends the journal of a run of so many trades. One that was stopped before its
-    /// tables were loaded, or that was given up with batches on their way, has no end.
-    fn end(self, trades: u64) -> Result<(), JournalError> {
-        if self.has_begun && self.last <= trades { self.writer.end(trades) } else { Ok(()) }
+    /// Does what somebody asks for, and says what came of it; where it takes effect is
+    /// said when that is known.
+    fn answer(&mut self, ask: Ask) {
+        let Ask { tables, is_rollback, replies } = ask;
+        let is_named = !tables.is_empty();
+        let is_meant = |unit: &Unit| !is_named || unit.tables.iter().any(|table| tables.contains(table));
+        let meant = (0..self.units.len()).filter(|&at| is_meant(&self.units[at])).collect::<Vec<_>>();
+        let taken = if is_rollback {
+            self.roll_back(&meant, is_named)
+        } else {
+            self.take_up(&meant, Reason::Asked { is_named })
+        };
+        // Who does not listen any more misses it.
+        let _ = replies.try_send(Reply::Tables(taken.outcomes));
+        self.awaiting.extend(taken.update.map(|number| (number, replies)));
     }
 
-    /// Writes what has taken effect, in the order of the sequence.
-    fn write(
-        &mut self,
-        tables: &[(Option<Stamp>, WatchedTable)],
-        in_effect: Vec<InEffect>,
-    ) -> Result<(), JournalError> {
-        if !self.has_begun {
-            // All tables are loaded, and nothing has changed yet: that happens here.
-            let tables = tables.iter().map(|(_, table)| table.loaded());
-            self.writer.begin(tables.collect())?;
-            self.has_begun = true;
-        }
-        self.places.extend(in_effect.iter().map(|update| (update.update, update.trades_before)));
-        while let Some(offered) = self.offered.first_entry()
-            && let Some(trades_before) = self.places.remove(offered.key())
-        {
-            self.last = trades_before;
-            for (table, changes) in offered.remove() {
-                self.writer.update(&JournalEntry { trades_before, table, changes })?;
+    /// Says where updates are in force.
+    fn tell(&mut self, in_effect: &[InEffect]) {
+        for &InEffect { update, trades_before } in in_effect {
+            if let Some(at) = self.awaiting.iter().position(|&(of, _)| of == update) {
+                let _ = self.awaiting.swap_remove(at).1.try_send(Reply::InEffect { trades_before });
             }
         }
-        Ok(())
     }
 }

@@ -42,6 +42,11 @@ use report::Report;
     mut_arg("journal", |arg| arg.hide(true)),
     mut_arg("max_removed", |arg| arg.hide(true)),
     mut_arg("min_rows", |arg| arg.hide(true)),
+    mut_arg("reload_group", |arg| arg.hide(true)),
+    mut_arg("settle", |arg| arg.hide(true)),
+    mut_arg("control", |arg| arg.hide(true)),
+    mut_arg("keep_generations", |arg| arg.hide(true)),
+    mut_arg("generations", |arg| arg.hide(true)),
     mut_arg("json", |arg| arg.help("Print the result as one line of JSON")),
     mut_arg("quiet", |arg| arg.help("Print nothing: the exit code tells")),
     mut_arg("verbose", |arg| arg.hide(true)),
@@ -77,6 +82,7 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
     if let Some(file) = args.file.take() {
         args.run.output = Some(file);
     }
+    args.run.in_turn = true;
     let (run, shown_max) = (args.run, args.show);
     check(&run)?;
     let destination = Destination::new(&run)?;
@@ -128,7 +134,8 @@ fn check(run: &RunArgs) -> anyhow::Result<()> {
         );
     }
     let input = &run.input;
-    let inputs = [&input.trades, &input.messages, &input.instruments, &input.users];
+    let inputs =
+        [&input.trades, &input.messages, &input.instruments, &input.users, &run.changes.table_changes];
     let inputs = inputs.into_iter().filter_map(Option::as_deref);
     let mut inputs = inputs.chain(input.table.iter().map(|table| table.file.as_path()));
     if output == Path::new("-") && inputs.any(|input| input == output) {

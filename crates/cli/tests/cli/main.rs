@@ -4,15 +4,20 @@
 //! - `run`: what comes out, for any number of workers and every format
 //! - `modes`: look-ups by time and by version
 //! - `reload`: tables whose files change while trades flow
+//! - `changes`: changes of tables beside the trades
+//! - `control`: runs that are spoken to
+//! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
+//! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
 //! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
+//! - `tap`: trades to look at
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
@@ -21,12 +26,16 @@
 //! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod changes;
 mod check;
 mod config;
+mod control;
 mod corrections;
 mod days;
 mod diff;
 mod explain;
+mod live;
+mod live_changes;
 mod modes;
 mod refusals;
 mod reload;
@@ -38,6 +47,7 @@ mod signals;
 mod soak;
 mod support;
 mod tables;
+mod tap;
 mod tools;
 mod verify;
 mod words;

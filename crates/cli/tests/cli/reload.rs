@@ -1,102 +1,12 @@
 //! Tables whose files change while trades flow.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
-use std::time::{Duration, Instant};
+use std::io::Read as _;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::live::{Live, TABLE, table};
 use crate::support::Folder;
-
-const TABLE: &str = "instrument_id,ticker,strike,expiry,option_type\n";
-
-/// After so long what is waited for will not come.
-const PATIENCE: Duration = Duration::from_secs(100);
-
-/// A table of one row.
-fn table(ticker: &str) -> String {
-    format!("{TABLE}1,{ticker},200,2024-11-03,call\n")
-}
-
-/// A run that reads trades from a pipe.
-struct Live {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
-    trades: u64,
-}
-
-impl Live {
-    fn start(folder: &Folder, flags: &str) -> Self {
-        let watch = if flags.contains("--watch") { "" } else { "--watch=5ms" };
-        let job = format!("run --trades - --format csv --instruments i.csv {watch} --unmatched keep {flags}");
-        let mut command = folder.command(&job);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let stdin = child.stdin.take().expect("a pipe");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut live = Self { child, stdin, stdout, stderr, trades: 0 };
-        live.write("trade_id,instrument_id\n");
-        live
-    }
-
-    fn write(&mut self, text: &str) {
-        self.stdin.write_all(text.as_bytes()).expect("written");
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("text");
-        line.trim_end().to_owned()
-    }
-
-    /// What the next trade of an instrument finds.
-    fn finds(&mut self, instrument: u32) -> String {
-        self.trades += 1;
-        self.write(&format!("{},{instrument}\n", self.trades));
-        if self.trades == 1 {
-            let header = self.line();
-            assert!(header.starts_with("trade_id,instrument_id,instrument"), "{header:?}: {}", self.said());
-        }
-        let line = self.line();
-        let found = line.strip_prefix(&format!("{},{instrument},", self.trades));
-        found.unwrap_or_else(|| panic!("{line}")).to_owned()
-    }
-
-    /// Trades, until one of them finds this.
-    fn until_found(&mut self, instrument: u32, expected: &str) {
-        let start = Instant::now();
-        while self.finds(instrument) != expected {
-            assert!(start.elapsed() < PATIENCE, "no trade finds {expected}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Waits until it says this, on standard error.
-    fn until_said(&mut self, expected: &str) {
-        let mut line = String::new();
-        while !line.contains(expected) {
-            line.clear();
-            assert_ne!(self.stderr.read_line(&mut line).expect("text"), 0, "it never says {expected}");
-        }
-    }
-
-    /// What it has said, if it has ended.
-    fn said(&mut self) -> String {
-        let mut said = String::new();
-        if self.child.try_wait().expect("a process").is_some() {
-            self.stderr.read_to_string(&mut said).expect("text");
-        }
-        said
-    }
-
-    fn end(mut self) {
-        drop(self.stdin);
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
 
 #[test]
 fn a_file_that_changes_is_in_force_without_a_restart() {
@@ -144,8 +54,7 @@ fn a_hang_up_makes_it_look_at_once() {
     let mut live = Live::start(&folder, "--watch=1h");
     assert_eq!(live.finds(1), "SPY241103C00200000");
     folder.put("i.csv", table("AAPL"));
-    let pid = i32::try_from(live.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-    kill_process(pid, Signal::HUP).expect("the process is there");
+    live.signal(Signal::HUP);
     live.until_found(1, "AAPL241103C00200000");
     live.end();
 }

@@ -1,0 +1,54 @@
+//! The thread that reads changes, a few blocks ahead of the trades.
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use tradejoin_connectors::{ChangeBlock, ChangeFeed, ChangesReader, Fed};
+
+/// Blocks that are read ahead, beside one in the hands of the thread and one that is being
+/// merged.
+const AHEAD: usize = 2;
+
+/// What the thread reads.
+pub(super) struct Reading {
+    blocks: Receiver<ChangeBlock>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Begins to read.
+///
+/// # Errors
+/// If there is no thread for it.
+pub(super) fn start(mut reader: ChangesReader) -> anyhow::Result<Reading> {
+    let (sender, blocks) = sync_channel(AHEAD);
+    let read = move || {
+        while let Some(block) = reader.read() {
+            // Nobody takes it any more: the run is over.
+            if sender.send(block).is_err() {
+                break;
+            }
+        }
+    };
+    // Not a stage of the run: what it reads gets its place where the source is read.
+    let thread = thread::Builder::new().name("changes".to_owned()).spawn(read);
+    Ok(Reading { blocks, thread: Some(thread.context("cannot read changes")?) })
+}
+
+impl ChangeFeed for Reading {
+    fn next(&mut self, until: Instant) -> Fed {
+        match self.blocks.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(block) => Fed::Block(block),
+            Err(RecvTimeoutError::Timeout) => Fed::NotYet,
+            Err(RecvTimeoutError::Disconnected) => {
+                // An end that is none must not pass for one.
+                if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+                    resume_unwind(panic);
+                }
+                Fed::End
+            }
+        }
+    }
+}

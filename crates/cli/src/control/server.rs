@@ -1,0 +1,230 @@
+//! Who answers for a run: a thread that takes calls, and one for each call.
+//!
+//! None of them is a stage of the run, and none holds it up: what they wait for is their
+//! client, or what the run says by itself.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::socket::Socket;
+use super::wire::{Reply, Request};
+use crate::failure;
+use crate::reload::Asks;
+use crate::tap::Taps;
+
+/// Calls at a time.
+const CALLS_MAX: usize = 8;
+/// Bytes of a request.
+const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a run waits at its end for answers that are under way.
+const GRACE: Duration = Duration::from_secs(1);
+/// The same, if it was interrupted.
+const GRACE_INTERRUPTED: Duration = Duration::from_millis(100);
+
+/// What a run can be asked for.
+#[derive(Clone)]
+pub(crate) struct Services {
+    /// The watch over files, if there is one.
+    pub(crate) asks: Option<Asks>,
+    /// Its trades.
+    pub(crate) taps: Taps,
+}
+
+/// Takes calls until the run ends, and then removes the socket.
+pub(crate) struct Server {
+    socket: Arc<Socket>,
+    done: Arc<AtomicBool>,
+    taking: Option<JoinHandle<Vec<Answering>>>,
+}
+
+/// A call that is being answered, and its end of the line.
+type Answering = (JoinHandle<()>, UnixStream);
+
+impl Server {
+    /// Begins to take calls.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub(crate) fn begin(socket: Socket, services: Services) -> anyhow::Result<Self> {
+        let socket = Arc::new(socket);
+        let done = Arc::<AtomicBool>::default();
+        let take = {
+            let (socket, done) = (Arc::clone(&socket), Arc::clone(&done));
+            move || take_calls(&socket, &services, &done)
+        };
+        let taking = thread::Builder::new().name("control".to_owned()).spawn(take);
+        Ok(Self { socket, done, taking: Some(taking.context("cannot take calls")?) })
+    }
+
+    /// Takes no more calls, and lets answers end that are under way, if they do soon.
+    pub(crate) fn finish(&mut self, is_interrupted: bool) {
+        let Some(taking) = self.taking.take() else { return };
+        self.done.store(true, Ordering::Relaxed);
+        // A call of its own wakes it, unless somebody took the file away.
+        if UnixStream::connect(self.socket.path()).is_err() {
+            return;
+        }
+        let calls = taking.join().unwrap_or_default();
+        // Who has not asked by now is not waited for.
+        calls.iter().for_each(|(_, stream)| drop(stream.shutdown(Shutdown::Read)));
+        let deadline = Instant::now() + if is_interrupted { GRACE_INTERRUPTED } else { GRACE };
+        while calls.iter().any(|(call, _)| !call.is_finished()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.finish(true);
+    }
+}
+
+/// Takes calls until the run is done, and gives those that go on.
+fn take_calls(socket: &Socket, services: &Services, done: &Arc<AtomicBool>) -> Vec<Answering> {
+    let mut calls: Vec<Answering> = Vec::new();
+    loop {
+        let stream = socket.listener.accept();
+        if done.load(Ordering::Relaxed) {
+            return calls;
+        }
+        let Ok((stream, _)) = stream else {
+            // Such as too many open files: it may be better soon.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        // One that has ended may be about to be noticed.
+        let deadline = Instant::now() + Duration::from_millis(500);
+        loop {
+            calls.retain(|(call, _)| !call.is_finished());
+            if calls.len() < CALLS_MAX || done.load(Ordering::Relaxed) || Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let mut call = Call { stream, done: Arc::clone(done) };
+        if calls.len() == CALLS_MAX {
+            let why = format!("{CALLS_MAX} others speak to this run");
+            let _ = call.say(&Reply::Refused { code: failure::IO, why });
+            continue;
+        }
+        let (services, line) = (services.clone(), call.stream.try_clone());
+        let answer = thread::Builder::new().name("call".to_owned()).spawn(move || call.answer(&services));
+        calls.extend(answer.and_then(|answer| Ok((answer, line?))));
+    }
+}
+
+/// A client that called.
+pub(crate) struct Call {
+    stream: UnixStream,
+    done: Arc<AtomicBool>,
+}
+
+impl Call {
+    /// Reads what is asked, and answers it. A client that goes away is nobody's loss.
+    fn answer(&mut self, services: &Services) {
+        let answered = self.request().and_then(|request| match request {
+            Ok(request) => self.serve(request, services),
+            Err(why) => self.say(&Reply::Refused { code: failure::USAGE, why }),
+        });
+        if answered.is_ok() {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn request(&mut self) -> io::Result<Result<Request, String>> {
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.stream.set_write_timeout(Some(Duration::from_millis(100)))?;
+        let mut line = Vec::new();
+        BufReader::new((&self.stream).take(REQUEST_BYTES_MAX)).read_until(b'\n', &mut line)?;
+        Ok(serde_json::from_slice(&line)
+            .map_err(|error| format!("this version does not know what is asked: {error}")))
+    }
+
+    fn serve(&mut self, request: Request, services: &Services) -> io::Result<()> {
+        match request {
+            Request::Reload { tables } => self.reload(&tables, false, services),
+            Request::Rollback { tables } => self.reload(&tables, true, services),
+            Request::Tap { conditions, every, limit } => {
+                services.taps.show(self, &conditions, every, limit.unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    fn reload(&mut self, tables: &[String], is_rollback: bool, services: &Services) -> io::Result<()> {
+        let Some(asks) = &services.asks else {
+            let why =
+                "this run does not watch its tables: start it with --watch, or --watch=asked".to_owned();
+            return self.say(&Reply::Refused { code: failure::USAGE, why });
+        };
+        match asks.ask(tables, is_rollback) {
+            Err((code, why)) => self.say(&Reply::Refused { code, why }),
+            Ok(replies) => loop {
+                match replies.recv_timeout(Duration::from_millis(100)) {
+                    Ok(reply) => self.say(&reply)?,
+                    // Nobody waits for what comes with a trade, if one comes.
+                    Err(RecvTimeoutError::Timeout) if self.is_gone() => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+            },
+        }
+    }
+
+    /// Whether the run has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has hung up.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        let waits = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
+        match waits.and_then(|()| self.stream.read(&mut [0])) {
+            // At its end the run itself closes this side.
+            Ok(read) => read == 0 && !self.is_over(),
+            Err(error) => !is_for_now(&error),
+        }
+    }
+
+    /// Sends a line.
+    pub(crate) fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        let mut line = serde_json::to_vec(reply)?;
+        line.push(b'\n');
+        self.send(&line)
+    }
+
+    /// Sends bytes, for as long as the client takes unless the run has ended.
+    pub(crate) fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut deadline = None;
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if is_for_now(&error) => {
+                    if self.done.load(Ordering::Relaxed)
+                        && Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + GRACE)
+                    {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether it may be better soon.
+pub(super) fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,360 @@
+//! How newer files take the place of rows in force, and how older ones do again.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use indicatif::HumanCount;
+use tradejoin_connectors::{Difference, OnBadRecord};
+use tradejoin_engine::Update;
+use tradejoin_model::LookUp;
+
+use super::generations::{Generation, Kept, is_same};
+use super::guards::inexpressible;
+use super::tables::Stamp;
+use super::units::Unit;
+use super::watch::Watcher;
+use crate::control::{Done, Outcome};
+use crate::watch::Said;
+
+/// Why a file that is being written to counts for nothing yet.
+const WRITTEN_TO: &str = "it was written to while it was read: ask again when it is whole";
+
+/// Why files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// One of them seems to have changed.
+    Changed,
+    /// A signal.
+    HangUp,
+    /// Somebody asked, and may have named the tables.
+    Asked { is_named: bool },
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) outcomes: Vec<Outcome>,
+    /// The number of the update that it is.
+    pub(super) update: Option<u64>,
+}
+
+/// What is being taken up.
+#[derive(Default)]
+struct Taking {
+    taken: Taken,
+    changes: Update,
+    news: Vec<String>,
+}
+
+/// What a file has in place of the rows of a table.
+struct Found {
+    /// The table's place among those watched.
+    at: usize,
+    /// The file as it was before and after it was read.
+    stamp: Option<Stamp>,
+    difference: Difference,
+    copy: Option<Result<Arc<Kept>, Arc<str>>>,
+}
+
+impl Watcher {
+    /// Copies the files that the run begins with while it loads them, if generations are
+    /// kept.
+    pub(super) fn keep_first(&mut self) {
+        if self.store.is_none() {
+            return;
+        }
+        for unit in 0..self.units.len() {
+            let tables = self.units[unit].tables.clone();
+            let first = tables.into_iter().map(|at| self.copy(at, self.files[at].tried, true)).collect();
+            if let Some(store) = &self.store {
+                self.units[unit].history.push(first, store);
+            }
+        }
+        for file in &self.files {
+            file.table.in_force.is_being_copied.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Sees to it that what was copied is what was loaded.
+    pub(super) fn check_first(&mut self) {
+        for Unit { tables, history, .. } in &mut self.units {
+            let loaded =
+                tables.iter().map(|&at| self.files[at].table.in_force.loaded() == self.files[at].tried);
+            history.forget(loaded, "it changed while it was loaded");
+        }
+    }
+
+    /// A copy of a table's file, which must be as it was.
+    fn copy(&mut self, at: usize, stamp: Option<Stamp>, is_first: bool) -> Result<Arc<Kept>, Arc<str>> {
+        let table = &self.files[at].table;
+        let Some(store) = &mut self.store else { return Err("no generations are kept".into()) };
+        let path = &table.file.path;
+        let on_bad_record = if is_first { table.file.on_bad_record } else { OnBadRecord::Fail };
+        let is_same = || Stamp::of(path) == stamp;
+        let copied = match table.file.encoding() {
+            _ if !is_same() => Err("it changed before it could be copied".to_owned()),
+            Ok(encoding) => store.keep(path, encoding, on_bad_record, &self.done).map_err(|e| e.to_string()),
+            Err(error) => Err(format!("{error:#}")),
+        };
+        let copied = copied.and_then(|kept| {
+            if is_same() { Ok(kept) } else { Err("it changed while it was copied".to_owned()) }
+        });
+        copied.map_err(|why| {
+            if !self.done.load(Ordering::Relaxed) {
+                let name = table.name();
+                let text = format!("no copy of {name} is kept, and no rollback leads to it: {why}");
+                (self.say)(Said::Warning(&text));
+            }
+            why.into()
+        })
+    }
+
+    /// Reads the files of these units, and offers all that they change as one update.
+    pub(super) fn take_up(&mut self, due: &[usize], reason: Reason) -> Taken {
+        let mut taking = Taking::default();
+        for &unit in due {
+            match self.read(unit, reason) {
+                Ok(found) => {
+                    for Found { at, stamp, .. } in &found {
+                        (self.files[*at].tried, self.files[*at].is_held) = (*stamp, false);
+                    }
+                    self.note_generation(unit, &found);
+                    self.put_in_force(unit, found, Done::Reloaded, &mut taking);
+                }
+                Err(outcomes) => taking.taken.outcomes.extend(outcomes),
+            }
+            if self.done.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        self.offer(taking)
+    }
+
+    /// What the files of a unit have in place of the rows in force, or why nothing of it
+    /// counts.
+    fn read(&mut self, unit: usize, reason: Reason) -> Result<Vec<Found>, Vec<Outcome>> {
+        if self.is_passed_over(unit, reason) {
+            let why = "its file is the one that was rolled back: name the table to take it up again";
+            return Err(self.outcomes(unit, Done::Unchanged, why));
+        }
+        let mut found = Vec::new();
+        for at in self.units[unit].tables.clone() {
+            let file = &self.files[at];
+            let stamp = file.stamp();
+            if reason == Reason::Changed && !file.is_held && stamp == file.tried {
+                continue;
+            }
+            let difference = file.table.difference(&self.done);
+            if self.done.load(Ordering::Relaxed) {
+                return Err(self.outcomes(unit, Done::Refused, "the run is over"));
+            }
+            if file.stamp() != stamp {
+                return Err(self.outcomes(unit, Done::Refused, WRITTEN_TO));
+            }
+            found.push((at, stamp, difference));
+        }
+        let mut read = Vec::new();
+        let mut refusals = Vec::new();
+        for (at, stamp, difference) in found {
+            let table = &self.files[at].table;
+            let path = table.file.path.display();
+            match difference {
+                Ok(difference) => {
+                    let refusal = self.guards.refusal(table.look_up, &difference);
+                    refusals.extend(refusal.map(|why| (at, format!("{path}: {why}"))));
+                    read.push(Found { at, stamp, difference, copy: None });
+                }
+                Err(error) => {
+                    refusals.push((at, format!("{error:#}")));
+                    read.push(Found { at, stamp, difference: Difference::default(), copy: None });
+                }
+            }
+        }
+        if !refusals.is_empty() {
+            return Err(self.refuse(unit, &read, &refusals));
+        }
+        for found in &mut read {
+            if self.store.is_some() && !found.difference.is_empty() {
+                found.copy = Some(self.copy(found.at, found.stamp, false));
+            }
+        }
+        if read.iter().any(|found| found.copy.is_some() && self.files[found.at].stamp() != found.stamp) {
+            return Err(self.outcomes(unit, Done::Refused, WRITTEN_TO));
+        }
+        Ok(read)
+    }
+
+    /// Whether the files of a unit are those that were rolled back from.
+    fn is_passed_over(&mut self, unit: usize, reason: Reason) -> bool {
+        let Some(generation) = &self.units[unit].passed_over else { return false };
+        let is_content = |(kept, &at): (&Result<Arc<Kept>, Arc<str>>, &usize)| {
+            let file = &self.files[at].table.file;
+            let (Ok(kept), Ok(encoding)) = (kept, file.encoding()) else { return false };
+            kept.is_content_of(&file.path, encoding, &self.done).unwrap_or(false)
+        };
+        let tables = &self.units[unit].tables;
+        let stamps: Vec<_> = tables.iter().map(|&at| self.files[at].stamp()).collect();
+        let is_wanted = reason == Reason::Asked { is_named: true };
+        if is_wanted || !generation.iter().zip(tables).all(is_content) {
+            self.units[unit].passed_over = None;
+            return false;
+        }
+        for (&at, stamp) in tables.iter().zip(stamps) {
+            self.files[at].tried = stamp;
+        }
+        true
+    }
+
+    /// Says why nothing of a unit's files counts, which then stay as they are until one of
+    /// them changes.
+    fn refuse(&mut self, unit: usize, read: &[Found], refusals: &[(usize, String)]) -> Vec<Outcome> {
+        for Found { at, stamp, .. } in read {
+            (self.files[*at].tried, self.files[*at].is_held) = (*stamp, true);
+        }
+        let tables = &self.units[unit].tables;
+        let names: Vec<_> = tables.iter().map(|&at| self.files[at].table.name()).collect();
+        let all: Vec<_> = refusals.iter().map(|(_, why)| why.as_str()).collect();
+        let all = all.join("; ");
+        (self.say)(Said::Warning(&match &names[..] {
+            [name] => format!("{name} is not reloaded, the rows in force stay: {all}"),
+            names => {
+                let names = names.join(" and ");
+                format!("{names} are one group and not reloaded, the rows in force stay: {all}")
+            }
+        }));
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcomes = Vec::new();
+        for &at in tables {
+            let own = refusals.iter().find(|(refused, _)| *refused == at).map(|(_, why)| why.clone());
+            let is_newer = read.iter().any(|found| found.at == at && !found.difference.is_empty());
+            let why = own.clone().unwrap_or_else(|| format!("another table of its group is refused: {all}"));
+            if own.is_some() || is_newer {
+                reloads[at].refused += 1;
+                reloads[at].last_refusal = Some(why.clone());
+            }
+            outcomes.push(Outcome::nothing(self.files[at].table.name(), Done::Refused, Some(why)));
+        }
+        outcomes
+    }
+
+    /// Outcomes of a unit that stays as it is.
+    fn outcomes(&self, unit: usize, done: Done, why: &str) -> Vec<Outcome> {
+        let outcome = |&at: &usize| Outcome::nothing(self.files[at].table.name(), done, Some(why.to_owned()));
+        self.units[unit].tables.iter().map(outcome).collect()
+    }
+
+    /// Goes back to the generation before of these units, in one update; if they are not
+    /// `named`, of those that have one.
+    pub(super) fn roll_back(&mut self, units: &[usize], is_named: bool) -> Taken {
+        let mut taking = Taking::default();
+        let has_one = |&unit: &usize| self.units[unit].history.before().is_some();
+        let is_meant = is_named || !units.iter().any(has_one);
+        let units: Vec<_> = units.iter().copied().filter(|unit| is_meant || has_one(unit)).collect();
+        for unit in units {
+            match self.read_before(unit) {
+                Ok(found) => {
+                    for &at in &self.units[unit].tables {
+                        self.files[at].is_held = true;
+                    }
+                    let Unit { history, passed_over, .. } = &mut self.units[unit];
+                    let from = history.go_back();
+                    // The files still have what was rolled back from first.
+                    *passed_over = passed_over.take().or(from);
+                    self.put_in_force(unit, found, Done::RolledBack, &mut taking);
+                }
+                Err(why) => taking.taken.outcomes.extend(self.outcomes(unit, Done::Refused, &why)),
+            }
+        }
+        self.offer(taking)
+    }
+
+    /// What the generation before has in place of the rows in force.
+    fn read_before(&self, unit: usize) -> Result<Vec<Found>, String> {
+        let Unit { tables, history, .. } = &self.units[unit];
+        let (Some(before), Some(in_force)) = (history.before(), history.in_force()) else {
+            return Err("there is nothing to go back to: no generation before is kept".to_owned());
+        };
+        let mut found = Vec::new();
+        for ((&at, before), in_force) in tables.iter().zip(before).zip(in_force) {
+            if is_same(before, in_force) {
+                continue;
+            }
+            let table = &self.files[at].table;
+            if table.look_up == LookUp::LatestVersion {
+                let why =
+                    "rows of a lower version never take the place of others: give a file with higher ones";
+                return Err(format!("{}: {why}", table.name()));
+            }
+            let failed =
+                |why: String| format!("{}: the generation before cannot be read: {why}", table.name());
+            let kept = before.as_ref().map_err(|why| failed(why.to_string()))?;
+            let reader = kept.input().and_then(|input| table.open_as(input));
+            let difference = reader.and_then(|reader| table.difference_of(reader, &self.done));
+            let difference = difference.map_err(|error| failed(format!("{error:#}")))?;
+            if let Some(why) = inexpressible(&difference) {
+                return Err(format!("{}: {why}", table.name()));
+            }
+            found.push(Found { at, stamp: None, difference, copy: None });
+        }
+        Ok(found)
+    }
+
+    /// Notes what is to be gone back to, if anything changes.
+    fn note_generation(&mut self, unit: usize, found: &[Found]) {
+        if found.iter().all(|found| found.difference.is_empty()) {
+            return;
+        }
+        let Unit { tables, history, passed_over, .. } = &mut self.units[unit];
+        let (Some(store), Some(in_force)) = (&self.store, history.in_force()) else { return };
+        let copy = |at: usize| found.iter().find(|found| found.at == at)?.copy.clone();
+        let generation: Generation =
+            tables.iter().zip(in_force).map(|(&at, kept)| copy(at).unwrap_or_else(|| kept.clone())).collect();
+        history.push(generation, store);
+        *passed_over = None;
+    }
+
+    /// Takes changes for those of an update, and says what they are.
+    fn put_in_force(&mut self, unit: usize, found: Vec<Found>, done: Done, taking: &mut Taking) {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = found.into_iter().filter(|found| !found.difference.is_empty()).collect();
+        for &at in &self.units[unit].tables {
+            let table = &self.files[at].table;
+            let name = table.name();
+            let Some(place) = found.iter().position(|found| found.at == at) else {
+                taking.taken.outcomes.push(Outcome::nothing(name, Done::Unchanged, None));
+                continue;
+            };
+            let Difference { added, changed, removed, changes, .. } = found.swap_remove(place).difference;
+            let [shown_added, shown_changed, shown_removed] = [added, changed, removed].map(HumanCount);
+            let what = if done == Done::RolledBack { "rolled back" } else { "reloaded" };
+            taking.news.push(format!(
+                "{name} {what}: rows added {shown_added}, changed {shown_changed}, removed {shown_removed}"
+            ));
+            let counts = &mut reloads[at];
+            *(if done == Done::RolledBack { &mut counts.rolled_back } else { &mut counts.reloaded }) += 1;
+            counts.added += added;
+            counts.changed += changed;
+            counts.removed += removed;
+            table.in_force.lock().take(&changes);
+            taking.changes.push((table.index, changes));
+            let table = name.to_owned();
+            taking.taken.outcomes.push(Outcome { table, done, added, changed, removed, why: None });
+        }
+    }
+
+    /// Offers what was taken up as one update, and says so.
+    fn offer(&mut self, taking: Taking) -> Taken {
+        let Taking { mut taken, changes, news } = taking;
+        if !changes.is_empty() {
+            let noted = self.journaling.as_ref().map(|_| changes.clone());
+            let number = self.updates.offer(changes);
+            if let (Some(journaling), Some(noted)) = (&mut self.journaling, noted) {
+                journaling.offered(number, noted);
+            }
+            taken.update = Some(number);
+        }
+        // A trade that is read from here on finds what is said.
+        news.iter().for_each(|news| (self.say)(Said::News(news)));
+        taken
+    }
+}

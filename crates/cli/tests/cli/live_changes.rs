@@ -1,0 +1,162 @@
+//! Changes of tables that come through a pipe beside the trades.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::changes::{TABLE, at, summary};
+use crate::support::Folder;
+use crate::words::stream;
+
+/// After so long what is waited for will not come.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A run with trades and changes that come through pipes.
+struct Live {
+    child: Child,
+    trades: ChildStdin,
+    changes: File,
+    output: BufReader<ChildStdout>,
+    /// All trades, and all that was read of the output.
+    written: String,
+    read: String,
+}
+
+const HEADER: &str = "trade_id,timestamp,instrument_id\n";
+
+impl Live {
+    fn start(folder: &Folder, flags: &str) -> Self {
+        folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
+        let path = folder.path("c.fifo");
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+        // Opened for both, it waits for no reader.
+        let changes = OpenOptions::new().read(true).write(true).open(path).expect("a pipe");
+        let job = "run --trades - --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
+                   --unmatched keep --json";
+        let mut command = folder.command(&format!("{job} {flags}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let trades = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut live = Self { child, trades, changes, output, written: String::new(), read: String::new() };
+        live.write(HEADER);
+        live
+    }
+
+    fn write(&mut self, trades: &str) {
+        self.written += trades;
+        self.trades.write_all(trades.as_bytes()).expect("written");
+    }
+
+    fn change(&mut self, ticker: &str, time: i64) {
+        let line = at(stream(&format!("i1={ticker}")).trim_end().to_owned(), time);
+        self.changes.write_all(line.as_bytes()).expect("written");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("text");
+        self.read += &line;
+        line.trim_end().to_owned()
+    }
+
+    /// Trades, from this number on, until one finds a ticker; gives the next number.
+    fn until_found(&mut self, mut number: u64, ticker: &str) -> u64 {
+        let start = Instant::now();
+        loop {
+            self.write(&format!("{number},{number},1\n"));
+            number += 1;
+            if self.line().ends_with(&format!(",{ticker}")) {
+                return number;
+            }
+            assert!(start.elapsed() < PATIENCE, "no trade finds {ticker}");
+        }
+    }
+
+    /// Ends both inputs, and gives the trades, the output and the summary.
+    fn end(mut self) -> (String, String, Value) {
+        drop((self.trades, self.changes));
+        self.output.read_to_string(&mut self.read).expect("text");
+        let ended = self.child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{said}");
+        (self.written, self.read, summary(&said))
+    }
+}
+
+#[test]
+fn trades_wait_for_changes_that_may_be_theirs() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "");
+    live.write("1,10,1\n");
+    live.change("AAPL", 10);
+    // Only this tells that there is no other change for the first trade.
+    live.change("F", 11);
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,10,1,AAPL"]);
+    live.write("2,10,1\n3,11,1\n");
+    assert_eq!(live.line(), "2,10,1,AAPL");
+    let (_, read, summary) = live.end();
+    assert!(read.ends_with("3,11,1,F\n"), "{read}");
+    assert_eq!(summary["table_changes"]["late"], 0);
+}
+
+#[test]
+fn trades_that_waited_long_enough_go_on_and_changes_may_be_late() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "--changes-wait 20ms --journal j.jsonl");
+    live.write("1,10,1\n");
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,10,1,SPY"]);
+    live.change("AAPL", 5);
+    live.until_found(11, "AAPL");
+    let (trades, output, summary) = live.end();
+    let changes = &summary["table_changes"];
+    assert_eq!((&changes["late"], &changes["reproducible"]), (&1.into(), &false.into()));
+    folder.put("t.csv", trades);
+    let job =
+        "run --trades t.csv --instruments i.csv --columns ticker --unmatched keep --replay-journal j.jsonl";
+    assert_eq!(folder.ok(&format!("{job} --workers 3 --batch-len 2")), output);
+}
+
+#[test]
+fn by_arrival_a_change_is_where_the_trades_are_and_its_journal_repeats_it() {
+    let folder = Folder::empty();
+    for flags in ["--workers 1", "--workers 3 --distribution instruments=partitioned"] {
+        let mut live = Live::start(&folder, &format!("--changes-by arrival --journal j.jsonl {flags}"));
+        live.write("1,1,1\n");
+        assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,1,1,SPY"]);
+        let mut number = 2;
+        for ticker in ["AAPL", "F"] {
+            live.change(ticker, 0);
+            number = live.until_found(number, ticker);
+        }
+        let (trades, output, summary) = live.end();
+        assert_eq!(summary["table_changes"]["changes"], 2);
+        folder.put("t.csv", trades);
+        let job = "run --trades t.csv --instruments i.csv --columns ticker --unmatched keep --replay-journal j.jsonl";
+        for again in ["--workers 1 --batch-len 1", "--workers 7 --distribution instruments=partitioned"] {
+            assert_eq!(folder.ok(&format!("{job} {again}")), output, "{flags}, then {again}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_changes_can_be_interrupted() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "");
+    live.change("AAPL", 5);
+    // The first is before all that may come, the second is not.
+    live.write("1,4,1\n2,6,1\n");
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,4,1,SPY"]);
+    let pid = Pid::from_raw(i32::try_from(live.child.id()).expect("a process")).expect("a process");
+    kill_process(pid, Signal::INT).expect("a signal");
+    live.output.read_to_string(&mut live.read).expect("text");
+    let ended = live.child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("\"interrupted\":true") && said.contains("\"rows_read\":1,"), "{said}");
+}

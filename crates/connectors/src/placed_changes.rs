@@ -1,0 +1,204 @@
+//! Changes on the way from their blocks to the places that they get among trades.
+
+use std::time::Instant;
+
+use tradejoin_model::{ChangeLane, Turns};
+
+use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
+use crate::error::ReadError;
+use crate::flaw::Place;
+use crate::journal::JournalEntry;
+use crate::table_changes::{Change, ChangeBlock};
+
+/// What is known of the next change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// When it takes effect: no earlier than any before it.
+    At(i64),
+    /// That it takes effect no earlier than then: it was not read.
+    NotBefore(i64),
+    /// That there is none.
+    None,
+}
+
+/// What an attempt to read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Something is known that was not.
+    More,
+    NotYet,
+}
+
+/// The changes of a feed, each in its turn, and those that have a place in the block of
+/// trades that is being made.
+pub(crate) struct PlacedChanges<F> {
+    feed: F,
+    progress: ChangesProgress,
+    block: ChangeBlock,
+    /// The next change of the block.
+    at: usize,
+    /// The latest time so far: one that goes back counts as it.
+    reached: i64,
+    has_ended: bool,
+    failure: Option<ReadError>,
+    /// By table, what has a place.
+    lanes: Vec<ChangeLane>,
+    placed: usize,
+    /// Which of them takes effect when before its row.
+    turns: Turns,
+    /// By table, changes of the block that go to the lanes: how many have gone or are among
+    /// them, and the row and the turn of each that is.
+    moving: Vec<(u32, Vec<(u32, u32)>)>,
+    /// What a journal is to have, if there is one: runs of changes of a table.
+    noted: Option<Vec<JournalEntry>>,
+    runs: Vec<Run>,
+    /// Where the last change stood that got a place.
+    pub(crate) place: Option<Place>,
+}
+
+/// Changes of one table that follow each other at one place.
+struct Run {
+    trades_before: u64,
+    table: usize,
+    first: u32,
+    len: u32,
+}
+
+impl<F: ChangeFeed> PlacedChanges<F> {
+    pub(crate) fn new(feed: F, tables: usize, progress: ChangesProgress) -> Self {
+        Self {
+            feed,
+            progress,
+            block: ChangeBlock::default(),
+            at: 0,
+            reached: i64::MIN,
+            has_ended: false,
+            failure: None,
+            lanes: vec![ChangeLane::default(); tables],
+            placed: 0,
+            turns: Turns::default(),
+            moving: vec![(0, Vec::new()); tables],
+            noted: None,
+            runs: Vec::new(),
+            place: None,
+        }
+    }
+
+    /// Keeps what a journal is to have.
+    pub(crate) fn note(&mut self) {
+        self.noted = Some(Vec::new());
+    }
+
+    /// Changes that have a place.
+    pub(crate) fn len(&self) -> usize {
+        self.placed
+    }
+
+    /// Whether there is nothing to tell: no change with a place, and no line refused.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.placed == 0 && self.lanes.iter().all(|lane| lane.rejected == 0)
+    }
+
+    /// What is known of the next change.
+    pub(crate) fn next(&self) -> Next {
+        match self.block.changes.get(self.at) {
+            Some(change) => Next::At(change.time.max(self.reached)),
+            None if self.has_ended => Next::None,
+            None => Next::NotBefore(self.reached),
+        }
+    }
+
+    /// Reads on, where the next change was not read.
+    ///
+    /// # Errors
+    /// If reading has failed behind the last change.
+    pub(crate) fn fill(&mut self, until: Instant) -> Result<Filled, ReadError> {
+        if let Some(error) = self.failure.take() {
+            self.has_ended = true;
+            return Err(error);
+        }
+        match self.feed.next(until) {
+            Fed::NotYet => return Ok(Filled::NotYet),
+            Fed::End => self.has_ended = true,
+            Fed::Block(block) => {
+                self.progress.add_refused(block.refused);
+                (self.block, self.at) = (block, 0);
+                self.failure = self.block.failure.take();
+                for (lane, from) in self.lanes.iter_mut().zip(&self.block.lanes) {
+                    lane.rejected += from.rejected;
+                }
+                self.moving.iter_mut().for_each(|(taken, _)| *taken = 0);
+            }
+        }
+        Ok(Filled::More)
+    }
+
+    /// Whether reading has failed behind the changes that there are.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Gives the next change its place: before a row, behind so many trades in all.
+    pub(crate) fn place(&mut self, row: u32, trades_before: u64, is_late: bool) {
+        let Change { table, time, place } = self.block.changes[self.at];
+        self.at += 1;
+        self.reached = self.reached.max(time);
+        let (taken, rows) = &mut self.moving[table];
+        if self.noted.is_some() {
+            match self.runs.last_mut() {
+                Some(run) if (run.table, run.trades_before) == (table, trades_before) => run.len += 1,
+                _ => self.runs.push(Run { trades_before, table, first: *taken, len: 1 }),
+            }
+        }
+        rows.push((row, self.turns.next(row, table)));
+        *taken += 1;
+        self.placed += 1;
+        self.place = place;
+        self.progress.add(1, is_late);
+        if self.at == self.block.changes.len() {
+            self.collect();
+        }
+    }
+
+    /// The changes that have a place, by table; begins anew.
+    pub(crate) fn take(&mut self) -> Vec<ChangeLane> {
+        self.collect();
+        (self.placed, self.turns) = (0, Turns::default());
+        let empty = vec![ChangeLane::default(); self.lanes.len()];
+        std::mem::replace(&mut self.lanes, empty)
+    }
+
+    /// What a journal is to have of them, in the order of their input.
+    pub(crate) fn take_noted(&mut self) -> Vec<JournalEntry> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Copies changes of the block to the lanes.
+    fn collect(&mut self) {
+        for run in self.runs.drain(..) {
+            let all: Vec<_> = (run.first..run.first + run.len).collect();
+            let mut changes = ChangeLane::default();
+            changes.append_rows(&self.block.lanes[run.table], &all);
+            let entry = JournalEntry { trades_before: run.trades_before, table: run.table, changes };
+            if let Some(noted) = &mut self.noted {
+                noted.push(entry);
+            }
+        }
+        for (table, (taken, rows)) in
+            self.moving.iter_mut().enumerate().filter(|(_, (_, rows))| !rows.is_empty())
+        {
+            // A block has no more changes than 32 bits can count.
+            let all: Vec<_> = (*taken - rows.len() as u32..*taken).collect();
+            let lane = &mut self.lanes[table];
+            let before = lane.len();
+            lane.append_rows(&self.block.lanes[table], &all);
+            for (change, (row, turn)) in (before..).zip(rows.drain(..)) {
+                lane.at_rows[change] = row;
+                if turn > 0 {
+                    lane.turns.resize(change, 0);
+                    lane.turns.push(turn);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Lines that change rows of tables, from an input of their own.
+
+use std::sync::Arc;
+
+use tradejoin_model::{ChangeLane, TIMESTAMP};
+
+use crate::bad::Refusals;
+use crate::change_rows::{ChangeRows, ChangeTable};
+use crate::chunks::{Chunk, Chunks, Records};
+use crate::encoding::Format;
+use crate::error::{OpenError, ReadError};
+use crate::flaw::{Flaw, Place, Reason};
+use crate::input::{Input, InputOptions};
+use crate::json_rows::Members;
+use crate::last_read::LastRead;
+use crate::messages::TYPE;
+use crate::parse::{self, json_text};
+
+/// Which changes to read, and how.
+#[derive(Clone, Debug)]
+pub struct ChangesOptions {
+    /// Where from. The format is JSON Lines; of the encoding, the compression counts.
+    pub input: InputOptions,
+    /// The tables of the run, in order.
+    pub tables: Vec<ChangeTable>,
+    /// Whether each change must have a `timestamp`.
+    pub timed: bool,
+    /// The type that may have been meant by one that is none, of those that there are.
+    pub nearest: fn(&str, &[&str]) -> Option<String>,
+}
+
+/// Opens a stream of lines with a member `type`: `instrument`, `user` or the name of any
+/// other table, for an upsert of that row, or its removal with `"deleted":true`.
+///
+/// # Errors
+/// If the input cannot be opened, or a column of a table can have no values in it.
+pub fn open_changes(options: ChangesOptions) -> Result<ChangesReader, OpenError> {
+    let ChangesOptions { input, tables, timed, nearest } = options;
+    let (batch_len, places) = (input.batch_len.max(1), input.last_read.clone());
+    let input = Input::open(InputOptions { last_read: None, ..input })?;
+    let refusals = input.refusals();
+    let name = Arc::clone(&input.name);
+    let rows = |table: &ChangeTable| ChangeRows::new(&name, table);
+    let rows = tables.iter().map(rows).collect::<Result<_, _>>()?;
+    let types = tables.iter().map(|table| table.message_type().to_owned()).collect();
+    let lines = Chunks::new(input.into_text()?, Format::JsonLines);
+    Ok(ChangesReader { refusals, lines, types, rows, timed, nearest, batch_len, places })
+}
+
+/// Changes of one input, in its order.
+pub struct ChangesReader {
+    refusals: Refusals,
+    lines: Chunks,
+    /// The `type` of each table's rows.
+    types: Vec<String>,
+    rows: Vec<ChangeRows>,
+    timed: bool,
+    nearest: fn(&str, &[&str]) -> Option<String>,
+    batch_len: usize,
+    /// Whether the place of each change is noted, and where it shows up.
+    places: Option<LastRead>,
+}
+
+/// One change of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// Its table.
+    pub(crate) table: usize,
+    /// When it takes effect; without a meaning where changes have no times.
+    pub(crate) time: i64,
+    /// Where it stands, if anybody asks.
+    pub(crate) place: Option<Place>,
+}
+
+/// Changes that were read together.
+#[derive(Debug, Default)]
+pub struct ChangeBlock {
+    /// All of them, in their order.
+    pub(crate) changes: Vec<Change>,
+    /// The same by table.
+    pub(crate) lanes: Vec<ChangeLane>,
+    /// Lines that were refused, of all tables and none.
+    pub(crate) refused: u64,
+    /// What reading has failed with behind them.
+    pub(crate) failure: Option<ReadError>,
+}
+
+impl ChangesReader {
+    /// The next changes, as soon as there are some; `None` at the end. Reading that has
+    /// failed is told behind the last of them, and is the end.
+    #[must_use]
+    pub fn read(&mut self) -> Option<ChangeBlock> {
+        match self.lines.next(self.batch_len) {
+            Ok(chunk) => chunk.map(|chunk| self.decode(&chunk)),
+            Err(error) => Some(ChangeBlock { failure: Some(error), ..ChangeBlock::default() }),
+        }
+    }
+
+    /// The name of the input.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.refusals.source_name)
+    }
+
+    /// Where the place of what was handed on last is to show up.
+    pub(crate) fn places(&self) -> Option<LastRead> {
+        self.places.clone()
+    }
+
+    fn decode(&mut self, chunk: &Chunk) -> ChangeBlock {
+        let mut refusals = self.refusals.of_next_block();
+        let mut block = ChangeBlock::default();
+        let mut rejected = vec![0; self.rows.len()];
+        let mut members = Members::default();
+        let mut lines = Records::new(chunk, Format::JsonLines);
+        while let Some(line) = lines.next() {
+            match self.take_line(&chunk.bytes[line.clone()], &mut members) {
+                Ok((table, time)) => {
+                    let place = self.places.as_ref().map(|_| lines.place(&line));
+                    block.changes.push(Change { table, time, place });
+                }
+                Err((table, flaw)) => {
+                    if let Err(error) = refusals.refuse(lines.place(&line), flaw) {
+                        block.failure = Some(error);
+                        break;
+                    }
+                    block.refused += 1;
+                    table.into_iter().for_each(|table: usize| rejected[table] += 1);
+                }
+            }
+        }
+        let lanes = self.rows.iter_mut().zip(rejected);
+        block.lanes = lanes.map(|(rows, rejected)| ChangeLane { rejected, ..rows.take() }).collect();
+        block
+    }
+
+    /// Takes a line, and gives its table and time; or what is wrong with it, and in which
+    /// table if it is a row of one.
+    fn take_line(
+        &mut self,
+        line: &[u8],
+        members: &mut Members,
+    ) -> Result<(usize, i64), (Option<usize>, Flaw)> {
+        let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
+        let ty = members.get(text, TYPE).and_then(json_text).unwrap_or_default();
+        let table = self.types.iter().position(|known| *known == ty);
+        let table = table.ok_or_else(|| (None, self.unknown(&ty)))?;
+        let of_table = |flaw| (Some(table), flaw);
+        let time = if self.timed { time(members, text).map_err(of_table)? } else { i64::MIN };
+        self.rows[table].push(members, text).map_err(of_table)?;
+        Ok((table, time))
+    }
+
+    fn unknown(&self, ty: &str) -> Flaw {
+        let known: Vec<_> = self.types.iter().map(String::as_str).collect();
+        let near = (self.nearest)(ty, &known).map(|near| format!(": did you mean {near}?"));
+        Flaw::cell(TYPE, ty, Reason::ChangeType(known.join(", ") + &near.unwrap_or_default()))
+    }
+}
+
+/// When a change takes effect.
+fn time(members: &Members, text: &str) -> Result<i64, Flaw> {
+    let mut tokens = members.iter(text).filter(|(name, _)| *name == TIMESTAMP).map(|(_, token)| token);
+    let time = tokens.next().and_then(json_text).filter(|text| !text.is_empty());
+    let time = time.ok_or_else(|| Flaw::empty(TIMESTAMP))?;
+    if let Some(second) = tokens.next() {
+        return Err(Flaw::cell(TIMESTAMP, second, Reason::DuplicateMember));
+    }
+    parse::timestamp(&time).map_err(|reason| Flaw::cell(TIMESTAMP, &time, reason))
+}

@@ -1,0 +1,423 @@
+//! Trades with the changes of an input beside them, merged by time or by arrival.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::Schema;
+use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_model::{Keys, Messages};
+
+use crate::change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress};
+use crate::error::ReadError;
+use crate::flaw::Place;
+use crate::journal::JournalEntry;
+use crate::last_read::LastRead;
+use crate::placed_changes::{Filled, Next, PlacedChanges};
+use crate::table_changes::ChangesReader;
+
+/// Where a change gets its place among trades.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangesBy {
+    /// Before the first trade, in their order, whose time is at or after its own. The
+    /// changes keep their order: a time that goes back counts as the latest before it.
+    #[default]
+    Timestamp,
+    /// Before the first trades that are read after it.
+    Arrival,
+}
+
+/// How trades and changes are merged.
+#[derive(Clone, Debug)]
+pub struct WithChangesOptions {
+    /// By what.
+    pub by: ChangesBy,
+    /// The tables of the run, by their number.
+    pub tables: usize,
+    /// Changes of a block at most; at least 1.
+    pub changes_max: usize,
+    /// How long trades wait when no line of changes comes; `None` for ever.
+    pub wait: Option<Duration>,
+    /// Ends waiting quietly, as if the trades had ended, once it is set. Noticed within a
+    /// tenth of a second.
+    pub stop: Option<Arc<AtomicBool>>,
+    /// Where counts show up, and what is waited for.
+    pub progress: ChangesProgress,
+}
+
+/// Takes down what took effect where, in the order of the sequence.
+pub type Note = Box<dyn FnMut(&[JournalEntry]) -> Result<(), BoxError> + Send>;
+
+/// A source whose blocks have changes among their trades.
+///
+/// By time each block is decoded as it is read, since only its trades tell where the
+/// changes go; not any more once those have ended. What comes of it depends on the two inputs alone, unless trades gave up
+/// waiting. At the end of the trades the rest of the changes takes effect behind the last
+/// one, and at the end of the changes the trades go on.
+pub struct WithChanges<S, F> {
+    source: S,
+    changes: PlacedChanges<F>,
+    options: WithChangesOptions,
+    /// By time, the block of trades that is being handed on.
+    current: Option<Current>,
+    /// By arrival, the block that is next.
+    pending: Option<Block>,
+    have_trades_ended: bool,
+    /// By arrival, whether what had come before the next block was handed on.
+    has_drained: bool,
+    /// Whether changes have been waited for in vain, and none has come since.
+    is_behind: bool,
+    /// Whether a stop has ended the changes before their time.
+    is_cut: bool,
+    /// The latest time of trades that have gone on without all changes.
+    gone: i64,
+    /// Trades that were handed on.
+    trades: u64,
+    note: Option<Note>,
+    has_begun: bool,
+    /// Where the place of what is handed on shows up, and the name of the changes.
+    places: Option<(LastRead, Arc<str>)>,
+}
+
+struct Current {
+    messages: Messages,
+    /// Where the trades stand, if anybody asks.
+    place: Option<(Arc<str>, Place)>,
+    /// The first row that was not handed on.
+    start: usize,
+    /// The first row of which it is not known whether it may be.
+    row: usize,
+}
+
+/// What waiting for changes came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    More,
+    InVain,
+    Stopped,
+}
+
+impl<S: Source> WithChanges<S, ChangesReader> {
+    /// Merges in one thread, which reads changes when it needs them. If both inputs are
+    /// read a record at a time, the places of trades and changes show up where those of
+    /// the trades did.
+    pub fn in_turn(source: S, changes: ChangesReader, options: WithChangesOptions) -> Self {
+        let places = changes.places().map(|places| (places, changes.name()));
+        Self { places, ..Self::new(source, changes, options) }
+    }
+}
+
+impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
+    /// The trades of `source` with the changes of `feed`.
+    pub fn new(source: S, feed: F, options: WithChangesOptions) -> Self {
+        Self {
+            source,
+            changes: PlacedChanges::new(feed, options.tables, options.progress.clone()),
+            options,
+            current: None,
+            pending: None,
+            have_trades_ended: false,
+            has_drained: false,
+            is_behind: false,
+            is_cut: false,
+            gone: i64::MIN,
+            trades: 0,
+            note: None,
+            has_begun: false,
+            places: None,
+        }
+    }
+
+    /// The same, which tells what took effect where; and once before, when the first block
+    /// is asked for, nothing.
+    #[must_use]
+    pub fn with_note(mut self, note: Note) -> Self {
+        self.changes.note();
+        Self { note: Some(note), ..self }
+    }
+
+    /// The next block of trades with changes by time.
+    fn next_by_time(&mut self) -> Result<Option<Block>, BoxError> {
+        if self.current.is_none()
+            && self.changes.next() == Next::None
+            && self.changes.is_empty()
+            && !self.is_cut
+        {
+            // Nothing is to be placed any more: any thread may decode.
+            return if self.have_trades_ended { Ok(None) } else { self.source.next() };
+        }
+        if self.current.is_none() && !self.have_trades_ended {
+            match self.source.next()? {
+                Some(block) => {
+                    let place = self.places.as_ref().and_then(|(places, _)| places.get());
+                    self.current = Some(Current { messages: block.decode()?, place, start: 0, row: 0 });
+                }
+                None => self.end_of_trades(),
+            }
+        }
+        Ok(if self.have_trades_ended { self.rest()? } else { self.advance()? }.map(Block::from))
+    }
+
+    /// Trades of the current block that may go on, with the changes among them; `None` if
+    /// the run is to stop.
+    fn advance(&mut self) -> Result<Option<Messages>, BoxError> {
+        loop {
+            let Some(current) = &mut self.current else { return Ok(None) };
+            if self.is_cut {
+                let (row, has_ready) = (current.row, current.row > current.start);
+                return if has_ready { self.hand_on(row).map(Some) } else { Ok(None) };
+            }
+            let next = self.changes.next();
+            let found = match next {
+                Next::None => None,
+                Next::At(time) if time <= self.gone => Some(current.row),
+                Next::At(time) | Next::NotBefore(time) => current.first_at(time),
+            };
+            let Some(row) = found else { return self.hand_on_all().map(Some) };
+            current.row = row;
+            let (start, has_ready) = (current.start, row > current.start);
+            if let Next::At(time) = next {
+                let trades_before = self.trades + (row - start) as u64;
+                // A block has no more rows than 32 bits can count.
+                self.changes.place((row - start) as u32, trades_before, time <= self.gone);
+                if self.changes.len() >= self.options.changes_max.max(1) {
+                    return self.hand_on(row).map(Some);
+                }
+                continue;
+            }
+            if self.changes.is_failing() && (has_ready || !self.changes.is_empty()) {
+                return self.hand_on(row).map(Some);
+            }
+            if self.fill()? == Filled::More {
+                continue;
+            }
+            if has_ready {
+                // They need not wait with the others.
+                return self.hand_on(row).map(Some);
+            }
+            let time = current_time(&self.current, row);
+            match self.wait(AwaitedChanges::Beyond(time))? {
+                Waited::More => {}
+                Waited::Stopped => return Ok(None),
+                Waited::InVain => {
+                    let Some(current) = &self.current else { return Ok(None) };
+                    let rows = row..current.messages.trades.num_rows();
+                    self.gone = self.gone.max(current.messages.latest(rows));
+                    return self.hand_on_all().map(Some);
+                }
+            }
+        }
+    }
+
+    /// The next block of trades, or what had come of the changes before it.
+    fn next_by_arrival(&mut self) -> Result<Option<Block>, BoxError> {
+        if self.pending.is_none() && !self.have_trades_ended {
+            self.pending = self.source.next()?;
+            self.has_drained = false;
+            if self.pending.is_none() {
+                self.end_of_trades();
+            }
+        }
+        if self.have_trades_ended {
+            return Ok(self.rest()?.map(Block::from));
+        }
+        if !std::mem::replace(&mut self.has_drained, true) {
+            self.drain()?;
+            if !self.changes.is_empty() {
+                return self.alone().map(|messages| Some(messages.into()));
+            }
+        }
+        let Some(block) = self.pending.take() else { return Ok(None) };
+        if self.note.is_none() {
+            return Ok(Some(block));
+        }
+        let messages = block.decode()?;
+        self.trades += messages.trades.num_rows() as u64;
+        Ok(Some(messages.into()))
+    }
+
+    /// Takes the changes that have come, as many as a block may have.
+    fn drain(&mut self) -> Result<(), BoxError> {
+        while self.changes.len() < self.options.changes_max.max(1) {
+            match self.changes.next() {
+                Next::At(_) => self.changes.place(0, self.trades, false),
+                Next::None => break,
+                Next::NotBefore(_) if self.changes.is_failing() && !self.changes.is_empty() => break,
+                Next::NotBefore(_) if self.fill()? == Filled::More => {}
+                Next::NotBefore(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_trades(&mut self) {
+        self.have_trades_ended = true;
+        self.is_behind = false;
+    }
+
+    /// The changes behind the last trade, as they come.
+    fn rest(&mut self) -> Result<Option<Messages>, BoxError> {
+        loop {
+            if self.changes.len() >= self.options.changes_max.max(1) {
+                return self.alone().map(Some);
+            }
+            match self.changes.next() {
+                Next::At(time) => self.changes.place(0, self.trades, self.is_late(time)),
+                Next::None if self.changes.is_empty() => return Ok(None),
+                Next::None => return self.alone().map(Some),
+                Next::NotBefore(_) if self.changes.is_failing() && !self.changes.is_empty() => {
+                    return self.alone().map(Some);
+                }
+                Next::NotBefore(_) if self.fill()? == Filled::More => {}
+                // Somebody may wait for them.
+                Next::NotBefore(_) if !self.changes.is_empty() => return self.alone().map(Some),
+                Next::NotBefore(_) => match self.wait(AwaitedChanges::End)? {
+                    Waited::More => {}
+                    Waited::InVain | Waited::Stopped => return Ok(None),
+                },
+            }
+        }
+    }
+
+    fn is_late(&self, time: i64) -> bool {
+        self.options.by == ChangesBy::Timestamp && time <= self.gone
+    }
+
+    /// Reads changes that are there.
+    fn fill(&mut self) -> Result<Filled, ReadError> {
+        let filled = self.changes.fill(Instant::now())?;
+        self.is_behind &= filled == Filled::NotYet;
+        self.look_for_cut();
+        Ok(filled)
+    }
+
+    /// Notes an end of the changes that is none: what ends the run ends their input, too.
+    fn look_for_cut(&mut self) {
+        self.is_cut = self.changes.next() == Next::None && self.is_stopped();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Waits for changes; not again before some have come, once that was in vain.
+    fn wait(&mut self, awaited: AwaitedChanges) -> Result<Waited, ReadError> {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        if self.is_behind {
+            return Ok(Waited::InVain);
+        }
+        let until = self.options.wait.and_then(|wait| Instant::now().checked_add(wait));
+        self.options.progress.set_awaited(Some(awaited));
+        let waited = loop {
+            if self.is_stopped() {
+                break Waited::Stopped;
+            }
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                self.is_behind = true;
+                self.options.progress.give_up();
+                break Waited::InVain;
+            }
+            let next_look = now + INTERVAL;
+            if self.changes.fill(until.map_or(next_look, |until| until.min(next_look)))? == Filled::More {
+                self.look_for_cut();
+                break Waited::More;
+            }
+        };
+        self.options.progress.set_awaited(None);
+        Ok(waited)
+    }
+
+    fn hand_on_all(&mut self) -> Result<Messages, BoxError> {
+        let rows = self.current.as_ref().map_or(0, |current| current.messages.trades.num_rows());
+        let messages = self.hand_on(rows);
+        self.current = None;
+        messages
+    }
+
+    /// The rows of the current block to before `end`, with the changes among them.
+    fn hand_on(&mut self, end: usize) -> Result<Messages, BoxError> {
+        let Some(current) = &mut self.current else { return self.alone() };
+        let (start, rows) = (current.start, current.messages.trades.num_rows());
+        let trades = if (start, end) == (0, rows) {
+            current.messages.clone()
+        } else {
+            current.messages.slice(start, end - start)
+        };
+        current.start = end;
+        // Whoever reads the rest has not read these again.
+        current.messages.rejected = 0;
+        let place = current.place.clone();
+        self.trades += (end - start) as u64;
+        let messages = self.with_changes(trades)?;
+        if let Some((places, name)) = &self.places {
+            let of_change = || Some((Arc::clone(name), self.changes.place?));
+            if let Some((name, place)) = if end == start { of_change() } else { place } {
+                places.set(&name, place);
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Changes without trades.
+    fn alone(&mut self) -> Result<Messages, BoxError> {
+        let trades = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let tables = self.options.tables;
+        let messages = Messages {
+            trades,
+            keys: vec![Keys::none(); tables],
+            lanes: Arc::default(),
+            times: None,
+            rejected: 0,
+            loading: false,
+        };
+        if let Some((places, name)) = &self.places
+            && let Some(place) = self.changes.place
+        {
+            places.set(name, place);
+        }
+        self.with_changes(messages)
+    }
+
+    fn with_changes(&mut self, messages: Messages) -> Result<Messages, BoxError> {
+        let lanes = self.changes.take().into();
+        if let Some(note) = &mut self.note {
+            note(&self.changes.take_noted())?;
+        }
+        Ok(Messages { lanes, ..messages })
+    }
+}
+
+impl Current {
+    /// The first row at or behind the current one whose time is at or after `time`.
+    fn first_at(&self, time: i64) -> Option<usize> {
+        let times = self.messages.times.as_ref()?;
+        let values = times.values();
+        if times.null_count() == 0 {
+            return values[self.row..].iter().position(|&of_row| of_row >= time).map(|at| self.row + at);
+        }
+        (self.row..values.len()).find(|&row| times.is_valid(row) && values[row] >= time)
+    }
+}
+
+fn current_time(current: &Option<Current>, row: usize) -> i64 {
+    current.as_ref().and_then(|current| current.messages.time(row)).unwrap_or(i64::MIN)
+}
+
+impl<S: Source, F: ChangeFeed> Source for WithChanges<S, F> {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        if !std::mem::replace(&mut self.has_begun, true)
+            && let Some(note) = &mut self.note
+        {
+            note(&[])?;
+        }
+        match self.options.by {
+            ChangesBy::Timestamp => self.next_by_time(),
+            ChangesBy::Arrival => self.next_by_arrival(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
