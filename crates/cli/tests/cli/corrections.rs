@@ -185,6 +185,17 @@ fn what_corrections_need_is_asked_for() {
 }
 
 #[test]
+fn corrections_that_cannot_be_written_end_the_run() {
+    let folder = Folder::empty();
+    let job = "run --limit 20000 --ids 50 --quiet --output o.csv --correct 1000rows --corrections";
+    let said = folder.fails(74, &format!("{job} /dev/full"));
+    assert!(said.contains("cannot write the corrections: cannot write /dev/full"), "{said}");
+    assert!(folder.names().is_empty(), "and leave no output");
+    assert!(folder.fails(73, &format!("{job} nowhere/c.csv")).contains("nowhere/c.csv"));
+    assert!(folder.names().is_empty());
+}
+
+#[test]
 fn corrections_are_the_same_for_any_workers_and_batches() {
     let folder = Folder::empty();
     folder.ok(
