@@ -96,7 +96,7 @@ impl Touched {
 
 /// The trades of a run that were written and may be written again.
 ///
-/// Batches [pass](Corrections::pass) in the order of their sequence, one at a time, and
+/// Batches [pass](crate::Passage::pass) in the order of their sequence, one at a time, and
 /// each change finds the trades with its key that were written before it. What is
 /// written again, and in which order, does not depend on how the sequence is cut into
 /// batches.
@@ -213,12 +213,11 @@ impl Corrections {
         let end = touched.messages.trades.num_rows() as u32;
         self.wait(touched, end, &mut begun);
         self.advance(touched, end);
-        let ended = told.ended.into_iter();
-        ended
-            .filter_map(|number| self.waiting.of_number(number))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|ticket| self.waiting.leave(ticket));
+        for number in told.ended {
+            if let Some(ticket) = self.waiting.of_number(number) {
+                self.waiting.leave(ticket);
+            }
+        }
         if let Some(revised) = self.revisions.take()? {
             give(revised)?;
         }
