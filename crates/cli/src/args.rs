@@ -20,6 +20,7 @@ use crate::bench::BenchArgs;
 use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
 use crate::control::ControlArgs;
+use crate::correct::CorrectArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::policy;
@@ -127,7 +128,9 @@ pub(crate) enum Command {
       no trade is joined before the instruments are complete
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
-      let a trade wait for its instrument, and put aside what never finds one")]
+      let a trade wait for its instrument, and put aside what never finds one
+  tradejoin run --messages stream.jsonl --unmatched keep --output o.jsonl --correct 5m --corrections c.jsonl
+      write a trade again when its instrument comes late, changes or is deleted within five minutes")]
 pub(crate) struct RunArgs {
     /// A file that says what these flags say, in TOML; flags that are given go before it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -176,6 +179,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub(crate) wait_column: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) correct: CorrectArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 

@@ -124,6 +124,11 @@ struct OutputConfig {
     dead_letters: Option<PathBuf>,
     /// The name of a last column: how many trades were read while a trade waited.
     wait_column: Option<String>,
+    /// How long trades are written again when their rows change: 5m, 100000rows, 256MiB, or
+    /// several with commas.
+    correct: Option<String>,
+    /// Where they go.
+    corrections: Option<PathBuf>,
 }
 
 /// What becomes of tables whose files change.
@@ -237,6 +242,8 @@ impl Config {
         arguments.text("output_format", output.format.as_ref());
         arguments.path("dead_letters", &output.dead_letters);
         arguments.text("wait_column", output.wait_column.as_ref());
+        arguments.text("correct", output.correct.as_ref());
+        arguments.path("corrections", &output.corrections);
         arguments.text("columns", output.columns.as_ref().map(|columns| columns.join(",")));
         arguments.text("watch", reload.watch.as_ref());
         arguments.text("max_removed", reload.max_removed.as_ref());

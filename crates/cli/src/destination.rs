@@ -88,7 +88,12 @@ impl Destination {
 
     /// Refuses an output, or a journal, that is one of the files that are read, or another
     /// output.
-    pub(crate) fn check_against(&self, inputs: &[&Path], journal: Option<&Path>) -> anyhow::Result<()> {
+    pub(crate) fn check_against(
+        &self,
+        inputs: &[&Path],
+        journal: Option<&Path>,
+        corrections: Option<&Path>,
+    ) -> anyhow::Result<()> {
         let path = |location: Option<&'_ Location>| match location {
             Some(Location::Path(path)) => Some(path.clone()),
             Some(Location::Standard) | None => None,
@@ -97,6 +102,7 @@ impl Destination {
             ("the output", path(self.location.as_ref())),
             ("--dead-letters", path(self.letters.as_ref().map(|letters| &letters.0))),
             ("--journal", journal.map(Path::to_owned)),
+            ("--corrections", corrections.map(Path::to_owned)),
         ];
         for (at, (what, location)) in outputs.iter().enumerate() {
             let Some(output) = location else { continue };

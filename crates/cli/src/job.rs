@@ -16,6 +16,7 @@ use tradejoin_model::{Distribution, TableSpec};
 
 use crate::args::{InputArgs, RunArgs};
 use crate::changes::{self, Changed, Changes, ChangesJournal};
+use crate::correct;
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::gates;
@@ -64,7 +65,7 @@ impl Job {
         ];
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
-        destination.check_against(&paths, reload.journal.as_deref())?;
+        destination.check_against(&paths, reload.journal.as_deref(), args.correct.path())?;
         match (&input.trades, &input.messages) {
             (Some(trades), _) => files(args, trades, destination, readiness, stop),
             (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
@@ -151,6 +152,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         let text = "generated trades wait by their number, hold=100000rows, or by the clock, hold=30s,clock=processing";
         return Err(UsageError(text.to_owned()).into());
     }
+    correct::check_generated(args, are_days)?;
     let schema = tradejoin_model::trade_schema();
     let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
@@ -219,7 +221,9 @@ fn files(
     if by_time {
         changes::check_times(&trades.schema())?;
     }
-    if by_time || modes.iter().any(TableMode::needs_times) || policy::needs_time(&args.engine.on_miss) {
+    args.correct.check_times(&trades.schema())?;
+    let by_time = by_time || policy::needs_time(&args.engine.on_miss) || args.correct.needs_time();
+    if by_time || modes.iter().any(TableMode::needs_times) {
         trades.require_times()?;
     }
     let offers: Vec<_> = readers
@@ -335,7 +339,8 @@ fn interleaved(
     for (table, mode) in modes.iter().enumerate() {
         reader.set_mode(table, mode)?;
     }
-    if policy::needs_time(&args.engine.on_miss) {
+    args.correct.check_times(&reader.schema())?;
+    if policy::needs_time(&args.engine.on_miss) || args.correct.needs_time() {
         reader.require_times()?;
     }
     let offers: Vec<_> = kinds.into_iter().map(TableColumns::of_messages).collect();

@@ -30,6 +30,7 @@ mod config;
 mod bench;
 mod changes;
 mod check;
+mod correct;
 mod diff;
 mod explain;
 mod generate;

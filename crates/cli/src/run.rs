@@ -36,8 +36,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
+    config.corrections = args.correct.config();
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     let letters = destination.create_letters(&config.tables, &job.schema, job.letters)?;
+    let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
@@ -67,9 +69,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let (loads, source) = (job.loads, job.source);
     let report = match output {
         Some(output) => {
-            engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(output)))))?
+            let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
+            engine.run_correcting(loads, source, sink, &mut corrections)?
         }
-        None => engine.run(loads, source, beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere)))))?,
+        None => {
+            let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere))));
+            engine.run_correcting(loads, source, sink, &mut corrections)?
+        }
     };
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;

@@ -13,6 +13,7 @@ use tradejoin_engine::EngineConfig;
 use tradejoin_model::{Expired, Hold, HoldLimit, LookUp, MissPolicy, TableSpec};
 
 use crate::args::{RunArgs, StreamArgs};
+use crate::correct::CorrectArgs;
 use crate::destination::Destination;
 use crate::plan;
 use crate::reload::{ReloadGroup, every_text};
@@ -200,9 +201,6 @@ fn changes(args: &RunArgs) -> Vec<Setting> {
 /// What becomes of tables that change, if anything was said of it.
 fn reload(args: &RunArgs) -> Vec<Setting> {
     let reload = &args.reload;
-    let file = |name, path: &Option<PathBuf>| {
-        path.as_ref().map(|path| Setting::new(name, path.display().to_string(), false))
-    };
     let mut settings = Vec::new();
     if let Some(every) = reload.watch {
         let guards = reload.guards;
@@ -213,8 +211,8 @@ fn reload(args: &RunArgs) -> Vec<Setting> {
         settings.extend(groups(args));
     }
     settings.extend(control(args));
-    settings.extend(file("journal", &reload.journal));
-    settings.extend(file("replay_journal", &reload.replay_journal));
+    settings.extend(file_setting("journal", &reload.journal));
+    settings.extend(file_setting("replay_journal", &reload.replay_journal));
     settings
 }
 
@@ -242,6 +240,11 @@ fn control(args: &RunArgs) -> Vec<Setting> {
         settings.push(Setting::new("generations", folder, reload.generations.is_none()));
     }
     settings
+}
+
+/// A file that was named, if one was.
+fn file_setting(name: &'static str, path: &Option<PathBuf>) -> Option<Setting> {
+    path.as_ref().map(|path| Setting::new(name, path.display().to_string(), false))
 }
 
 fn generated(args: &StreamArgs) -> Section {
@@ -289,6 +292,9 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
     let letters = args.dead_letters.as_ref().map(|path| path.display().to_string());
     settings.push(Setting::new("dead_letters", letters, args.dead_letters.is_none()));
     settings.push(Setting::new("wait_column", args.wait_column.clone(), args.wait_column.is_none()));
+    let CorrectArgs { correct, corrections } = &args.correct;
+    settings.extend(correct.map(|window| Setting::new("correct", window.to_string(), false)));
+    settings.extend(file_setting("corrections", corrections));
     Section::new("output", settings)
 }
 

@@ -10,6 +10,7 @@ use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
 use crate::changes::ChangesReport;
+use crate::correct::Corrected;
 use crate::memory;
 use crate::reload::Reloads;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ pub(crate) struct Summary {
     unmatched: Unmatched,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Hold>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrections: Option<Corrected>,
     unmatched_policy: &'static str,
     interrupted: bool,
     messages: u64,
@@ -160,6 +163,7 @@ impl Summary {
                 dead_lettered: ledger.dead_lettered,
             },
             hold: Hold::new(config, report),
+            corrections: Corrected::new(config, report),
             unmatched_policy: policy(config),
             interrupted: report.interrupted,
             messages,
@@ -249,6 +253,9 @@ impl Summary {
                 HumanCount(hold.rows_max),
                 HumanBytes(hold.bytes_max),
             );
+        }
+        if let Some(corrected) = &self.corrections {
+            let _ = writeln!(out, "\n{corrected}");
         }
         if !self.shards.is_empty() {
             let _ = writeln!(out, "\n{}", self.shard_table());

@@ -112,7 +112,7 @@ fn every_case_of_the_semantics_is_a_test_of_its_name() {
     let cases = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let cases: Vec<_> = cases.map(|(case, _)| case).collect();
     assert!(cases.len() > 30, "{} cases were found", cases.len());
-    let tests = ["semantics", "reload", "control", "changes", "live_changes"]
+    let tests = ["semantics", "reload", "control", "changes", "live_changes", "corrections"]
         .map(|name| read(&format!("crates/cli/tests/cli/{name}.rs")));
     let tests = tests.concat();
     for case in cases {

@@ -122,6 +122,7 @@ mod output;
 
 mod comparison;
 
+mod correction_file;
 mod dead_letters;
 mod preview;
 mod row_texts;
@@ -134,6 +135,7 @@ pub use change_texts::{ChangeText, ChangeTexts};
 pub use comparison::{
     CellDifference, Compared, Comparison, ComparisonOptions, DifferenceKind, OtherColumns, RowDifference,
 };
+pub use correction_file::CorrectionFile;
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tradejoin_flow::{Depth, TableSource};
-use tradejoin_merger::HoldConfig;
+use tradejoin_merger::{CorrectionConfig, HoldConfig};
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
 /// The settings of a run.
@@ -30,6 +30,9 @@ pub struct EngineConfig {
     /// Whether the enriched trades have a last column that says how many trades were
     /// read while each of them waited.
     pub wait_column: bool,
+    /// How long a trade that was written is written again when its rows change; `None`
+    /// for never. Revisions are in the order of the sequence with any [`Order`].
+    pub corrections: Option<CorrectionConfig>,
 }
 
 impl EngineConfig {
@@ -52,6 +55,7 @@ impl EngineConfig {
             hold_rows_max: rows_max,
             hold_bytes_max: bytes_max,
             wait_column: false,
+            corrections: None,
         }
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::thread::{Builder, scope};
 
 use crossbeam_utils::sync::Parker;
-use tradejoin_flow::{Encode as _, End, Sink, Source, TableSource};
-use tradejoin_merger::Holds;
-use tradejoin_model::{Ledger, StoredTable};
+use tradejoin_flow::{BoxError, Encode as _, End, Revise, Sink, Source, TableSource};
+use tradejoin_merger::Passage;
+use tradejoin_model::{Ledger, Revised, StoredTable};
 
 use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage};
 use crate::load::{Feed, Generations, Loaded};
 use crate::report::{Monitor, Publisher, Report, RunClock};
-use crate::run::{Ended, Run, panicked, shard_report};
+use crate::run::{Ended, Ends, Run, panicked, shard_report};
 use crate::updates::Updates;
 
 /// A join, ready to run.
@@ -79,6 +79,25 @@ impl Engine {
         source: impl Source + 'env,
         sink: impl Sink,
     ) -> Result<Report, EngineError> {
+        self.run_correcting(tables, source, sink, &mut Unread)
+    }
+
+    /// As [`Engine::run`], and trades that were written and find something else since go
+    /// to `revise`, as [`EngineConfig::corrections`] says.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], or if `revise` fails. It has not been finished then.
+    ///
+    /// # Panics
+    /// As [`Engine::run`]; or if the run corrects and has more than
+    /// [`Corrections::TABLES_MAX`](tradejoin_merger::Corrections::TABLES_MAX) tables.
+    pub fn run_correcting<'env>(
+        &'env self,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+        sink: impl Sink,
+        revise: &mut dyn Revise,
+    ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
         let (config, stop) = (&self.config.chosen(&tables), &self.stop);
         let clock = RunClock::start();
@@ -87,7 +106,8 @@ impl Engine {
         let updates = &self.updates;
         let feed = Feed::new(&config.tables, tables, &generations, stop, updates, source);
         let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
-        let run = Run::new(config, stop, &generations, feed, sink, publisher, &parkers);
+        let ends = Ends { sink, revise: &mut *revise };
+        let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers);
 
         let cpus = scope(|scope| {
             let spawn = |(thread, parker): (usize, Parker)| {
@@ -111,13 +131,18 @@ impl Engine {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if let Some(holds) = ended.holds {
-            let written = catch_unwind(AssertUnwindSafe(|| write_held(holds, &mut sink)));
+        if let Some(passage) = ended.passage {
+            let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink)));
             ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
         }
         add_loaded(&mut ledger, &feed.into_loaded());
         publisher.publish(&ledger, ended.trades_copied)?;
         let end = if interrupted { End::Interrupted } else { End::Complete };
+        if config.corrections.is_some() {
+            catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
+                .map_err(|panic| panicked(panic, Stage::Write))?
+                .map_err(EngineError::Revise)?;
+        }
         catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
             .map_err(|panic| panicked(panic, Stage::Write))?
             .map_err(EngineError::Sink)?;
@@ -126,17 +151,17 @@ impl Engine {
         let shared = generations.pin().into_iter();
         let bytes = |generation: Arc<StoredTable>| generation.memory_bytes() as u64;
         let shared_bytes = shared.map(|generation| generation.map_or(0, bytes)).collect();
-        let Ended { missing, trades_copied, hold_peak, .. } = ended;
+        let Ended { missing, trades_copied, hold_peak, recent_peak, .. } = ended;
         let report = clock.report(ledger, shards, interrupted);
-        Ok(Report { distributions, shared_bytes, missing, trades_copied, hold_peak, ..report })
+        Ok(Report { distributions, shared_bytes, missing, trades_copied, hold_peak, recent_peak, ..report })
     }
 }
 
 /// Writes the trades that still wait at the end, and gives their account.
-fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
+fn write_held(mut passage: Passage, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
     let (mut sum, mut encoder, mut piece) = (Ledger::default(), sink.encoder(), Default::default());
-    while let Some((passed, account)) = holds.finish().map_err(EngineError::Hold)? {
-        let enriched = passed.assemble().map_err(EngineError::Hold)?;
+    while let Some((passed, account)) = passage.finish()? {
+        let enriched = passed.assemble()?;
         if !enriched.is_empty() {
             encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;
             sink.write(&mut piece).map_err(EngineError::Sink)?;
@@ -144,6 +169,19 @@ fn write_held(mut holds: Holds, sink: &mut impl Sink) -> Result<Ledger, EngineEr
         sum.add(&account);
     }
     Ok(sum)
+}
+
+/// What takes no revisions: none are made where nobody asked for them.
+struct Unread;
+
+impl Revise for Unread {
+    fn write(&mut self, _: Revised) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 /// Adds what was loaded past the shards.

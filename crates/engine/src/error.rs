@@ -19,7 +19,7 @@ pub enum Stage {
     LookUp(ShardIndex),
     /// Merging answers.
     Merge,
-    /// Keeping trades that wait.
+    /// Keeping trades that wait, and those that may be corrected.
     Hold,
     /// Encoding what was merged.
     Encode,
@@ -65,9 +65,12 @@ pub enum EngineError {
     /// A trade misses in a table whose misses end the run.
     #[error("a trade without a match, and the run was told to fail on one")]
     Miss(#[source] Miss),
-    /// Trades that waited cannot be put together with others.
-    #[error("cannot put held trades back into the stream")]
-    Hold(#[source] ArrowError),
+    /// Trades that waited, or are written again, cannot be put together.
+    #[error("cannot put held or revised trades together")]
+    Hold(#[from] ArrowError),
+    /// Where revised trades go failed.
+    #[error("cannot write the corrections")]
+    Revise(#[source] BoxError),
     /// A bug: a stage panicked.
     #[error("{stage} failed unexpectedly: {message}")]
     Panicked {

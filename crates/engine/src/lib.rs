@@ -43,5 +43,7 @@ pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};
 pub use report::{Monitor, Report, ShardReport, process_cpu, thread_cpu};
-pub use tradejoin_merger::{HoldPeak, Holds, Miss, MissingKey, MissingKeys};
+pub use tradejoin_merger::{
+    CorrectionConfig, Corrections, HoldPeak, Holds, Miss, MissingKey, MissingKeys, RecentPeak,
+};
 pub use updates::{InEffect, Update, Updates};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tradejoin_merger::{HoldPeak, MissingKeys};
+use tradejoin_merger::{HoldPeak, MissingKeys, RecentPeak};
 use tradejoin_model::{Distribution, Ledger, LedgerError, ShardIndex};
 
 /// The account of a run at its end.
@@ -24,10 +24,14 @@ pub struct Report {
     /// Trades whose own columns the engine copied, each once: those that waited, and
     /// those among which one that had waited went on. All others reach the sink in
     /// the columns that the source gave, whatever the number of tables. What a sink
-    /// makes of them, its format, is no copy in this sense.
+    /// makes of them, its format, is no copy in this sense, nor what is kept beside to
+    /// be written again.
     pub trades_copied: u64,
     /// The most that has waited at a time; nothing while a run goes on.
     pub hold_peak: HoldPeak,
+    /// The most trades that might be written again at a time; nothing while a run goes
+    /// on.
+    pub recent_peak: RecentPeak,
     /// From the first read to the end of the output.
     pub elapsed: Duration,
     /// Processor time of the whole process in that time.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
-use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Sink, Source, Task};
-use tradejoin_merger::{HoldPeak, Holds, Merged, Merger, MissedKeys, MissingKeys};
+use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Revise, Sink, Source, Task};
+use tradejoin_merger::{HoldPeak, Merged, Merger, MissedKeys, MissingKeys, Passage, RecentPeak};
 use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -36,12 +36,24 @@ pub(crate) struct Run<'a, S, K: Sink> {
     board: CachePadded<Mutex<RunBoard<K::Piece>>>,
     feed: Mutex<Feed<'a, S>>,
     shards: Vec<CachePadded<Mutex<Worker>>>,
-    /// `None` if nothing is ever held.
-    holds: Option<Mutex<Holds>>,
+    /// `None` if nothing is ever held or written again.
+    passage: Option<Mutex<InOrder<'a>>>,
     output: Mutex<Output<K>>,
     unparkers: Vec<Unparker>,
     /// When the stop was noticed.
     stopping: Mutex<Option<Instant>>,
+}
+
+/// Where what is written goes, and what is written again.
+pub(crate) struct Ends<'a, K> {
+    pub(crate) sink: K,
+    pub(crate) revise: &'a mut dyn Revise,
+}
+
+/// What batches pass one after the other.
+struct InOrder<'a> {
+    passage: Passage,
+    revise: &'a mut dyn Revise,
 }
 
 /// What is written of a batch.
@@ -81,8 +93,9 @@ pub(crate) struct Ended<K> {
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
     /// Trades that still wait.
-    pub(crate) holds: Option<Holds>,
+    pub(crate) passage: Option<Passage>,
     pub(crate) hold_peak: HoldPeak,
+    pub(crate) recent_peak: RecentPeak,
     pub(crate) interrupted: bool,
     pub(crate) failure: Option<EngineError>,
 }
@@ -100,13 +113,19 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         stop: &'a Stop,
         generations: &'a Generations,
         feed: Feed<'a, S>,
-        sink: K,
+        ends: Ends<'a, K>,
         publisher: Publisher,
         parkers: &[Parker],
     ) -> Self {
         let shards = config.shards.as_usize();
         let board = Board::new(shards, shards + config.queue_depth.get(), config.order != Order::Arrival);
-        let worker = |shard| CachePadded::new(Mutex::new(Worker::new(shard, &config.tables)));
+        let Ends { sink, revise } = ends;
+        let corrects = config.corrections.is_some();
+        let worker = |shard| {
+            let worker = Worker::new(shard, &config.tables);
+            CachePadded::new(Mutex::new(if corrects { worker.noting_effects() } else { worker }))
+        };
+        let passage = Passage::new(&config.tables, config.hold_config(), config.corrections);
         Self {
             config,
             stop,
@@ -116,7 +135,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             board: CachePadded::new(Mutex::new(board)),
             feed: Mutex::new(feed),
             shards: config.shards.shards().map(worker).collect(),
-            holds: Holds::new(&config.tables, config.hold_config()).map(Mutex::new),
+            passage: passage.map(|passage| Mutex::new(InOrder { passage, revise })),
             output: Mutex::new(Output {
                 sink,
                 ledger: Ledger::new(config.tables.len()),
@@ -137,7 +156,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     /// What one thread does until there is nothing left to do; gives its
     /// processor time.
     pub(crate) fn work(&self, thread: usize, encoder: K::Encoder, parker: &Parker) -> Duration {
-        let merger = Merger::new(&self.config.tables).with_wait_column(self.config.wait_column);
+        let merger = Merger::new(&self.config.tables)
+            .with_wait_column(self.config.wait_column)
+            .with_corrections(self.config.corrections.is_some());
         let mut own = Own { thread, encoder, merger };
         loop {
             match self.claim(thread) {
@@ -222,13 +243,15 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Task::Pass(index, mut merged) => {
                 let missed = std::mem::take(&mut merged.missed);
-                let mut holds = lock(self.holds.as_ref().expect("batches pass where trades are held"));
-                let (passed, account) = holds.pass(merged, Instant::now()).map_err(EngineError::Hold)?;
-                drop(holds);
+                let mut in_order = lock(self.passage.as_ref().expect("batches pass where something does"));
+                let InOrder { passage, revise } = &mut *in_order;
+                let give = |revised| revise.write(revised).map_err(EngineError::Revise);
+                let (passed, account) = passage.pass(merged, Instant::now(), give)?;
+                drop(in_order);
                 self.update(own.thread, Board::passed);
                 *stage = Stage::Encode;
                 let aside = Beside { account, missed, trades_copied: passed.trades_copied() };
-                self.encode(index, passed.assemble().map_err(EngineError::Hold)?, aside, own)
+                self.encode(index, passed.assemble()?, aside, own)
             }
             Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
@@ -296,7 +319,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         self.updates.has_place(index, trades_before);
         match own.merger.merge(&routed, first_position, trades_before, answers) {
             Err(miss) => self.update(own.thread, |board| board.failed(index, EngineError::Miss(miss))),
-            Ok(merged) if self.holds.is_some() => {
+            Ok(merged) if self.passage.is_some() => {
                 self.update(own.thread, |board| board.merged(index, merged));
             }
             Ok(Merged { enriched, account, missed, .. }) => {
@@ -335,9 +358,10 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let board = into_inner(self.board.into_inner());
         // Of batches that were dropped on the way nothing is accounted for: those of
         // their trades that wait must not leave.
-        let holds = self.holds.map(into_inner);
-        let hold_peak = holds.as_ref().map(Holds::peak).unwrap_or_default();
-        let holds = holds.filter(|_| !board.is_given_up());
+        let passage = self.passage.map(|in_order| into_inner(in_order).passage);
+        let hold_peak = passage.as_ref().map(Passage::hold_peak).unwrap_or_default();
+        let recent_peak = passage.as_ref().map(Passage::recent_peak).unwrap_or_default();
+        let passage = passage.filter(|_| !board.is_given_up());
         let failure = board.into_failure();
         let ended = Ended {
             sink,
@@ -346,8 +370,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             trades_copied,
             publisher,
             workers,
-            holds,
+            passage,
             hold_peak,
+            recent_peak,
             interrupted,
             failure,
         };

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use tradejoin_model::{ChangeLane, Enriched, Messages};
+use tradejoin_model::{ChangeLane, Enriched, Messages, Revised};
 
 /// An error of a source or a sink, of whatever kind; the command that chose
 /// the source knows how to explain it.
@@ -120,6 +120,24 @@ pub trait Encode: Send {
     fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError>;
 }
 
+/// Where trades go that were written and are written again, in the order of the changes
+/// that revise them.
+pub trait Revise: Send {
+    /// Writes the next ones: a few thousand at most, in pieces whose lengths depend on
+    /// how the sequence is cut into batches.
+    ///
+    /// # Errors
+    /// If writing fails. After an error it is not called again.
+    fn write(&mut self, revised: Revised) -> Result<(), BoxError>;
+
+    /// Completes the output: nothing follows. Called once, at the end of a run in which
+    /// no stage failed.
+    ///
+    /// # Errors
+    /// If the output cannot be completed.
+    fn finish(&mut self, end: End) -> Result<(), BoxError>;
+}
+
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -161,6 +179,17 @@ impl Encode for Copied {
     fn encode(&mut self, enriched: &Enriched, piece: &mut Option<Enriched>) -> Result<(), BoxError> {
         *piece = Some(enriched.clone());
         Ok(())
+    }
+}
+
+/// Where nobody asks for revisions, they go nowhere.
+impl<R: Revise> Revise for Option<R> {
+    fn write(&mut self, revised: Revised) -> Result<(), BoxError> {
+        self.as_mut().map_or(Ok(()), |revise| revise.write(revised))
+    }
+
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.as_mut().map_or(Ok(()), |revise| revise.finish(end))
     }
 }
 

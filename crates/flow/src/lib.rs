@@ -26,4 +26,4 @@ mod ends;
 
 pub use board::{Board, Claim, Complete, Task};
 pub use depth::Depth;
-pub use ends::{Block, BoxError, Copied, Encode, End, ForEach, Sink, Source, TableSource};
+pub use ends::{Block, BoxError, Copied, Encode, End, ForEach, Revise, Sink, Source, TableSource};

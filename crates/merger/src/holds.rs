@@ -13,7 +13,7 @@ use tradejoin_model::{
 };
 
 use crate::merger::Merged;
-use crate::passed::{Leaving, Passed};
+use crate::passed::{ChangeAt, Leaving, Passed, Told, lacks};
 use crate::rows::Rows;
 use crate::waiting::{Ticket, Trade, Waiting};
 
@@ -66,6 +66,8 @@ pub struct Holds {
     /// By the end of the last batch that has passed.
     trades_read: u64,
     peak: HoldPeak,
+    /// Whether it is told which trades begin to wait, and where they leave.
+    tells: bool,
 }
 
 /// The most trades that waited at a time, and the most bytes that they were counted
@@ -124,8 +126,14 @@ impl Holds {
             time: i64::MIN,
             trades_read: 0,
             peak: HoldPeak::default(),
+            tells: false,
             tables: tables.to_vec(),
         })
+    }
+
+    /// The same holds of a run that wants to know which trades wait, and where they leave.
+    pub(crate) fn telling(self, tells: bool) -> Self {
+        Self { tells, ..self }
     }
 
     /// Bytes that the waiting trades are counted with.
@@ -147,15 +155,18 @@ impl Holds {
     /// # Errors
     /// If rows cannot be put together: they are more than Arrow can address.
     pub fn pass(&mut self, merged: Merged, now: Instant) -> Result<(Passed, Ledger), ArrowError> {
-        let Merged { mut enriched, mut account, trades_before, mut waiting, appeared, .. } = merged;
+        let Merged { mut enriched, mut account, trades_before, mut waiting, lacking, appeared, .. } = merged;
         let messages = Arc::clone(&enriched.messages);
         if self.config.in_line {
             self.form_line(&mut enriched, &mut waiting);
         }
+        let mut told = self.tells.then(Told::default);
         let rows_taken = waiting.len();
         if !waiting.is_empty() {
             let rows: Vec<u32> = waiting.iter().map(|&(row, _)| row).collect();
-            self.waiting.push_chunk(Rows::take(&messages, &enriched.columns, &self.types, &rows)?);
+            let taken = Rows::take(&messages, &enriched.columns, &self.types, &rows)?;
+            told.iter_mut().for_each(|told| told.begun = Some((rows.clone(), taken.clone())));
+            self.waiting.push_chunk(taken);
         }
         let mut events: Vec<(u32, Event)> =
             waiting.into_iter().map(|(row, waits_for)| (row, Event::Enter { waits_for })).collect();
@@ -170,7 +181,7 @@ impl Holds {
         // Runs in order, one for those that enter and one for each table.
         events.sort();
 
-        let mut leaving = Leaving::new(enriched, trades_before, rows_taken);
+        let mut leaving = Leaving::new(enriched, trades_before, rows_taken).telling(told);
         self.expire_by_clock(now, &mut leaving, &mut account);
         let rows = messages.trades.num_rows() as u64;
         let mut events = events.into_iter().peekable();
@@ -189,11 +200,13 @@ impl Holds {
             match event {
                 Event::Limit => self.expire(trades_before + u64::from(row), &mut leaving, &mut account),
                 Event::Change { table, appeared, .. } => {
+                    leaving.move_behind(ChangeAt::new(&messages.lanes[table], table, appeared.change));
                     self.appear(&messages, table, appeared, &mut leaving, &mut account);
                 }
                 Event::Enter { waits_for } => {
                     let time = messages.time(row as usize);
-                    self.enter(waits_for, now, time, &mut leaving, &mut account);
+                    let lacks = lacks(&lacking, row);
+                    self.enter((waits_for, lacks), now, time, &mut leaving, &mut account);
                 }
             }
             if event != Event::Limit {
@@ -244,7 +257,7 @@ impl Holds {
     /// The next trade begins to wait for some tables, or to stand in line.
     fn enter(
         &mut self,
-        waits_for: u64,
+        (waits_for, lacks): (u64, u64),
         now: Instant,
         time: Option<i64>,
         leaving: &mut Leaving,
@@ -252,7 +265,7 @@ impl Holds {
     ) {
         leaving.move_by_one();
         let number = leaving.trades_read();
-        let ticket = self.waiting.enter(number, waits_for, now, time);
+        let ticket = self.waiting.enter(number, (waits_for, lacks), now, time);
         let Some(&trade) = self.waiting.get(ticket) else { return };
         for table in tables_of(waits_for) {
             if let Some(key) = self.waiting.key(trade.place(), table) {
@@ -319,7 +332,7 @@ impl Holds {
                 continue;
             }
             let outputs = &self.tables[table].outputs;
-            self.waiting.set_values(ticket, |row, columns| {
+            self.waiting.set_values(ticket, table, |row, columns| {
                 for (output, column) in outputs.iter().zip(&mut columns[first_column..]) {
                     output.render(&lane.fields, std::iter::once((row, change as usize)), column);
                 }
@@ -401,6 +414,7 @@ impl Holds {
                 account.unmatched_dropped += 1;
                 self.waiting.remove(ticket);
                 self.waiting.give_up(trade.place());
+                leaving.drop_out(&trade);
             }
             Some((Verdict::DeadLetter, table)) => {
                 account.dead_lettered += 1;

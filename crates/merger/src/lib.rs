@@ -31,8 +31,17 @@ mod passed;
 
 mod holds;
 
+mod recent;
+mod revisions;
+
+mod corrections;
+
+mod passage;
+
+pub use corrections::{CorrectionConfig, Corrections, RecentPeak};
 pub use holds::{HoldConfig, HoldPeak, Holds};
 pub use merger::{Merged, Merger};
 pub use misses::Miss;
 pub use missing::{MissedKeys, MissingKey, MissingKeys};
+pub use passage::Passage;
 pub use passed::Passed;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tradejoin_model::{
-    Answer, Appeared, Applied, Column, Enriched, Ledger, LookUp, Partition, Position, Routed, TableRoute,
-    TableSpec,
+    Answer, Appeared, Applied, Column, Effects, Enriched, Ledger, LookUp, Partition, Position, Routed,
+    TableRoute, TableSpec,
 };
 
 use crate::misses::{Miss, Misses, judge};
@@ -18,6 +18,8 @@ pub struct Merger {
     tables: Vec<TableSpec>,
     /// Whether there is a last column for how long a trade has waited.
     wait_column: bool,
+    /// Whether trades are written again when their rows change.
+    corrects: bool,
     /// The columns of an enriched batch that is done with.
     columns: Vec<Column>,
     /// Answers that have been merged.
@@ -28,7 +30,13 @@ impl Merger {
     /// A merger for tables in the order in which batches have them.
     #[must_use]
     pub fn new(tables: &[TableSpec]) -> Self {
-        Self { tables: tables.to_vec(), wait_column: false, columns: Vec::new(), spent: Vec::new() }
+        Self {
+            tables: tables.to_vec(),
+            wait_column: false,
+            corrects: false,
+            columns: Vec::new(),
+            spent: Vec::new(),
+        }
     }
 
     /// The same with a column behind all others for how many trades were read while
@@ -36,6 +44,12 @@ impl Merger {
     #[must_use]
     pub fn with_wait_column(self, wait_column: bool) -> Self {
         Self { wait_column, ..self }
+    }
+
+    /// The same of a run that [corrects](crate::Corrections).
+    #[must_use]
+    pub fn with_corrections(self, corrects: bool) -> Self {
+        Self { corrects, ..self }
     }
 
     /// Puts the answers at their rows, and tells what became of every trade.
@@ -74,6 +88,11 @@ impl Merger {
             account.overlaps = applied.overlaps;
         }
         let columns = self.columns(routed, &mut answers, &stretched);
+        let effects = if self.corrects && !messages.loading {
+            (0..self.tables.len()).map(|table| effects(&mut answers, table)).collect()
+        } else {
+            Vec::new()
+        };
         let appeared = (0..self.tables.len()).map(|table| appeared(&mut answers, table)).collect();
         self.spent.append(&mut answers);
         // Other threads merge, too: what they are short of is too much here.
@@ -87,8 +106,9 @@ impl Merger {
             kept: misses.kept.take(),
             dead_letters: std::mem::take(&mut misses.dead_letters),
         };
-        let Misses { waiting, missed, .. } = misses;
-        Ok(Merged { enriched, account, missed, trades_before, waiting, appeared })
+        let Misses { waiting, missed, rows, .. } = misses;
+        let lacking = if self.corrects { rows } else { Vec::new() };
+        Ok(Merged { enriched, account, missed, trades_before, waiting, lacking, appeared, effects })
     }
 
     /// The columns that the tables add, in memory of the batch before.
@@ -152,8 +172,12 @@ pub struct Merged {
     pub(crate) trades_before: u64,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
+    /// Every row that missed, with the table, in this order.
+    pub(crate) lacking: Vec<(u32, usize)>,
     /// Of each table, the changes that a trade may have waited for, rising.
     pub(crate) appeared: Vec<Vec<Appeared>>,
+    /// Of each table, what its changes do to trades before them, if that counts.
+    pub(crate) effects: Vec<Effects>,
 }
 
 /// The changes of a table's lane that a trade may have waited for, rising; no
@@ -163,6 +187,14 @@ fn appeared(answers: &mut [Answer], table: usize) -> Vec<Appeared> {
     for answer in answers {
         all.append(&mut answer.tables[table].appeared);
     }
+    all.sort();
+    all
+}
+
+/// What the changes of a table's lane do to trades before them.
+fn effects(answers: &mut [Answer], table: usize) -> Effects {
+    let mut all = Effects::default();
+    answers.iter_mut().for_each(|answer| all.append(&mut answer.tables[table].effects));
     all.sort();
     all
 }

@@ -28,6 +28,8 @@ pub(crate) struct Misses {
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
+    /// Every row that missed, with the table, in this order.
+    pub(crate) rows: Vec<(u32, usize)>,
     /// The keys that were missed, by table; empty if none was.
     pub(crate) missed: Vec<MissedKeys>,
 }
@@ -107,6 +109,7 @@ pub(crate) fn judge(
         misses.kept.get_or_insert_with(|| vec![true; rows as usize])[row as usize] = false;
     }
     ledger.enriched = rows - unmatched;
+    misses.rows = missed;
     Ok(misses)
 }
 

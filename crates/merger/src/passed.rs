@@ -1,8 +1,9 @@
 //! A batch and the trades that leave among its own.
 
 use arrow_schema::ArrowError;
-use tradejoin_model::{Column, ColumnType, DeadLetter, Enriched};
+use tradejoin_model::{ChangeLane, Column, ColumnType, DeadLetter, Enriched};
 
+use crate::corrections::Touched;
 use crate::rows::Rows;
 use crate::waiting::{Place, Trade, Waiting};
 
@@ -22,6 +23,10 @@ pub(crate) struct Leaving {
     waited: Vec<i64>,
     /// Rows of the batch that were copied, since they begin to wait.
     rows_taken: usize,
+    /// The change that is reached, if it is none of the rows.
+    behind: Option<ChangeAt>,
+    /// What is told of those that wait, if that is asked for.
+    told: Option<Told>,
 }
 
 /// A row that goes out or is put aside: of the batch (0) or of those that waited
@@ -31,6 +36,90 @@ struct Out {
     aside: Option<(usize, u64)>,
 }
 
+/// A change in the order of all those of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangeAt {
+    /// The row of the batch before which it takes effect.
+    pub(crate) row: u32,
+    turn: u32,
+    pub(crate) table: usize,
+    change: u32,
+}
+
+impl ChangeAt {
+    /// A change of the lane of a table.
+    pub(crate) fn new(lane: &ChangeLane, table: usize, change: u32) -> Self {
+        let number = change as usize;
+        Self { row: lane.at_rows[number], turn: lane.turn(number), table, change }
+    }
+}
+
+/// What a run that corrects wants to know of the trades that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Rows of the batch that begin to wait, rising; and their values.
+    pub(crate) begun: Option<(Vec<u32>, Rows)>,
+    /// Those that leave, in order.
+    left: Vec<Left>,
+    /// The numbers of those that are dropped or put aside.
+    pub(crate) ended: Vec<u64>,
+}
+
+/// A trade that waited and leaves.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    number: u64,
+    time: Option<i64>,
+    lacks: u64,
+    at: At,
+}
+
+/// Where a trade is written: behind so many rows of the batch, and behind a change in
+/// front of the next one, if there is one behind which it goes.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    row: u32,
+    behind: Option<ChangeAt>,
+}
+
+/// A trade that is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Its row among those that go on.
+    pub(crate) row: u32,
+    /// Among the trades that were read, the first being 1.
+    pub(crate) number: u64,
+    /// When it took place, if it says.
+    pub(crate) time: Option<i64>,
+    /// The tables in which it has found nothing: a bit for each.
+    pub(crate) lacks: u64,
+    /// Whether it has waited.
+    pub(crate) has_waited: bool,
+    at: At,
+}
+
+impl Arrival {
+    /// How many rows of the batch have been read when it is written.
+    pub(crate) fn at_row(&self) -> u32 {
+        self.at.row
+    }
+
+    /// Whether it is written before a change.
+    pub(crate) fn is_before(&self, change: ChangeAt) -> bool {
+        match self.at.behind {
+            None => self.at.row <= change.row,
+            Some(behind) => behind < change,
+        }
+    }
+}
+
+/// The tables in which a row has found nothing, out of all such rows in order.
+pub(crate) fn lacks(lacking: &[(u32, usize)], row: u32) -> u64 {
+    let first = lacking.partition_point(|&(other, _)| other < row);
+    let own = lacking[first..].iter().take_while(|&&(other, _)| other == row);
+    own.fold(0, |bits, &(_, table)| bits | 1 << table)
+}
+
 /// A batch that has passed. What is left to be done needs no order.
 #[derive(Debug)]
 pub struct Passed {
@@ -38,6 +127,7 @@ pub struct Passed {
     /// What waited, and of which row each one is: as in [`Out`]. `None` if nothing
     /// was added.
     added: Option<(Rows, Vec<(usize, usize)>)>,
+    told: Told,
     types: Vec<ColumnType>,
     /// Of the batch's own rows, those that are copied: they begin to wait, or go on
     /// among others that have waited.
@@ -47,12 +137,35 @@ pub struct Passed {
 impl Leaving {
     pub(crate) fn new(enriched: Enriched, trades_before: u64, rows_taken: usize) -> Self {
         let (out, places, waited) = Default::default();
-        Self { enriched, trades_before, at: 0, own: 0, own_letter: 0, out, places, waited, rows_taken }
+        Self {
+            enriched,
+            trades_before,
+            at: 0,
+            own: 0,
+            own_letter: 0,
+            out,
+            places,
+            waited,
+            rows_taken,
+            behind: None,
+            told: None,
+        }
+    }
+
+    /// The same, and it is told what becomes of those that wait, if `told` is there.
+    pub(crate) fn telling(self, told: Option<Told>) -> Self {
+        Self { told, ..self }
     }
 
     /// The rows before this one have been read.
     pub(crate) fn move_to(&mut self, row: u32) {
         self.at = row;
+        self.behind = None;
+    }
+
+    /// A change in front of the row that is reached has taken effect.
+    pub(crate) fn move_behind(&mut self, change: ChangeAt) {
+        self.behind = Some(change);
     }
 
     /// The row that is reached.
@@ -83,12 +196,24 @@ impl Leaving {
     /// A trade that waited is put aside, for a miss in a table.
     pub(crate) fn put_aside(&mut self, trade: &Trade, table: usize) {
         self.add(trade, Some((table, trade.number)));
+        self.drop_out(trade);
+    }
+
+    /// A trade that waited does not go on.
+    pub(crate) fn drop_out(&mut self, trade: &Trade) {
+        if let Some(told) = &mut self.told {
+            told.ended.push(trade.number);
+        }
     }
 
     fn add(&mut self, trade: &Trade, aside: Option<(usize, u64)>) {
         self.add_own();
         self.out.push(Out { from: (1, self.places.len()), aside });
         self.places.push(trade.place());
+        if let Some(told) = &mut self.told {
+            let &Trade { number, time, lacks, .. } = trade;
+            told.left.push(Left { number, time, lacks, at: At { row: self.at, behind: self.behind } });
+        }
         // No run reads more trades than fit.
         self.waited.push((self.trades_read() - trade.number) as i64);
     }
@@ -116,7 +241,8 @@ impl Leaving {
     ) -> Result<Passed, ArrowError> {
         if self.places.is_empty() {
             let own_copied = self.rows_taken as u64;
-            return Ok(Passed { enriched: self.enriched, added: None, types: Vec::new(), own_copied });
+            let told = self.told.unwrap_or_default();
+            return Ok(Passed { own_copied, told, ..Passed::untouched(self.enriched) });
         }
         self.at = self.enriched.messages.trades.num_rows() as u32;
         self.add_own();
@@ -134,11 +260,61 @@ impl Leaving {
         let rows = self.out.iter().map(|out| out.from).collect();
         let own_copied = (self.rows_taken + self.out.len() - self.places.len()) as u64;
         let enriched = Enriched { kept, rows_kept, dead_letters, ..self.enriched };
-        Ok(Passed { enriched, added: Some((waited, rows)), types: types.to_vec(), own_copied })
+        let told = self.told.unwrap_or_default();
+        Ok(Passed { enriched, added: Some((waited, rows)), told, types: types.to_vec(), own_copied })
     }
 }
 
 impl Passed {
+    /// A batch whose trades all go on, but for those that it drops or puts aside.
+    pub(crate) fn untouched(enriched: Enriched) -> Self {
+        Self { enriched, added: None, told: Told::default(), types: Vec::new(), own_copied: 0 }
+    }
+
+    /// The batch, to which nothing may have been added that is not
+    /// [assembled](Self::assembled).
+    pub(crate) fn enriched(&self) -> &Enriched {
+        &self.enriched
+    }
+
+    /// The same, put together.
+    pub(crate) fn assembled(self) -> Result<Self, ArrowError> {
+        let own_copied = self.own_copied;
+        Ok(Self { own_copied, ..Self::untouched(self.assemble()?) })
+    }
+
+    /// What is told of those that wait.
+    pub(crate) fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The trades that are written, by their rows in what is
+    /// [put together](Self::assemble), in order.
+    pub(crate) fn arrivals(&self, touched: &Touched, told: &Told) -> Vec<Arrival> {
+        let own = |row: usize, own: usize| Arrival {
+            // No batch has more rows than 32 bits can number.
+            row: row as u32,
+            number: touched.trades_before + own as u64 + 1,
+            time: touched.messages.time(own),
+            lacks: lacks(&touched.lacking, own as u32),
+            has_waited: false,
+            at: At { row: own as u32 + 1, behind: None },
+        };
+        let Some((_, from)) = &self.added else {
+            return self.enriched.rows().map(|row| own(row, row)).collect();
+        };
+        let kept = self.enriched.kept.as_deref();
+        let written = from.iter().enumerate().filter(|&(row, _)| kept.is_none_or(|kept| kept[row]));
+        let arrival = |(row, &(source, from)): (usize, &(usize, usize))| match source {
+            0 => own(row, from),
+            _ => {
+                let Left { number, time, lacks, at } = told.left[from];
+                Arrival { row: row as u32, number, time, lacks, has_waited: true, at }
+            }
+        };
+        written.map(arrival).collect()
+    }
+
     /// How many of the batch's trades have their own columns copied: those that begin
     /// to wait, and if others that have waited leave among them, all that go on or are
     /// put aside. A trade counts once in its life, whatever else is copied of it when

@@ -114,7 +114,7 @@ fn without_shared_memory(batch: RecordBatch) -> Result<RecordBatch, ArrowError> 
     RecordBatch::try_new(batch.schema(), columns)
 }
 
-fn without_columns(rows: usize) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn without_columns(rows: usize) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Trade {
     pub(crate) number: u64,
     /// The tables that it waits for: a bit for each.
     pub(crate) waits_for: u64,
+    /// The tables in which it has found nothing so far, if that is asked for.
+    pub(crate) lacks: u64,
     /// Since when.
     pub(crate) since: Instant,
     /// When it took place, if it says.
@@ -92,7 +94,13 @@ impl Waiting {
     }
 
     /// The next row of the last chunk enters.
-    pub(crate) fn enter(&mut self, number: u64, waits_for: u64, since: Instant, time: Option<i64>) -> Ticket {
+    pub(crate) fn enter(
+        &mut self,
+        number: u64,
+        (waits_for, lacks): (u64, u64),
+        since: Instant,
+        time: Option<i64>,
+    ) -> Ticket {
         let ticket = self.first + self.trades.len() as u64;
         let (chunk, row) = (self.chunks_made, self.next_row);
         self.next_row += 1;
@@ -103,7 +111,7 @@ impl Waiting {
         // Larger values than 4 GiB count as that.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let place = Place { chunk, row };
-        self.trades.push_back(Some(Trade { number, waits_for, since, time, place, bytes }));
+        self.trades.push_back(Some(Trade { number, waits_for, lacks, since, time, place, bytes }));
         self.len += 1;
         self.bytes += u64::from(bytes);
         ticket
@@ -127,9 +135,18 @@ impl Waiting {
         self.chunks.get(&place.chunk)?.rows.keys[table].get(place.row as usize)
     }
 
-    /// Has `write` set values of a trade, at a row of these columns.
-    pub(crate) fn set_values(&mut self, ticket: Ticket, write: impl FnOnce(usize, &mut [Column])) {
-        if let Some(&Trade { place, .. }) = self.get(ticket) {
+    /// Has `write` set the values that a trade finds in a table, at a row of these
+    /// columns.
+    pub(crate) fn set_values(
+        &mut self,
+        ticket: Ticket,
+        table: usize,
+        write: impl FnOnce(usize, &mut [Column]),
+    ) {
+        let at = ticket.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(Trade { place, lacks, .. }) = at.and_then(|at| self.trades.get_mut(at)?.as_mut()) {
+            *lacks &= !(1 << table);
+            let place = *place;
             write(place.row as usize, &mut self.chunk_mut(place.chunk).rows.columns);
         }
     }

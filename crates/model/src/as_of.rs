@@ -2,6 +2,7 @@
 
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
+use crate::effects::Noted;
 use crate::history::{History, Validity};
 use crate::index::SlotIndex;
 use crate::key_numbers::{KeyNumbers, NO_KEY};
@@ -61,6 +62,8 @@ pub(crate) struct AsOfTable {
     /// Upserts that have taken effect, if that is asked for.
     appeared: Vec<Appeared>,
     is_waited_for: bool,
+    /// What changes do to trades before them, if that is asked for.
+    noted: Option<Noted>,
     /// Keys that have had no row at some place of the batch under way.
     gone: Vec<u32>,
 }
@@ -82,8 +85,18 @@ impl AsOfTable {
             applied: Applied::default(),
             appeared: Vec::new(),
             is_waited_for: false,
+            noted: None,
             gone: Vec::new(),
         }
+    }
+
+    /// Notes from now on what changes do to trades before them.
+    pub(crate) fn note_effects(&mut self) {
+        self.noted = Some(Noted::default());
+    }
+
+    pub(crate) fn noted(&mut self) -> Option<(&mut Noted, &[Column])> {
+        Some((self.noted.as_mut()?, &self.columns))
     }
 
     pub(crate) fn columns(&self) -> &[Column] {
@@ -275,7 +288,7 @@ impl AsOfTable {
             MISS => self.add_key(key, below),
             number => number,
         };
-        let Self { histories, retired, applied, appeared, .. } = self;
+        let Self { histories, retired, applied, appeared, noted, .. } = self;
         let history = &mut histories[number as usize];
         match kind {
             ChangeKind::Upsert => match history.put(validity, slot) {
@@ -285,13 +298,25 @@ impl AsOfTable {
                     if self.is_waited_for {
                         appeared.push(Appeared { change, until: history.until(validity.from) });
                     }
+                    if let Some(noted) = noted {
+                        noted.put(change, validity, history.next(validity.from));
+                    }
                 }
                 Err(_) => {
                     applied.overlaps += 1;
                     retired.push(slot);
                 }
             },
-            ChangeKind::Delete => retired.extend(history.delete(validity)),
+            ChangeKind::Delete => {
+                let retired_before = retired.len();
+                retired.extend(history.delete(validity));
+                if let Some(noted) = noted
+                    && retired.len() > retired_before
+                {
+                    let from = validity.from;
+                    noted.delete(change, from, history.next(from), history.before(from));
+                }
+            }
         }
         if history.is_empty() && below.is_none() {
             self.keys.set(key, MISS);

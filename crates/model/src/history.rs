@@ -147,6 +147,19 @@ impl<T: Copy> History<T> {
         }
     }
 
+    /// When the first row begins that does so behind `from`; [`INTEGER_NULL`] for
+    /// never.
+    pub(crate) fn next(&self, from: i64) -> i64 {
+        let at = self.0.partition_point(|(validity, _)| validity.from <= from);
+        self.0.get(at).map_or(INTEGER_NULL, |(validity, _)| validity.from)
+    }
+
+    /// The last row that begins before `from`.
+    pub(crate) fn before(&self, from: i64) -> Option<(Validity, T)> {
+        let at = self.0.partition_point(|(validity, _)| validity.from < from);
+        self.0[..at].last().copied()
+    }
+
     /// The same rows with other values.
     #[must_use]
     pub fn map<U>(&self, value: impl Fn(T) -> U) -> History<U> {
@@ -205,6 +218,9 @@ mod tests {
     fn an_open_row_is_valid_until_the_next_one() {
         let rows = history(&[(NULL, NULL, 'a'), (2, 4, 'b'), (6, NULL, 'c'), (9, NULL, 'd')]);
         assert_eq!([NULL, 2, 6, 9].map(|from| rows.until(from)), [2, 4, 9, NULL]);
+        assert_eq!([NULL, 2, 5, 9].map(|from| rows.next(from)), [2, 6, 6, NULL], "a gap may be between");
+        let before = |from| rows.before(from).map(|(_, value)| value);
+        assert_eq!([NULL, 2, 5, 9].map(before), [None, Some('a'), Some('b'), Some('c')]);
     }
 
     #[test]

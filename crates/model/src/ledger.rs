@@ -1,6 +1,7 @@
 //! The account of a run: every trade that was read has exactly one outcome.
 
 use crate::error::LedgerError;
+use crate::revised::CorrectionLedger;
 
 /// What became of the trades that were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Ledger {
     pub dead_lettered: u64,
     /// Trades that have waited for a key, or still do.
     pub hold: HoldLedger,
+    /// Trades that were written again, beside the outcomes.
+    pub corrections: CorrectionLedger,
     /// Records that were refused as bad and are no row of a table.
     pub rejected: u64,
     /// The account of each table.
@@ -92,6 +95,7 @@ impl Ledger {
         self.hold.found += other.hold.found;
         self.hold.expired += other.hold.expired;
         self.hold.early += other.hold.early;
+        self.corrections += other.corrections;
         self.rejected += other.rejected;
         for (table, other) in self.tables.iter_mut().zip(&other.tables) {
             table.matched += other.matched;

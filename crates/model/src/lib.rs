@@ -41,12 +41,15 @@ mod table;
 
 mod history;
 
+mod effects;
+
 mod batch;
 mod key_numbers;
 mod keyed;
 mod keys;
 mod ledger;
 mod message;
+mod revised;
 mod routed;
 mod stretches;
 mod turns;
@@ -59,6 +62,7 @@ mod stored;
 pub use batch::{Batch, ChangeKind, ChangeLane, DeadLetter, Enriched, Messages};
 pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
+pub use effects::{Effect, Effects, Now};
 pub use error::{BatchError, LedgerError, ParseFieldError};
 pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
@@ -70,6 +74,7 @@ pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
 pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
+pub use revised::{CorrectionLedger, Revised, RevisionReason};
 pub use routed::{Answer, Appeared, Partition, Repeat, Repeats, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{
     INSTRUMENT_COLUMNS, INSTRUMENT_ID, KnownColumn, KnownKind, TIMESTAMP, TRADE_COLUMNS, USER_COLUMNS,

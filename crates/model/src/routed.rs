@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::column::Column;
+use crate::effects::Effects;
 use crate::ids::{ShardCount, ShardIndex};
 use crate::stored::{Applied, StoredTable};
 use crate::stretches::{Parts, Stretches};
@@ -258,6 +259,8 @@ pub struct TableAnswer {
     /// Changes that a trade may have waited for, rising: of a table that trades wait
     /// for, otherwise none.
     pub appeared: Vec<Appeared>,
+    /// What the changes do to trades before them, of a run that corrects these.
+    pub effects: Effects,
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::ops::AddAssign;
 
 use crate::as_of::AsOfTable;
-use crate::batch::ChangeLane;
+use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
+use crate::effects::{Effect, Effects, Noted};
 use crate::keyed::{Found, KeyedTable};
 use crate::routed::Appeared;
 use crate::stretches::ByTime;
@@ -46,6 +47,9 @@ pub struct StoredTable {
     applied: Applied,
     /// Of the batch under way, where they are known when it is applied.
     appeared: Vec<Appeared>,
+    /// What changes do to trades before them, if that is asked for; where rows are
+    /// looked up by time, these know it.
+    noted: Option<Noted>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +68,17 @@ impl StoredTable {
             LookUp::LatestVersion => Rows::LatestVersion(VersionedTable::new(outputs)),
             LookUp::AsOf { tolerance } => Rows::AsOf(AsOfTable::new(outputs, tolerance)),
         };
-        Self { rows, applied: Applied::default(), appeared: Vec::new() }
+        Self { rows, applied: Applied::default(), appeared: Vec::new(), noted: None }
+    }
+
+    /// The same table, which notes what changes do to trades before them.
+    #[must_use]
+    pub fn noting_effects(mut self) -> Self {
+        match &mut self.rows {
+            Rows::AsOf(rows) => rows.note_effects(),
+            Rows::Latest(_) | Rows::LatestVersion(_) => self.noted = Some(Noted::default()),
+        }
+        self
     }
 
     /// The columns, one for each output, indexed by slot.
@@ -98,10 +112,17 @@ impl StoredTable {
         let appeared = is_waited_for.then_some(&mut self.appeared);
         match &mut self.rows {
             Rows::Latest(rows) => {
+                if let Some(noted) = &mut self.noted {
+                    let is_upsert = |change: u32| lane.kinds[change as usize] == ChangeKind::Upsert;
+                    let effect = |change| Effect::of_any_time(change, is_upsert(change));
+                    changes.clone().map(effect).for_each(|effect| noted.push(effect));
+                }
                 self.applied.replaced = rows.apply(outputs, lane, changes, below.map(Self::keyed), appeared);
             }
             Rows::LatestVersion(rows) => {
-                self.applied = rows.apply(outputs, lane, changes, below.map(Self::versioned), appeared);
+                let noted = self.noted.as_mut();
+                self.applied =
+                    rows.apply(outputs, lane, changes, below.map(Self::versioned), appeared, noted);
             }
             Rows::AsOf(rows) => {
                 rows.apply(outputs, lane, changes, below.map(Self::as_of), is_waited_for);
@@ -164,6 +185,22 @@ impl StoredTable {
         }
         appeared.append(&mut self.appeared);
         std::mem::take(&mut self.applied)
+    }
+
+    /// What the changes of the batch that was [settled](Self::settle) last do to
+    /// trades before them, if the table [notes](Self::noting_effects) it.
+    pub fn take_effects(&mut self, outputs: &[OutputColumn], below: Option<&Self>, effects: &mut Effects) {
+        let below = below.map(Self::columns);
+        match (&mut self.rows, &mut self.noted) {
+            (Rows::AsOf(rows), _) => {
+                if let Some((noted, columns)) = rows.noted() {
+                    noted.take(outputs, columns, below, effects);
+                }
+            }
+            // No row comes to light here.
+            (_, Some(noted)) => noted.take(outputs, &[], None, effects),
+            (_, None) => {}
+        }
     }
 
     /// Bytes of memory in use, those of maps estimated from their capacity.

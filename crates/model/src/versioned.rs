@@ -6,6 +6,7 @@ use ahash::AHashMap;
 
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::column::Column;
+use crate::effects::{Effect, Noted};
 use crate::ids::Key;
 use crate::keyed::{IN_GENERATION, KeyedTable, MISS, Slot, is_special};
 use crate::routed::Appeared;
@@ -75,6 +76,7 @@ impl VersionedTable {
         changes: impl Iterator<Item = u32> + Clone,
         below: Option<&Self>,
         appeared: Option<&mut Vec<Appeared>>,
+        noted: Option<&mut Noted>,
     ) -> Applied {
         let mut applied = Applied::default();
         let below_rows = below.map(|below| &below.rows);
@@ -92,6 +94,10 @@ impl VersionedTable {
         }
         let kept = self.kept.iter().copied();
         applied.replaced = self.rows.apply(outputs, lane, kept, below_rows, appeared);
+        if let Some(noted) = noted {
+            let is_upsert = |change: u32| lane.kinds[change as usize] == ChangeKind::Upsert;
+            self.kept.iter().for_each(|&change| noted.push(Effect::of_any_time(change, is_upsert(change))));
+        }
         self.kept.clear();
         self.in_batch.clear();
         applied

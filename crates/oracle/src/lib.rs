@@ -13,6 +13,7 @@
 //! assert_eq!(oracle.ledger().check(), Ok(()));
 //! ```
 
+mod corrections;
 mod rows;
 mod sizes;
 mod values;
@@ -25,10 +26,12 @@ use tradejoin_model::{
     TableSpec,
 };
 
+use crate::corrections::{Recent, all_columns};
 use crate::rows::{Put, Row, is_seen, put_as_of, put_latest, put_version};
-use crate::sizes::trade_bytes;
+use crate::sizes::{own_bytes, trade_bytes};
 use crate::values::values;
 
+pub use crate::corrections::{Correcting, Revision};
 pub use crate::values::{bytes, text};
 
 /// A trade that has reached its outcome, other than being dropped.
@@ -74,6 +77,11 @@ pub struct Oracle {
     latest: i64,
     ledger: Ledger,
     joined: Vec<Joined>,
+    /// How long trades that were written are looked up again; these, and what was written
+    /// again.
+    correcting: Option<Correcting>,
+    recent: Vec<Recent>,
+    revisions: Vec<Revision>,
 }
 
 #[derive(Debug)]
@@ -85,6 +93,8 @@ struct Waiting {
     found: Vec<Option<Values>>,
     waits_for: Vec<usize>,
     bytes: u64,
+    /// Those of its own values, if they count.
+    own_bytes: u64,
 }
 
 /// What a miss comes to: the later in this list decides.
@@ -114,6 +124,9 @@ impl Oracle {
             latest: i64::MIN,
             ledger: Ledger::new(specs.len()),
             joined: Vec::new(),
+            correcting: None,
+            recent: Vec::new(),
+            revisions: Vec::new(),
         }
     }
 
@@ -144,6 +157,8 @@ impl Oracle {
 
     /// Ends the sequence: nothing waits any longer.
     pub fn finish(&mut self) -> Vec<Joined> {
+        // No change follows.
+        self.correcting = None;
         while let Some(at) = self.waiting.iter().position(|trade| !trade.waits_for.is_empty()) {
             self.ledger.hold.expired += 1;
             self.leave(at);
@@ -194,6 +209,7 @@ impl Oracle {
             account.changes += 1;
         }
         let by_time = matches!(spec.look_up, LookUp::AsOf { .. });
+        self.correct(table, &key, &row, put);
         if put == Put::Added || by_time && put == Put::Replaced {
             self.appear(table, &key, &row);
         }
@@ -228,6 +244,11 @@ impl Oracle {
         if matches!(look_up, LookUp::AsOf { .. }) && time.is_none() {
             self.ledger.tables[table].untimed += 1;
         }
+        self.look_up(table, key, time)
+    }
+
+    fn look_up(&self, table: usize, key: Option<&OracleKey>, time: Option<i64>) -> Option<Values> {
+        let look_up = self.specs[table].look_up;
         let rows = self.tables[table].get(key?)?;
         let row = match look_up {
             LookUp::Latest | LookUp::LatestVersion => rows.first()?,
@@ -246,6 +267,7 @@ impl Oracle {
         let times = messages.times.as_ref().filter(|times| times.is_valid(row));
         let time = times.map(|times| times.value(row));
         self.latest = self.latest.max(time.unwrap_or(i64::MIN));
+        self.close_windows();
         let found: Vec<_> =
             (0..self.specs.len()).map(|table| self.find(table, keys[table].as_ref(), time)).collect();
         let mut worst: Option<(Verdict, usize)> = None;
@@ -280,23 +302,25 @@ impl Oracle {
             u64::MAX => 0,
             _ => trade_bytes(&messages.trades, row, self.added_len),
         };
+        let own_bytes = self.correcting.map_or(0, |_| own_bytes(&messages.trades, row));
+        let waiting = Waiting { number, time, keys, found, waits_for, bytes, own_bytes };
         match worst {
             Some((Verdict::Hold, _)) => {
                 self.ledger.hold.entered += 1;
-                self.wait(Waiting { number, time, keys, found, waits_for, bytes });
+                self.wait(waiting);
             }
             Some((Verdict::Drop, _)) => self.ledger.unmatched_dropped += 1,
             Some((Verdict::Aside, table)) => {
                 self.ledger.dead_lettered += 1;
-                self.emit(number, &found, Some(table));
+                self.emit(waiting, Some(table));
             }
             Some((Verdict::Keep, _)) | None => {
                 *if worst.is_some() { &mut self.ledger.unmatched_kept } else { &mut self.ledger.enriched } +=
                     1;
                 if self.in_line && !self.waiting.is_empty() {
-                    self.wait(Waiting { number, time, keys, found, waits_for: Vec::new(), bytes });
+                    self.wait(Waiting { waits_for: Vec::new(), ..waiting });
                 } else {
-                    self.emit(number, &found, None);
+                    self.emit(waiting, None);
                 }
             }
         }
@@ -367,7 +391,7 @@ impl Oracle {
             Some((Verdict::Aside, table)) => {
                 self.ledger.dead_lettered += 1;
                 let trade = self.remove(at);
-                self.emit(trade.number, &trade.found, Some(table));
+                self.emit(trade, Some(table));
                 self.drain();
             }
             _ => {
@@ -383,23 +407,30 @@ impl Oracle {
             self.drain();
         } else {
             let trade = self.remove(at);
-            self.emit(trade.number, &trade.found, None);
+            self.emit(trade, None);
         }
     }
 
     fn drain(&mut self) {
         while self.in_line && self.waiting.first().is_some_and(|trade| trade.waits_for.is_empty()) {
             let trade = self.remove(0);
-            self.emit(trade.number, &trade.found, None);
+            self.emit(trade, None);
         }
     }
 
-    fn emit(&mut self, number: u64, found: &[Option<Values>], aside: Option<usize>) {
-        let none = |spec: &TableSpec| vec![None; spec.outputs.len()];
-        let columns = found.iter().zip(&self.specs);
-        let columns = columns.flat_map(|(found, spec)| found.clone().unwrap_or_else(|| none(spec))).collect();
-        self.joined.push(Joined { number, columns, waited: self.trades_read - number, aside });
+    fn emit(&mut self, trade: Waiting, aside: Option<usize>) {
+        let columns = all_columns(&self.specs, &trade.found);
+        let (number, waited) = (trade.number, self.trades_read - trade.number);
+        self.joined.push(Joined { number, columns, waited, aside });
+        if aside.is_none() {
+            self.is_written(trade, waited);
+        }
     }
+}
+
+/// What a table adds where nothing is found.
+fn nothing(spec: &TableSpec) -> Values {
+    vec![None; spec.outputs.len()]
 }
 
 fn of_expired(then: Expired) -> Verdict {

@@ -20,7 +20,9 @@ pub(crate) enum Put {
     Added,
     /// It is in the place of another.
     Replaced,
-    /// It is none, or it does not count.
+    /// It counts, and is none.
+    Removed,
+    /// It does not count.
     Not,
 }
 
@@ -29,7 +31,7 @@ pub(crate) fn put_latest(rows: &mut Vec<Row>, row: Row) -> Put {
     let put = if rows.is_empty() { Put::Added } else { Put::Replaced };
     rows.clear();
     if row.values.is_none() {
-        return Put::Not;
+        return Put::Removed;
     }
     rows.push(row);
     put
@@ -41,7 +43,7 @@ pub(crate) fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, accou
     let is_some = row.values.is_some();
     let Some(old) = rows.first() else {
         rows.push(row);
-        return if is_some { Put::Added } else { Put::Not };
+        return if is_some { Put::Added } else { Put::Removed };
     };
     let was_some = old.values.is_some();
     let content = match (&row.values, &old.values) {
@@ -59,7 +61,7 @@ pub(crate) fn put_version(spec: &TableSpec, rows: &mut Vec<Row>, row: Row, accou
         return match (is_some, was_some) {
             (true, true) => Put::Replaced,
             (true, false) => Put::Added,
-            (false, _) => Put::Not,
+            (false, _) => Put::Removed,
         };
     }
     Put::Not
@@ -81,8 +83,9 @@ fn compare(spec: &TableSpec, new: &[Option<Vec<u8>>], old: &[Option<Vec<u8>>]) -
 /// beginning; a row that overlaps another is refused.
 pub(crate) fn put_as_of(rows: &mut Vec<Row>, row: Row, account: &mut TableLedger) -> Put {
     if row.values.is_none() {
+        let len = rows.len();
         rows.retain(|other| row.from != INTEGER_NULL && other.from != row.from);
-        return Put::Not;
+        return if rows.len() < len { Put::Removed } else { Put::Not };
     }
     let holds =
         |row: &Row, other: &Row| row.to != INTEGER_NULL && row.from < other.from && other.from < row.to;

@@ -6,9 +6,13 @@ use arrow_schema::DataType;
 
 /// 192 for what is kept about it, 24 for each added value, and its own values.
 pub(crate) fn trade_bytes(trades: &RecordBatch, row: usize, added_len: usize) -> u64 {
-    let own: u64 = trades.columns().iter().map(|column| value_bytes(column, row)).sum();
     // Larger trades than 4 GiB count as that.
-    (192 + 24 * added_len as u64 + own).min(u64::from(u32::MAX))
+    (192 + 24 * added_len as u64 + own_bytes(trades, row)).min(u64::from(u32::MAX))
+}
+
+/// How many bytes a trade's own values are counted with.
+pub(crate) fn own_bytes(trades: &RecordBatch, row: usize) -> u64 {
+    trades.columns().iter().map(|column| value_bytes(column, row)).sum()
 }
 
 /// A text with what tells its length; 64 for what has no width.

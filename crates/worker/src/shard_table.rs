@@ -25,6 +25,8 @@ pub(crate) struct ShardTable {
     stretch_keys: Vec<Option<u32>>,
     /// Whether trades wait for its keys.
     is_waited_for: bool,
+    /// Whether it is noted what changes do to trades before them.
+    notes_effects: bool,
 }
 
 /// The rows of a batch that a shard looks up.
@@ -67,7 +69,19 @@ impl ShardTable {
             numbers: Vec::new(),
             stretch_keys: Vec::new(),
             is_waited_for,
+            notes_effects: false,
         }
+    }
+
+    /// Notes from now on what changes do to trades before them.
+    pub(crate) fn note_effects(&mut self) {
+        self.notes_effects = true;
+        self.own = self.new_own();
+    }
+
+    fn new_own(&self) -> StoredTable {
+        let own = StoredTable::new(self.look_up, &self.outputs);
+        if self.notes_effects { own.noting_effects() } else { own }
     }
 
     /// Starts from `generation`; changes on top of another one are forgotten.
@@ -79,7 +93,7 @@ impl ShardTable {
         };
         if !same {
             self.generation = generation.cloned();
-            self.own = StoredTable::new(self.look_up, &self.outputs);
+            self.own = self.new_own();
         }
     }
 
@@ -103,6 +117,9 @@ impl ShardTable {
         std::mem::swap(&mut self.found.parts, &mut answer.parts);
         self.gather(&mut answer.columns);
         answer.applied = self.own.settle(self.generation.as_deref(), &mut answer.appeared);
+        if self.notes_effects {
+            self.own.take_effects(&self.outputs, self.generation.as_deref(), &mut answer.effects);
+        }
     }
 
     fn find_ids(

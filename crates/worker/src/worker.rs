@@ -31,6 +31,14 @@ impl Worker {
         Self { shard, tables, counts: WorkerCounts::default() }
     }
 
+    /// The same worker, which tells what changes do to trades before them. To be
+    /// called before the first batch.
+    #[must_use]
+    pub fn noting_effects(mut self) -> Self {
+        self.tables.iter_mut().for_each(ShardTable::note_effects);
+        self
+    }
+
     /// Applies the shard's changes of a batch and looks up its rows. The answer
     /// matters to the merger only if [`Routed::is_answered_by`] this shard; its
     /// buffers are those of `spent`, an earlier answer of the same run or an
@@ -77,6 +85,7 @@ impl Worker {
                     // Every shard applies every change, and one reports on them.
                     answer.applied = Applied::default();
                     answer.appeared.clear();
+                    answer.effects.clear();
                 }
             }
         }

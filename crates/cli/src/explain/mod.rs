@@ -32,6 +32,8 @@ mod why;
     group = ArgGroup::new("which").required(true).args(["trade_id", "row"]),
     mut_arg("output", |arg| arg.hide(true)),
     mut_arg("dead_letters", |arg| arg.hide(true)),
+    mut_arg("correct", |arg| arg.hide(true)),
+    mut_arg("corrections", |arg| arg.hide(true)),
     mut_arg("workers", |arg| arg.hide(true)),
     mut_arg("batch_len", |arg| arg.hide(true)),
     mut_arg("queue_depth", |arg| arg.hide(true)),

@@ -33,6 +33,8 @@ use report::Report;
 #[command(
     mut_arg("output", |arg| arg.hide(true)),
     mut_arg("dead_letters", |arg| arg.hide(true)),
+    mut_arg("correct", |arg| arg.hide(true)),
+    mut_arg("corrections", |arg| arg.hide(true)),
     mut_arg("workers", |arg| arg.hide(true)),
     mut_arg("queue_depth", |arg| arg.hide(true)),
     mut_arg("distribution", |arg| arg.hide(true)),

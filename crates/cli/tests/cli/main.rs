@@ -14,6 +14,7 @@
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `config`: the configuration file
+//! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
 //! - `tap`: trades to look at
@@ -22,13 +23,14 @@
 //! - `signals`: Ctrl-C and readers that go away
 //! - `soak`: many reloads in a row, and journals of runs whose timing is drawn
 //! - `verify`: outputs beside what they should be
-//! - `words`: streams in words, for `semantics`
+//! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod changes;
 mod check;
 mod config;
 mod control;
+mod corrections;
 mod days;
 mod diff;
 mod explain;

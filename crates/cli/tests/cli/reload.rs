@@ -261,6 +261,23 @@ fn a_journal_repeats_a_run_whatever_its_timing_was() {
 }
 
 #[test]
+fn a_journal_repeats_the_corrections_of_a_reload() {
+    let folder = Folder::empty();
+    let window = "--correct 200rows --corrections";
+    let (trades, output) = journaled(&folder, &format!("--workers 3 {window} c.csv"));
+    folder.put("t.csv", trades);
+    let corrections = folder.read("c.csv");
+    assert!(corrections.contains(",changed\n"), "{corrections}");
+    for again in ["--workers 1 --batch-len 1", "--workers 2 --distribution instruments=partitioned"] {
+        let job =
+            "run --trades t.csv --instruments first.csv --unmatched keep --replay-journal journal.jsonl";
+        let policy = "--on-miss instruments=hold=40rows,then=keep --wait-column waited";
+        assert_eq!(folder.ok(&format!("{job} {policy} {window} again.csv {again}")), output, "{again}");
+        assert_eq!(folder.read("again.csv"), corrections, "{again}");
+    }
+}
+
+#[test]
 fn a_journal_of_something_else_is_refused() {
     let folder = Folder::empty();
     let (trades, _) = journaled(&folder, "");

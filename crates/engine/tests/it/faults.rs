@@ -32,6 +32,7 @@ fn case(trades: usize) -> Case {
         order: Order::Input,
         on_miss: [MissPolicy::Drop; TABLES],
         hold_rows_max: u64::MAX,
+        corrections: None,
     }
 }
 

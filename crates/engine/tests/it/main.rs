@@ -1,6 +1,7 @@
 //! The contract, tested on whole runs.
 //!
 //! - `streams`: random streams for the others, and what both sides give for one
+//! - `collect`: what goes to the sinks of a run, and what the oracle gives, as text
 //! - `blocks`: the messages of such a stream, cut into blocks of any lengths
 //! - `equals_oracle`: for every worker count, batch length, queue depth, order,
 //!   distribution and policy, the engine equals the oracle
@@ -11,6 +12,7 @@
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
 mod blocks;
+mod collect;
 mod equals_oracle;
 mod faults;
 mod hot_keys;

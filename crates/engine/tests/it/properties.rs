@@ -81,7 +81,8 @@ impl fmt::Debug for Case {
         )?;
         writeln!(f, "  distributions {distributions:?}\n  look_ups {look_ups:?}")?;
         writeln!(f, "  shards {shards}, queue_depth {queue_depth}, order {order:?}")?;
-        writeln!(f, "  on_miss {:?}, hold_rows_max {}", self.on_miss, self.hold_rows_max)
+        writeln!(f, "  on_miss {:?}, hold_rows_max {}", self.on_miss, self.hold_rows_max)?;
+        writeln!(f, "  corrections {:?}", self.corrections)
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
-use tradejoin_engine::Order;
+use tradejoin_engine::{EngineError, Order};
+use tradejoin_flow::Revise as _;
 use tradejoin_flow::{Board, Claim, Complete, Task};
-use tradejoin_merger::{Holds, Merged, Merger};
+use tradejoin_merger::{Merged, Merger, Passage};
 use tradejoin_model::{
     Answer, Batch, BatchIndex, Enriched, Ledger, Messages, Routed, ShardCount, ShardIndex,
 };
@@ -17,7 +18,7 @@ use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
 use crate::properties::config;
-use crate::streams::{Case, Rows, TABLES, case, difference, rows_of};
+use crate::streams::{Case, Revisions, Rows, TABLES, case, difference, rows_of};
 
 /// What a virtual thread does at its next step: the halves of a task, so that
 /// others move between them.
@@ -43,7 +44,8 @@ struct Run {
     board: Board<Merged, Rows, String>,
     router: Router,
     merger: Merger,
-    holds: Option<Holds>,
+    passage: Option<Passage>,
+    revisions: Revisions,
     workers: Vec<Worker>,
     blocks: VecDeque<Messages>,
     threads: Vec<Thread>,
@@ -60,9 +62,10 @@ impl Run {
         Self {
             board: Board::new(shards.as_usize(), window, case.order != Order::Arrival),
             router: Router::new(shards, tables.clone()),
-            merger: Merger::new(&tables).with_wait_column(true),
-            holds: Holds::new(&tables, case.hold_config()),
-            workers: shards.shards().map(|shard| Worker::new(shard, &tables)).collect(),
+            merger: Merger::new(&tables).with_wait_column(true).with_corrections(case.corrections.is_some()),
+            passage: Passage::new(&tables, case.hold_config(), case.corrections),
+            revisions: Revisions::default(),
+            workers: shards.shards().map(|shard| Worker::new(shard, &tables).noting_effects()).collect(),
             blocks: case.blocks().into(),
             threads: shards.shards().map(|_| Thread::Free).collect(),
             rows: Rows::new(),
@@ -111,7 +114,7 @@ impl Run {
                 let merged = self.merger.merge(&routed, first_position, trades_before, answers);
                 Thread::Merged(routed.batch.index, Box::new(merged.expect("no table fails")))
             }
-            Thread::Merged(index, merged) if self.holds.is_some() => {
+            Thread::Merged(index, merged) if self.passage.is_some() => {
                 self.board.merged(index, *merged);
                 Thread::Free
             }
@@ -119,8 +122,9 @@ impl Run {
                 Thread::Encoded(index, self.encode(&merged.enriched), merged.account)
             }
             Thread::Passing(index, merged) => {
-                let holds = self.holds.as_mut().expect("batches pass where trades are held");
-                let (passed, account) = holds.pass(*merged, Instant::now()).expect("few rows");
+                let passage = self.passage.as_mut().expect("batches pass where something does");
+                let give = |revised| self.revisions.write(revised).map_err(EngineError::Revise);
+                let (passed, account) = passage.pass(*merged, Instant::now(), give).expect("few rows");
                 self.board.passed();
                 Thread::Passed(index, Box::new(passed.assemble().expect("few rows")), account)
             }
@@ -178,19 +182,20 @@ proptest! {
         // What each has in its hands would fill pages.
         let state = |thread: &Thread| format!("{thread:?}").split('(').next().map(str::to_owned);
         prop_assert!(ended, "no thread sleeps for ever: {:?}", run.threads.iter().map(state).collect::<Vec<_>>());
-        let mut holds = run.holds.take();
-        while let Some(holds) = &mut holds
-            && let Some((passed, account)) = holds.finish().expect("few rows")
+        let mut passage = run.passage.take();
+        while let Some(passage) = &mut passage
+            && let Some((passed, account)) = passage.finish().expect("few rows")
         {
             run.rows.extend(run.encode(&passed.assemble().expect("few rows")));
             run.ledger.add(&account);
         }
-        let (mut expected, ledger) = case.expected();
+        let (mut expected, revisions, ledger) = case.expected_revisions();
         if case.order == Order::Arrival {
             run.rows.sort();
             expected.sort();
         }
         prop_assert_eq!(difference(&run.rows, &expected), None);
+        prop_assert_eq!(difference(&run.revisions.rows, &revisions), None);
         prop_assert_eq!(&run.ledger, &ledger);
     }
 }

@@ -2,17 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::UInt64Type};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tradejoin_engine::{Engine, EngineConfig, Order, Report, Update, Updates};
-use tradejoin_flow::{Block, BoxError, Depth, Encode, End, Sink, Source, TableSource};
-use tradejoin_merger::HoldConfig;
+use tradejoin_flow::{Block, BoxError, Depth, Source, TableSource};
+use tradejoin_merger::{CorrectionConfig, HoldConfig};
 use tradejoin_model::{
-    ChangeLane, ColumnType, Distribution, Enriched, Expired, Hold, HoldLimit, Ledger, LookUp, Messages,
-    MissPolicy, OptionPart, OutputColumn, ShardCount, TableSpec,
+    ChangeLane, ColumnType, Distribution, Expired, Hold, HoldLimit, Ledger, LookUp, Messages, MissPolicy,
+    OptionPart, OutputColumn, ShardCount, TableSpec,
 };
-use tradejoin_oracle::{Joined, Oracle, text};
+use tradejoin_oracle::{Correcting, Oracle};
+
+pub(crate) use crate::collect::{Collect, Revisions, rows_of};
+use crate::collect::{row_of, row_of_revision};
 
 use crate::blocks::{block, cut, updates};
 
@@ -67,6 +69,8 @@ pub(crate) struct Case {
     pub(crate) on_miss: [MissPolicy; TABLES],
     /// How many trades may wait.
     pub(crate) hold_rows_max: u64,
+    /// How long trades are written again.
+    pub(crate) corrections: Option<CorrectionConfig>,
 }
 
 /// What went to the sink.
@@ -109,6 +113,22 @@ fn trade() -> impl Strategy<Value = Step> {
         .prop_map(|(keys, time)| Step::Trade(keys, time))
 }
 
+/// Windows that close soon, by each of their limits.
+fn corrections() -> impl Strategy<Value = Option<CorrectionConfig>> {
+    let few = |most: u64| prop::option::of(0..most);
+    let most = |most: u64| prop_oneof![3 => Just(u64::MAX), 1 => 0..most];
+    let config = (few(25), few(80), few(20_000), most(40), most(20_000)).prop_map(
+        |(time, rows, bytes, rows_max, bytes_max)| CorrectionConfig {
+            time,
+            rows,
+            bytes,
+            rows_max,
+            bytes_max,
+        },
+    );
+    prop::option::weighted(0.7, config)
+}
+
 fn look_up() -> impl Strategy<Value = LookUp> {
     prop_oneof![
         Just(LookUp::Latest),
@@ -144,6 +164,7 @@ prop_compose! {
         // Boxed: four of its trees take most of a test's stack.
         on_miss in prop::array::uniform4(policy().boxed()),
         hold_rows_max in prop_oneof![Just(u64::MAX), 0..20_u64],
+        corrections in corrections().boxed(),
     ) -> Case {
         Case {
             loaded,
@@ -158,6 +179,7 @@ prop_compose! {
             order,
             on_miss,
             hold_rows_max,
+            corrections,
         }
     }
 }
@@ -217,6 +239,7 @@ impl Case {
         config.hold_rows_max = self.hold_rows_max;
         config.hold_bytes_max = u64::MAX;
         config.wait_column = true;
+        config.corrections = self.corrections;
         Engine::new(config)
     }
 
@@ -231,17 +254,25 @@ impl Case {
     }
 
     pub(crate) fn run(&self) -> (Rows, Report) {
+        let (rows, _, report) = self.run_correcting();
+        (rows, report)
+    }
+
+    /// What went to the sink, and what was written again.
+    pub(crate) fn run_correcting(&self) -> (Rows, Rows, Report) {
         let rows = Arc::new(Mutex::new(Rows::new()));
         let load = |table| Some(Box::new(Rest::new(self.loaded_lanes(table))) as Box<dyn TableSource>);
         let loads = (0..TABLES).map(|table| load(table).filter(|_| !self.gated)).collect();
-        let report = self.engine().run(loads, Rest::new(self.blocks()), Collect(Arc::clone(&rows)));
+        let (sink, mut revisions) = (Collect(Arc::clone(&rows)), Revisions::default());
+        let ran = self.engine().run_correcting(loads, Rest::new(self.blocks()), sink, &mut revisions);
         let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
-        (rows, report.expect("a run without faults"))
+        assert_eq!(revisions.has_ended, self.corrections.is_some());
+        (rows, revisions.rows, ran.expect("a run without faults"))
     }
 
-    /// As [`Case::run`], but all changes behind the loaded rows come from beside the
+    /// As [`Case::run_correcting`], but all changes behind the loaded rows come from beside the
     /// source.
-    pub(crate) fn run_with_updates(&self) -> (Rows, Report) {
+    pub(crate) fn run_with_updates(&self) -> (Rows, Rows, Report) {
         let rows = Arc::new(Mutex::new(Rows::new()));
         let load = |table| Some(Box::new(Rest::new(self.loaded_lanes(table))) as Box<dyn TableSource>);
         let engine = self.engine();
@@ -258,14 +289,29 @@ impl Case {
         }
         let source = Pieces { updates: engine.updates(), pieces: pieces.into_iter() };
         let loads = (0..TABLES).map(load).collect();
-        let report = engine.run(loads, source, Collect(Arc::clone(&rows)));
+        let (sink, mut revisions) = (Collect(Arc::clone(&rows)), Revisions::default());
+        let ran = engine.run_correcting(loads, source, sink, &mut revisions);
         let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
-        (rows, report.expect("a run without faults"))
+        (rows, revisions.rows, ran.expect("a run without faults"))
     }
 
     /// The oracle's rows and ledger for the same stream.
     pub(crate) fn expected(&self) -> (Rows, Ledger) {
-        let mut oracle = Oracle::new(&self.tables(), self.hold_rows_max, self.order == Order::Strict);
+        let (rows, _, ledger) = self.expected_revisions();
+        (rows, ledger)
+    }
+
+    /// The same with what it writes again.
+    pub(crate) fn expected_revisions(&self) -> (Rows, Rows, Ledger) {
+        let tables = self.tables();
+        let added = tables.iter().map(|table| table.outputs.len()).sum::<usize>() + 1;
+        let correcting = self.corrections.map(|config| {
+            let CorrectionConfig { time, rows, bytes, rows_max, bytes_max } = config;
+            Correcting { time, rows, bytes, rows_max, bytes_max }
+        });
+        let mut oracle = Oracle::new(&tables, self.hold_rows_max, self.order == Order::Strict)
+            .with_bytes_max(u64::MAX, added)
+            .correcting(correcting);
         if !self.gated {
             let mut loads = block(&self.loaded, &mut 0);
             loads.loading = true;
@@ -276,7 +322,8 @@ impl Case {
             rows.extend(oracle.push(&block).into_iter().map(row_of));
         }
         rows.extend(oracle.finish().into_iter().map(row_of));
-        (rows, oracle.ledger().clone())
+        let revisions = oracle.take_revisions().into_iter().map(row_of_revision).collect();
+        (rows, revisions, oracle.ledger().clone())
     }
 }
 
@@ -285,16 +332,20 @@ impl Case {
 ///
 /// # Errors
 /// If they differ.
-pub(crate) fn equals_oracle(case: &Case, mut rows: Rows, report: &Report) -> Result<Ledger, TestCaseError> {
-    let (mut expected, ledger) = case.expected();
+pub(crate) fn equals_oracle(
+    case: &Case,
+    (mut rows, revisions, report): (Rows, Rows, Report),
+) -> Result<(Ledger, Report), TestCaseError> {
+    let (mut expected, expected_revisions, ledger) = case.expected_revisions();
     if case.order == Order::Arrival {
         rows.sort();
         expected.sort();
     }
     prop_assert_eq!(difference(&rows, &expected), None);
+    prop_assert_eq!(difference(&revisions, &expected_revisions), None, "revisions");
     prop_assert_eq!(&report.ledger, &ledger);
     prop_assert!(!report.interrupted);
-    Ok(ledger)
+    Ok((ledger, report))
 }
 
 /// Where two outputs differ first: the place, and what each has there.
@@ -302,19 +353,6 @@ pub(crate) fn difference(rows: &Rows, expected: &Rows) -> Option<String> {
     let len = rows.len().max(expected.len());
     let at = (0..len).find(|&at| rows.get(at) != expected.get(at))?;
     Some(format!("row {at}: {:?}\nexpected: {:?}", rows.get(at), expected.get(at)))
-}
-
-/// Trades are numbered from 0 here.
-fn row_of(joined: Joined) -> Row {
-    let Joined { number, columns, waited, aside } = joined;
-    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
-    let mut columns: Vec<_> = columns.into_iter().map(|value| value.map(text)).collect();
-    columns.push(Some(waited.to_string()));
-    Row { id: number - 1, aside, columns }
-}
-
-fn trade_ids(trades: &RecordBatch) -> &UInt64Array {
-    trades.column(0).as_primitive::<UInt64Type>()
 }
 
 /// Yields what it was given.
@@ -360,60 +398,5 @@ impl Source for Pieces {
         self.updates.offer(update);
         // It takes effect behind a block without trades and before whatever follows.
         Ok(Some(block(&[], &mut 0).into()))
-    }
-}
-
-/// Keeps all rows as text.
-#[derive(Clone)]
-pub(crate) struct Collect(pub(crate) Arc<Mutex<Rows>>);
-
-/// The rows of an enriched batch as text.
-pub(crate) fn rows_of(enriched: &Enriched) -> Rows {
-    let ids = trade_ids(enriched.trades());
-    let mut letters = enriched.dead_letters.iter().peekable();
-    let mut kept = enriched.rows().peekable();
-    let mut rows = Rows::new();
-    for row in 0..ids.len() {
-        let letter = letters.next_if(|letter| letter.row as usize == row);
-        if kept.next_if_eq(&row).is_some() == letter.is_some() {
-            assert!(letter.is_none(), "a row goes on or is put aside, not both");
-            continue;
-        }
-        assert!(letter.is_none_or(|letter| letter.number == ids.value(row) + 1), "{letter:?}");
-        let columns = enriched.columns.iter().map(|column| text(column, row)).collect();
-        rows.push(Row { id: ids.value(row), aside: letter.map(|letter| letter.table), columns });
-    }
-    assert_eq!(rows.iter().filter(|row| row.aside.is_none()).count(), enriched.rows_kept);
-    assert_eq!(letters.next(), None);
-    rows
-}
-
-impl Sink for Collect {
-    type Piece = Rows;
-    type Encoder = AsRows;
-
-    fn encoder(&self) -> AsRows {
-        AsRows
-    }
-
-    fn write(&mut self, rows: &mut Rows) -> Result<(), BoxError> {
-        self.0.lock().expect("not poisoned").append(rows);
-        Ok(())
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-/// Makes rows of text.
-pub(crate) struct AsRows;
-
-impl Encode for AsRows {
-    type Piece = Rows;
-
-    fn encode(&mut self, enriched: &Enriched, rows: &mut Rows) -> Result<(), BoxError> {
-        *rows = rows_of(enriched);
-        Ok(())
     }
 }

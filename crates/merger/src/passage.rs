@@ -1,0 +1,85 @@
+//! What batches pass one after the other: those that wait, and those that are written
+//! again.
+
+use std::time::Instant;
+
+use arrow_schema::ArrowError;
+use tradejoin_model::{Ledger, Revised, TableSpec};
+
+use crate::corrections::{CorrectionConfig, Corrections, RecentPeak, Touched};
+use crate::holds::{HoldConfig, HoldPeak, Holds};
+use crate::merger::Merged;
+use crate::passed::Passed;
+
+/// The serial step of a run in which the sequence alone may decide something.
+#[derive(Debug)]
+pub struct Passage {
+    holds: Option<Holds>,
+    corrections: Option<Corrections>,
+}
+
+impl Passage {
+    /// `None` if no trade ever waits and none is written again.
+    ///
+    /// # Panics
+    /// As [`Holds::new`] and [`Corrections::new`].
+    #[must_use]
+    pub fn new(
+        tables: &[TableSpec],
+        holds: HoldConfig,
+        corrections: Option<CorrectionConfig>,
+    ) -> Option<Self> {
+        let wait_column = holds.wait_column;
+        let holds = Holds::new(tables, holds).map(|held| held.telling(corrections.is_some()));
+        let corrections = corrections.map(|config| Corrections::new(tables, wait_column, config));
+        (holds.is_some() || corrections.is_some()).then_some(Self { holds, corrections })
+    }
+
+    /// Lets the next batch of the sequence pass, at a moment of the clock. Gives the
+    /// batch with what goes on and its account, brought up to date, and to `give` what
+    /// is written again.
+    ///
+    /// # Errors
+    /// If rows cannot be put together: they are more than Arrow can address; or that
+    /// of `give`.
+    pub fn pass<E: From<ArrowError>>(
+        &mut self,
+        mut merged: Merged,
+        now: Instant,
+        give: impl FnMut(Revised) -> Result<(), E>,
+    ) -> Result<(Passed, Ledger), E> {
+        let touched = self.corrections.is_some().then(|| Touched::of(&mut merged));
+        let (mut passed, mut account) = match &mut self.holds {
+            Some(holds) => holds.pass(merged, now)?,
+            None => (Passed::untouched(merged.enriched), merged.account),
+        };
+        if let (Some(corrections), Some(touched)) = (&mut self.corrections, touched) {
+            let told = passed.take_told();
+            let arrivals = passed.arrivals(&touched, &told);
+            passed = passed.assembled()?;
+            account.corrections += corrections.pass(&touched, told, passed.enriched(), &arrivals, give)?;
+        }
+        Ok((passed, account))
+    }
+
+    /// What is left when the sequence has ended, as [`Holds::finish`] has it: no change
+    /// follows that it could be written again for.
+    ///
+    /// # Errors
+    /// As [`Holds::pass`].
+    pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
+        self.holds.as_mut().map_or(Ok(None), Holds::finish)
+    }
+
+    /// The most that has waited at a time.
+    #[must_use]
+    pub fn hold_peak(&self) -> HoldPeak {
+        self.holds.as_ref().map(Holds::peak).unwrap_or_default()
+    }
+
+    /// The most trades that might be written again at a time.
+    #[must_use]
+    pub fn recent_peak(&self) -> RecentPeak {
+        self.corrections.as_ref().map(Corrections::peak).unwrap_or_default()
+    }
+}
