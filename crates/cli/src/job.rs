@@ -6,8 +6,9 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
     AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, MessagesOptions,
-    Readiness, Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind, TableMode,
-    TableOptions, TradesOptions, open_letters, open_messages, open_table, open_trades, select_outputs,
+    OpenChanges, Readiness, Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind,
+    TableMode, TableOptions, TradesOptions, open_changes, open_letters, open_messages, open_table,
+    open_trades, select_outputs,
 };
 use tradejoin_engine::Stop;
 use tradejoin_flow::{Source, TableSource};
@@ -185,6 +186,8 @@ fn files(
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
     let shared = Shared::new(args, readiness, stop, &trades)?;
+    // Before anything waits for a line: one writer may have to open all pipes first.
+    let opened = args.changes.table_changes.as_deref().map(|path| shared.open_changes(path)).transpose()?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(&args.input)? {
         let file = WatchedFile::new(path, format).with_bad_records(shared.on_bad_record);
@@ -264,12 +267,11 @@ fn files(
         None => Box::new(trades),
     };
     let mut beside = None;
-    if let Some(path) = &args.changes.table_changes {
+    if let Some(opened) = opened {
         let journal = is_journaled.then(|| ChangesJournal::new(std::mem::take(&mut watched)));
         let changed =
             changed.into_iter().zip(&tables).map(|(changed, table)| changed.with_fields(&table.fields));
-        let input = InputOptions { gate_timeout: None, ..shared.apply(changes::input(path)?) };
-        let (merged, changes) = changes::beside(args, source, input, changed.collect(), journal)?;
+        let (merged, changes) = changes::beside(args, source, opened, changed.collect(), journal)?;
         (source, beside) = (merged, Some(changes));
     }
     Ok(Job {
@@ -412,6 +414,11 @@ impl Shared {
             last_read: args.last_read.clone(),
             stop: stop.clone(),
         })
+    }
+
+    fn open_changes(&self, path: &Path) -> anyhow::Result<(OpenChanges, InputOptions)> {
+        let input = InputOptions { gate_timeout: None, ..self.apply(changes::input(path)?) };
+        Ok((open_changes(input.clone())?, input))
     }
 
     fn apply(&self, input: InputOptions) -> InputOptions {

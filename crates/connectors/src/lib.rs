@@ -161,7 +161,7 @@ pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
-pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, open_changes};
+pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;

@@ -19,8 +19,6 @@ use crate::parse::{self, json_text};
 /// Which changes to read, and how.
 #[derive(Clone, Debug)]
 pub struct ChangesOptions {
-    /// Where from. The format is JSON Lines; of the encoding, the compression counts.
-    pub input: InputOptions,
     /// The tables of the run, in order.
     pub tables: Vec<ChangeTable>,
     /// Whether each change must have a `timestamp`.
@@ -29,28 +27,45 @@ pub struct ChangesOptions {
     pub nearest: fn(&str, &[&str]) -> Option<String>,
 }
 
+/// An input of changes that is open, before it is known which there may be.
+pub struct OpenChanges(Input, Option<LastRead>);
+
 /// Opens a stream of lines with a member `type`: `instrument`, `user` or the name of any
-/// other table, for an upsert of that row, or its removal with `"deleted":true`.
+/// other table, for an upsert of that row, or its removal with `"deleted":true`. Waits for
+/// no writer of a pipe, so that who writes changes and trades may open both before a line.
+/// The format is JSON Lines; of the encoding, the compression counts.
 ///
 /// # Errors
-/// If the input cannot be opened, or a column of a table can have no values in it.
-pub fn open_changes(options: ChangesOptions) -> Result<ChangesReader, OpenError> {
-    let ChangesOptions { input, tables, timed, nearest } = options;
-    let (batch_len, places) = (input.batch_len.max(1), input.last_read.clone());
-    let input = Input::open(InputOptions { last_read: None, ..input })?;
-    let refusals = input.refusals();
-    let name = Arc::clone(&input.name);
-    let rows = |table: &ChangeTable| ChangeRows::new(&name, table);
-    let rows = tables.iter().map(rows).collect::<Result<_, _>>()?;
-    let types = tables.iter().map(|table| table.message_type().to_owned()).collect();
-    let lines = Chunks::new(input.into_text()?, Format::JsonLines);
-    Ok(ChangesReader { refusals, lines, types, rows, timed, nearest, batch_len, places })
+/// If the input cannot be opened.
+pub fn open_changes(input: InputOptions) -> Result<OpenChanges, OpenError> {
+    let places = input.last_read.clone();
+    Ok(OpenChanges(Input::open(InputOptions { last_read: None, ..input })?, places))
+}
+
+impl OpenChanges {
+    /// What reads them. Nothing is read before it is asked.
+    ///
+    /// # Errors
+    /// If a column of a table can have no values in it.
+    pub fn reader(self, options: ChangesOptions) -> Result<ChangesReader, OpenError> {
+        let Self(input, places) = self;
+        let ChangesOptions { tables, timed, nearest } = options;
+        let (batch_len, refusals) = (input.options.batch_len.max(1), input.refusals());
+        let rows = |table: &ChangeTable| ChangeRows::new(&input.name, table);
+        let rows = tables.iter().map(rows).collect::<Result<_, _>>()?;
+        let types = tables.iter().map(|table| table.message_type().to_owned()).collect();
+        let (input, lines) = (Some(input), None);
+        Ok(ChangesReader { refusals, input, lines, types, rows, timed, nearest, batch_len, places })
+    }
 }
 
 /// Changes of one input, in its order.
 pub struct ChangesReader {
     refusals: Refusals,
-    lines: Chunks,
+    /// Before the first is read.
+    input: Option<Input>,
+    /// From then on.
+    lines: Option<Chunks>,
     /// The `type` of each table's rows.
     types: Vec<String>,
     rows: Vec<ChangeRows>,
@@ -90,10 +105,18 @@ impl ChangesReader {
     /// failed is told behind the last of them, and is the end.
     #[must_use]
     pub fn read(&mut self) -> Option<ChangeBlock> {
-        match self.lines.next(self.batch_len) {
+        match self.next_chunk() {
             Ok(chunk) => chunk.map(|chunk| self.decode(&chunk)),
             Err(error) => Some(ChangeBlock { failure: Some(error), ..ChangeBlock::default() }),
         }
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+        if let Some(input) = self.input.take() {
+            // Unpacking looks at the first byte, which may be long in coming.
+            self.lines = Some(Chunks::new(input.into_text()?, Format::JsonLines));
+        }
+        self.lines.as_mut().map_or(Ok(None), |lines| lines.next(self.batch_len))
     }
 
     /// The name of the input.

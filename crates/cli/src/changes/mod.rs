@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 use tradejoin_connectors::{
-    ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, TableDefinition,
-    TableMode, TableReader, WithChanges, WithChangesOptions, open_changes,
+    ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, OpenChanges,
+    TableDefinition, TableMode, TableReader, WithChanges, WithChangesOptions,
 };
 use tradejoin_flow::Source;
 
@@ -197,7 +197,7 @@ fn check_tables(tables: &[ChangeTable]) -> Result<(), UsageError> {
 pub(crate) fn beside(
     args: &RunArgs,
     source: Box<dyn Source>,
-    input: InputOptions,
+    (opened, input): (OpenChanges, InputOptions),
     tables: Vec<Changed>,
     journal: Option<ChangesJournal>,
 ) -> anyhow::Result<(Box<dyn Source>, Changes)> {
@@ -215,7 +215,7 @@ pub(crate) fn beside(
     };
     let timed = by == ChangesBy::Timestamp;
     let nearest = |ty: &str, known: &[&str]| nearest(ty, known.iter().copied()).map(str::to_owned);
-    let reader = open_changes(ChangesOptions { input, tables, timed, nearest })?;
+    let reader = opened.reader(ChangesOptions { tables, timed, nearest })?;
     let source: Box<dyn Source> = if args.in_turn {
         Box::new(WithChanges::in_turn(source, reader, options))
     } else {

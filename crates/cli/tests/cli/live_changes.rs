@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,15 +32,20 @@ const HEADER: &str = "trade_id,timestamp,instrument_id\n";
 
 impl Live {
     fn start(folder: &Folder, flags: &str) -> Self {
+        Self::start_with(folder, "c.fifo", flags)
+    }
+
+    /// With changes that come through a pipe of this name.
+    fn start_with(folder: &Folder, name: &str, flags: &str) -> Self {
         folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
-        let path = folder.path("c.fifo");
-        let _ = std::fs::remove_file(&path);
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+        let _ = std::fs::remove_file(folder.path(name));
+        let path = pipe(folder, name);
         // Opened for both, it waits for no reader.
         let changes = OpenOptions::new().read(true).write(true).open(path).expect("a pipe");
-        let job = "run --trades - --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
-                   --unmatched keep --json";
-        let mut command = folder.command(&format!("{job} {flags}"));
+        let job = "run --trades - --format csv --instruments i.csv --columns ticker --json";
+        // What a flag says of trades without a row counts for each table.
+        let unmatched = if flags.contains("--on-miss") { "" } else { "--unmatched keep" };
+        let mut command = folder.command(&format!("{job} --table-changes {name} {unmatched} {flags}"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
         let trades = child.stdin.take().expect("a pipe");
@@ -142,6 +149,42 @@ fn by_arrival_a_change_is_where_the_trades_are_and_its_journal_repeats_it() {
             assert_eq!(folder.ok(&format!("{job} {again}")), output, "{flags}, then {again}");
         }
     }
+}
+
+/// A pipe with a name.
+fn pipe(folder: &Folder, name: &str) -> PathBuf {
+    let path = folder.path(name);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+    path
+}
+
+#[test]
+fn one_writer_may_open_both_pipes_before_a_line_of_either() {
+    let folder = Folder::empty();
+    folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
+    let (trades, changes) = (pipe(&folder, "t.fifo"), pipe(&folder, "c.fifo"));
+    let job = "run --trades t.fifo --format csv --instruments i.csv --table-changes c.fifo --columns ticker";
+    let child = folder.command(job).stdout(Stdio::piped()).spawn().expect("the command starts");
+    // Opens when the run has opened its end, and reads nothing yet.
+    let mut trades = OpenOptions::new().write(true).open(trades).expect("the run reads trades");
+    // Fails where nobody reads.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let changes = OpenOptions::new().write(true).custom_flags(nonblocking).open(changes);
+    let mut changes = changes.expect("the run reads changes");
+    changes.write_all(at(stream("i1=AAPL").trim_end().to_owned(), 5).as_bytes()).expect("written");
+    trades.write_all(format!("{HEADER}1,10,1\n").as_bytes()).expect("written");
+    drop((trades, changes));
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(String::from_utf8_lossy(&ended.stdout).ends_with("\n1,10,1,AAPL\n"));
+}
+
+#[test]
+fn packed_changes_without_a_byte_do_not_hold_up_trades_by_arrival() {
+    let folder = Folder::empty();
+    let mut live = Live::start_with(&folder, "c.jsonl.gz", "--changes-by arrival");
+    live.write("1,1,1\n");
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,1,1,SPY"]);
+    live.end();
 }
 
 #[test]
