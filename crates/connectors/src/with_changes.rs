@@ -192,8 +192,8 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             if self.fill()? == Filled::More {
                 continue;
             }
-            if has_ready {
-                // They need not wait with the others.
+            if has_ready || !self.changes.is_empty() {
+                // They need not wait with the others, and somebody may wait for them.
                 return self.hand_on(row).map(Some);
             }
             let time = current_time(&self.current, row);

@@ -60,8 +60,10 @@ impl Live {
         self.trades.write_all(trades.as_bytes()).expect("written");
     }
 
+    /// A change of instrument 1, or of the one that is named before an equals sign.
     fn change(&mut self, ticker: &str, time: i64) {
-        let line = at(stream(&format!("i1={ticker}")).trim_end().to_owned(), time);
+        let word = if ticker.contains('=') { format!("i{ticker}") } else { format!("i1={ticker}") };
+        let line = at(stream(&word).trim_end().to_owned(), time);
         self.changes.write_all(line.as_bytes()).expect("written");
     }
 
@@ -176,6 +178,20 @@ fn one_writer_may_open_both_pipes_before_a_line_of_either() {
     drop((trades, changes));
     let ended = child.wait_with_output().expect("it ends");
     assert!(String::from_utf8_lossy(&ended.stdout).ends_with("\n1,10,1,AAPL\n"));
+}
+
+#[test]
+fn a_change_frees_a_held_trade_while_the_next_trade_waits_for_others() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "--on-miss instruments=hold=100rows,then=keep");
+    live.write("1,10,2\n");
+    // Beyond the first trade, which is held.
+    live.change("1=AAPL", 11);
+    live.write("2,20,1\n");
+    live.change("2=F", 15);
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,10,2,F"]);
+    let (_, read, _) = live.end();
+    assert!(read.ends_with("2,20,1,AAPL\n"), "{read}");
 }
 
 #[test]

@@ -176,7 +176,9 @@ fn trades_that_have_waited_in_vain_go_on_and_changes_are_late() {
     let times = [Some(1), Some(2), Some(3), Some(4), Some(5)];
     let fed = [
         Fed::Block(block(&[(0, 1)], 0)),
-        // Asked for before trade 1, and waited for in no time.
+        // Asked for before trade 1, once more when the first was handed on, and waited for in
+        // no time.
+        Fed::NotYet,
         Fed::NotYet,
         // Trades 1 and 2 are gone: the first is late, the second is not.
         Fed::Block(block(&[(0, 2), (0, 4)], 1)),
@@ -203,6 +205,17 @@ fn a_run_that_is_to_stop_waits_for_nothing() {
     let messages = merged.next().expect("no error").expect("the first").decode().expect("decoded");
     assert_eq!(messages.trades.num_rows(), 1);
     assert!(merged.next().expect("no error").is_none());
+}
+
+#[test]
+fn a_change_that_has_its_place_is_handed_on_before_others_are_waited_for() {
+    // The last block of changes is there only once it has been asked for twice.
+    let fed = [Fed::Block(block(&[(0, 15)], 0)), Fed::NotYet, Fed::Block(block(&[(0, 25)], 1))];
+    let trades = Trades::new(&[Some(20)], &[1]);
+    let mut merged = WithChanges::new(trades, Script(fed.into()), options(100));
+    let messages = merged.next().expect("merged").expect("a block").decode().expect("decoded");
+    assert_eq!((messages.trades.num_rows(), &messages.lanes[0].at_rows), (0, &vec![0]));
+    assert_eq!(sequence(&mut merged).expect("merged"), (vec![vec![(1, 1)], vec![]], 1));
 }
 
 #[test]
