@@ -99,6 +99,7 @@ mod table_def;
 mod tables;
 mod trade_builder;
 mod trade_decoder;
+mod trade_feed;
 mod trade_layout;
 mod trades;
 mod with_changes;
@@ -165,6 +166,7 @@ pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges,
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;
+pub use trade_feed::{Arrived, TradeFeed};
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;

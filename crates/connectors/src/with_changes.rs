@@ -16,6 +16,7 @@ use crate::journal::JournalEntry;
 use crate::last_read::LastRead;
 use crate::placed_changes::{Filled, Next, PlacedChanges};
 use crate::table_changes::ChangesReader;
+use crate::trade_feed::{Arrived, TradeFeed};
 
 /// Where a change gets its place among trades.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,8 +65,8 @@ pub struct WithChanges<S, F> {
     /// By arrival, the block that is next.
     pending: Option<Block>,
     have_trades_ended: bool,
-    /// By arrival, whether what had come before the next block was handed on.
-    has_drained: bool,
+    /// By arrival, whether more changes may be there than were taken.
+    may_have_more: bool,
     /// Whether changes have been waited for in vain, and none has come since.
     is_behind: bool,
     /// Whether a stop has ended the changes before their time.
@@ -108,7 +109,7 @@ impl<S: Source> WithChanges<S, ChangesReader> {
     }
 }
 
-impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
+impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     /// The trades of `source` with the changes of `feed`.
     pub fn new(source: S, feed: F, options: WithChangesOptions) -> Self {
         Self {
@@ -118,7 +119,7 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             current: None,
             pending: None,
             have_trades_ended: false,
-            has_drained: false,
+            may_have_more: false,
             is_behind: false,
             is_cut: false,
             gone: i64::MIN,
@@ -145,10 +146,10 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             && !self.is_cut
         {
             // Nothing is to be placed any more: any thread may decode.
-            return if self.have_trades_ended { Ok(None) } else { self.source.next() };
+            return if self.have_trades_ended { Ok(None) } else { self.trades() };
         }
         if self.current.is_none() && !self.have_trades_ended {
-            match self.source.next()? {
+            match self.trades()? {
                 Some(block) => {
                     let place = self.places.as_ref().and_then(|(places, _)| places.get());
                     self.current = Some(Current { messages: block.decode()?, place, start: 0, row: 0 });
@@ -157,6 +158,17 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
             }
         }
         Ok(if self.have_trades_ended { self.rest()? } else { self.advance()? }.map(Block::from))
+    }
+
+    /// The next block of trades, however long that takes.
+    fn trades(&mut self) -> Result<Option<Block>, BoxError> {
+        loop {
+            match self.source.arrive(true)? {
+                Arrived::Trades(block) => return Ok(Some(block)),
+                Arrived::NotYet => {}
+                Arrived::End => return Ok(None),
+            }
+        }
     }
 
     /// Trades of the current block that may go on, with the changes among them; `None` if
@@ -210,25 +222,24 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
         }
     }
 
-    /// The next block of trades, or what had come of the changes before it.
+    /// The next block of trades, or what has come of the changes before it: they are not
+    /// kept while no trade comes, since one that is held may wait for them.
     fn next_by_arrival(&mut self) -> Result<Option<Block>, BoxError> {
-        if self.pending.is_none() && !self.have_trades_ended {
-            self.pending = self.source.next()?;
-            self.has_drained = false;
-            if self.pending.is_none() {
-                self.end_of_trades();
+        while self.pending.is_none() && !self.have_trades_ended {
+            match self.source.arrive(!self.may_have_more)? {
+                Arrived::Trades(block) => self.pending = Some(block),
+                Arrived::NotYet => {}
+                Arrived::End => {
+                    self.end_of_trades();
+                    break;
+                }
             }
-        }
-        if self.have_trades_ended {
-            return Ok(self.rest()?.map(Block::from));
-        }
-        if !std::mem::replace(&mut self.has_drained, true) {
             self.drain()?;
             if !self.changes.is_empty() {
                 return self.alone().map(|messages| Some(messages.into()));
             }
         }
-        let Some(block) = self.pending.take() else { return Ok(None) };
+        let Some(block) = self.pending.take() else { return Ok(self.rest()?.map(Block::from)) };
         if self.note.is_none() {
             return Ok(Some(block));
         }
@@ -239,13 +250,16 @@ impl<S: Source, F: ChangeFeed> WithChanges<S, F> {
 
     /// Takes the changes that have come, as many as a block may have.
     fn drain(&mut self) -> Result<(), BoxError> {
+        self.may_have_more = true;
         while self.changes.len() < self.options.changes_max.max(1) {
             match self.changes.next() {
                 Next::At(_) => self.changes.place(0, self.trades, false),
-                Next::None => break,
-                Next::NotBefore(_) if self.changes.is_failing() && !self.changes.is_empty() => break,
+                Next::NotBefore(_) if self.changes.is_failing() && !self.changes.is_empty() => return Ok(()),
                 Next::NotBefore(_) if self.fill()? == Filled::More => {}
-                Next::NotBefore(_) => break,
+                Next::NotBefore(_) | Next::None => {
+                    self.may_have_more = false;
+                    break;
+                }
             }
         }
         Ok(())
@@ -405,7 +419,7 @@ fn current_time(current: &Option<Current>, row: usize) -> i64 {
     current.as_ref().and_then(|current| current.messages.time(row)).unwrap_or(i64::MIN)
 }
 
-impl<S: Source, F: ChangeFeed> Source for WithChanges<S, F> {
+impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         if !std::mem::replace(&mut self.has_begun, true)
             && let Some(note) = &mut self.note

@@ -1,6 +1,7 @@
 //! Changes of tables that come beside the trades.
 //!
 //! - `reading`: the thread that reads them
+//! - `arrivals`: by arrival, the one that reads the trades, so that either wakes the run
 //! - `journal`: where each took effect, in a file
 //! - `report`: what came of them
 
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 use tradejoin_connectors::{
-    ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, OpenChanges,
-    TableDefinition, TableMode, TableReader, WithChanges, WithChangesOptions,
+    ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, Note, OpenChanges,
+    TableDefinition, TableMode, TableReader, TradeFeed, WithChanges, WithChangesOptions,
 };
 use tradejoin_flow::Source;
 
@@ -20,6 +21,9 @@ use crate::failure::UsageError;
 use crate::plan;
 use crate::table_arg::nearest;
 
+use self::reading::Reading;
+
+mod arrivals;
 mod journal;
 mod reading;
 mod report;
@@ -219,13 +223,29 @@ pub(crate) fn beside(
     let source: Box<dyn Source> = if args.in_turn {
         Box::new(WithChanges::in_turn(source, reader, options))
     } else {
-        let merged = WithChanges::new(source, reading::start(reader)?, options);
-        match &changes.journal {
-            Some(journal) => Box::new(merged.with_note(journal.note())),
-            None => Box::new(merged),
+        let note = changes.journal.as_ref().map(ChangesJournal::note);
+        match by {
+            ChangesBy::Timestamp => merged(source, reading::start(reader)?, options, note),
+            ChangesBy::Arrival => {
+                let (trades, changes) = arrivals::start(source, reader)?;
+                merged(trades, changes, options, note)
+            }
         }
     };
     Ok((source, changes))
+}
+
+fn merged<S: TradeFeed + 'static>(
+    trades: S,
+    changes: Reading,
+    options: WithChangesOptions,
+    note: Option<Note>,
+) -> Box<dyn Source> {
+    let merged = WithChanges::new(trades, changes, options);
+    match note {
+        Some(note) => Box::new(merged.with_note(note)),
+        None => Box::new(merged),
+    }
 }
 
 /// Whether trades must have times for the changes beside them.

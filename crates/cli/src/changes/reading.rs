@@ -1,12 +1,14 @@
 //! The thread that reads changes, a few blocks ahead of the trades.
 
 use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use tradejoin_connectors::{ChangeBlock, ChangeFeed, ChangesReader, Fed};
+
+use super::arrivals::Waker;
 
 /// Blocks that are read ahead, beside one in the hands of the thread and one that is being
 /// merged.
@@ -22,19 +24,38 @@ pub(super) struct Reading {
 ///
 /// # Errors
 /// If there is no thread for it.
-pub(super) fn start(mut reader: ChangesReader) -> anyhow::Result<Reading> {
+pub(super) fn start(reader: ChangesReader) -> anyhow::Result<Reading> {
+    start_waking(reader, None)
+}
+
+/// Begins to read, and wakes somebody behind each block and at the end.
+///
+/// # Errors
+/// If there is no thread for it.
+pub(super) fn start_waking(mut reader: ChangesReader, waker: Option<Waker>) -> anyhow::Result<Reading> {
     let (sender, blocks) = sync_channel(AHEAD);
+    // Whoever is woken at the end finds that it is one: what sends goes first.
+    let ends = Ends { sender, waker };
     let read = move || {
+        // The whole of it, not each half on its own.
+        let ends = ends;
         while let Some(block) = reader.read() {
             // Nobody takes it any more: the run is over.
-            if sender.send(block).is_err() {
+            if ends.sender.send(block).is_err() {
                 break;
             }
+            ends.waker.iter().for_each(Waker::wake);
         }
     };
     // Not a stage of the run: what it reads gets its place where the source is read.
     let thread = thread::Builder::new().name("changes".to_owned()).spawn(read);
     Ok(Reading { blocks, thread: Some(thread.context("cannot read changes")?) })
+}
+
+/// What the thread has in its hands: let go of in this order.
+struct Ends {
+    sender: SyncSender<ChangeBlock>,
+    waker: Option<Waker>,
 }
 
 impl ChangeFeed for Reading {

@@ -87,6 +87,16 @@ impl Live {
         }
     }
 
+    /// Interrupts it, and gives what it says.
+    fn interrupt(mut self) -> String {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process")).expect("a process");
+        kill_process(pid, Signal::INT).expect("a signal");
+        self.output.read_to_string(&mut self.read).expect("text");
+        let ended = self.child.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(130));
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     /// Ends both inputs, and gives the trades, the output and the summary.
     fn end(mut self) -> (String, String, Value) {
         drop((self.trades, self.changes));
@@ -195,6 +205,37 @@ fn a_change_frees_a_held_trade_while_the_next_trade_waits_for_others() {
 }
 
 #[test]
+fn by_arrival_changes_take_effect_while_no_trade_comes() {
+    let folder = Folder::empty();
+    for flags in ["--workers 1", "--workers 3 --journal j.jsonl --changes-wait 1000s"] {
+        let hold = "--on-miss instruments=hold=100rows,then=keep --changes-by arrival --batch-len 100";
+        let mut live = Live::start(&folder, &format!("{hold} {flags}"));
+        live.write("1,1,2\n2,2,1\n");
+        // So the first is held.
+        assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "2,2,1,SPY"]);
+        live.change("2=F", 1);
+        assert_eq!(live.line(), "1,1,2,F");
+        // More than all pipes and blocks on the way have room for.
+        let change = at(stream("i3=X").trim_end().to_owned(), 1);
+        live.changes.write_all(change.repeat(100_000).as_bytes()).expect("written");
+        live.write("3,3,3\n");
+        let (_, read, summary) = live.end();
+        assert!(read.contains("3,3,3,X\n"), "{read}");
+        assert_eq!(summary["table_changes"]["changes"], 100_001);
+    }
+}
+
+#[test]
+fn by_arrival_a_run_whose_trades_are_silent_can_be_interrupted() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "--changes-by arrival");
+    live.write("1,4,1\n");
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,4,1,SPY"]);
+    let said = live.interrupt();
+    assert!(said.contains("\"interrupted\":true") && said.contains("\"rows_read\":1,"), "{said}");
+}
+
+#[test]
 fn packed_changes_without_a_byte_do_not_hold_up_trades_by_arrival() {
     let folder = Folder::empty();
     let mut live = Live::start_with(&folder, "c.jsonl.gz", "--changes-by arrival");
@@ -211,11 +252,6 @@ fn a_run_that_waits_for_changes_can_be_interrupted() {
     // The first is before all that may come, the second is not.
     live.write("1,4,1\n2,6,1\n");
     assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,4,1,SPY"]);
-    let pid = Pid::from_raw(i32::try_from(live.child.id()).expect("a process")).expect("a process");
-    kill_process(pid, Signal::INT).expect("a signal");
-    live.output.read_to_string(&mut live.read).expect("text");
-    let ended = live.child.wait_with_output().expect("it ends");
-    assert_eq!(ended.status.code(), Some(130));
-    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = live.interrupt();
     assert!(said.contains("\"interrupted\":true") && said.contains("\"rows_read\":1,"), "{said}");
 }

@@ -228,6 +228,35 @@ fn by_arrival_a_change_goes_before_the_trades_that_are_read_after_it() {
     assert_eq!(places, (vec![vec![(0, 2)], vec![(1, 2)]], 4));
 }
 
+/// Trades that come when they come; what it is asked for, it notes.
+struct Arriving(VecDeque<Arrived>, Arc<Mutex<Vec<bool>>>);
+
+impl TradeFeed for Arriving {
+    fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError> {
+        self.1.lock().expect("one thread").push(may_wait);
+        Ok(self.0.pop_front().unwrap_or(Arrived::End))
+    }
+}
+
+#[test]
+fn by_arrival_changes_do_not_wait_for_the_next_trade() {
+    let fed = [Fed::Block(block(&[(0, 9), (1, 1), (0, 1)], 0)), Fed::NotYet];
+    let block = Trades::new(&[Some(1)], &[1]).next().expect("no error").expect("a block");
+    let trades = [Arrived::NotYet, Arrived::NotYet, Arrived::Trades(block)];
+    let asked = Arc::<Mutex<Vec<bool>>>::default();
+    let feed = Arriving(trades.into(), Arc::clone(&asked));
+    let options = WithChangesOptions { by: ChangesBy::Arrival, ..options(2) };
+    let mut merged = WithChanges::new(feed, Script(fed.into()), options);
+    let mut lens = Vec::new();
+    while let Some(block) = merged.next().expect("merged") {
+        let messages = block.decode().expect("decoded");
+        lens.push((messages.trades.num_rows(), messages.lanes.iter().map(ChangeLane::len).sum::<usize>()));
+    }
+    assert_eq!(lens, [(0, 2), (0, 1), (1, 0)]);
+    // Not where more changes may be there: nothing would wake it for them.
+    assert_eq!(*asked.lock().expect("one thread"), [true, false, true, true]);
+}
+
 #[test]
 fn a_journal_has_every_change_at_its_place_in_the_order_of_the_input() {
     let times = [Some(1), Some(2), Some(3)];

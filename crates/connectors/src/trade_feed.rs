@@ -1,0 +1,31 @@
+//! Trades beside changes, for those who must not miss either while they wait.
+
+use tradejoin_flow::{Block, BoxError, Source};
+
+/// Blocks of trades in the order of their input.
+pub trait TradeFeed: Send {
+    /// The next block. Until it is there waits for it, if it may wait, or for changes.
+    ///
+    /// # Errors
+    /// If reading fails. After an error the feed is not asked again.
+    fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError>;
+}
+
+/// What a feed of trades had.
+#[derive(Debug)]
+pub enum Arrived {
+    /// The next block.
+    Trades(Block),
+    /// Nothing so far; changes may have come, if it was to wait.
+    NotYet,
+    /// Nothing any more.
+    End,
+}
+
+/// Waits for its trades, whatever comes of changes meanwhile: for trades that find their
+/// changes by time, and for one thread that does all.
+impl<S: Source> TradeFeed for S {
+    fn arrive(&mut self, _: bool) -> Result<Arrived, BoxError> {
+        Ok(self.next()?.map_or(Arrived::End, Arrived::Trades))
+    }
+}
