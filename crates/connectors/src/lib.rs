@@ -162,7 +162,7 @@ pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
-pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, open_changes};
+pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::OutputHandle;
@@ -170,7 +170,7 @@ pub use trade_feed::{Arrived, TradeFeed};
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
-pub use with_changes::{ChangesBy, Note, WithChanges, WithChangesOptions};
+pub use with_changes::{ChangesBy, Note, Warn, WithChanges, WithChangesOptions};
 pub use writers::{MessageWriter, TableWriter, WrittenTable};
 
 /// Bytes of a line or record at most: a file that is not what its name says

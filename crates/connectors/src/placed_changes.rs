@@ -104,7 +104,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         match self.block.changes.get(self.at) {
             Some(change) => Next::At(change.time.max(self.reached)),
             None if self.has_ended => Next::None,
-            None => Next::NotBefore(self.reached),
+            None => Next::NotBefore(self.block.watermark.map_or(self.reached, |time| time.max(self.reached))),
         }
     }
 

@@ -16,6 +16,10 @@ use crate::last_read::LastRead;
 use crate::messages::TYPE;
 use crate::parse::{self, json_text};
 
+/// The `type` of a line that changes nothing: it says that whatever follows takes effect no
+/// earlier than its `timestamp`.
+pub const WATERMARK: &str = "watermark";
+
 /// Which changes to read, and how.
 #[derive(Clone, Debug)]
 pub struct ChangesOptions {
@@ -31,7 +35,8 @@ pub struct ChangesOptions {
 pub struct OpenChanges(Input, Option<LastRead>);
 
 /// Opens a stream of lines with a member `type`: `instrument`, `user` or the name of any
-/// other table, for an upsert of that row, or its removal with `"deleted":true`. Waits for
+/// other table, for an upsert of that row, or its removal with `"deleted":true`; or
+/// [`WATERMARK`]. Waits for
 /// no writer of a pipe, so that who writes changes and trades may open both before a line.
 /// The format is JSON Lines; of the encoding, the compression counts.
 ///
@@ -54,8 +59,19 @@ impl OpenChanges {
         let rows = |table: &ChangeTable| ChangeRows::new(&input.name, table);
         let rows = tables.iter().map(rows).collect::<Result<_, _>>()?;
         let types = tables.iter().map(|table| table.message_type().to_owned()).collect();
-        let (input, lines) = (Some(input), None);
-        Ok(ChangesReader { refusals, input, lines, types, rows, timed, nearest, batch_len, places })
+        let (input, lines, watermark) = (Some(input), None, None);
+        Ok(ChangesReader {
+            refusals,
+            input,
+            lines,
+            types,
+            rows,
+            timed,
+            watermark,
+            nearest,
+            batch_len,
+            places,
+        })
     }
 }
 
@@ -70,6 +86,8 @@ pub struct ChangesReader {
     types: Vec<String>,
     rows: Vec<ChangeRows>,
     timed: bool,
+    /// The latest so far.
+    watermark: Option<i64>,
     nearest: fn(&str, &[&str]) -> Option<String>,
     batch_len: usize,
     /// Whether the place of each change is noted, and where it shows up.
@@ -87,6 +105,12 @@ pub(crate) struct Change {
     pub(crate) place: Option<Place>,
 }
 
+/// What a line was.
+enum Taken {
+    Change { table: usize, time: i64 },
+    Watermark(i64),
+}
+
 /// Changes that were read together.
 #[derive(Debug, Default)]
 pub struct ChangeBlock {
@@ -96,6 +120,8 @@ pub struct ChangeBlock {
     pub(crate) lanes: Vec<ChangeLane>,
     /// Lines that were refused, of all tables and none.
     pub(crate) refused: u64,
+    /// Before when nothing takes effect that follows, if a line has said so.
+    pub(crate) watermark: Option<i64>,
     /// What reading has failed with behind them.
     pub(crate) failure: Option<ReadError>,
 }
@@ -138,7 +164,9 @@ impl ChangesReader {
         let mut lines = Records::new(chunk, Format::JsonLines);
         while let Some(line) = lines.next() {
             match self.take_line(&chunk.bytes[line.clone()], &mut members) {
-                Ok((table, time)) => {
+                Ok(Taken::Watermark(time)) => self.watermark = self.watermark.max(Some(time)),
+                Ok(Taken::Change { table, time }) => {
+                    let time = self.watermark.map_or(time, |watermark| watermark.max(time));
                     let place = self.places.as_ref().map(|_| lines.place(&line));
                     block.changes.push(Change { table, time, place });
                 }
@@ -152,31 +180,32 @@ impl ChangesReader {
                 }
             }
         }
+        block.watermark = self.watermark;
         let lanes = self.rows.iter_mut().zip(rejected);
         block.lanes = lanes.map(|(rows, rejected)| ChangeLane { rejected, ..rows.take() }).collect();
         block
     }
 
-    /// Takes a line, and gives its table and time; or what is wrong with it, and in which
-    /// table if it is a row of one.
-    fn take_line(
-        &mut self,
-        line: &[u8],
-        members: &mut Members,
-    ) -> Result<(usize, i64), (Option<usize>, Flaw)> {
+    /// Takes a line; or tells what is wrong with it, and in which table if it is a row of one.
+    fn take_line(&mut self, line: &[u8], members: &mut Members) -> Result<Taken, (Option<usize>, Flaw)> {
         let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE).and_then(json_text).unwrap_or_default();
+        if ty == WATERMARK {
+            let time = if self.timed { time(members, text).map_err(|flaw| (None, flaw))? } else { i64::MIN };
+            return Ok(Taken::Watermark(time));
+        }
         let table = self.types.iter().position(|known| *known == ty);
         let table = table.ok_or_else(|| (None, self.unknown(&ty)))?;
         let of_table = |flaw| (Some(table), flaw);
         let time = if self.timed { time(members, text).map_err(of_table)? } else { i64::MIN };
         self.rows[table].push(members, text).map_err(of_table)?;
-        Ok((table, time))
+        Ok(Taken::Change { table, time })
     }
 
     fn unknown(&self, ty: &str) -> Flaw {
         let known: Vec<_> = self.types.iter().map(String::as_str).collect();
-        let near = (self.nearest)(ty, &known).map(|near| format!(": did you mean {near}?"));
+        let near = (self.nearest)(ty, &[&known[..], &[WATERMARK]].concat())
+            .map(|near| format!(": did you mean {near}?"));
         Flaw::cell(TYPE, ty, Reason::ChangeType(known.join(", ") + &near.unwrap_or_default()))
     }
 }

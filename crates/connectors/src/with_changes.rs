@@ -50,6 +50,9 @@ pub struct WithChangesOptions {
 /// Takes down what took effect where, in the order of the sequence.
 pub type Note = Box<dyn FnMut(&[JournalEntry]) -> Result<(), BoxError> + Send>;
 
+/// Is told what trades wait for, once.
+pub type Warn = Box<dyn FnOnce(AwaitedChanges) + Send>;
+
 /// A source whose blocks have changes among their trades.
 ///
 /// By time each block is decoded as it is read, since only its trades tell where the
@@ -76,6 +79,8 @@ pub struct WithChanges<S, F> {
     /// Trades that were handed on.
     trades: u64,
     note: Option<Note>,
+    /// Whom to tell after how long a wait for changes beyond a trade.
+    warning: Option<(Duration, Warn)>,
     has_begun: bool,
     /// Where the place of what is handed on shows up, and the name of the changes.
     places: Option<(LastRead, Arc<str>)>,
@@ -125,6 +130,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             gone: i64::MIN,
             trades: 0,
             note: None,
+            warning: None,
             has_begun: false,
             places: None,
         }
@@ -136,6 +142,12 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     pub fn with_note(mut self, note: Note) -> Self {
         self.changes.note();
         Self { note: Some(note), ..self }
+    }
+
+    /// The same, which tells, once, if trades wait for so long.
+    #[must_use]
+    pub fn with_warning(self, after: Duration, warn: Warn) -> Self {
+        Self { warning: Some((after, warn)), ..self }
     }
 
     /// The next block of trades with changes by time.
@@ -321,7 +333,8 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
         if self.is_behind {
             return Ok(Waited::InVain);
         }
-        let until = self.options.wait.and_then(|wait| Instant::now().checked_add(wait));
+        let start = Instant::now();
+        let until = self.options.wait.and_then(|wait| start.checked_add(wait));
         self.options.progress.set_awaited(Some(awaited));
         let waited = loop {
             if self.is_stopped() {
@@ -332,6 +345,12 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 self.is_behind = true;
                 self.options.progress.give_up();
                 break Waited::InVain;
+            }
+            let is_long = |(after, _): &mut (Duration, Warn)| now - start >= *after;
+            if awaited != AwaitedChanges::End
+                && let Some((_, warn)) = self.warning.take_if(is_long)
+            {
+                warn(awaited);
             }
             let next_look = now + INTERVAL;
             if self.changes.fill(until.map_or(next_look, |until| until.min(next_look)))? == Filled::More {

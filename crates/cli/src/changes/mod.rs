@@ -5,13 +5,14 @@
 //! - `journal`: where each took effect, in a file
 //! - `report`: what came of them
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 use tradejoin_connectors::{
     ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, Note, OpenChanges,
-    TableDefinition, TableMode, TableReader, TradeFeed, WithChanges, WithChangesOptions,
+    TableDefinition, TableMode, TableReader, TradeFeed, WATERMARK, WithChanges, WithChangesOptions,
 };
 use tradejoin_flow::Source;
 
@@ -34,6 +35,9 @@ pub(crate) use report::{ChangesReport, awaited};
 /// Columns that a line of changes has for itself.
 const TYPE: &str = "type";
 const TIMESTAMP: &str = "timestamp";
+
+/// Trades that wait for so long are worth a word.
+const LONG_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Table changes")]
@@ -172,6 +176,12 @@ pub(crate) fn input(path: &Path) -> anyhow::Result<InputOptions> {
 fn check_tables(tables: &[ChangeTable]) -> Result<(), UsageError> {
     for (index, table) in tables.iter().enumerate() {
         let ty = table.message_type();
+        if ty == WATERMARK {
+            let text = format!(
+                "a line of changes with the type {WATERMARK} is a row of no table: give --table another name"
+            );
+            return Err(UsageError(text));
+        }
         if tables[..index].iter().any(|other| other.message_type() == ty) {
             let text = format!(
                 "lines of changes with the type {ty} would be of two tables: give --table another name"
@@ -225,26 +235,29 @@ pub(crate) fn beside(
     } else {
         let note = changes.journal.as_ref().map(ChangesJournal::note);
         match by {
-            ChangesBy::Timestamp => merged(source, reading::start(reader)?, options, note),
+            ChangesBy::Timestamp => {
+                let merged = with_note(WithChanges::new(source, reading::start(reader)?, options), note);
+                // A progress line says so itself.
+                let is_seen = !args.report.json && std::io::stderr().is_terminal();
+                if args.report.quiet || is_seen {
+                    Box::new(merged)
+                } else {
+                    Box::new(merged.with_warning(LONG_WAIT, Box::new(report::warn)))
+                }
+            }
             ChangesBy::Arrival => {
                 let (trades, changes) = arrivals::start(source, reader)?;
-                merged(trades, changes, options, note)
+                Box::new(with_note(WithChanges::new(trades, changes, options), note))
             }
         }
     };
     Ok((source, changes))
 }
 
-fn merged<S: TradeFeed + 'static>(
-    trades: S,
-    changes: Reading,
-    options: WithChangesOptions,
-    note: Option<Note>,
-) -> Box<dyn Source> {
-    let merged = WithChanges::new(trades, changes, options);
+fn with_note<S: TradeFeed>(merged: WithChanges<S, Reading>, note: Option<Note>) -> WithChanges<S, Reading> {
     match note {
-        Some(note) => Box::new(merged.with_note(note)),
-        None => Box::new(merged),
+        Some(note) => merged.with_note(note),
+        None => merged,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use indicatif::HumanCount;
 use serde::Serialize;
-use tradejoin_connectors::{AwaitedChanges, ChangesBy, time_for_people};
+use tradejoin_connectors::{AwaitedChanges, ChangesBy, WATERMARK, time_for_people};
 
 use super::Changes;
+use crate::style::WARNING;
 
 /// What came of the changes. The field names are its JSON form.
 #[derive(Clone, Debug, Serialize)]
@@ -63,10 +64,22 @@ impl ChangesReport {
 
 /// What trades wait for, for people; nothing if they do not.
 pub(crate) fn awaited(changes: &Changes) -> Option<String> {
-    Some(match changes.progress.awaited()? {
+    changes.progress.awaited().map(awaited_text)
+}
+
+fn awaited_text(awaited: AwaitedChanges) -> String {
+    match awaited {
         AwaitedChanges::Beyond(time) => {
             format!("trades wait for table changes beyond {}", time_for_people(time))
         }
         AwaitedChanges::End => "the trades have ended, waiting for the end of the table changes".to_owned(),
-    })
+    }
+}
+
+/// Says what trades wait for where no progress is seen.
+pub(super) fn warn(awaited: AwaitedChanges) {
+    let text = awaited_text(awaited);
+    anstream::eprintln!(
+        "{WARNING}warning{WARNING:#}: {text}; a line of type {WATERMARK} lets them go on without one, and so does --changes-wait"
+    );
 }

@@ -81,6 +81,37 @@ fn a_trade_without_a_time_lets_no_change_in() {
 }
 
 #[test]
+fn a_watermark_changes_nothing_and_what_follows_counts_from_it_on() {
+    let folder = beside("t1@1 t1@4 t1@5 t1@6");
+    let change = |word: &str, time| at(stream(word).trim_end().to_owned(), time);
+    let watermark = "{\"type\":\"watermark\",\"timestamp\":5}\n";
+    let earlier = "{\"timestamp\":1,\"type\":\"watermark\"}\n";
+    folder.put("c.jsonl", change("i1=A", 2) + watermark + earlier + &change("i1=B", 3));
+    for cut in ["--batch-len 1", "--batch-len 8192"] {
+        assert_eq!(written(&folder.ok(&format!("run {JOB} --unmatched keep {cut}"))), "1:- 2:A 3:B 4:B");
+    }
+    let summary = summary(&folder.ok(&format!("run {JOB} --output o.jsonl --json")));
+    assert_eq!(
+        (&summary["table_changes"]["changes"], &summary["table_changes"]["refused"]),
+        (&2.into(), &0.into())
+    );
+    // By arrival its time is not looked at, by timestamp it must have one.
+    folder.put("c.jsonl", "{\"type\":\"watermark\"}\n");
+    folder.ok(&format!("run {JOB} --changes-by arrival"));
+    let said = folder.fails(65, &format!("run {JOB}"));
+    assert!(said.contains("c.jsonl, line 1, column timestamp"), "{said}");
+}
+
+#[test]
+fn a_table_of_watermarks_is_refused() {
+    let folder = beside("t1@1");
+    folder.put("w.csv", "instrument_id,mark\n1,a\n");
+    let job = "run --trades t.jsonl --table watermark=w.csv,key=instrument_id --table-changes c.jsonl";
+    let said = folder.fails(2, job);
+    assert!(said.contains("type watermark is a row of no table"), "{said}");
+}
+
+#[test]
 fn at_the_end_of_the_trades_the_rest_of_the_changes_takes_effect() {
     let policy = "--on-miss instruments=hold=100rows,then=keep";
     assert_eq!(timed("t1@1 t2@2", "i1=A@7 i1=B@8", policy), "1:A 2:-");

@@ -67,6 +67,19 @@ impl Live {
         self.changes.write_all(line.as_bytes()).expect("written");
     }
 
+    fn watermark(&mut self, time: i64) {
+        let line = format!("{{\"type\":\"watermark\",\"timestamp\":{time}}}\n");
+        self.changes.write_all(line.as_bytes()).expect("written");
+    }
+
+    /// What the first trade becomes once a watermark is beyond it.
+    fn line_of(&mut self, trade: &str, watermark: i64) -> String {
+        self.write(trade);
+        self.watermark(watermark);
+        assert_eq!(self.line(), "trade_id,timestamp,instrument_id,ticker");
+        self.line()
+    }
+
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("text");
@@ -202,6 +215,26 @@ fn a_change_frees_a_held_trade_while_the_next_trade_waits_for_others() {
     assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,10,2,F"]);
     let (_, read, _) = live.end();
     assert!(read.ends_with("2,20,1,AAPL\n"), "{read}");
+}
+
+#[test]
+fn a_watermark_lets_trades_go_on_where_changes_are_sparse() {
+    let folder = Folder::empty();
+    let mut live = Live::start(&folder, "");
+    live.change("AAPL", 5);
+    assert_eq!(live.line_of("1,10,1\n", 11), "1,10,1,AAPL");
+    // More than pipes have room for, each before the next watermark, and no change among them.
+    for number in (20..20_000).step_by(1_000) {
+        let trades: String = (number..number + 1_000).map(|time| format!("{time},{time},1\n")).collect();
+        live.write(&trades);
+        live.watermark(number + 1_000);
+        (0..1_000).for_each(|_| assert!(live.line().ends_with(",AAPL")));
+    }
+    live.change("F", 300_000);
+    live.write("2,300000,1\n");
+    let (_, read, summary) = live.end();
+    assert!(read.ends_with("2,300000,1,F\n"), "{read}");
+    assert_eq!(summary["table_changes"]["changes"], 2);
 }
 
 #[test]

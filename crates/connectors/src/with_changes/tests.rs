@@ -228,6 +228,32 @@ fn by_arrival_a_change_goes_before_the_trades_that_are_read_after_it() {
     assert_eq!(places, (vec![vec![(0, 2)], vec![(1, 2)]], 4));
 }
 
+#[test]
+fn a_watermark_frees_the_trades_before_it_and_holds_what_follows() {
+    let mark = |time| ChangeBlock { watermark: Some(time), ..block(&[], 0) };
+    let fed = [Fed::Block(mark(3)), Fed::NotYet, Fed::Block(mark(5)), Fed::Block(block(&[(0, 9)], 0))];
+    let times = [Some(1), Some(2), Some(3), Some(4), Some(5)];
+    let mut merged = WithChanges::new(Trades::new(&times, &[5]), Script(fed.into()), options(100));
+    let messages = merged.next().expect("merged").expect("a block").decode().expect("decoded");
+    assert_eq!((messages.trades.num_rows(), messages.lanes[0].len()), (2, 0));
+    let rest = merged.next().expect("merged").expect("a block").decode().expect("decoded");
+    assert_eq!(rest.trades.num_rows(), 3);
+}
+
+#[test]
+fn whoever_is_to_be_told_hears_once_that_trades_wait() {
+    let fed =
+        [Fed::NotYet, Fed::NotYet, Fed::NotYet, Fed::Block(block(&[(0, 3)], 0)), Fed::NotYet, Fed::NotYet];
+    let heard = Arc::<Mutex<Vec<AwaitedChanges>>>::default();
+    let says = Arc::clone(&heard);
+    let warn = move |awaited| says.lock().expect("one thread").push(awaited);
+    let trades = Trades::new(&[Some(2), Some(4)], &[1]);
+    let merged = WithChanges::new(trades, Script(fed.into()), options(100));
+    let mut merged = merged.with_warning(Duration::ZERO, Box::new(warn));
+    sequence(&mut merged).expect("merged");
+    assert_eq!(*heard.lock().expect("one thread"), [AwaitedChanges::Beyond(2)]);
+}
+
 /// Trades that come when they come; what it is asked for, it notes.
 struct Arriving(VecDeque<Arrived>, Arc<Mutex<Vec<bool>>>);
 
