@@ -45,6 +45,21 @@ pub(crate) struct BadData(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct WrongResult(pub(crate) String);
 
+/// What a failed run says. Where changes get their places among trades a journal of them is
+/// written: an error of it comes by way of the source, and is none of an input.
+pub(crate) fn of_run(error: EngineError) -> anyhow::Error {
+    match error {
+        EngineError::Source(cause) => match cause.downcast::<JournalError>() {
+            Ok(cause) if matches!(*cause, JournalError::Write { .. }) => {
+                anyhow::Error::new(*cause).context("cannot write the journal")
+            }
+            Ok(cause) => EngineError::Source(cause).into(),
+            Err(cause) => EngineError::Source(cause).into(),
+        },
+        error => error.into(),
+    }
+}
+
 /// The exit code for an error: that of the first of its causes that has one.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(IO)

@@ -70,13 +70,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let report = match output {
         Some(output) => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
-            engine.run_correcting(loads, source, sink, &mut corrections)?
+            engine.run_correcting(loads, source, sink, &mut corrections)
         }
         None => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere))));
-            engine.run_correcting(loads, source, sink, &mut corrections)?
+            engine.run_correcting(loads, source, sink, &mut corrections)
         }
     };
+    let report = report.map_err(failure::of_run)?;
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));

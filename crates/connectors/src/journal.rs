@@ -57,8 +57,16 @@ pub enum JournalError {
         /// What the system says.
         source: io::Error,
     },
-    /// Reading or writing failed.
-    #[error("{path} cannot be read or written")]
+    /// Writing failed.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Reading failed.
+    #[error("cannot read {path}")]
     Io {
         /// The file.
         path: Arc<str>,
@@ -142,7 +150,7 @@ impl JournalError {
         match self {
             Self::Create { .. } => Category::CannotCreate,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Category::MissingInput,
-            Self::Io { .. } => Category::Io,
+            Self::Write { .. } | Self::Io { .. } => Category::Io,
             Self::OtherTables { .. } | Self::OtherColumns { .. } => Category::Usage,
             _ => Category::Data,
         }
@@ -272,7 +280,7 @@ impl JournalWriter {
     }
 
     fn failed(&self, source: io::Error) -> JournalError {
-        JournalError::Io { path: Arc::clone(&self.path), source }
+        JournalError::Write { path: Arc::clone(&self.path), source }
     }
 }
 

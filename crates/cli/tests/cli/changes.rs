@@ -103,6 +103,13 @@ fn a_watermark_changes_nothing_and_what_follows_counts_from_it_on() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_written_is_no_fault_of_an_input() {
+    let folder = beside("t1@1 i1=A t1@2");
+    let said = folder.fails(74, &format!("run {JOB} --journal /dev/full"));
+    assert!(said.contains("error: cannot write the journal: cannot write /dev/full: "), "{said}");
+}
+
+#[test]
 fn a_table_of_watermarks_is_refused() {
     let folder = beside("t1@1");
     folder.put("w.csv", "instrument_id,mark\n1,a\n");
