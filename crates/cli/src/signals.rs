@@ -2,7 +2,7 @@
 
 use std::process;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::failure;
 
 /// How long a run may take to end by itself after Ctrl-C.
 const GRACE: Duration = Duration::from_millis(850);
+
+/// How long last words may take whose reader may be stuck, too.
+const WORDS: Duration = Duration::from_secs(2);
 
 type LastWords = Box<dyn FnOnce() + Send>;
 
@@ -46,10 +49,7 @@ impl Signals {
             if signals.forever().next().is_some() {
                 thread::sleep(GRACE);
                 let words = last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
-                match words {
-                    Some(words) => words(),
-                    None => eprintln!("interrupted"),
-                }
+                say(words);
                 process::exit(i32::from(failure::INTERRUPTED));
             }
         };
@@ -77,10 +77,37 @@ impl Signals {
     }
 }
 
+/// Says last words, waited for no longer than [`WORDS`]: whatever becomes of them, the end
+/// follows.
+fn say(words: Option<LastWords>) {
+    let (saying, said) = mpsc::sync_channel::<()>(0);
+    let say = move || {
+        // It goes when this ends, also by a panic.
+        let _saying = saying;
+        match words {
+            Some(words) => words(),
+            None => eprintln!("interrupted"),
+        }
+    };
+    if thread::Builder::new().name("last words".to_owned()).spawn(say).is_ok() {
+        let _ = said.recv_timeout(WORDS);
+    }
+}
+
 /// What to say of an output when a run was interrupted.
 pub(crate) fn partial_note(handle: Option<&OutputHandle>) -> String {
     match handle.and_then(OutputHandle::path) {
         Some(path) => format!("interrupted; what was written is in {}", path.display()),
         None => "interrupted".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_follows_last_words_that_panic() {
+        say(Some(Box::new(|| panic!("a bug"))));
     }
 }
