@@ -65,10 +65,6 @@ impl Socket {
         Ok(Self { path: path.to_owned(), file: (metadata.dev(), metadata.ino()), listener })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What removes the file, where no value is dropped any more.
     pub(crate) fn remover(&self) -> Box<dyn Fn() + Send> {
         let (path, file) = (self.path.clone(), self.file);

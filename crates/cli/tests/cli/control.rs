@@ -120,6 +120,24 @@ fn a_socket_is_of_its_run_and_its_user() {
 }
 
 #[test]
+fn a_run_whose_path_another_has_taken_ends_as_ever() {
+    let folder = Folder::empty();
+    let mut live = asked(&folder, "");
+    std::fs::remove_file(folder.path("c.sock")).expect("removed");
+    // Whoever has the path now may answer nothing, and its file stays.
+    let other = UnixListener::bind(folder.path("c.sock")).expect("a socket");
+    assert_eq!(live.finds(1), SPY);
+    drop(live.stdin);
+    let mut said = String::new();
+    live.stderr.read_to_string(&mut said).expect("text");
+    assert!(live.child.wait().expect("it ends").success(), "{said}");
+    assert!(folder.path("c.sock").exists());
+    other.set_nonblocking(true).expect("a socket");
+    let called = other.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "nobody called it");
+}
+
+#[test]
 fn clients_that_do_not_speak_hold_up_nobody() {
     let folder = Folder::empty();
     let mut live = asked(&folder, "");
