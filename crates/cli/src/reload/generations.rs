@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// A folder in `folder`, or where the system has its temporary files.
-    fn create(folder: Option<&Path>, keep: usize) -> anyhow::Result<Self> {
+    pub(super) fn create(folder: Option<&Path>, keep: usize) -> anyhow::Result<Self> {
         let made = match folder {
             Some(folder) if !folder.is_dir() => {
                 let text = format!("--generations {}: there is no such folder", folder.display());

@@ -77,19 +77,16 @@ impl Watch {
             for table in tables.iter().filter(|_| store.is_some()) {
                 table.in_force.is_being_copied.store(true, Ordering::Relaxed);
             }
+            let files = tables.into_iter().map(Watched::new).collect();
             let watcher = Watcher {
-                files: tables.into_iter().map(Watched::new).collect(),
-                units: units(&args.reload_group, &names),
                 settle: args.settle,
                 journaling,
-                guards: args.guards,
-                updates,
                 store,
                 asks: watch.asks.clone(),
-                awaiting: Vec::new(),
                 done: Arc::clone(&watch.done),
                 reloads: Arc::clone(&watch.reloads),
                 say: Box::new(say),
+                ..Watcher::new(files, units(&args.reload_group, &names), args.guards, updates)
             };
             let look = move || watcher.look(every, &hang_up);
             // Not a stage of the run: it hands the engine changes, and reads beside it.
@@ -140,7 +137,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    fn new(table: WatchedTable) -> Self {
+    pub(super) fn new(table: WatchedTable) -> Self {
         Self { tried: table.file.stamp, table, is_held: false }
     }
 
@@ -153,6 +150,8 @@ impl Watched {
 /// What looks at the files.
 pub(super) struct Watcher {
     pub(super) files: Vec<Watched>,
+    /// What the files were at the last look.
+    pub(super) seen: Vec<Option<Stamp>>,
     pub(super) units: Vec<Unit>,
     settle: Duration,
     pub(super) guards: Guards,
@@ -171,10 +170,32 @@ impl Watcher {
     /// How soon it is noticed that the run has ended, or that something is asked.
     const NAP: Duration = Duration::from_millis(20);
 
+    /// Looks at files for itself alone, and says nothing.
+    pub(super) fn new(files: Vec<Watched>, units: Vec<Unit>, guards: Guards, updates: Updates) -> Self {
+        let name = |file: &Watched| Reloads { table: file.table.name().to_owned(), ..Reloads::default() };
+        let reloads = Arc::new(Mutex::new(files.iter().map(name).collect()));
+        let seen = files.iter().map(Watched::stamp).collect();
+        Self {
+            files,
+            seen,
+            units,
+            settle: Duration::ZERO,
+            guards,
+            updates,
+            store: None,
+            asks: None,
+            awaiting: Vec::new(),
+            done: Arc::default(),
+            reloads,
+            journaling: None,
+            say: Box::new(|_| {}),
+        }
+    }
+
     /// Looks until the run is over, and gives back the journal.
     fn look(mut self, every: Duration, hang_up: &AtomicBool) -> Result<Option<Journaling>, JournalError> {
         let mut failure = None;
-        let mut last = self.stamps();
+        self.seen = self.stamps();
         let mut looked = Instant::now();
         let mut has_begun = false;
         self.keep_first();
@@ -213,9 +234,9 @@ impl Watcher {
             }
             looked = Instant::now();
             let now = self.stamps();
-            let due = self.due(&last, &now, is_asked);
+            let due = self.due(&now, is_asked);
+            self.seen = now;
             self.take_up(&due, if is_asked { Reason::HangUp } else { Reason::Changed });
-            last = now;
         }
     }
 
@@ -224,9 +245,9 @@ impl Watcher {
     }
 
     /// The units to be taken up. A file that was just written to may not be whole yet.
-    fn due(&mut self, last: &[Option<Stamp>], now: &[Option<Stamp>], is_asked: bool) -> Vec<usize> {
+    fn due(&mut self, now: &[Option<Stamp>], is_asked: bool) -> Vec<usize> {
         let tried = self.files.iter().map(|file| file.tried).collect();
-        let look = Look { tried, last, now };
+        let look = Look { tried, last: &self.seen, now };
         let settle = self.settle;
         let units = self.units.iter_mut().enumerate();
         let due = units.filter_map(|(at, unit)| (unit.is_due(&look, settle) || is_asked).then_some(at));
