@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::str::Chars;
 
 use tradejoin_connectors::{FieldText, RowTexts, instant_of_text};
-use tradejoin_model::Price;
 
+use super::decimal::Decimal;
 use crate::table_arg::nearest;
 
 /// Conditions of a row, all of which hold for those that are meant.
@@ -30,14 +30,14 @@ enum Test {
 #[derive(Clone, Debug)]
 enum Pattern {
     /// A text, which may be a number.
-    Text(String, Option<Price>),
+    Text(String, Option<Decimal>),
     /// With `*` for any letters and `?` for one.
     Glob(Vec<char>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Bound {
-    Number(Price),
+    Number(Decimal),
     Time(i64),
 }
 
@@ -126,7 +126,8 @@ impl Pattern {
             Self::Glob(glob) => matches(glob, text),
             Self::Text(value, _) if value == text => true,
             Self::Text(_, Some(number)) => {
-                matches!(field, FieldText::Json(_)) && text.parse().is_ok_and(|value: Price| value == *number)
+                matches!(field, FieldText::Json(_))
+                    && text.parse().is_ok_and(|value: Decimal| value == *number)
             }
             Self::Text(_, None) => false,
         }
@@ -140,10 +141,10 @@ impl Bound {
     }
 
     /// How a value is to this; `None` if it is of another kind.
-    fn compare(self, text: &str) -> Option<Ordering> {
+    fn compare(&self, text: &str) -> Option<Ordering> {
         match self {
-            Self::Number(bound) => Some(text.parse::<Price>().ok()?.cmp(&bound)),
-            Self::Time(bound) => Some(instant_of_text(text)?.cmp(&bound)),
+            Self::Number(bound) => Some(text.parse::<Decimal>().ok()?.cmp(bound)),
+            Self::Time(bound) => Some(instant_of_text(text)?.cmp(bound)),
         }
     }
 }
@@ -219,6 +220,17 @@ mod tests {
             ("price<1.7", json("1.70"), false),
             ("price>-1e1", json("-9.5"), true),
             ("price>=0", FieldText::None, false),
+            ("price<1e-9", json("1e-12"), true),
+            ("price>0", json("1e-12"), true),
+            ("price>0.3", json("0.30000000000000004"), true),
+            ("price<=0.3", json("0.30000000000000004"), false),
+            ("price>123456789012345678901234567890", json("123456789012345678901234567891"), true),
+            ("price>1", json("123456789012345678901234567890"), true),
+            ("price=1e-12", json("0.000000000001"), true),
+            ("price=1e-12", json("0"), false),
+            ("price<1", text("NaN"), false),
+            ("price>1", text("inf"), false),
+            ("price<1", text("-inf"), false),
             ("timestamp<2024-11-01T13:30:00.5Z", text("2024-11-01T13:30:00Z"), true),
             ("timestamp>=2024-11-01T14:30:00+01:00", text("2024-11-01T13:30:00Z"), true),
             ("timestamp>2024-11-01", text("2024-11-01"), false),

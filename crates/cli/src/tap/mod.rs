@@ -1,6 +1,7 @@
 //! `tradejoin tap`: some enriched trades to look at.
 //!
 //! - `filter`: which are meant
+//! - `decimal`: numbers that are compared there
 //! - `pick`: those of a batch
 //! - `feed`: those of a run that goes on, on their way to who asks
 //! - `dry`: those of a run that writes nothing
@@ -16,6 +17,7 @@ use crate::control::{Client, Heard, Reply, Request};
 use crate::failure::{self, UsageError};
 use crate::style::{ERROR, WARNING};
 
+mod decimal;
 mod dry;
 mod feed;
 mod filter;
