@@ -166,3 +166,36 @@ fn a_run_whose_output_is_stuck_ends_with_its_last_words() {
     assert_eq!(said, words);
     drop(reader);
 }
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_that_leaves_nothing_behind() {
+    let folder = Folder::empty();
+    std::fs::create_dir(folder.path("kept")).expect("a folder");
+    let (child, reader) = stuck(&folder, "--watch=asked --control c.sock --generations kept");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (true, false));
+    let pid = Pid::from_child(&child);
+    interrupt(&child);
+    kill_process(pid, Signal::TERM).expect("the process is there");
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(130), "{said}");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
+    drop(reader);
+}
+
+#[test]
+fn a_run_that_is_ended_before_its_inputs_are_open_leaves_nothing_behind() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("kept")).expect("a folder");
+    // Nobody ever writes to it.
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.path("f"), mode).expect("a pipe");
+    let job = "run --trades f --format csv --instruments instruments.csv --watch=asked --control c.sock --generations kept";
+    let child = folder.command(job).stderr(Stdio::piped()).spawn().expect("the command starts");
+    while folder.is_empty("kept") {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(130), "{said}");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
+}
