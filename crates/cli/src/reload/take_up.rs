@@ -253,7 +253,7 @@ impl Watcher {
     }
 
     /// Outcomes of a unit that stays as it is.
-    fn outcomes(&self, unit: usize, done: Done, why: &str) -> Vec<Outcome> {
+    pub(super) fn outcomes(&self, unit: usize, done: Done, why: &str) -> Vec<Outcome> {
         let outcome = |&at: &usize| Outcome::nothing(self.files[at].table.name(), done, Some(why.to_owned()));
         self.units[unit].tables.iter().map(outcome).collect()
     }
@@ -362,7 +362,9 @@ impl Watcher {
         let Taking { mut taken, changes, news } = taking;
         if !changes.is_empty() {
             let noted = self.journaling.as_ref().map(|_| changes.clone());
+            let rows = changes.iter().map(|(_, changes)| changes.len()).sum();
             let number = self.updates.offer(changes);
+            self.waiting.insert(number, rows);
             if let (Some(journaling), Some(noted)) = (&mut self.journaling, noted) {
                 journaling.offered(number, noted);
             }

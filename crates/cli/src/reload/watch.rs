@@ -1,5 +1,6 @@
 //! The watch over the files of tables.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,14 @@ use super::asks::{Ask, Asks};
 use super::generations::Store;
 use super::journaling::Journaling;
 use super::tables::{Stamp, WatchedTable};
-use super::take_up::Reason;
+use super::take_up::{Reason, Taken};
 use super::units::{Look, Unit, units};
 use super::{Guards, ReloadArgs};
-use crate::control::Reply;
+use crate::control::{Done, Reply};
 use crate::watch::Said;
+
+/// Why nothing is taken up while no trade comes.
+const FULL: &str = "as much as may wait for a trade waits already: ask again when one has come";
 
 /// What has become of a table's newer files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -158,6 +162,10 @@ pub(super) struct Watcher {
     pub(super) updates: Updates,
     pub(super) store: Option<Store>,
     asks: Option<Asks>,
+    /// Updates whose place is not known yet, with how many rows they change.
+    pub(super) waiting: BTreeMap<u64, usize>,
+    /// Places that are not in the journal.
+    placed: Vec<InEffect>,
     /// Who waits for the place of an update.
     awaiting: Vec<(u64, SyncSender<Reply>)>,
     pub(super) done: Arc<AtomicBool>,
@@ -169,6 +177,11 @@ pub(super) struct Watcher {
 impl Watcher {
     /// How soon it is noticed that the run has ended, or that something is asked.
     const NAP: Duration = Duration::from_millis(20);
+
+    /// Updates that may wait for their place, and rows that they may change together: as
+    /// soon as there are more, no file is taken up. They take memory while no trade comes.
+    const WAITING_MAX: usize = 16;
+    const ROWS_WAITING_MAX: usize = 1 << 16;
 
     /// Looks at files for itself alone, and says nothing.
     pub(super) fn new(files: Vec<Watched>, units: Vec<Unit>, guards: Guards, updates: Updates) -> Self {
@@ -184,6 +197,8 @@ impl Watcher {
             updates,
             store: None,
             asks: None,
+            waiting: BTreeMap::new(),
+            placed: Vec::new(),
             awaiting: Vec::new(),
             done: Arc::default(),
             reloads,
@@ -203,11 +218,10 @@ impl Watcher {
             let is_done = self.done.load(Ordering::Relaxed);
             let is_complete =
                 self.files.iter().all(|file| file.table.in_force.is_complete.load(Ordering::Acquire));
-            let in_effect = self.updates.in_effect();
-            self.tell(&in_effect);
+            self.hear();
             if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete) {
                 let loaded = self.files.iter().map(|file| file.table.loaded());
-                if let Err(error) = journaling.write(loaded, &in_effect) {
+                if let Err(error) = journaling.write(loaded, &std::mem::take(&mut self.placed)) {
                     // Tables go on to change, and the run ends with this error.
                     (self.say)(Said::Warning(&format!("there is no journal from here on: {error}")));
                     (self.journaling, failure) = (None, Some(error));
@@ -226,6 +240,10 @@ impl Watcher {
             }
             while let Some(ask) = self.asks.as_ref().and_then(Asks::take) {
                 self.answer(ask);
+            }
+            if self.is_full() {
+                // Files and a signal are looked at when a trade has come.
+                continue;
             }
             // What is asked before the tables are complete is done after it.
             let is_asked = hang_up.swap(false, Ordering::Relaxed);
@@ -258,10 +276,15 @@ impl Watcher {
     /// said when that is known.
     fn answer(&mut self, ask: Ask) {
         let Ask { tables, is_rollback, replies } = ask;
+        // Who asks may have seen a trade since.
+        self.hear();
         let is_named = !tables.is_empty();
         let is_meant = |unit: &Unit| !is_named || unit.tables.iter().any(|table| tables.contains(table));
         let meant = (0..self.units.len()).filter(|&at| is_meant(&self.units[at])).collect::<Vec<_>>();
-        let taken = if is_rollback {
+        let taken = if self.is_full() {
+            let refused = meant.iter().flat_map(|&unit| self.outcomes(unit, Done::Refused, FULL));
+            Taken { outcomes: refused.collect(), update: None }
+        } else if is_rollback {
             self.roll_back(&meant, is_named)
         } else {
             self.take_up(&meant, Reason::Asked { is_named })
@@ -271,12 +294,23 @@ impl Watcher {
         self.awaiting.extend(taken.update.map(|number| (number, replies)));
     }
 
-    /// Says where updates are in force.
-    fn tell(&mut self, in_effect: &[InEffect]) {
-        for &InEffect { update, trades_before } in in_effect {
+    /// Whether what waits for its place is enough.
+    fn is_full(&self) -> bool {
+        let rows: usize = self.waiting.values().sum();
+        self.waiting.len() >= Self::WAITING_MAX || rows > Self::ROWS_WAITING_MAX
+    }
+
+    /// Hears where updates are in force, and says so.
+    fn hear(&mut self) {
+        let in_effect = self.updates.in_effect();
+        for &InEffect { update, trades_before } in &in_effect {
+            self.waiting.remove(&update);
             if let Some(at) = self.awaiting.iter().position(|&(of, _)| of == update) {
                 let _ = self.awaiting.swap_remove(at).1.try_send(Reply::InEffect { trades_before });
             }
+        }
+        if self.journaling.is_some() {
+            self.placed.extend(in_effect);
         }
     }
 }

@@ -164,6 +164,39 @@ fn clients_that_do_not_speak_hold_up_nobody() {
 }
 
 #[test]
+fn what_waits_for_a_trade_has_a_bound() {
+    let folder = Folder::empty();
+    let mut live = asked(&folder, "");
+    let put = |round: u8| folder.put("i.csv", table(&format!("R{}", char::from(b'A' + round))));
+    for round in 0..16 {
+        put(round);
+        assert!(reload(&folder, "").ends_with("in effect before the next trade\n"));
+    }
+    put(16);
+    for what in ["", "instruments", "--rollback"] {
+        let ran = folder.run(&format!("reload --control c.sock {what}"));
+        let why = "instruments refused, the rows in force stay: as much as may wait for a trade waits already: \
+                   ask again when one has come\n";
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, why), "{}", ran.stderr);
+    }
+    // A signal is not forgotten.
+    live.signal(Signal::HUP);
+    assert_eq!(live.finds(1), "RP241103C00200000");
+    live.until_said("instruments reloaded");
+    live.until_found(1, "RQ241103C00200000");
+    // A table of many rows waits alone.
+    let rows: String = (2..70_000).map(|id| format!("{id},X,1,2024-11-03,put\n")).collect();
+    folder.put("i.csv", table("SPY") + &rows);
+    assert!(reload(&folder, "").ends_with("in effect before the next trade\n"));
+    folder.put("i.csv", table("AAPL") + &rows);
+    assert_eq!(folder.run("reload --control c.sock").code, 1);
+    assert_eq!(live.finds(1), SPY);
+    reload(&folder, "");
+    assert_eq!(live.finds(1), AAPL);
+    live.end();
+}
+
+#[test]
 fn a_rollback_goes_back_a_generation_at_a_time() {
     let folder = Folder::empty();
     std::fs::create_dir(folder.path("kept")).expect("a folder");
