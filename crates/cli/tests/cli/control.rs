@@ -114,6 +114,12 @@ fn a_socket_is_of_its_run_and_its_user() {
     live.signal(Signal::TERM);
     assert_eq!(live.child.wait().expect("it ends").code(), Some(130));
     assert!(!folder.path("c.sock").exists());
+    // Nor does it wait for ever where somebody holds a lock.
+    let lock = std::fs::File::open(folder.path(".")).expect("the folder");
+    lock.lock().expect("a lock");
+    let said = folder.fails(73, job);
+    assert!(said.contains("--control c.sock: another process holds a lock on its folder"), "{said}");
+    drop(lock);
     // A socket that somebody else's program listens to is not taken.
     let _other = UnixListener::bind(folder.path("c.sock")).expect("a socket");
     folder.fails(73, job);
