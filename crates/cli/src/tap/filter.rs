@@ -66,14 +66,10 @@ impl Filters {
 
 impl Filter {
     fn read(condition: &str, columns: &[String]) -> Result<Self, String> {
-        let is_at = |at: usize| SIGNS.into_iter().find(|sign| condition[at..].starts_with(sign));
-        let sign = condition.char_indices().find_map(|(at, _)| Some((at, is_at(at)?)));
-        let (at, sign) = sign.ok_or_else(|| {
-            format!("--where {condition}: write COLUMN=VALUE, with one of = != < <= > >= between")
-        })?;
-        let (name, value) = (condition[..at].trim(), condition[at + sign.len()..].trim());
-        let column = columns.iter().position(|column| column == name);
-        let column = column.ok_or_else(|| no_such_column(condition, name, columns))?;
+        let (column, sign, value) = match named(condition, columns) {
+            Some(parts) => parts,
+            None => return Err(no_column(condition, columns)),
+        };
         let test = match sign {
             "=" => Test::Like(Pattern::read(value), true),
             "!=" => Test::Like(Pattern::read(value), false),
@@ -87,6 +83,28 @@ impl Filter {
             }
         };
         Ok(Self { column, test })
+    }
+}
+
+/// The column that a condition begins with, its sign, and its value. A name may have signs
+/// in it: the longest one that is there counts.
+fn named<'c>(condition: &'c str, columns: &[String]) -> Option<(usize, &'static str, &'c str)> {
+    let parts = |(column, name): (usize, &String)| {
+        let rest = condition.trim_start().strip_prefix(name.as_str())?.trim_start();
+        let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign))?;
+        Some((name.len(), (column, sign, rest[sign.len()..].trim())))
+    };
+    // Of several of one name the first.
+    let found = columns.iter().enumerate().rev().filter_map(parts);
+    found.max_by_key(|(len, _)| *len).map(|(_, parts)| parts)
+}
+
+/// Why a condition has no column.
+fn no_column(condition: &str, columns: &[String]) -> String {
+    let is_at = |at: usize| SIGNS.into_iter().any(|sign| condition[at..].starts_with(sign));
+    match condition.char_indices().find(|&(at, _)| is_at(at)) {
+        Some((at, _)) => no_such_column(condition, condition[..at].trim(), columns),
+        None => format!("--where {condition}: write COLUMN=VALUE, with one of = != < <= > >= between"),
     }
 }
 
@@ -238,6 +256,19 @@ mod tests {
         ] {
             assert_eq!(accepts(condition, field.clone()), expected, "{condition} {field:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_name_that_is_there_counts() {
+        let columns = ["a", "a=b", "a=", "b<", "b", "a"].map(str::to_owned);
+        let read = |condition: &'static str| named(condition, &columns);
+        assert_eq!(read("a=b=z"), Some((1, "=", "z")));
+        assert_eq!(read(" a=b != z "), Some((1, "!=", "z")));
+        assert_eq!(read("a=bz"), Some((0, "=", "bz")));
+        assert_eq!(read("a=>=1"), Some((2, ">=", "1")));
+        assert_eq!(read("b<=1"), Some((3, "=", "1")));
+        assert_eq!(read("b<5"), Some((4, "<", "5")));
+        assert_eq!(read("ab=5"), None);
     }
 
     #[test]
