@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::socket::Socket;
 use super::wire::{Reply, Request};
@@ -216,14 +216,11 @@ impl Call {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Whether the client has hung up.
-    pub(crate) fn is_gone(&mut self) -> bool {
-        let waits = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
-        match waits.and_then(|()| self.stream.read(&mut [0])) {
-            // At its end the run itself closes this side.
-            Ok(read) => read == 0 && !self.is_over(),
-            Err(error) => !is_for_now(&error),
-        }
+    /// Whether the client has hung up. One that says no more may still listen.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut line = [PollFd::new(&self.stream, PollFlags::empty())];
+        let looked = poll(&mut line, Some(&Timespec::default()));
+        looked.is_ok() && line[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Sends a line.
