@@ -29,7 +29,9 @@ impl fmt::Display for Every {
 }
 
 impl Every {
-    /// Whether the message at a position is one of those: the same for any cut into batches.
+    /// Whether the message at a position is one of those: the same for any cut into batches,
+    /// unless trades wait. A batch among which some have waited is put together anew, and
+    /// what waits to the end is of none: a position then counts from the batch on.
     fn is_met(self, position: u64) -> bool {
         // The end of SplitMix64, so that no rhythm of the stream decides.
         let mix = |z: u64, shift: u32, by: u64| (z ^ (z >> shift)).wrapping_mul(by);

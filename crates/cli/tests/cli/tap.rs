@@ -67,10 +67,28 @@ fn rows_are_csv_or_json_whatever_the_trades_are() {
 #[test]
 fn a_sample_is_the_same_for_any_cut() {
     let folder = Folder::empty();
+    let cuts = ["--batch-len 1000 --workers 2", "--batch-len 7 --workers 1", "--batch-len 1 --workers 2"];
+    let shown = |job: &str, cut: &str| {
+        let shown = folder.ok(&format!("{job} {cut}"));
+        assert_eq!(shown.lines().count(), 41, "{job} {cut}");
+        shown
+    };
     let job = "tap --mix trades --ids 100 --sample 1/50 --limit 40";
-    let first = folder.ok(job);
-    assert_eq!(first.lines().count(), 41);
-    assert_eq!(folder.ok(&format!("{job} --batch-len 1000 --workers 2")), first);
+    for policy in ["", "--unmatched keep", "--unmatched drop"] {
+        let job = format!("{job} {policy}");
+        let first = shown(&job, "");
+        cuts.iter().for_each(|cut| assert_eq!(shown(&job, cut), first, "{job} {cut}"));
+    }
+    // Changes of tables stand in the sequence, too; with them it is for one distribution.
+    let changes = "tap --ids 1000 --sample 1/50 --limit 40 --distribution instruments=broadcast";
+    let changes = format!("{changes} --unmatched keep");
+    let first = shown(&changes, "");
+    cuts.iter().for_each(|cut| assert_eq!(shown(&changes, cut), first, "{changes} {cut}"));
+    // Of trades that are held it is not promised, and said so; there are as many.
+    shown(&format!("{job} --on-miss instruments=hold=100rows"), cuts[1]);
+    let help = folder.ok("tap --help");
+    let said = "unless trades are held";
+    assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{help}");
 }
 
 #[test]
