@@ -70,8 +70,7 @@ pub(crate) struct TapArgs {
     #[arg(long = "where", value_name = "CONDITION", help_heading = "Rows")]
     conditions: Vec<String>,
 
-    /// Look at one trade in so many, chosen by its place in the sequence: the same ones for any batches and
-    /// workers, unless trades are held
+    /// Look at one trade in so many, chosen by its number among the trades
     #[arg(long, value_name = "1/N", default_value_t = Every(1), help_heading = "Rows")]
     sample: Every,
 

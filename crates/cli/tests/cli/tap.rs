@@ -68,27 +68,31 @@ fn rows_are_csv_or_json_whatever_the_trades_are() {
 fn a_sample_is_the_same_for_any_cut() {
     let folder = Folder::empty();
     let cuts = ["--batch-len 1000 --workers 2", "--batch-len 7 --workers 1", "--batch-len 1 --workers 2"];
-    let shown = |job: &str, cut: &str| {
-        let shown = folder.ok(&format!("{job} {cut}"));
-        assert_eq!(shown.lines().count(), 41, "{job} {cut}");
-        shown
-    };
     let job = "tap --mix trades --ids 100 --sample 1/50 --limit 40";
-    for policy in ["", "--unmatched keep", "--unmatched drop"] {
-        let job = format!("{job} {policy}");
-        let first = shown(&job, "");
-        cuts.iter().for_each(|cut| assert_eq!(shown(&job, cut), first, "{job} {cut}"));
+    let first = folder.ok(job);
+    assert_eq!(first.lines().count(), 41);
+    for cut in cuts {
+        assert_eq!(folder.ok(&format!("{job} {cut}")), first, "{cut}");
+        let distribution = "--distribution instruments=partitioned";
+        assert_eq!(folder.ok(&format!("{job} {cut} {distribution}")), first, "{cut} {distribution}");
     }
-    // Changes of tables stand in the sequence, too; with them it is for one distribution.
-    let changes = "tap --ids 1000 --sample 1/50 --limit 40 --distribution instruments=broadcast";
-    let changes = format!("{changes} --unmatched keep");
-    let first = shown(&changes, "");
-    cuts.iter().for_each(|cut| assert_eq!(shown(&changes, cut), first, "{changes} {cut}"));
-    // Of trades that are held it is not promised, and said so; there are as many.
-    shown(&format!("{job} --on-miss instruments=hold=100rows"), cuts[1]);
-    let help = folder.ok("tap --help");
-    let said = "unless trades are held";
-    assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{help}");
+    // Some wait, and leave among others or at the end.
+    folder
+        .ok("generate --trades t.csv --instruments i.csv --ids 100 --unknown-share 0.2 --limit 3000 --quiet");
+    let job = "tap --trades t.csv --instruments i.csv --sample 1/10 --limit 100000 --on-miss instruments";
+    let sorted = |policy: &str, cut: &str| {
+        let shown = folder.ok(&format!("{job}={policy} {cut}"));
+        let mut lines: Vec<_> = shown.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        (shown, lines)
+    };
+    let (_, kept) = sorted("keep", "");
+    assert!(kept.len() > 200 && kept.iter().any(|line| line.ends_with(',')), "{}", kept.len());
+    for policy in ["hold=100rows,then=keep", "hold=1000000rows,then=keep"] {
+        let (first, lines) = sorted(policy, "");
+        assert_eq!(lines, kept, "the same trades, whenever they leave");
+        cuts.iter().for_each(|cut| assert_eq!(sorted(policy, cut).0, first, "{policy} {cut}"));
+    }
 }
 
 #[test]
