@@ -47,6 +47,8 @@ fn enriched(block: Messages, columns: Vec<TextColumn>, has_misses: bool) -> Enri
     Enriched {
         index: BatchIndex(0),
         first_position: Position(0),
+        trades_before: 0,
+        numbers: None,
         messages: Arc::new(block),
         columns: columns.into_iter().map(Column::Text).collect(),
         kept,

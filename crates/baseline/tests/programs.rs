@@ -142,6 +142,8 @@ fn enriched(trades: &[Trade], texts: [&[&str]; 2], kept: Option<Vec<bool>>) -> E
     Enriched {
         index: BatchIndex(0),
         first_position: Position(0),
+        trades_before: 0,
+        numbers: None,
         messages: Arc::new(Messages::new(columns(trades), vec![], vec![]).expect("valid")),
         columns: texts.into_iter().filter(|texts| !texts.is_empty()).map(column).collect(),
         kept,

@@ -7,7 +7,7 @@ use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
 use crate::changes::{Changes, ChangesReport};
-use crate::control::{self, Server, Services, Socket};
+use crate::control::{self, Server, Services};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
@@ -28,7 +28,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
     let socket = control::socket(args)?;
+    socket.iter().for_each(|socket| signals.remove_before_the_end(socket.remover()));
     let store = Store::of(args)?;
+    store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
     let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
@@ -56,7 +58,6 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         destination: Destination::new(args)?,
         readiness: readiness.clone(),
         report: args.report,
-        removers: socket.iter().map(Socket::remover).chain(store.iter().map(Store::remover)).collect(),
     };
     signals.before_the_end(move || last.say());
     let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
@@ -125,13 +126,10 @@ struct LastWords {
     destination: Destination,
     readiness: Readiness,
     report: crate::args::ReportArgs,
-    /// What is left behind if no value is dropped.
-    removers: Vec<Box<dyn Fn() + Send>>,
 }
 
 impl LastWords {
     fn say(self) {
-        self.removers.iter().for_each(|remove| remove());
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
         let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
         // What cannot be printed now cannot be told either.

@@ -1,8 +1,8 @@
 //! Ctrl-C: a clean stop, and soon.
 
 use std::process;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,45 +17,66 @@ use crate::failure;
 /// How long a run may take to end by itself after Ctrl-C.
 const GRACE: Duration = Duration::from_millis(850);
 
+/// How long last words may take whose reader may be stuck, too.
+const WORDS: Duration = Duration::from_secs(2);
+/// Signals that have been seen and not been acted on.
+const SIGNALS_MAX: usize = 4;
+
 type LastWords = Box<dyn FnOnce() + Send>;
+type Remover = Box<dyn Fn() + Send>;
 
 /// The watch over interrupt and termination signals.
 ///
-/// The first one asks the run to stop, the second ends the process at once. If
-/// the run has not ended by itself after [`GRACE`], because a reader or writer
-/// is stuck, last words are said and the process ends all the same.
+/// The first one asks the run to stop. If the run has not ended by itself after [`GRACE`],
+/// because a reader or writer is stuck, last words are said and the process ends all the
+/// same; with the second one it ends at once. Both remove what would be left behind. The
+/// third one waits not even for that.
 pub(crate) struct Signals {
     stop: Stop,
     last_words: Arc<Mutex<Option<LastWords>>>,
+    removers: Arc<Mutex<Vec<Remover>>>,
 }
 
 impl Signals {
     /// Begins to watch; to be called before anything is opened that may wait.
     pub(crate) fn install() -> anyhow::Result<Self> {
-        let watch = Self { stop: Stop::default(), last_words: Arc::default() };
+        let watch = Self { stop: Stop::default(), last_words: Arc::default(), removers: Arc::default() };
         let signals = [SIGINT, SIGTERM];
+        let is_ending = Arc::<AtomicBool>::default();
         for signal in signals {
-            // The order matters: the second signal finds the flag set by the first.
-            flag::register_conditional_shutdown(signal, i32::from(failure::INTERRUPTED), watch.stop.flag())
-                .and_then(|_| flag::register(signal, watch.stop.flag()))
-                .context("cannot watch for signals")?;
+            flag::register_conditional_shutdown(
+                signal,
+                i32::from(failure::INTERRUPTED),
+                Arc::clone(&is_ending),
+            )
+            .and_then(|_| flag::register(signal, watch.stop.flag()))
+            .context("cannot watch for signals")?;
         }
         let mut signals = signal_hook::iterator::Signals::new(signals).context("cannot watch for signals")?;
-        let last_words = Arc::clone(&watch.last_words);
-        let end = move || {
-            if signals.forever().next().is_some() {
-                thread::sleep(GRACE);
-                let words = last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
-                match words {
-                    Some(words) => words(),
-                    None => eprintln!("interrupted"),
-                }
-                process::exit(i32::from(failure::INTERRUPTED));
+        let (seeing, seen) = mpsc::sync_channel(SIGNALS_MAX);
+        let see = move || {
+            for _ in signals.forever() {
+                // More of them than there is room for say nothing new.
+                let _ = seeing.try_send(());
             }
         };
-        // Not a stage of the run, and it must outlive a stage that is stuck.
-        #[expect(clippy::disallowed_methods, reason = "the command's own watch over the engine")]
-        thread::spawn(end);
+        let (last_words, removers) = (Arc::clone(&watch.last_words), Arc::clone(&watch.removers));
+        let end = move || {
+            if seen.recv().is_err() {
+                return;
+            }
+            let is_hurried = seen.recv_timeout(GRACE).is_ok();
+            is_ending.store(true, Ordering::Relaxed);
+            removers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|remove| remove());
+            if !is_hurried {
+                say(last_words.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
+            process::exit(i32::from(failure::INTERRUPTED));
+        };
+        // Not stages of the run, and they must outlive a stage that is stuck.
+        let begin = |name: &str| thread::Builder::new().name(name.to_owned());
+        begin("signals").spawn(see).context("cannot watch for signals")?;
+        begin("end").spawn(end).context("cannot watch for signals")?;
         Ok(watch)
     }
 
@@ -71,9 +92,31 @@ impl Signals {
         &self.stop
     }
 
+    /// What removes something that would be left behind if the run does not end by itself.
+    pub(crate) fn remove_before_the_end(&self, remove: Remover) {
+        self.removers.lock().unwrap_or_else(PoisonError::into_inner).push(remove);
+    }
+
     /// What to say if the run does not end by itself.
     pub(crate) fn before_the_end(&self, words: impl FnOnce() + Send + 'static) {
         *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(words));
+    }
+}
+
+/// Says last words, waited for no longer than [`WORDS`]: whatever becomes of them, the end
+/// follows.
+fn say(words: Option<LastWords>) {
+    let (saying, said) = mpsc::sync_channel::<()>(0);
+    let say = move || {
+        // It goes when this ends, also by a panic.
+        let _saying = saying;
+        match words {
+            Some(words) => words(),
+            None => eprintln!("interrupted"),
+        }
+    };
+    if thread::Builder::new().name("last words".to_owned()).spawn(say).is_ok() {
+        let _ = said.recv_timeout(WORDS);
     }
 }
 
@@ -82,5 +125,15 @@ pub(crate) fn partial_note(handle: Option<&OutputHandle>) -> String {
     match handle.and_then(OutputHandle::path) {
         Some(path) => format!("interrupted; what was written is in {}", path.display()),
         None => "interrupted".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_follows_last_words_that_panic() {
+        say(Some(Box::new(|| panic!("a bug"))));
     }
 }

@@ -29,7 +29,8 @@ impl Engine {
     /// An engine with these settings.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
-        Self { config, stop: Stop::default(), monitor: Monitor::default(), updates: Updates::default() }
+        let monitor = Monitor::new(config.tables.len());
+        Self { config, stop: Stop::default(), monitor, updates: Updates::default() }
     }
 
     /// The same engine, ended early by a request that others know already.

@@ -60,10 +60,16 @@ pub struct ShardReport {
 
 /// How far a run has come, for anyone to look at while it goes on: looking
 /// never touches a thread of the run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Monitor(Arc<ArcSwap<Report>>);
 
 impl Monitor {
+    /// Of a run with so many tables that has not begun.
+    pub(crate) fn new(tables: usize) -> Self {
+        let report = Report { ledger: Ledger::new(tables), ..Report::default() };
+        Self(Arc::new(ArcSwap::from_pointee(report)))
+    }
+
     /// The report as it stood a moment ago, at most about 50 ms while trades
     /// flow; without the shards, which report at their end.
     #[must_use]
@@ -154,8 +160,15 @@ mod tests {
     use crate::EngineError;
 
     #[test]
+    fn what_is_seen_before_the_first_trade_has_all_tables() {
+        let report = Monitor::new(2).report();
+        assert_eq!(report.ledger, Ledger::new(2));
+        assert_eq!(report.ledger.tables.len(), 2);
+    }
+
+    #[test]
     fn a_ledger_that_does_not_add_up_is_never_shown_and_its_sides_are_told() {
-        let monitor = Monitor::default();
+        let monitor = Monitor::new(0);
         let mut publisher = Publisher::new(monitor.clone(), RunClock::start());
         let mut ledger = Ledger::new(0);
         (ledger.rows_read, ledger.enriched) = (10, 10);

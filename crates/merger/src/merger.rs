@@ -100,6 +100,8 @@ impl Merger {
         let enriched = Enriched {
             index: routed.batch.index,
             first_position,
+            trades_before,
+            numbers: None,
             messages: Arc::clone(messages),
             columns,
             rows_kept: account.rows_written() as usize,

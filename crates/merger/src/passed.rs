@@ -21,6 +21,8 @@ pub(crate) struct Leaving {
     out: Vec<Out>,
     places: Vec<Place>,
     waited: Vec<i64>,
+    /// The numbers of those that leave.
+    numbers: Vec<u64>,
     /// Rows of the batch that were copied, since they begin to wait.
     rows_taken: usize,
     /// The change that is reached, if it is none of the rows.
@@ -136,7 +138,7 @@ pub struct Passed {
 
 impl Leaving {
     pub(crate) fn new(enriched: Enriched, trades_before: u64, rows_taken: usize) -> Self {
-        let (out, places, waited) = Default::default();
+        let (out, places, waited, numbers) = Default::default();
         Self {
             enriched,
             trades_before,
@@ -146,6 +148,7 @@ impl Leaving {
             out,
             places,
             waited,
+            numbers,
             rows_taken,
             behind: None,
             told: None,
@@ -210,6 +213,7 @@ impl Leaving {
         self.add_own();
         self.out.push(Out { from: (1, self.places.len()), aside });
         self.places.push(trade.place());
+        self.numbers.push(trade.number);
         if let Some(told) = &mut self.told {
             let &Trade { number, time, lacks, .. } = trade;
             told.left.push(Left { number, time, lacks, at: At { row: self.at, behind: self.behind } });
@@ -258,8 +262,13 @@ impl Leaving {
         let kept =
             (!dead_letters.is_empty()).then(|| self.out.iter().map(|out| out.aside.is_none()).collect());
         let rows = self.out.iter().map(|out| out.from).collect();
+        let number = |out: &Out| match out.from {
+            (0, row) => self.trades_before + row as u64 + 1,
+            (_, waited) => self.numbers[waited],
+        };
+        let numbers = Some(self.out.iter().map(number).collect());
         let own_copied = (self.rows_taken + self.out.len() - self.places.len()) as u64;
-        let enriched = Enriched { kept, rows_kept, dead_letters, ..self.enriched };
+        let enriched = Enriched { numbers, kept, rows_kept, dead_letters, ..self.enriched };
         let told = self.told.unwrap_or_default();
         Ok(Passed { enriched, added: Some((waited, rows)), told, types: types.to_vec(), own_copied })
     }

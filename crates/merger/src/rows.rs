@@ -91,6 +91,8 @@ impl Rows {
         Enriched {
             index: BatchIndex::default(),
             first_position: Position::default(),
+            trades_before: 0,
+            numbers: None,
             messages: Arc::new(messages),
             columns,
             kept: None,

@@ -276,6 +276,11 @@ pub struct Enriched {
     pub index: BatchIndex,
     /// The place of its first message.
     pub first_position: Position,
+    /// How many trades were read before it, refused ones not counted.
+    pub trades_before: u64,
+    /// The number of each row, as [`Enriched::number`] gives it, if they do not follow each
+    /// other since trades have waited; `None` if they do.
+    pub numbers: Option<Vec<u64>>,
     /// The trades as they came in: every row, also those that are not kept.
     pub messages: Arc<Messages>,
     /// The added columns, table by table, each with a value for every row.
@@ -302,6 +307,16 @@ pub struct DeadLetter {
 }
 
 impl Enriched {
+    /// The number of a row among the trades that were read, the first being 1; those that
+    /// were refused are not counted.
+    #[must_use]
+    pub fn number(&self, row: usize) -> u64 {
+        match &self.numbers {
+            Some(numbers) => numbers[row],
+            None => self.trades_before + row as u64 + 1,
+        }
+    }
+
     /// The trades' own columns.
     #[must_use]
     pub fn trades(&self) -> &RecordBatch {

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::socket::Socket;
 use super::wire::{Reply, Request};
@@ -42,9 +43,17 @@ pub(crate) struct Services {
 
 /// Takes calls until the run ends, and then removes the socket.
 pub(crate) struct Server {
-    socket: Arc<Socket>,
     done: Arc<AtomicBool>,
-    taking: Option<JoinHandle<Vec<Answering>>>,
+    taking: Option<Taking>,
+}
+
+/// The thread that takes calls. It has the socket, which goes with it.
+struct Taking {
+    thread: JoinHandle<Vec<Answering>>,
+    /// The other end of what the thread waits for beside calls: dropped, it wakes that
+    /// thread and nobody else, whoever listens at the socket's path by now.
+    wake: UnixStream,
+    remove: Box<dyn Fn() + Send>,
 }
 
 /// A call that is being answered, and its end of the line.
@@ -56,25 +65,32 @@ impl Server {
     /// # Errors
     /// If the system has no thread for it.
     pub(crate) fn begin(socket: Socket, services: Services) -> anyhow::Result<Self> {
-        let socket = Arc::new(socket);
         let done = Arc::<AtomicBool>::default();
+        let remove = socket.remover();
+        let ends = socket.listener.set_nonblocking(true).and_then(|()| UnixStream::pair());
+        let (wake, woken) = ends.context("cannot take calls")?;
         let take = {
-            let (socket, done) = (Arc::clone(&socket), Arc::clone(&done));
-            move || take_calls(&socket, &services, &done)
+            let done = Arc::clone(&done);
+            move || take_calls(&socket, &woken, &services, &done)
         };
-        let taking = thread::Builder::new().name("control".to_owned()).spawn(take);
-        Ok(Self { socket, done, taking: Some(taking.context("cannot take calls")?) })
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(take);
+        let thread = thread.context("cannot take calls")?;
+        Ok(Self { done, taking: Some(Taking { thread, wake, remove }) })
     }
 
     /// Takes no more calls, and lets answers end that are under way, if they do soon.
     pub(crate) fn finish(&mut self, is_interrupted: bool) {
-        let Some(taking) = self.taking.take() else { return };
+        let Some(Taking { thread, wake, remove }) = self.taking.take() else { return };
         self.done.store(true, Ordering::Relaxed);
-        // A call of its own wakes it, unless somebody took the file away.
-        if UnixStream::connect(self.socket.path()).is_err() {
-            return;
+        drop(wake);
+        let deadline = Instant::now() + GRACE;
+        while !thread.is_finished() {
+            if Instant::now() > deadline {
+                return remove();
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        let calls = taking.join().unwrap_or_default();
+        let calls = thread.join().unwrap_or_default();
         // Who has not asked by now is not waited for.
         calls.iter().for_each(|(_, stream)| drop(stream.shutdown(Shutdown::Read)));
         let deadline = Instant::now() + if is_interrupted { GRACE_INTERRUPTED } else { GRACE };
@@ -90,18 +106,32 @@ impl Drop for Server {
     }
 }
 
-/// Takes calls until the run is done, and gives those that go on.
-fn take_calls(socket: &Socket, services: &Services, done: &Arc<AtomicBool>) -> Vec<Answering> {
+/// Takes calls until it is woken, and gives those that go on.
+fn take_calls(
+    socket: &Socket,
+    woken: &UnixStream,
+    services: &Services,
+    done: &Arc<AtomicBool>,
+) -> Vec<Answering> {
     let mut calls: Vec<Answering> = Vec::new();
     loop {
-        let stream = socket.listener.accept();
+        let mut ready = [PollFd::new(&socket.listener, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
+        let waited = poll(&mut ready, None);
         if done.load(Ordering::Relaxed) {
             return calls;
         }
-        let Ok((stream, _)) = stream else {
+        let stream = waited.map_err(io::Error::from).and_then(|_| socket.listener.accept());
+        // What it inherits of the listener depends on the system.
+        let stream = stream.and_then(|(stream, _)| stream.set_nonblocking(false).map(|()| stream));
+        let stream = match stream {
+            Ok(stream) => stream,
+            // Who called has gone already.
+            Err(error) if is_for_now(&error) => continue,
             // Such as too many open files: it may be better soon.
-            thread::sleep(Duration::from_millis(50));
-            continue;
+            Err(_) => {
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
         };
         // One that has ended may be about to be noticed.
         let deadline = Instant::now() + Duration::from_millis(500);
@@ -186,14 +216,11 @@ impl Call {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Whether the client has hung up.
-    pub(crate) fn is_gone(&mut self) -> bool {
-        let waits = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
-        match waits.and_then(|()| self.stream.read(&mut [0])) {
-            // At its end the run itself closes this side.
-            Ok(read) => read == 0 && !self.is_over(),
-            Err(error) => !is_for_now(&error),
-        }
+    /// Whether the client has hung up. One that says no more may still listen.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut line = [PollFd::new(&self.stream, PollFlags::empty())];
+        let looked = poll(&mut line, Some(&Timespec::default()));
+        looked.is_ok() && line[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Sends a line.

@@ -1,14 +1,19 @@
 //! The file of a socket.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::process::umask;
 use thiserror::Error;
+
+/// How long a run waits for others that make sockets in the same folder.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A socket that listens. Its file goes with it.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(crate) enum SocketError {
     Taken { path: String },
     #[error("--control {path}: there is a file that is no socket")]
     NoSocket { path: String },
+    #[error("--control {path}: another process holds a lock on its folder; give a path in another one")]
+    Locked { path: String },
     #[error("--control {path}: no socket can be made there")]
     Io { path: String, source: io::Error },
 }
@@ -41,7 +48,17 @@ impl Socket {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // Two runs that start at once must not remove each other's.
         let turn = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-        turn.lock().map_err(failed)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match turn.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if Instant::now() > deadline => {
+                    return Err(SocketError::Locked { path: shown() });
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
@@ -63,10 +80,6 @@ impl Socket {
         let listener = bound.map_err(failed)?;
         let metadata = fs::symlink_metadata(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file: (metadata.dev(), metadata.ino()), listener })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// What removes the file, where no value is dropped any more.

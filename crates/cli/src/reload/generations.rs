@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// A folder in `folder`, or where the system has its temporary files.
-    fn create(folder: Option<&Path>, keep: usize) -> anyhow::Result<Self> {
+    pub(super) fn create(folder: Option<&Path>, keep: usize) -> anyhow::Result<Self> {
         let made = match folder {
             Some(folder) if !folder.is_dir() => {
                 let text = format!("--generations {}: there is no such folder", folder.display());
@@ -71,8 +71,10 @@ impl Store {
     /// What removes the folder, where no value is dropped any more.
     pub(crate) fn remover(&self) -> Box<dyn Fn() + Send> {
         let folder = self.folder.path().to_owned();
-        // One that cannot be removed lies among temporary files.
-        Box::new(move || drop(fs::remove_dir_all(&folder)))
+        // A copy may just be made in it. One that cannot be removed lies among temporary files.
+        Box::new(move || {
+            let _ = (0..3).any(|_| fs::remove_dir_all(&folder).is_ok());
+        })
     }
 
     /// Copies a file, text packed, unless the run is `done`.

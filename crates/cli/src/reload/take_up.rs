@@ -137,10 +137,16 @@ impl Watcher {
             let why = "its file is the one that was rolled back: name the table to take it up again";
             return Err(self.outcomes(unit, Done::Unchanged, why));
         }
+        let written_to = |watcher: &Self| watcher.outcomes(unit, Done::Refused, WRITTEN_TO);
+        // Of all before the first is read, so that all that is read is of one state.
+        let before = self.stamps_of(unit);
+        let is_group = before.len() > 1;
+        if reason == Reason::Changed && is_group && before.iter().any(|&(at, stamp)| self.seen[at] != stamp) {
+            return Err(written_to(self));
+        }
         let mut found = Vec::new();
-        for at in self.units[unit].tables.clone() {
+        for &(at, stamp) in &before {
             let file = &self.files[at];
-            let stamp = file.stamp();
             if reason == Reason::Changed && !file.is_held && stamp == file.tried {
                 continue;
             }
@@ -149,9 +155,12 @@ impl Watcher {
                 return Err(self.outcomes(unit, Done::Refused, "the run is over"));
             }
             if file.stamp() != stamp {
-                return Err(self.outcomes(unit, Done::Refused, WRITTEN_TO));
+                return Err(written_to(self));
             }
             found.push((at, stamp, difference));
+        }
+        if self.stamps_of(unit) != before {
+            return Err(written_to(self));
         }
         let mut read = Vec::new();
         let mut refusals = Vec::new();
@@ -178,10 +187,16 @@ impl Watcher {
                 found.copy = Some(self.copy(found.at, found.stamp, false));
             }
         }
-        if read.iter().any(|found| found.copy.is_some() && self.files[found.at].stamp() != found.stamp) {
-            return Err(self.outcomes(unit, Done::Refused, WRITTEN_TO));
+        if self.stamps_of(unit) != before {
+            return Err(written_to(self));
         }
         Ok(read)
+    }
+
+    /// What the files of a unit are now, also of tables that nothing is read of: a file
+    /// that changes meanwhile is of the next state of the unit.
+    fn stamps_of(&self, unit: usize) -> Vec<(usize, Option<Stamp>)> {
+        self.units[unit].tables.iter().map(|&at| (at, self.files[at].stamp())).collect()
     }
 
     /// Whether the files of a unit are those that were rolled back from.
@@ -238,7 +253,7 @@ impl Watcher {
     }
 
     /// Outcomes of a unit that stays as it is.
-    fn outcomes(&self, unit: usize, done: Done, why: &str) -> Vec<Outcome> {
+    pub(super) fn outcomes(&self, unit: usize, done: Done, why: &str) -> Vec<Outcome> {
         let outcome = |&at: &usize| Outcome::nothing(self.files[at].table.name(), done, Some(why.to_owned()));
         self.units[unit].tables.iter().map(outcome).collect()
     }
@@ -347,7 +362,9 @@ impl Watcher {
         let Taking { mut taken, changes, news } = taking;
         if !changes.is_empty() {
             let noted = self.journaling.as_ref().map(|_| changes.clone());
+            let rows = changes.iter().map(|(_, changes)| changes.len()).sum();
             let number = self.updates.offer(changes);
+            self.waiting.insert(number, rows);
             if let (Some(journaling), Some(noted)) = (&mut self.journaling, noted) {
                 journaling.offered(number, noted);
             }
@@ -356,5 +373,95 @@ impl Watcher {
         // A trade that is read from here on finds what is said.
         news.iter().for_each(|news| (self.say)(Said::News(news)));
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::AtomicUsize;
+
+    use tradejoin_connectors::{
+        OnBadRecord, TableColumns, TableDefinition, TableKind, TableMode, TableOptions, open_table,
+        select_outputs,
+    };
+    use tradejoin_engine::Updates;
+
+    use super::*;
+    use crate::plan;
+    use crate::reload::generations::Store;
+    use crate::reload::tables::{WatchedFile, WatchedTable};
+    use crate::reload::watch::Watched;
+    use crate::reload::{Guards, ReloadGroup, Share, units::units};
+
+    const NAMES: [&str; 2] = ["instruments", "users"];
+
+    /// A table of a file, whose rows are in force.
+    fn watched(index: usize, kind: TableKind, path: &Path) -> Watched {
+        let table = TableDefinition::from(kind);
+        let input = plan::input(path, None, None).expect("a file");
+        let options = TableOptions { input, table: table.clone(), strict: false };
+        let mut reader = open_table(options).expect("a table");
+        let offer = TableColumns { table, columns: reader.columns().to_vec() };
+        let selected = select_outputs(&[offer], [], &[]).expect("columns").tables.remove(0);
+        reader.set_mode(&TableMode::Latest).expect("a mode");
+        reader.load(&selected.fields).expect("columns");
+        let file = WatchedFile::new(path, None).with_bad_records(OnBadRecord::Fail);
+        let (watched, mut load) = WatchedTable::new(index, file, reader, &selected, &TableMode::Latest);
+        while load.next().expect("rows").is_some() {}
+        Watched::new(watched)
+    }
+
+    /// Two tables that are one group, and what is done whenever anything is said.
+    fn watcher(paths: &[PathBuf; 2], store: Option<Store>, say: impl Fn() + Send + 'static) -> Watcher {
+        let names = NAMES.map(str::to_owned);
+        let kinds = [TableKind::Instruments, TableKind::Users];
+        let files = (0..2).map(|at| watched(at, kinds[at], &paths[at])).collect::<Vec<_>>();
+        let guards = Guards { max_removed: Share::Percent(20.0), min_rows: 1 };
+        let group = [ReloadGroup(names.to_vec())];
+        let mut watcher = Watcher::new(files, units(&group, &names), guards, Updates::default());
+        watcher.store = store;
+        watcher.say = Box::new(move |_| say());
+        watcher
+    }
+
+    fn put(path: &Path, name: &str) {
+        let header = if path.ends_with("u.csv") {
+            format!("user_id,username\n7,{name}\n")
+        } else {
+            format!("instrument_id,ticker,strike,expiry,option_type\n1,{name},200,2024-11-03,call\n")
+        };
+        fs::write(path, header).expect("a file");
+    }
+
+    #[test]
+    fn a_group_is_of_one_state_of_its_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["i.csv", "u.csv"].map(|name| folder.path().join(name));
+        paths.iter().for_each(|path| put(path, "A"));
+        let store = Store::create(Some(folder.path()), 2).expect("a store");
+        // No copy can be made, which is said between the reading and its end.
+        store.remover()();
+        let (users, said) = (paths[1].clone(), Arc::new(AtomicUsize::new(0)));
+        let times = Arc::clone(&said);
+        let mut watcher = watcher(&paths, Some(store), move || {
+            if times.fetch_add(1, Ordering::Relaxed) == 0 {
+                put(&users, "another");
+            }
+        });
+        put(&paths[0], "B");
+        watcher.seen = watcher.files.iter().map(Watched::stamp).collect();
+        let taken = watcher.take_up(&[0], Reason::Changed);
+        assert_eq!(said.load(Ordering::Relaxed), 1, "the other file has changed meanwhile");
+        assert_eq!((taken.update, taken.outcomes[0].why.as_deref()), (None, Some(WRITTEN_TO)));
+        // Nor is what has changed since it was seen to stand still.
+        let taken = watcher.take_up(&[0], Reason::Changed);
+        assert_eq!((taken.update, taken.outcomes[1].why.as_deref()), (None, Some(WRITTEN_TO)));
+        watcher.seen = watcher.files.iter().map(Watched::stamp).collect();
+        let taken = watcher.take_up(&[0], Reason::Changed);
+        assert_eq!(taken.update, Some(0));
+        let done = taken.outcomes.iter().map(|outcome| (outcome.table.as_str(), outcome.done));
+        assert_eq!(done.collect::<Vec<_>>(), NAMES.map(|name| (name, Done::Reloaded)));
     }
 }

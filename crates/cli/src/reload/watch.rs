@@ -1,5 +1,6 @@
 //! The watch over the files of tables.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,14 @@ use super::asks::{Ask, Asks};
 use super::generations::Store;
 use super::journaling::Journaling;
 use super::tables::{Stamp, WatchedTable};
-use super::take_up::Reason;
+use super::take_up::{Reason, Taken};
 use super::units::{Look, Unit, units};
 use super::{Guards, ReloadArgs};
-use crate::control::Reply;
+use crate::control::{Done, Reply};
 use crate::watch::Said;
+
+/// Why nothing is taken up while no trade comes.
+const FULL: &str = "as much as may wait for a trade waits already: ask again when one has come";
 
 /// What has become of a table's newer files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -77,19 +81,16 @@ impl Watch {
             for table in tables.iter().filter(|_| store.is_some()) {
                 table.in_force.is_being_copied.store(true, Ordering::Relaxed);
             }
+            let files = tables.into_iter().map(Watched::new).collect();
             let watcher = Watcher {
-                files: tables.into_iter().map(Watched::new).collect(),
-                units: units(&args.reload_group, &names),
                 settle: args.settle,
                 journaling,
-                guards: args.guards,
-                updates,
                 store,
                 asks: watch.asks.clone(),
-                awaiting: Vec::new(),
                 done: Arc::clone(&watch.done),
                 reloads: Arc::clone(&watch.reloads),
                 say: Box::new(say),
+                ..Watcher::new(files, units(&args.reload_group, &names), args.guards, updates)
             };
             let look = move || watcher.look(every, &hang_up);
             // Not a stage of the run: it hands the engine changes, and reads beside it.
@@ -140,7 +141,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    fn new(table: WatchedTable) -> Self {
+    pub(super) fn new(table: WatchedTable) -> Self {
         Self { tried: table.file.stamp, table, is_held: false }
     }
 
@@ -153,12 +154,18 @@ impl Watched {
 /// What looks at the files.
 pub(super) struct Watcher {
     pub(super) files: Vec<Watched>,
+    /// What the files were at the last look.
+    pub(super) seen: Vec<Option<Stamp>>,
     pub(super) units: Vec<Unit>,
     settle: Duration,
     pub(super) guards: Guards,
     pub(super) updates: Updates,
     pub(super) store: Option<Store>,
     asks: Option<Asks>,
+    /// Updates whose place is not known yet, with how many rows they change.
+    pub(super) waiting: BTreeMap<u64, usize>,
+    /// Places that are not in the journal.
+    placed: Vec<InEffect>,
     /// Who waits for the place of an update.
     awaiting: Vec<(u64, SyncSender<Reply>)>,
     pub(super) done: Arc<AtomicBool>,
@@ -171,10 +178,39 @@ impl Watcher {
     /// How soon it is noticed that the run has ended, or that something is asked.
     const NAP: Duration = Duration::from_millis(20);
 
+    /// Updates that may wait for their place, and rows that they may change together: as
+    /// soon as there are more, no file is taken up. They take memory while no trade comes.
+    const WAITING_MAX: usize = 16;
+    const ROWS_WAITING_MAX: usize = 1 << 16;
+
+    /// Looks at files for itself alone, and says nothing.
+    pub(super) fn new(files: Vec<Watched>, units: Vec<Unit>, guards: Guards, updates: Updates) -> Self {
+        let name = |file: &Watched| Reloads { table: file.table.name().to_owned(), ..Reloads::default() };
+        let reloads = Arc::new(Mutex::new(files.iter().map(name).collect()));
+        let seen = files.iter().map(Watched::stamp).collect();
+        Self {
+            files,
+            seen,
+            units,
+            settle: Duration::ZERO,
+            guards,
+            updates,
+            store: None,
+            asks: None,
+            waiting: BTreeMap::new(),
+            placed: Vec::new(),
+            awaiting: Vec::new(),
+            done: Arc::default(),
+            reloads,
+            journaling: None,
+            say: Box::new(|_| {}),
+        }
+    }
+
     /// Looks until the run is over, and gives back the journal.
     fn look(mut self, every: Duration, hang_up: &AtomicBool) -> Result<Option<Journaling>, JournalError> {
         let mut failure = None;
-        let mut last = self.stamps();
+        self.seen = self.stamps();
         let mut looked = Instant::now();
         let mut has_begun = false;
         self.keep_first();
@@ -182,11 +218,10 @@ impl Watcher {
             let is_done = self.done.load(Ordering::Relaxed);
             let is_complete =
                 self.files.iter().all(|file| file.table.in_force.is_complete.load(Ordering::Acquire));
-            let in_effect = self.updates.in_effect();
-            self.tell(&in_effect);
+            self.hear();
             if let Some(journaling) = self.journaling.as_mut().filter(|_| is_complete) {
                 let loaded = self.files.iter().map(|file| file.table.loaded());
-                if let Err(error) = journaling.write(loaded, &in_effect) {
+                if let Err(error) = journaling.write(loaded, &std::mem::take(&mut self.placed)) {
                     // Tables go on to change, and the run ends with this error.
                     (self.say)(Said::Warning(&format!("there is no journal from here on: {error}")));
                     (self.journaling, failure) = (None, Some(error));
@@ -206,6 +241,10 @@ impl Watcher {
             while let Some(ask) = self.asks.as_ref().and_then(Asks::take) {
                 self.answer(ask);
             }
+            if self.is_full() {
+                // Files and a signal are looked at when a trade has come.
+                continue;
+            }
             // What is asked before the tables are complete is done after it.
             let is_asked = hang_up.swap(false, Ordering::Relaxed);
             if looked.elapsed() < every && !is_asked {
@@ -213,9 +252,9 @@ impl Watcher {
             }
             looked = Instant::now();
             let now = self.stamps();
-            let due = self.due(&last, &now, is_asked);
+            let due = self.due(&now, is_asked);
+            self.seen = now;
             self.take_up(&due, if is_asked { Reason::HangUp } else { Reason::Changed });
-            last = now;
         }
     }
 
@@ -224,9 +263,9 @@ impl Watcher {
     }
 
     /// The units to be taken up. A file that was just written to may not be whole yet.
-    fn due(&mut self, last: &[Option<Stamp>], now: &[Option<Stamp>], is_asked: bool) -> Vec<usize> {
+    fn due(&mut self, now: &[Option<Stamp>], is_asked: bool) -> Vec<usize> {
         let tried = self.files.iter().map(|file| file.tried).collect();
-        let look = Look { tried, last, now };
+        let look = Look { tried, last: &self.seen, now };
         let settle = self.settle;
         let units = self.units.iter_mut().enumerate();
         let due = units.filter_map(|(at, unit)| (unit.is_due(&look, settle) || is_asked).then_some(at));
@@ -237,10 +276,15 @@ impl Watcher {
     /// said when that is known.
     fn answer(&mut self, ask: Ask) {
         let Ask { tables, is_rollback, replies } = ask;
+        // Who asks may have seen a trade since.
+        self.hear();
         let is_named = !tables.is_empty();
         let is_meant = |unit: &Unit| !is_named || unit.tables.iter().any(|table| tables.contains(table));
         let meant = (0..self.units.len()).filter(|&at| is_meant(&self.units[at])).collect::<Vec<_>>();
-        let taken = if is_rollback {
+        let taken = if self.is_full() {
+            let refused = meant.iter().flat_map(|&unit| self.outcomes(unit, Done::Refused, FULL));
+            Taken { outcomes: refused.collect(), update: None }
+        } else if is_rollback {
             self.roll_back(&meant, is_named)
         } else {
             self.take_up(&meant, Reason::Asked { is_named })
@@ -250,12 +294,23 @@ impl Watcher {
         self.awaiting.extend(taken.update.map(|number| (number, replies)));
     }
 
-    /// Says where updates are in force.
-    fn tell(&mut self, in_effect: &[InEffect]) {
-        for &InEffect { update, trades_before } in in_effect {
+    /// Whether what waits for its place is enough.
+    fn is_full(&self) -> bool {
+        let rows: usize = self.waiting.values().sum();
+        self.waiting.len() >= Self::WAITING_MAX || rows > Self::ROWS_WAITING_MAX
+    }
+
+    /// Hears where updates are in force, and says so.
+    fn hear(&mut self) {
+        let in_effect = self.updates.in_effect();
+        for &InEffect { update, trades_before } in &in_effect {
+            self.waiting.remove(&update);
             if let Some(at) = self.awaiting.iter().position(|&(of, _)| of == update) {
                 let _ = self.awaiting.swap_remove(at).1.try_send(Reply::InEffect { trades_before });
             }
+        }
+        if self.journaling.is_some() {
+            self.placed.extend(in_effect);
         }
     }
 }

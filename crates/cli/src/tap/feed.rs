@@ -169,14 +169,24 @@ impl Taps {
             if let Some(why) = arrived.failure {
                 return call.say(&Reply::Refused { code: failure::IO, why });
             }
-            if arrived.is_complete || (call.is_over() && lines.is_empty()) {
+            if arrived.is_complete {
                 return call.say(&Reply::End {});
+            }
+            if call.is_over() && lines.is_empty() {
+                // It may have come to its end since.
+                let is_complete = self.lock().is_over;
+                return call.say(&if is_complete { Reply::End {} } else { failed() });
             }
             if lines.is_empty() && call.is_gone() {
                 return Ok(());
             }
         }
     }
+}
+
+/// What is said of a run that ends before its output is whole.
+fn failed() -> Reply {
+    Reply::Refused { code: failure::IO, why: "the run has failed; what it says itself is why".to_owned() }
 }
 
 impl Drop for Attached {
@@ -279,8 +289,9 @@ impl<S: Sink> Sink for Tapped<S> {
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.inner.finish(end)?;
         self.taps.iter().for_each(Taps::end);
-        self.inner.finish(end)
+        Ok(())
     }
 }
 

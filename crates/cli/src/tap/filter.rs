@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::str::Chars;
 
 use tradejoin_connectors::{FieldText, RowTexts, instant_of_text};
-use tradejoin_model::Price;
 
+use super::decimal::Decimal;
 use crate::table_arg::nearest;
 
 /// Conditions of a row, all of which hold for those that are meant.
@@ -30,14 +30,14 @@ enum Test {
 #[derive(Clone, Debug)]
 enum Pattern {
     /// A text, which may be a number.
-    Text(String, Option<Price>),
+    Text(String, Option<Decimal>),
     /// With `*` for any letters and `?` for one.
     Glob(Vec<char>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Bound {
-    Number(Price),
+    Number(Decimal),
     Time(i64),
 }
 
@@ -66,14 +66,10 @@ impl Filters {
 
 impl Filter {
     fn read(condition: &str, columns: &[String]) -> Result<Self, String> {
-        let is_at = |at: usize| SIGNS.into_iter().find(|sign| condition[at..].starts_with(sign));
-        let sign = condition.char_indices().find_map(|(at, _)| Some((at, is_at(at)?)));
-        let (at, sign) = sign.ok_or_else(|| {
-            format!("--where {condition}: write COLUMN=VALUE, with one of = != < <= > >= between")
-        })?;
-        let (name, value) = (condition[..at].trim(), condition[at + sign.len()..].trim());
-        let column = columns.iter().position(|column| column == name);
-        let column = column.ok_or_else(|| no_such_column(condition, name, columns))?;
+        let (column, sign, value) = match named(condition, columns) {
+            Some(parts) => parts,
+            None => return Err(no_column(condition, columns)),
+        };
         let test = match sign {
             "=" => Test::Like(Pattern::read(value), true),
             "!=" => Test::Like(Pattern::read(value), false),
@@ -87,6 +83,28 @@ impl Filter {
             }
         };
         Ok(Self { column, test })
+    }
+}
+
+/// The column that a condition begins with, its sign, and its value. A name may have signs
+/// in it: the longest one that is there counts.
+fn named<'c>(condition: &'c str, columns: &[String]) -> Option<(usize, &'static str, &'c str)> {
+    let parts = |(column, name): (usize, &String)| {
+        let rest = condition.trim_start().strip_prefix(name.as_str())?.trim_start();
+        let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign))?;
+        Some((name.len(), (column, sign, rest[sign.len()..].trim())))
+    };
+    // Of several of one name the first.
+    let found = columns.iter().enumerate().rev().filter_map(parts);
+    found.max_by_key(|(len, _)| *len).map(|(_, parts)| parts)
+}
+
+/// Why a condition has no column.
+fn no_column(condition: &str, columns: &[String]) -> String {
+    let is_at = |at: usize| SIGNS.into_iter().any(|sign| condition[at..].starts_with(sign));
+    match condition.char_indices().find(|&(at, _)| is_at(at)) {
+        Some((at, _)) => no_such_column(condition, condition[..at].trim(), columns),
+        None => format!("--where {condition}: write COLUMN=VALUE, with one of = != < <= > >= between"),
     }
 }
 
@@ -126,7 +144,8 @@ impl Pattern {
             Self::Glob(glob) => matches(glob, text),
             Self::Text(value, _) if value == text => true,
             Self::Text(_, Some(number)) => {
-                matches!(field, FieldText::Json(_)) && text.parse().is_ok_and(|value: Price| value == *number)
+                matches!(field, FieldText::Json(_))
+                    && text.parse().is_ok_and(|value: Decimal| value == *number)
             }
             Self::Text(_, None) => false,
         }
@@ -140,10 +159,10 @@ impl Bound {
     }
 
     /// How a value is to this; `None` if it is of another kind.
-    fn compare(self, text: &str) -> Option<Ordering> {
+    fn compare(&self, text: &str) -> Option<Ordering> {
         match self {
-            Self::Number(bound) => Some(text.parse::<Price>().ok()?.cmp(&bound)),
-            Self::Time(bound) => Some(instant_of_text(text)?.cmp(&bound)),
+            Self::Number(bound) => Some(text.parse::<Decimal>().ok()?.cmp(bound)),
+            Self::Time(bound) => Some(instant_of_text(text)?.cmp(bound)),
         }
     }
 }
@@ -219,6 +238,17 @@ mod tests {
             ("price<1.7", json("1.70"), false),
             ("price>-1e1", json("-9.5"), true),
             ("price>=0", FieldText::None, false),
+            ("price<1e-9", json("1e-12"), true),
+            ("price>0", json("1e-12"), true),
+            ("price>0.3", json("0.30000000000000004"), true),
+            ("price<=0.3", json("0.30000000000000004"), false),
+            ("price>123456789012345678901234567890", json("123456789012345678901234567891"), true),
+            ("price>1", json("123456789012345678901234567890"), true),
+            ("price=1e-12", json("0.000000000001"), true),
+            ("price=1e-12", json("0"), false),
+            ("price<1", text("NaN"), false),
+            ("price>1", text("inf"), false),
+            ("price<1", text("-inf"), false),
             ("timestamp<2024-11-01T13:30:00.5Z", text("2024-11-01T13:30:00Z"), true),
             ("timestamp>=2024-11-01T14:30:00+01:00", text("2024-11-01T13:30:00Z"), true),
             ("timestamp>2024-11-01", text("2024-11-01"), false),
@@ -226,6 +256,19 @@ mod tests {
         ] {
             assert_eq!(accepts(condition, field.clone()), expected, "{condition} {field:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_name_that_is_there_counts() {
+        let columns = ["a", "a=b", "a=", "b<", "b", "a"].map(str::to_owned);
+        let read = |condition: &'static str| named(condition, &columns);
+        assert_eq!(read("a=b=z"), Some((1, "=", "z")));
+        assert_eq!(read(" a=b != z "), Some((1, "!=", "z")));
+        assert_eq!(read("a=bz"), Some((0, "=", "bz")));
+        assert_eq!(read("a=>=1"), Some((2, ">=", "1")));
+        assert_eq!(read("b<=1"), Some((3, "=", "1")));
+        assert_eq!(read("b<5"), Some((4, "<", "5")));
+        assert_eq!(read("ab=5"), None);
     }
 
     #[test]

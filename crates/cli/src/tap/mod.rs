@@ -1,6 +1,7 @@
 //! `tradejoin tap`: some enriched trades to look at.
 //!
 //! - `filter`: which are meant
+//! - `decimal`: numbers that are compared there
 //! - `pick`: those of a batch
 //! - `feed`: those of a run that goes on, on their way to who asks
 //! - `dry`: those of a run that writes nothing
@@ -16,6 +17,7 @@ use crate::control::{Client, Heard, Reply, Request};
 use crate::failure::{self, UsageError};
 use crate::style::{ERROR, WARNING};
 
+mod decimal;
 mod dry;
 mod feed;
 mod filter;
@@ -60,7 +62,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
       the next five without a user behind a time, as JSON Lines
 
 Rows are a table on a terminal, CSV elsewhere. Exit codes: 0 done, 2 usage, also for a column that is not there,
-66 no run listens, others as for run"
+66 no run listens, 74 the run that was looked at has failed, others as for run"
 )]
 pub(crate) struct TapArgs {
     /// Which rows: COLUMN=VALUE with * for any letters and ? for one, COLUMN!=VALUE, or < <= > >= of numbers
@@ -68,7 +70,7 @@ pub(crate) struct TapArgs {
     #[arg(long = "where", value_name = "CONDITION", help_heading = "Rows")]
     conditions: Vec<String>,
 
-    /// Look at one trade in so many, chosen by its place in the sequence
+    /// Look at one trade in so many, chosen by its number among the trades
     #[arg(long, value_name = "1/N", default_value_t = Every(1), help_heading = "Rows")]
     sample: Every,
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use arrow_schema::{ArrowError, Schema};
 use tradejoin_connectors::{AddedColumn, FieldText, RowTexts};
-use tradejoin_model::{ChangeLane, Enriched};
+use tradejoin_model::Enriched;
 
 use super::filter::Filters;
 
@@ -29,11 +29,11 @@ impl fmt::Display for Every {
 }
 
 impl Every {
-    /// Whether the message at a position is one of those: the same for any cut into batches.
-    fn is_met(self, position: u64) -> bool {
+    /// Whether the trade of a number is one of those: the same for any cut into batches.
+    fn is_met(self, number: u64) -> bool {
         // The end of SplitMix64, so that no rhythm of the stream decides.
         let mix = |z: u64, shift: u32, by: u64| (z ^ (z >> shift)).wrapping_mul(by);
-        let mixed = mix(mix(position, 30, 0xbf58_476d_1ce4_e5b9), 27, 0x94d0_49bb_1331_11eb);
+        let mixed = mix(mix(number, 30, 0xbf58_476d_1ce4_e5b9), 27, 0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)).is_multiple_of(self.0)
     }
 }
@@ -78,13 +78,11 @@ pub(super) fn pick(
     let mut fields = RowTexts::new(enriched, schema, added)?;
     let mut picked = Picked::default();
     let mut bytes = 0;
-    let mut changes_before = ChangesBefore::new(enriched);
     for row in enriched.rows() {
         if picked.lines.len() as u64 + picked.dropped >= room.limit {
             break;
         }
-        let mut position = || enriched.first_position.0 + row as u64 + changes_before.count(row);
-        if wanted.every != Every(1) && !wanted.every.is_met(position()) {
+        if wanted.every != Every(1) && !wanted.every.is_met(enriched.number(row)) {
             continue;
         }
         fields.go_to(row);
@@ -100,32 +98,6 @@ pub(super) fn pick(
         picked.lines.push(line);
     }
     Ok(picked)
-}
-
-/// How many changes of a batch stand before its rows.
-struct ChangesBefore<'a> {
-    lanes: &'a [ChangeLane],
-    /// How many of each lane do.
-    counts: Vec<usize>,
-}
-
-impl<'a> ChangesBefore<'a> {
-    fn new(enriched: &'a Enriched) -> Self {
-        let lanes = &enriched.messages.lanes;
-        Self { lanes, counts: vec![0; lanes.len()] }
-    }
-
-    /// Before a row, which does not stand before that of the last call.
-    fn count(&mut self, row: usize) -> u64 {
-        let mut all = 0;
-        for (lane, count) in self.lanes.iter().zip(&mut self.counts) {
-            while lane.at_rows.get(*count).is_some_and(|&at| at as usize <= row) {
-                *count += 1;
-            }
-            all += *count as u64;
-        }
-        all
-    }
 }
 
 fn line(fields: &mut RowTexts<'_>, columns: usize) -> String {
@@ -147,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn about_one_position_in_so_many_is_met() {
-        let met = |every: u64| (0..100_000).filter(|&position| Every(every).is_met(position)).count();
+    fn about_one_number_in_so_many_is_met() {
+        let met = |every: u64| (0..100_000).filter(|&number| Every(every).is_met(number)).count();
         assert_eq!(met(1), 100_000);
         assert!((900..1_100).contains(&met(100)), "{}", met(100));
         assert_eq!(("1/1000".parse(), "7".parse()), (Ok(Every(1_000)), Ok(Every(7))));

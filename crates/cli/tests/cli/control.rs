@@ -114,9 +114,33 @@ fn a_socket_is_of_its_run_and_its_user() {
     live.signal(Signal::TERM);
     assert_eq!(live.child.wait().expect("it ends").code(), Some(130));
     assert!(!folder.path("c.sock").exists());
+    // Nor does it wait for ever where somebody holds a lock.
+    let lock = std::fs::File::open(folder.path(".")).expect("the folder");
+    lock.lock().expect("a lock");
+    let said = folder.fails(73, job);
+    assert!(said.contains("--control c.sock: another process holds a lock on its folder"), "{said}");
+    drop(lock);
     // A socket that somebody else's program listens to is not taken.
     let _other = UnixListener::bind(folder.path("c.sock")).expect("a socket");
     folder.fails(73, job);
+}
+
+#[test]
+fn a_run_whose_path_another_has_taken_ends_as_ever() {
+    let folder = Folder::empty();
+    let mut live = asked(&folder, "");
+    std::fs::remove_file(folder.path("c.sock")).expect("removed");
+    // Whoever has the path now may answer nothing, and its file stays.
+    let other = UnixListener::bind(folder.path("c.sock")).expect("a socket");
+    assert_eq!(live.finds(1), SPY);
+    drop(live.stdin);
+    let mut said = String::new();
+    live.stderr.read_to_string(&mut said).expect("text");
+    assert!(live.child.wait().expect("it ends").success(), "{said}");
+    assert!(folder.path("c.sock").exists());
+    other.set_nonblocking(true).expect("a socket");
+    let called = other.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "nobody called it");
 }
 
 #[test]
@@ -142,6 +166,39 @@ fn clients_that_do_not_speak_hold_up_nobody() {
     let mut answer = String::new();
     nonsense.read_to_string(&mut answer).expect("text");
     assert!(answer.starts_with("{\"refused\":{\"code\":2,\"why\":\"this version does not know"), "{answer}");
+    live.end();
+}
+
+#[test]
+fn what_waits_for_a_trade_has_a_bound() {
+    let folder = Folder::empty();
+    let mut live = asked(&folder, "");
+    let put = |round: u8| folder.put("i.csv", table(&format!("R{}", char::from(b'A' + round))));
+    for round in 0..16 {
+        put(round);
+        assert!(reload(&folder, "").ends_with("in effect before the next trade\n"));
+    }
+    put(16);
+    for what in ["", "instruments", "--rollback"] {
+        let ran = folder.run(&format!("reload --control c.sock {what}"));
+        let why = "instruments refused, the rows in force stay: as much as may wait for a trade waits already: \
+                   ask again when one has come\n";
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, why), "{}", ran.stderr);
+    }
+    // A signal is not forgotten.
+    live.signal(Signal::HUP);
+    assert_eq!(live.finds(1), "RP241103C00200000");
+    live.until_said("instruments reloaded");
+    live.until_found(1, "RQ241103C00200000");
+    // A table of many rows waits alone.
+    let rows: String = (2..70_000).map(|id| format!("{id},X,1,2024-11-03,put\n")).collect();
+    folder.put("i.csv", table("SPY") + &rows);
+    assert!(reload(&folder, "").ends_with("in effect before the next trade\n"));
+    folder.put("i.csv", table("AAPL") + &rows);
+    assert_eq!(folder.run("reload --control c.sock").code, 1);
+    assert_eq!(live.finds(1), SPY);
+    reload(&folder, "");
+    assert_eq!(live.finds(1), AAPL);
     live.end();
 }
 

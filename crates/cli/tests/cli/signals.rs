@@ -2,7 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -126,4 +127,75 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.signal(), Some(Signal::PIPE.as_raw()), "as other tools end");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A run whose output nobody reads behind the first line; it is there, so that it is not
+/// taken for gone.
+fn stuck(folder: &Folder, flags: &str) -> (Child, BufReader<ChildStdout>) {
+    folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");
+    let mut command = folder.command(&format!("run --trades t.csv --instruments i.csv --quiet {flags}"));
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    let mut reader = BufReader::with_capacity(64, child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut String::new()).expect("a line");
+    (child, reader)
+}
+
+/// The exit code of a command that ends, and what it said.
+fn ended(mut child: Child) -> (Option<i32>, String) {
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while child.try_wait().expect("a process").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("killed");
+            panic!("it never ends");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn a_run_whose_output_is_stuck_ends_with_its_last_words() {
+    let folder = Folder::empty();
+    let (child, reader) = stuck(&folder, "");
+    interrupt(&child);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(130), "{said}");
+    let words = "a reader or writer was stuck; the file may end in the middle of a row\ninterrupted\n";
+    assert_eq!(said, words);
+    drop(reader);
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_that_leaves_nothing_behind() {
+    let folder = Folder::empty();
+    std::fs::create_dir(folder.path("kept")).expect("a folder");
+    let (child, reader) = stuck(&folder, "--watch=asked --control c.sock --generations kept");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (true, false));
+    let pid = Pid::from_child(&child);
+    interrupt(&child);
+    kill_process(pid, Signal::TERM).expect("the process is there");
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(130), "{said}");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
+    drop(reader);
+}
+
+#[test]
+fn a_run_that_is_ended_before_its_inputs_are_open_leaves_nothing_behind() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("kept")).expect("a folder");
+    // Nobody ever writes to it.
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.path("f"), mode).expect("a pipe");
+    let job = "run --trades f --format csv --instruments instruments.csv --watch=asked --control c.sock --generations kept";
+    let child = folder.command(job).stderr(Stdio::piped()).spawn().expect("the command starts");
+    while folder.is_empty("kept") {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(130), "{said}");
+    assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
 }

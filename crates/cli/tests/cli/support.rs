@@ -63,6 +63,11 @@ impl Folder {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// Whether there is nothing in a folder of this one.
+    pub(crate) fn is_empty(&self, name: &str) -> bool {
+        fs::read_dir(self.path(name)).expect("a folder").next().is_none()
+    }
+
     /// The names of all files, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).expect("the folder");

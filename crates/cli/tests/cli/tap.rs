@@ -1,8 +1,10 @@
 //! Trades to look at: of runs that write nothing, and of runs that go on.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -65,10 +67,32 @@ fn rows_are_csv_or_json_whatever_the_trades_are() {
 #[test]
 fn a_sample_is_the_same_for_any_cut() {
     let folder = Folder::empty();
+    let cuts = ["--batch-len 1000 --workers 2", "--batch-len 7 --workers 1", "--batch-len 1 --workers 2"];
     let job = "tap --mix trades --ids 100 --sample 1/50 --limit 40";
     let first = folder.ok(job);
     assert_eq!(first.lines().count(), 41);
-    assert_eq!(folder.ok(&format!("{job} --batch-len 1000 --workers 2")), first);
+    for cut in cuts {
+        assert_eq!(folder.ok(&format!("{job} {cut}")), first, "{cut}");
+        let distribution = "--distribution instruments=partitioned";
+        assert_eq!(folder.ok(&format!("{job} {cut} {distribution}")), first, "{cut} {distribution}");
+    }
+    // Some wait, and leave among others or at the end.
+    folder
+        .ok("generate --trades t.csv --instruments i.csv --ids 100 --unknown-share 0.2 --limit 3000 --quiet");
+    let job = "tap --trades t.csv --instruments i.csv --sample 1/10 --limit 100000 --on-miss instruments";
+    let sorted = |policy: &str, cut: &str| {
+        let shown = folder.ok(&format!("{job}={policy} {cut}"));
+        let mut lines: Vec<_> = shown.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        (shown, lines)
+    };
+    let (_, kept) = sorted("keep", "");
+    assert!(kept.len() > 200 && kept.iter().any(|line| line.ends_with(',')), "{}", kept.len());
+    for policy in ["hold=100rows,then=keep", "hold=1000000rows,then=keep"] {
+        let (first, lines) = sorted(policy, "");
+        assert_eq!(lines, kept, "the same trades, whenever they leave");
+        cuts.iter().for_each(|cut| assert_eq!(sorted(policy, cut).0, first, "{policy} {cut}"));
+    }
 }
 
 #[test]
@@ -107,7 +131,8 @@ fn what_cannot_be_looked_for_is_2() {
 /// A tap on a run that goes on, which has shown its header: trades from here on are looked at.
 fn tap(folder: &Folder, flags: &str) -> (Child, BufReader<ChildStdout>) {
     let mut command = folder.command(&format!("tap --control c.sock {flags}"));
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("the command starts");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     assert_eq!(line(&mut stdout), "trade_id,instrument_id,instrument");
     (child, stdout)
@@ -167,6 +192,48 @@ fn a_tap_that_is_stopped_stops_nothing_else() {
         "{said}"
     );
     live.end();
+}
+
+#[test]
+fn a_client_that_says_no_more_still_listens() {
+    let folder = Folder::empty();
+    let mut live = tapped(&folder);
+    let half_closed = |request: &[u8]| {
+        let mut client = UnixStream::connect(folder.path("c.sock")).expect("a call");
+        client.write_all(request).expect("written");
+        client.shutdown(Shutdown::Write).expect("shut");
+        BufReader::new(client)
+    };
+    let mut tap = half_closed(b"{\"tap\":{}}\n");
+    assert_eq!(line(&mut tap), "{\"columns\":[\"trade_id\",\"instrument_id\",\"instrument\"]}");
+    folder.put("i.csv", table("AAPL"));
+    let mut reload = half_closed(b"{\"reload\":{\"tables\":[\"instruments\"]}}\n");
+    assert!(line(&mut reload).contains("\"refused\""));
+    folder.put("i.csv", table("AAPL") + "2,F,7.125,260320,Put\n");
+    let mut reload = half_closed(b"{\"reload\":{\"tables\":[\"instruments\"]}}\n");
+    assert!(line(&mut reload).contains("\"reloaded\""));
+    // Longer than it takes to look whether they have gone.
+    std::thread::sleep(Duration::from_millis(300));
+    live.finds(2);
+    assert_eq!(line(&mut tap), "{\"row\":[2,2,\"F260320P00007125\"]}");
+    assert_eq!(line(&mut reload), "{\"in_effect\":{\"trades_before\":1}}");
+    live.end();
+    assert_eq!(line(&mut tap), "{\"end\":{}}");
+}
+
+#[test]
+fn a_tap_of_a_run_that_fails_says_so() {
+    let folder = Folder::empty();
+    let mut live = tapped(&folder);
+    let (child, mut stdout) = tap(&folder, "");
+    live.finds(2);
+    assert_eq!(line(&mut stdout), "2,2,F260320P00007125");
+    live.write("x,y\n");
+    assert_eq!(live.child.wait().expect("it ends").code(), Some(65));
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), line(&mut stdout).as_str()), (Some(74), ""), "{said}");
+    assert!(said.contains("the run has failed; what it says itself is why"), "{said}");
 }
 
 #[test]

@@ -109,6 +109,8 @@ pub(crate) fn enriched(messages: Messages, columns: Vec<Column>, kept: Option<Ve
     Enriched {
         index: Default::default(),
         first_position: Default::default(),
+        trades_before: 0,
+        numbers: None,
         messages,
         columns,
         kept,
