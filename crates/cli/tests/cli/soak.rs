@@ -195,5 +195,9 @@ fn a_journal_gives_the_same_bytes_whatever_the_timing_was() {
         let job = "run --trades t.csv --instruments first.csv --replay-journal journal.jsonl";
         let again = folder.ok(&format!("{job} {POLICY} {}", setting(&mut draw)));
         assert!(again == output, "seed {seed}: other bytes");
+        // And what one thread makes of it, by a way of its own.
+        folder.put("o.csv", &output);
+        let job = "verify --trades t.csv --instruments first.csv --replay-journal journal.jsonl";
+        folder.ok(&format!("{job} {POLICY} --output o.csv"));
     }
 }
