@@ -33,8 +33,7 @@ use crate::verify::VerifyArgs;
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
-    .literal(AnsiColor::Cyan.on_default().bold())
-    .placeholder(AnsiColor::Cyan.on_default());
+    .literal(AnsiColor::Cyan.on_default().bold());
 
 /// Most rows that a batch may have.
 pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;

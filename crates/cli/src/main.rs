@@ -37,6 +37,7 @@ mod generate;
 mod replay;
 mod run;
 mod tap;
+mod unsaid;
 mod verify;
 
 use std::ffi::OsString;

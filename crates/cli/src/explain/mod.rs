@@ -20,6 +20,7 @@ use crate::args::RunArgs;
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::plan;
+use crate::unsaid;
 
 mod find;
 mod near;
@@ -30,26 +31,14 @@ mod why;
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("which").required(true).args(["trade_id", "row"]),
-    mut_arg("output", |arg| arg.hide(true)),
-    mut_arg("dead_letters", |arg| arg.hide(true)),
-    mut_arg("correct", |arg| arg.hide(true)),
-    mut_arg("corrections", |arg| arg.hide(true)),
+    mut_args(unsaid::of_writing),
     mut_arg("workers", |arg| arg.hide(true)),
     mut_arg("batch_len", |arg| arg.hide(true)),
     mut_arg("queue_depth", |arg| arg.hide(true)),
     mut_arg("distribution", |arg| arg.hide(true)),
-    mut_arg("watch", |arg| arg.hide(true)),
-    mut_arg("journal", |arg| arg.hide(true)),
-    mut_arg("max_removed", |arg| arg.hide(true)),
-    mut_arg("min_rows", |arg| arg.hide(true)),
-    mut_arg("reload_group", |arg| arg.hide(true)),
-    mut_arg("settle", |arg| arg.hide(true)),
     mut_arg("control", |arg| arg.hide(true)),
-    mut_arg("keep_generations", |arg| arg.hide(true)),
-    mut_arg("generations", |arg| arg.hide(true)),
     mut_arg("json", |arg| arg.help("Print the explanation as one line of JSON")),
     mut_arg("quiet", |arg| arg.hide(true)),
-    mut_arg("verbose", |arg| arg.hide(true)),
     after_help = "The flags are those of the run; its inputs must be files, which are read twice.
 Exit codes: 0 the trade is explained, 1 there is no such trade, others as for run.
 

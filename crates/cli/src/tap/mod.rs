@@ -16,6 +16,7 @@ use crate::args::RunArgs;
 use crate::control::{Client, Heard, Reply, Request};
 use crate::failure::{self, UsageError};
 use crate::style::{ERROR, WARNING};
+use crate::unsaid;
 
 mod decimal;
 mod dry;
@@ -36,23 +37,13 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 #[command(
+    mut_args(unsaid::of_writing),
     mut_arg("limit", |arg| arg.value_name("ROWS").help_heading("Rows").help(
         "End after so many rows [default: 20; of a run that goes on, its end or Ctrl-C]")),
     mut_arg("control", |arg| arg.help_heading("Rows").help("The socket of a run that goes on: what its --control says")),
-    mut_arg("output", |arg| arg.hide(true)),
     mut_arg("output_format", |arg| arg.hide(true)),
-    mut_arg("dead_letters", |arg| arg.hide(true)),
-    mut_arg("watch", |arg| arg.hide(true)),
-    mut_arg("journal", |arg| arg.hide(true)),
-    mut_arg("max_removed", |arg| arg.hide(true)),
-    mut_arg("min_rows", |arg| arg.hide(true)),
-    mut_arg("reload_group", |arg| arg.hide(true)),
-    mut_arg("settle", |arg| arg.hide(true)),
-    mut_arg("keep_generations", |arg| arg.hide(true)),
-    mut_arg("generations", |arg| arg.hide(true)),
     mut_arg("json", |arg| arg.help("Print rows as JSON Lines")),
     mut_arg("quiet", |arg| arg.hide(true)),
-    mut_arg("verbose", |arg| arg.hide(true)),
     after_help = "Examples:
   tradejoin tap --trades trades.csv --instruments instruments.csv --where 'instrument=SPY*' --where side=buy
       what a run would make of some trades; the other flags are those of run

@@ -20,6 +20,7 @@ use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::job::Job;
 use crate::plan;
+use crate::unsaid;
 
 mod rejoin;
 mod report;
@@ -31,25 +32,13 @@ use report::Report;
 
 #[derive(Debug, Args)]
 #[command(
-    mut_arg("output", |arg| arg.hide(true)),
-    mut_arg("dead_letters", |arg| arg.hide(true)),
-    mut_arg("correct", |arg| arg.hide(true)),
-    mut_arg("corrections", |arg| arg.hide(true)),
+    mut_args(unsaid::of_writing),
     mut_arg("workers", |arg| arg.hide(true)),
     mut_arg("queue_depth", |arg| arg.hide(true)),
     mut_arg("distribution", |arg| arg.hide(true)),
-    mut_arg("watch", |arg| arg.hide(true)),
-    mut_arg("journal", |arg| arg.hide(true)),
-    mut_arg("max_removed", |arg| arg.hide(true)),
-    mut_arg("min_rows", |arg| arg.hide(true)),
-    mut_arg("reload_group", |arg| arg.hide(true)),
-    mut_arg("settle", |arg| arg.hide(true)),
     mut_arg("control", |arg| arg.hide(true)),
-    mut_arg("keep_generations", |arg| arg.hide(true)),
-    mut_arg("generations", |arg| arg.hide(true)),
     mut_arg("json", |arg| arg.help("Print the result as one line of JSON")),
     mut_arg("quiet", |arg| arg.help("Print nothing: the exit code tells")),
-    mut_arg("verbose", |arg| arg.hide(true)),
     after_help = "The flags are those of the run that wrote the output; put verify in the place of run.
 Exit codes: 0 every row is what it should be, 1 some are not, others as for run.
 
