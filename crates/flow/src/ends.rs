@@ -5,6 +5,8 @@ use std::fmt;
 
 use tradejoin_model::{ChangeLane, Enriched, Messages, Revised};
 
+use crate::cut::{NothingPrepared, Prepared, SourcePosition};
+
 /// An error of a source or a sink, of whatever kind; the command that chose
 /// the source knows how to explain it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -19,6 +21,12 @@ pub trait Source: Send {
     /// # Errors
     /// If reading fails. After an error the source is not asked again.
     fn next(&mut self) -> Result<Option<Block>, BoxError>;
+
+    /// How far it has been read: all that it has given lies before that, and all that
+    /// follows behind. `None` if it cannot be told at this moment, or ever.
+    fn position(&self) -> Option<SourcePosition> {
+        None
+    }
 }
 
 /// A run of messages, or what becomes one on whichever thread is free: reading
@@ -95,8 +103,19 @@ pub trait Sink: Send {
     /// If writing fails. After an error the sink is not written to again.
     fn write(&mut self, piece: &mut Self::Piece) -> Result<(), BoxError>;
 
+    /// Prepares what was written so far to be made durable, and waits for none of it;
+    /// with an end it is all that there will be. Only of a sink that a run is kept with.
+    ///
+    /// # Errors
+    /// If writing what is held back fails.
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        let _ = end;
+        Ok(Box::new(NothingPrepared))
+    }
+
     /// Completes the output: nothing follows. Called once, at the end of a run
-    /// in which no stage failed.
+    /// in which no stage failed; not in one that is kept, whose last cut is
+    /// [prepared](Self::prepare) with its end.
     ///
     /// # Errors
     /// If the output cannot be completed.
@@ -197,6 +216,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         (**self).next()
     }
+
+    fn position(&self) -> Option<SourcePosition> {
+        (**self).position()
+    }
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
@@ -209,6 +232,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 
     fn write(&mut self, piece: &mut S::Piece) -> Result<(), BoxError> {
         (**self).write(piece)
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        (**self).prepare(end)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

@@ -21,9 +21,14 @@
 //! ```
 
 mod board;
+mod cut;
 mod depth;
 mod ends;
 
 pub use board::{Board, Claim, Complete, Task};
+pub use cut::{
+    Cut, Fingerprint, InputPosition, Keep, NothingPrepared, OutputPosition, Prepared, Resume, SourcePosition,
+    StagedPart,
+};
 pub use depth::Depth;
 pub use ends::{Block, BoxError, Copied, Encode, End, ForEach, Revise, Sink, Source, TableSource};

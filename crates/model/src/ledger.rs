@@ -1,10 +1,12 @@
 //! The account of a run: every trade that was read has exactly one outcome.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::LedgerError;
 use crate::revised::CorrectionLedger;
 
 /// What became of the trades that were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Trades read, refused ones included.
     pub rows_read: u64,
@@ -29,7 +31,7 @@ pub struct Ledger {
 
 /// What became of trades that were held. Where they ended is counted with all
 /// other trades, too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldLedger {
     /// Trades that began to wait.
     pub entered: u64,
@@ -50,7 +52,7 @@ impl HoldLedger {
 }
 
 /// What became of the look-ups in one table, and of its changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableLedger {
     /// Look-ups that found a row.
     pub matched: u64,

@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, ColumnType};
 
@@ -50,7 +51,7 @@ impl Revised {
 }
 
 /// How often trades were written again, and which could not be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorrectionLedger {
     /// Revisions of trades that had found nothing.
     pub late: u64,

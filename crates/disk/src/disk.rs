@@ -1,0 +1,105 @@
+//! What is asked of a file system.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Who may read and write a new file or folder. The process's mask takes rights away
+/// from both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Whoever may read and write new files of this process.
+    Shared,
+    /// Its owner alone.
+    Private,
+}
+
+/// A file system. Paths are those of the process.
+///
+/// What an error leaves behind is not known: nobody tries the same again.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Makes a file that is not there.
+    ///
+    /// # Errors
+    /// If something of that name is there, be it a link that leads nowhere, or the
+    /// system refuses.
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Opens a file that is there, to write at its end.
+    ///
+    /// # Errors
+    /// If it is missing, is no regular file or a link, or the system refuses.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// All bytes of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// How many bytes a file has; `None` if it is missing.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn size(&self, path: &Path) -> io::Result<Option<u64>>;
+
+    /// Gives a file another name; one that has it goes.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// If it is missing or the system refuses.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder, unless it is there.
+    ///
+    /// # Errors
+    /// If the system refuses, or something else is there.
+    fn create_folder(&self, path: &Path, mode: Mode) -> io::Result<()>;
+
+    /// The names of the files in a folder, sorted. What is no valid Unicode is left out:
+    /// no name of ours.
+    ///
+    /// # Errors
+    /// If it is missing or the system refuses.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+}
+
+/// A file that is written to at its end.
+pub trait DiskFile: Write + fmt::Debug + Send {
+    /// Makes what was written so far durable, and the length. To be called once, whatever
+    /// comes of it: after an error the system may take what is lost for written.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file to a length, or fills it with zeros to it; what is written next
+    /// comes behind.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+
+    /// How many bytes it has.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn size(&self) -> io::Result<u64>;
+
+    /// The same file for another thread, to [sync](Self::sync) while this one writes.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn another(&self) -> io::Result<Box<dyn DiskFile>>;
+}

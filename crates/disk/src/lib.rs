@@ -1,0 +1,31 @@
+//! The file system as those see it who must not lose what they wrote.
+//!
+//! On the lowest floor. What a run keeps for a later one goes through a [`Disk`]: its
+//! output and its checkpoints. [`RealDisk`] is the system's; a test puts another in its
+//! place, that fails, fills up or forgets what was not synced.
+//!
+//! Guaranteed: a new file never takes the place of one that is there, and no link is
+//! followed to it; a write is whole or an error; nothing is tried again that has failed.
+//!
+//! Not here: what is written, and when it is to be durable.
+//!
+//! ```
+//! use std::io::Write as _;
+//! use tradejoin_disk::{Disk as _, Mode, RealDisk};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let (temporary, name) = (folder.path().join("a.tmp"), folder.path().join("a"));
+//! let mut file = RealDisk.create(&temporary, Mode::Private)?;
+//! file.write_all(b"whole")?;
+//! file.sync()?;
+//! RealDisk.rename(&temporary, &name)?;
+//! RealDisk.sync_folder(folder.path())?;
+//! assert_eq!(RealDisk.read(&name)?, b"whole");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod disk;
+mod real;
+
+pub use disk::{Disk, DiskFile, Mode};
+pub use real::RealDisk;

@@ -1,0 +1,174 @@
+//! The system's own files.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::disk::{Disk, DiskFile, Mode};
+
+/// The file system of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl Mode {
+    const fn of_file(self) -> u32 {
+        match self {
+            Self::Shared => 0o666,
+            Self::Private => 0o600,
+        }
+    }
+
+    const fn of_folder(self) -> u32 {
+        match self {
+            Self::Shared => 0o777,
+            Self::Private => 0o700,
+        }
+    }
+}
+
+/// The folder as a path that can be opened: a bare name has none in front.
+fn folder(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode.of_file()).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        // A pipe of that name must not be waited for.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut file = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        File::open(folder(path))?.sync_all()
+    }
+
+    fn create_folder(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        match DirBuilder::new().mode(mode.of_folder()).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder(path))? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl Write for RealFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl DiskFile for RealFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)?;
+        self.0.seek(SeekFrom::End(0)).map(drop)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn another(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(Self(self.0.try_clone()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_there_is_overwritten_or_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("elsewhere"), at("link")).expect("a link");
+        let refused = RealDisk.create(&at("link"), Mode::Shared).expect_err("a link is there");
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(RealDisk.size(&at("elsewhere")).expect("readable"), None);
+        fs::write(at("elsewhere"), "kept").expect("a file");
+        assert!(RealDisk.open(&at("link")).is_err());
+        assert!(RealDisk.open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_private_file_is_its_owners_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("private");
+        RealDisk.create_folder(&path, Mode::Private).expect("a folder");
+        RealDisk.create_folder(&path, Mode::Private).expect("it is there");
+        let file = path.join("file");
+        RealDisk.create(&file, Mode::Private).expect("a file");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
+        assert!(RealDisk.create_folder(&file, Mode::Private).is_err());
+    }
+
+    #[test]
+    fn what_was_cut_is_written_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        RealDisk.create(&path, Mode::Shared).and_then(|mut file| file.write_all(b"abcdef")).expect("a file");
+        let mut file = RealDisk.open(&path).expect("a file");
+        file.set_len(2).and_then(|()| file.write_all(b"x")).expect("cut and written");
+        let mut other = file.another().expect("another");
+        other.sync().expect("synced");
+        assert_eq!(
+            (RealDisk.read(&path).expect("read"), file.size().expect("a length")),
+            (b"abx".to_vec(), 3)
+        );
+        assert_eq!(RealDisk.list(folder.path()).expect("listed"), ["file"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! What a run keeps, so that a later one can go on where it was: a cut through all of it
+//! at one place of the sequence.
+
+use serde::{Deserialize, Serialize};
+use tradejoin_model::{ChangeLane, Held, Ledger, Position};
+
+use crate::ends::{BoxError, End};
+
+/// How far the inputs of a run have been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePosition {
+    /// Each input of trades or of changes, in an order that the source chooses.
+    pub inputs: Vec<InputPosition>,
+}
+
+/// How far one input has been read: everything before it is in the sequence, nothing
+/// behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputPosition {
+    /// The input's name, as errors name it.
+    pub name: String,
+    /// Records, refused ones included.
+    pub records: u64,
+    /// Bytes of a text, as they are unpacked; 0 of formats with types.
+    pub bytes: u64,
+    /// Lines of a text.
+    pub lines: u64,
+    /// Bytes that the file had, of a regular file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// xxHash (XXH64, seed 0) of the file's first bytes, as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Fingerprint>,
+    /// That of the bytes before the place, of a text that is not packed; else of the
+    /// file's last bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Fingerprint>,
+}
+
+/// The hash of some bytes of a file, by which it is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Where they begin.
+    pub from: u64,
+    /// How many there are.
+    pub bytes: u64,
+    /// Their hash.
+    pub hash: u64,
+}
+
+/// How much of an output counts: what is durable at a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputPosition {
+    /// The name under which it is to be complete.
+    pub name: String,
+    /// The name under which it is now; that of its folder if it is written in parts.
+    pub partial: String,
+    /// Bytes of it that count.
+    pub bytes: u64,
+    /// The hash of the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Fingerprint>,
+    /// Parts that are whole and have their names.
+    pub parts: u64,
+    /// Parts that are whole, and get their names once the checkpoint is durable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staged: Vec<StagedPart>,
+    /// Whether nothing follows.
+    pub is_complete: bool,
+}
+
+/// A part of an output that is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedPart {
+    /// The name under which it is now.
+    pub partial: String,
+    /// The name that it gets.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// xxHash (XXH64, seed 0) of its bytes.
+    pub hash: u64,
+}
+
+/// What a sink has written up to a cut, on its way to be durable. It is carried out
+/// beside the run, which writes on meanwhile.
+pub trait Prepared: Send {
+    /// Makes it durable, and tells what it is, an entry for each output.
+    ///
+    /// # Errors
+    /// If that fails: nothing is known of it then, and it is not tried again.
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError>;
+
+    /// Gives what is whole its name, once the checkpoint is durable that tells of it.
+    ///
+    /// # Errors
+    /// If that fails: a later run does it.
+    fn publish(&mut self) -> Result<(), BoxError>;
+}
+
+/// Nothing that could be lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingPrepared;
+
+impl Prepared for NothingPrepared {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        Ok(Vec::new())
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Two, one after the other.
+impl<A: Prepared, B: Prepared> Prepared for (A, B) {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        let mut all = self.0.make_durable()?;
+        all.append(&mut self.1.make_durable()?);
+        Ok(all)
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        self.0.publish()?;
+        self.1.publish()
+    }
+}
+
+impl<P: Prepared + ?Sized> Prepared for Box<P> {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        (**self).make_durable()
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        (**self).publish()
+    }
+}
+
+/// A run at one place of the sequence, between two batches.
+pub struct Cut {
+    /// How far its inputs have been read.
+    pub source: SourcePosition,
+    /// How many trades were read, refused ones not counted.
+    pub trades: u64,
+    /// The place of the next message.
+    pub position: Position,
+    /// The account of all before it.
+    pub ledger: Ledger,
+    /// The trades that wait; `None` in a run in which none ever does.
+    pub held: Option<Held>,
+    /// What the sink has written.
+    pub output: Box<dyn Prepared>,
+    /// Whether it is the last one, and how the run came to its end.
+    pub end: Option<End>,
+}
+
+/// What a run starts from instead of the beginning. Its tables come from what was kept,
+/// its source is where it was, and its sink holds what counts.
+#[derive(Debug)]
+pub struct Resume {
+    /// How many trades were read, refused ones not counted.
+    pub trades: u64,
+    /// The place of the next message.
+    pub position: Position,
+    /// The account of all before it.
+    pub ledger: Ledger,
+    /// The trades that wait; `None` in a run in which none ever does.
+    pub held: Option<Held>,
+}
+
+/// Keeps what a run needs to go on. Called on a thread of its own, in the order of the
+/// sequence.
+pub trait Keep: Send {
+    /// Takes changes of a table, by its index, in the order in which they took effect:
+    /// its first rows, and those after them.
+    ///
+    /// # Errors
+    /// If they cannot be kept. It is not called again.
+    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError>;
+
+    /// Makes a cut durable behind all changes that were taken so far, and publishes the
+    /// output. Gives the bytes that were written for it, those of the output not counted.
+    ///
+    /// # Errors
+    /// If it cannot be kept: the cut before it stands. It is not called again.
+    fn keep(&mut self, cut: Cut) -> Result<u64, BoxError>;
+}
