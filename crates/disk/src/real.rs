@@ -1,7 +1,7 @@
 //! The system's own files.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -56,6 +56,14 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn size(&self, path: &Path) -> io::Result<Option<u64>> {
@@ -169,6 +177,8 @@ mod tests {
             (RealDisk.read(&path).expect("read"), file.size().expect("a length")),
             (b"abx".to_vec(), 3)
         );
+        let part = |from, len| RealDisk.read_part(&path, from, len).expect("read");
+        assert_eq!((part(1, 1), part(2, 9), part(9, 1)), (b"b".to_vec(), b"x".to_vec(), Vec::new()));
         assert_eq!(RealDisk.list(folder.path()).expect("listed"), ["file"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::UInt64Type};
-use tradejoin_flow::{BoxError, Encode, End, Revise, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Revise, Sink};
 use tradejoin_model::{Enriched, Revised};
 use tradejoin_oracle::{Joined, Revision, text};
 
@@ -45,6 +45,10 @@ impl Sink for Collect {
     fn write(&mut self, rows: &mut Rows) -> Result<(), BoxError> {
         self.0.lock().expect("not poisoned").append(rows);
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
