@@ -27,5 +27,5 @@
 mod disk;
 mod real;
 
-pub use disk::{Disk, DiskFile, Mode};
+pub use disk::{Disk, DiskFile, Lock, Mode};
 pub use real::RealDisk;

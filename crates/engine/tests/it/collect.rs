@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::UInt64Type};
-use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Revise, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Revise, Sink};
 use tradejoin_model::{Enriched, Revised};
 use tradejoin_oracle::{Joined, Revision, text};
 
+use crate::kept::RowsSoFar;
 use crate::streams::{Row, Rows};
 
 /// Keeps all rows as text.
@@ -48,7 +49,7 @@ impl Sink for Collect {
     }
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
-        Ok(Box::new(NothingPrepared))
+        Ok(Box::new(RowsSoFar(self.0.lock().expect("not poisoned").len())))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
