@@ -133,7 +133,10 @@ impl Destination {
         added: Vec<AddedColumn>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
-        Ok(Some(Output::create(OutputOptions { location, encoding: self.encoding, schema, added })?))
+        Ok(Some(Output::create(OutputOptions {
+            added,
+            ..OutputOptions::new(location, self.encoding, schema)
+        })?))
     }
 
     /// The file for trades that are put aside, if any may be.
@@ -160,7 +163,14 @@ impl Destination {
             );
         }
         let (schema, tables) = (Arc::clone(schema), tables.to_vec());
-        Ok(Some(DeadLetters::create(DeadLetterOptions { location, encoding, schema, tables, letters })?))
+        Ok(Some(DeadLetters::create(DeadLetterOptions {
+            location,
+            encoding,
+            schema,
+            tables,
+            letters,
+            kept: None,
+        })?))
     }
 
     /// Whether the trades go to standard output, so that nothing else can.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use tradejoin_connectors::{
-    Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, SelectError,
-    WriteError,
+    Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, ResumeError,
+    SelectError, WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -27,6 +27,8 @@ pub(crate) const BUG: u8 = 70;
 pub(crate) const CANNOT_CREATE: u8 = 73;
 /// Reading or writing failed.
 pub(crate) const IO: u8 = 74;
+/// A checkpoint does not fit.
+pub(crate) const CHECKPOINT: u8 = 78;
 /// Stopped by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -90,6 +92,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Category::MissingInput => NO_INPUT,
         Category::CannotCreate => CANNOT_CREATE,
         Category::Io => IO,
+        Category::Checkpoint => CHECKPOINT,
     })
 }
 
@@ -102,6 +105,7 @@ pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<C
         .or_else(|| cause.downcast_ref::<EncodingError>().map(EncodingError::category))
         .or_else(|| cause.downcast_ref::<SelectError>().map(SelectError::category))
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
+        .or_else(|| cause.downcast_ref::<ResumeError>().map(ResumeError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
         .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))
         .or_else(|| cause.downcast_ref::<MergeError>().map(MergeError::category))

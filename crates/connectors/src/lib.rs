@@ -34,12 +34,9 @@
 //!     key_columns: vec!["instrument_id".into()],
 //!     fields: Fields::AsText,
 //! })?;
-//! let mut output = Output::create(OutputOptions {
-//!     encoding: tradejoin_connectors::Encoding::of_path(&to)?,
-//!     location: Location::Path(to.clone()),
-//!     schema: trades.schema(),
-//!     added: Vec::new(),
-//! })?;
+//! let encoding = tradejoin_connectors::Encoding::of_path(&to)?;
+//! let location = Location::Path(to.clone());
+//! let mut output = Output::create(OutputOptions::new(location, encoding, trades.schema()))?;
 //! while let Some(messages) = trades.read()? {
 //!     output.write_batch(&messages.trades)?;
 //! }
@@ -118,8 +115,11 @@ mod parquet_writer;
 mod render;
 mod target;
 mod text_encoder;
+mod trail;
 
 mod output;
+mod output_writer;
+mod prepared;
 
 mod comparison;
 
@@ -142,7 +142,9 @@ pub use dead_letters::{
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
+pub use error::{
+    Category, CreateError, EncodingError, OpenError, ReadError, ResumeError, SelectError, WriteError,
+};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -155,6 +157,7 @@ pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::{TableMode, time_for_people, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
+pub use prepared::Kept;
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use repeated_keys::RepeatedKeys;

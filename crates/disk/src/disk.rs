@@ -38,6 +38,18 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// If it cannot be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// Bytes of a file from a place on, at most `len`; fewer if it ends before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path)?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.drain(..from);
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     /// The bytes of a file, one after the other.
     ///
     /// # Errors

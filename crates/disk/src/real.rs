@@ -58,6 +58,14 @@ impl Disk for RealDisk {
         fs::read(path)
     }
 
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(path)?))
     }
@@ -210,6 +218,8 @@ mod tests {
             (RealDisk.read(&path).expect("read"), file.size().expect("a length")),
             (b"abx".to_vec(), 3)
         );
+        let part = |from, len| RealDisk.read_part(&path, from, len).expect("read");
+        assert_eq!((part(1, 1), part(2, 9), part(9, 1)), (b"b".to_vec(), b"x".to_vec(), Vec::new()));
         assert_eq!(RealDisk.list(folder.path()).expect("listed"), ["file"]);
     }
 }

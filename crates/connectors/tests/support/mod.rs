@@ -99,7 +99,8 @@ pub(crate) fn convert(from: &Path, to: &Path) {
 pub(crate) fn create(to: &Path, reader: &TradeReader, added: Vec<AddedColumn>) -> Output {
     let encoding = Encoding::of_path(to).expect("a known ending");
     let location = Location::Path(to.to_owned());
-    Output::create(OutputOptions { location, encoding, schema: reader.schema(), added }).expect("created")
+    Output::create(OutputOptions { added, ..OutputOptions::new(location, encoding, reader.schema()) })
+        .expect("created")
 }
 
 pub(crate) fn enriched(messages: Messages, columns: Vec<Column>, kept: Option<Vec<bool>>) -> Enriched {
