@@ -141,7 +141,8 @@ impl TableLog {
         let mut bytes = self.fresh.iter().map(|written| written.segment.bytes).sum();
         let mut entries: Vec<Entry> = kept.into_iter().map(Entry::Kept).collect();
         entries.extend(self.fresh.drain(..).map(Entry::Fresh));
-        for range in to_merge(&entries) {
+        // What is merged may have fewer rows than its parts.
+        while let Some(range) = to_merge(&entries) {
             let segments: Vec<_> =
                 entries[range.clone()].iter().map(|entry| entry.segment().clone()).collect();
             let merged = match range.start {
@@ -230,10 +231,10 @@ impl Blocks {
     }
 }
 
-/// Which files are to be put together, the last ones first: as if each had been added to
-/// the list, and as long as the last one had at least half as many rows as the one before
-/// it, the two been made one.
-fn to_merge(entries: &[Entry]) -> Vec<Range<usize>> {
+/// Which files are to be put together next: as if each had been added to the list, and as
+/// long as the last one had at least half as many rows as the one before it, the two been
+/// made one.
+fn to_merge(entries: &[Entry]) -> Option<Range<usize>> {
     let mut merged: Vec<(Range<usize>, u64)> = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         let mut last = (number..number + 1, entry.segment().rows);
@@ -246,6 +247,5 @@ fn to_merge(entries: &[Entry]) -> Vec<Range<usize>> {
         }
         merged.push(last);
     }
-    let several = merged.into_iter().rev().map(|(range, _)| range).filter(|range| range.len() > 1);
-    several.collect()
+    merged.into_iter().map(|(range, _)| range).rfind(|range| range.len() > 1)
 }
