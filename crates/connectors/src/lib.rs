@@ -11,7 +11,8 @@
 //! row group. From text to text a field comes out with the content that it came
 //! in with. A bad record is an error or counted, with file, line, column and
 //! value, and never a null or a zero. An output file appears under its name when
-//! it is whole.
+//! it is whole. One that is [`Kept`] is cut to what a checkpoint tells of it, or is
+//! refused.
 //!
 //! Not here: the join, threads, printing. JSON Lines have their columns from the
 //! first 1,024 lines; a member that shows up later makes its line a bad record.
@@ -72,6 +73,7 @@ mod json_values;
 mod key_text;
 mod parquet_columns;
 mod shared_file;
+mod stored_file;
 mod values;
 
 mod any_lane;
@@ -108,6 +110,7 @@ mod sample_text;
 
 mod select;
 
+mod column_writer;
 mod columnar_encoder;
 mod frames;
 mod parquet_plan;
@@ -119,6 +122,8 @@ mod trail;
 
 mod output;
 mod output_writer;
+mod part_folder;
+mod parts;
 mod prepared;
 
 mod comparison;
@@ -165,6 +170,7 @@ pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use stored_file::Unlike;
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

@@ -14,8 +14,10 @@ use crate::encoding::{Compression, Encoding, Format, Location};
 use crate::error::{CreateError, ResumeError, WriteError};
 use crate::frames::pack_piece;
 use crate::output_writer::{AnyError, Begun, Writer};
+use crate::part_folder;
+use crate::parts::Parts;
 use crate::prepared::{self, Kept};
-use crate::target::{OutputHandle, Target};
+use crate::target::{Counted, OutputHandle, Target};
 use crate::text_encoder::{Added, JsonEncoder, csv_rows};
 use crate::values::{AddedValues, ValueEncoding};
 
@@ -71,6 +73,11 @@ impl OutputOptions {
 /// partial name; dropped before that, it leaves nothing behind. No file that is
 /// there already is taken for the partial one: the next is `<name>.2.partial`.
 /// Devices and pipes are written to directly.
+///
+/// One that is [kept](OutputOptions::kept) stays under its partial name as soon as it was
+/// [prepared](Self::prepare), whatever becomes of its run, and gets its own with the
+/// checkpoint that says that it is complete. Parquet and Arrow are written in parts to a
+/// folder then.
 ///
 /// Arrow IPC is written in the file format to a file with a name, and in the
 /// stream format to standard output, devices and pipes.
@@ -140,23 +147,27 @@ impl Output {
         let name = location.output_name();
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
-        let (target, file) = match &kept {
-            None => Target::create(&location, handle.clone()).map_err(failed)?,
-            Some(Kept { disk, from: Some(from) }) => prepared::resume(disk, from, &location, handle.clone())?,
-            Some(kept) => prepared::begin(kept, &location, handle.clone()).map_err(failed)?,
-        };
-        let begun = Begun {
-            has_begun: kept.is_some_and(|kept| kept.from.is_some_and(|from| from.bytes > 0)),
-            is_named: target.is_named(),
-        };
         let unfit = |source: AnyError| CreateError::Schema { target_name: Arc::clone(&name), source };
         let values = AddedValues::of_all(&added).map_err(|error| unfit(error.into()))?;
         let kind = Kind::new(encoding.format, &schema, &added, &values);
-        let writer = Writer::new(encoding, &kind, &schema, &added, file, begun);
-        let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
-            Ok(source) => failed(*source),
-            Err(source) => unfit(source),
-        })?;
+        let (target, writer) = match (&kept, &kind) {
+            (Some(kept), Kind::Columns(shape)) => {
+                let parts = Parts::open(kept, &location, encoding.format, &shape.schema, handle.clone())?;
+                (Target::settled(), Writer::Parts(Box::new(parts)))
+            }
+            _ => {
+                let (target, file) = open(kept.as_ref(), &location, handle.clone(), failed)?;
+                let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
+                let has_begun = from.is_some_and(|from| from.bytes > 0);
+                let begun = Begun { has_begun, is_named: target.is_named() };
+                let writer = Writer::new(encoding, &kind, &schema, &added, file, begun);
+                let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
+                    Ok(source) => failed(*source),
+                    Err(source) => unfit(source),
+                })?;
+                (target, writer)
+            }
+        };
         let compression = encoding.compression;
         let encoder = OutputEncoder::of(&name, &added, values, kind, compression);
         Ok(Self { name, handle, encoder, writer, target, piece: OutputPiece::default() })
@@ -227,6 +238,13 @@ impl Output {
     }
 
     fn prepare_any(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, AnyError> {
+        if let Writer::Parts(parts) = &mut self.writer {
+            let prepared = parts.prepare(end)?;
+            if end.is_some() {
+                self.writer = Writer::Finished;
+            }
+            return Ok(Box::new(prepared));
+        }
         let mark = self.writer.mark(end)?;
         if end.is_some() {
             self.writer = Writer::Finished;
@@ -235,13 +253,32 @@ impl Output {
         Ok(Box::new(prepared.ok_or("the output is not kept with checkpoints")?))
     }
 
-    /// Gives an output its name that was complete when its run died, if it has not got it.
-    /// To be called for each output of a complete checkpoint, any number of times.
+    /// Gives an output its name that was complete when its run died, or its last parts
+    /// theirs, if it has not got them. To be called for each output of a complete
+    /// checkpoint, any number of times.
     ///
     /// # Errors
     /// If what is there is not what the checkpoint tells, or the system refuses.
-    pub fn republish(disk: &dyn Disk, position: &OutputPosition) -> Result<(), ResumeError> {
-        prepared::republish(disk, position)
+    pub fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Result<(), ResumeError> {
+        match position {
+            position if !position.is_complete => Ok(()),
+            position if position.partial == position.name => part_folder::republish(disk, position),
+            position => prepared::republish(&**disk, position),
+        }
+    }
+}
+
+/// Opens a file: a new one, or that of an earlier run.
+fn open(
+    kept: Option<&Kept>,
+    location: &Location,
+    handle: OutputHandle,
+    failed: impl Fn(io::Error) -> CreateError,
+) -> Result<(Target, Counted), CreateError> {
+    match kept {
+        None => Target::create(location, handle).map_err(failed),
+        Some(Kept { disk, from: Some(from) }) => Ok(prepared::resume(disk, from, location, handle)?),
+        Some(kept) => prepared::begin(kept, location, handle).map_err(failed),
     }
 }
 

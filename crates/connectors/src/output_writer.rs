@@ -6,12 +6,12 @@ use std::io::BufWriter;
 use arrow_schema::SchemaRef;
 use tradejoin_flow::End;
 
-use crate::columnar_encoder::IpcWriter;
-use crate::encoding::{Compression, Encoding, Format};
+use crate::column_writer::ColumnWriter;
+use crate::encoding::Encoding;
 use crate::frames::FrameWriter;
 use crate::output::{AddedColumn, Kind, OutputPiece};
-use crate::parquet_writer::ParquetWriter;
-use crate::target::{Counted, Mark, Packer, buffered};
+use crate::parts::Parts;
+use crate::target::{Counted, Mark, buffered};
 use crate::text_encoder::csv_header;
 
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
@@ -27,8 +27,8 @@ pub(crate) struct Begun {
 
 pub(crate) enum Writer {
     Text(FrameWriter<BufWriter<Counted>>),
-    Parquet(Box<ParquetWriter>),
-    Arrow(Box<IpcWriter>),
+    Columns(ColumnWriter),
+    Parts(Box<Parts>),
     Finished,
 }
 
@@ -55,13 +55,8 @@ impl Writer {
                 text(file, header)
             }
             Kind::Json(_) => text(file, Vec::new()),
-            Kind::Columns(shape) if encoding.format == Format::Parquet => {
-                let packer = Packer::new(file, Compression::None)?;
-                Self::Parquet(Box::new(ParquetWriter::new(&shape.schema, packer)?))
-            }
             Kind::Columns(shape) => {
-                let packer = Packer::new(file, Compression::None)?;
-                Self::Arrow(Box::new(IpcWriter::new(&shape.schema, packer, begun.is_named)?))
+                Self::Columns(ColumnWriter::new(encoding.format, &shape.schema, file, begun.is_named)?)
             }
         })
     }
@@ -71,9 +66,9 @@ impl Writer {
         match (self, columns) {
             (Self::Text(writer), _) if is_frame => writer.write_frame(text)?,
             (Self::Text(writer), _) => writer.write_text(text)?,
-            (Self::Parquet(writer), Some(batch)) => writer.write(batch)?,
-            (Self::Arrow(writer), Some(batch)) => writer.write(batch)?,
-            (Self::Parquet(_) | Self::Arrow(_), None) => {}
+            (Self::Columns(writer), Some(batch)) => writer.write(batch)?,
+            (Self::Parts(parts), Some(batch)) => parts.write(batch)?,
+            (Self::Columns(_) | Self::Parts(_), None) => {}
             (Self::Finished, _) => return Err("the output is finished".into()),
         }
         Ok(())
@@ -90,19 +85,18 @@ impl Writer {
                 }
                 Ok(writer.file().get_ref().mark()?)
             }
-            Self::Parquet(_) | Self::Arrow(_) => Err("its format is whole or nothing".into()),
+            Self::Columns(_) | Self::Parts(_) => Err("its format is whole or nothing".into()),
             Self::Finished => Err("the output is finished".into()),
         }
     }
 
     pub(crate) fn finish(self) -> Result<(), AnyError> {
-        let packer = match self {
-            Self::Text(mut writer) => return Ok(writer.complete()?),
-            Self::Parquet(writer) => writer.finish()?,
-            Self::Arrow(writer) => writer.finish()?,
-            Self::Finished => return Ok(()),
-        };
-        packer.finish()?;
+        match self {
+            Self::Text(mut writer) => writer.complete()?,
+            Self::Columns(writer) => drop(writer.finish()?),
+            Self::Parts(_) => return Err("an output in parts is completed by a checkpoint".into()),
+            Self::Finished => {}
+        }
         Ok(())
     }
 }

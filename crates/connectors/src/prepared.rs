@@ -188,7 +188,7 @@ fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<
 /// Gives a file its name that was complete when its run died; see
 /// [`Output::republish`](crate::Output::republish).
 pub(crate) fn republish(disk: &dyn Disk, position: &OutputPosition) -> Result<(), ResumeError> {
-    if position.partial.is_empty() || !position.is_complete {
+    if position.partial.is_empty() {
         return Ok(());
     }
     if !is_partial_of(&position.partial, &position.name) {

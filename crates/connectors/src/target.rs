@@ -112,6 +112,11 @@ impl Target {
         Self { handle, disk, place, kept }
     }
 
+    /// One with which nothing is left to do.
+    pub(crate) fn settled() -> Self {
+        Self { handle: OutputHandle::default(), disk: Arc::new(RealDisk), place: Place::Settled, kept: None }
+    }
+
     /// Has the file left where it is if the run fails: a later one goes on with it.
     pub(crate) fn keep(mut self) -> Self {
         self.kept = Some(Stage::New);
@@ -277,6 +282,14 @@ impl Counted {
             Stream::File(file) => Some(file.another()?),
         };
         Ok(Mark { file, bytes: self.bytes, tail: self.trail.tail().to_vec() })
+    }
+
+    /// The whole of it, once nothing follows: the file, its bytes and their hash.
+    pub(crate) fn whole(self) -> io::Result<(Box<dyn DiskFile>, u64, u64)> {
+        match self.file {
+            Stream::File(file) => Ok((file, self.bytes, self.trail.hash())),
+            Stream::Direct(_) => Err(io::Error::other("it is no file")),
+        }
     }
 
     /// Whether somebody may be waiting for the bytes at the other end: a pipe, a

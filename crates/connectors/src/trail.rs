@@ -1,5 +1,7 @@
 //! What is remembered of bytes on their way to a file, to know them again.
 
+use std::hash::Hasher as _;
+
 use tradejoin_flow::Fingerprint;
 use twox_hash::XxHash64;
 
@@ -12,9 +14,16 @@ pub(crate) enum Trail {
     None,
     /// The last bytes.
     Tail(Vec<u8>),
+    /// The hash of all.
+    Whole(XxHash64),
 }
 
 impl Trail {
+    /// The hash of all bytes.
+    pub(crate) fn whole() -> Self {
+        Self::Whole(XxHash64::with_seed(0))
+    }
+
     pub(crate) fn note(&mut self, bytes: &[u8]) {
         match self {
             Self::None => {}
@@ -27,6 +36,7 @@ impl Trail {
                 }
                 tail.extend_from_slice(bytes);
             }
+            Self::Whole(hasher) => hasher.write(bytes),
         }
     }
 
@@ -34,7 +44,14 @@ impl Trail {
     pub(crate) fn tail(&self) -> &[u8] {
         match self {
             Self::Tail(tail) => &tail[tail.len().saturating_sub(TAIL_BYTES)..],
-            Self::None => &[],
+            Self::None | Self::Whole(_) => &[],
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        match self {
+            Self::Whole(hasher) => hasher.finish(),
+            Self::None | Self::Tail(_) => 0,
         }
     }
 }
@@ -55,13 +72,15 @@ mod tests {
         for steps in
             [vec![1], vec![TAIL_BYTES], vec![7, 3 * TAIL_BYTES, 5], vec![40_000; 9], vec![1_000; 300]]
         {
-            let (mut trail, mut all) = (Trail::Tail(Vec::new()), Vec::new());
+            let (mut trail, mut whole, mut all) = (Trail::Tail(Vec::new()), Trail::whole(), Vec::new());
             for (at, len) in steps.into_iter().enumerate() {
                 let bytes: Vec<u8> = (0..len).map(|i| (i * 31 + at) as u8).collect();
                 trail.note(&bytes);
+                whole.note(&bytes);
                 all.extend(bytes);
                 assert!(trail.tail() == &all[all.len().saturating_sub(TAIL_BYTES)..]);
             }
+            assert_eq!(whole.hash(), XxHash64::oneshot(0, &all));
         }
     }
 }

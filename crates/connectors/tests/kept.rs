@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use support::{Files, content, input, trades};
+use support::{Files, content, enriched, input, trades};
 use tradejoin_connectors::{
-    Category, CreateError, Encoding, Fields, Kept, Location, Output, OutputOptions, TradeReader,
+    Beside, BesidePiece, Category, CreateError, DeadLetterOptions, DeadLetters, Encoding, Fields, Kept,
+    Location, Output, OutputOptions, TradeReader,
 };
 use tradejoin_disk::{Disk, RealDisk};
-use tradejoin_flow::{End, OutputPosition};
-use tradejoin_model::Messages;
+use tradejoin_flow::{Encode as _, End, OutputPosition, Sink as _};
+use tradejoin_model::{DeadLetter, Messages, TableSpec};
 
 const TEXTS: [&str; 6] = ["csv", "jsonl", "csv.gz", "csv.zst", "jsonl.gz", "jsonl.zst"];
 
@@ -245,7 +246,7 @@ fn a_complete_output_gets_its_name_once_in_all_three_states() {
     // The run dies before it publishes.
     drop((prepared, output));
     assert_eq!(content(&path), "old");
-    let republish = || Output::republish(&RealDisk, &position);
+    let republish = || Output::republish(&disk(), &position);
     let rest = |bytes: &str| {
         use std::io::Write as _;
         let file = OpenOptions::new().append(true).open(files.path("out.csv.partial"));
@@ -259,6 +260,50 @@ fn a_complete_output_gets_its_name_once_in_all_three_states() {
     assert_eq!(republish().expect_err("it is another").category(), Category::Checkpoint);
     fs::remove_file(&path).expect("removed");
     assert_eq!(republish().expect_err("it is gone").category(), Category::Checkpoint);
+}
+
+#[test]
+fn trades_that_are_put_aside_are_kept_beside_the_others() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 6);
+    let kept = |from| Some(Kept { disk: disk(), from });
+    let open_both = |from: Option<&[OutputPosition]>| {
+        let letters = DeadLetters::create(DeadLetterOptions {
+            location: Location::Path(files.path("aside.jsonl")),
+            encoding: "jsonl".parse().expect("known"),
+            schema: reader.schema(),
+            tables: vec![TableSpec::instruments()],
+            letters: None,
+            kept: kept(from.map(|from| from[1].clone())),
+        });
+        let output = open(&files.path("out.csv"), &reader, from.map(|from| from[0].clone()));
+        letters.expect("created").beside(output)
+    };
+    let put = |sink: &mut Beside<Output>, block: &Messages| {
+        let mut batch = enriched(block.clone(), Vec::new(), Some(vec![true, false, true]));
+        batch.dead_letters = vec![DeadLetter { row: 1, table: 0, number: 2 }];
+        let mut piece = BesidePiece::default();
+        sink.encoder().encode(&batch, &mut piece).and_then(|()| sink.write(&mut piece)).expect("written");
+    };
+    let keep = |sink: &mut Beside<Output>, end| {
+        let mut prepared = sink.prepare(end).expect("prepared");
+        let positions = prepared.make_durable().expect("durable");
+        prepared.publish().expect("published");
+        positions
+    };
+    let mut sink = open_both(None);
+    put(&mut sink, &blocks[0]);
+    let positions = keep(&mut sink, None);
+    put(&mut sink, &blocks[0]);
+    drop(sink);
+    let mut sink = open_both(Some(&positions));
+    put(&mut sink, &blocks[1]);
+    keep(&mut sink, Some(End::Complete));
+    assert_eq!(content(&files.path("out.csv")).lines().count(), 5);
+    let letters = content(&files.path("aside.jsonl"));
+    let ids: Vec<_> =
+        letters.lines().filter_map(|line| line.split("\"key\":").nth(1)?.split(',').next()).collect();
+    assert_eq!(ids, ["\"1\"", "\"4\""]);
 }
 
 #[test]
@@ -290,7 +335,7 @@ fn a_device_is_written_to_at_least_once() {
     let last = cut(&mut output, Some(End::Complete));
     // The header is not written again.
     assert_eq!(last.bytes, 2 * position.bytes - "instrument_id,note\n".len() as u64);
-    Output::republish(&RealDisk, &last).expect("nothing is to be named");
+    Output::republish(&disk(), &last).expect("nothing is to be named");
 }
 
 /// What happens to an output: blocks are written, a checkpoint is kept, or its run dies.

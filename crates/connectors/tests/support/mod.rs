@@ -2,7 +2,8 @@
 //!
 //! What is where: `bad_input` what refusals say and what skipping leaves;
 //! `formats` every format to every other; `fidelity` text that comes out as it
-//! went in; `tables` reference tables; `files` names and partial files;
+//! went in; `tables` reference tables; `files` names and partial files; `kept` and `parts`
+//! outputs that a later run goes on with;
 //! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
 //! `messages` tagged streams; `gates` what their tables wait for;
 //! `modes` columns for look-ups by time and version.
