@@ -74,7 +74,11 @@ impl<'j> Bench<'j> {
         let ended = bench.live("--workers 1 --batch-len 1000", "", None);
         bench.ledger = ledger(&ended.summary.expect("a summary"));
         bench.expected = bench.outputs();
-        assert!(bench.expected.values().any(|bytes| bytes.len() > 1_000), "{}: something is written", job.name);
+        assert!(
+            bench.expected.values().any(|bytes| bytes.len() > 1_000),
+            "{}: something is written",
+            job.name
+        );
         bench.clear();
         bench
     }
@@ -185,8 +189,13 @@ fn ledger(summary: &Value) -> Value {
     }
     let hold = ["entered", "found", "expired", "early", "waiting"].map(|name| summary["hold"][name].clone());
     serde_json::json!([
-        summary["rows_read"], summary["rows_written"], summary["outcomes"], summary["unmatched"],
-        summary["messages"], hold, tables,
+        summary["rows_read"],
+        summary["rows_written"],
+        summary["outcomes"],
+        summary["unmatched"],
+        summary["messages"],
+        hold,
+        tables,
     ])
 }
 
