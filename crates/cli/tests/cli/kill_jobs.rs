@@ -103,13 +103,11 @@ pub(crate) fn prepare(folder: &Path) {
     }
     let mut changes: Vec<_> = changes.lines().collect();
     changes.sort_unstable();
-    let changes: String = changes.iter().filter_map(|line| line.split_once('\t')).fold(
-        String::new(),
-        |mut all, (_, line)| {
+    let changes: String =
+        changes.iter().filter_map(|line| line.split_once('\t')).fold(String::new(), |mut all, (_, line)| {
             let _ = writeln!(all, "{line}");
             all
-        },
-    );
+        });
     fs::write(folder.join("i0.csv"), first).expect("written");
     fs::write(folder.join("c.jsonl"), changes).expect("written");
     tradejoin(
@@ -182,7 +180,8 @@ fn rows(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn parquet(path: &Path) -> Vec<RecordBatch> {
     let file = File::open(path).expect("a file");
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
     reader.build().expect("rows").map(|batch| batch.expect("rows")).collect()
 }
 
