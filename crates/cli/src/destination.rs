@@ -13,6 +13,7 @@ use tradejoin_connectors::{
 use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
+use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
@@ -131,9 +132,15 @@ impl Destination {
         &self,
         schema: SchemaRef,
         added: Vec<AddedColumn>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
-        Ok(Some(Output::create(OutputOptions { location, encoding: self.encoding, schema, added })?))
+        let kept = kept.map(|kept| kept.output(&location));
+        Ok(Some(Output::create(OutputOptions {
+            added,
+            kept,
+            ..OutputOptions::new(location, self.encoding, schema)
+        })?))
     }
 
     /// The file for trades that are put aside, if any may be.
@@ -142,6 +149,7 @@ impl Destination {
         tables: &[TableSpec],
         schema: &SchemaRef,
         letters: Option<Letters>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<DeadLetters>> {
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
         let Some((location, encoding)) = self.letters.clone() else {
@@ -160,7 +168,15 @@ impl Destination {
             );
         }
         let (schema, tables) = (Arc::clone(schema), tables.to_vec());
-        Ok(Some(DeadLetters::create(DeadLetterOptions { location, encoding, schema, tables, letters })?))
+        let kept = kept.map(|kept| kept.output(&location));
+        Ok(Some(DeadLetters::create(DeadLetterOptions {
+            location,
+            encoding,
+            schema,
+            tables,
+            letters,
+            kept,
+        })?))
     }
 
     /// Whether the trades go to standard output, so that nothing else can.

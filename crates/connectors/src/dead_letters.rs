@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
 use tradejoin_model::{DeadLetter, Enriched, TableSpec};
 
 use crate::csv_rows;
@@ -15,6 +15,7 @@ use crate::error::{CreateError, WriteError};
 use crate::key_text::key_for_people;
 use crate::letters::{Letter, Letters};
 use crate::output::{Output, OutputOptions, OutputPiece};
+use crate::prepared::Kept;
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
 use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
@@ -32,6 +33,8 @@ pub struct DeadLetterOptions {
     pub tables: Vec<TableSpec>,
     /// The letters that the trades come from, if they were put aside before.
     pub letters: Option<Letters>,
+    /// That the run is kept with checkpoints, if it is.
+    pub kept: Option<Kept>,
 }
 
 /// A file of trades that were put aside: an object for each, with the members
@@ -61,15 +64,11 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be made.
     pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
-        let DeadLetterOptions { location, encoding, schema, tables, letters } = options;
+        let DeadLetterOptions { location, encoding, schema, tables, letters, kept } = options;
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
-        let output = Output::create(OutputOptions {
-            location,
-            encoding,
-            schema: Arc::clone(&schema),
-            added: Vec::new(),
-        })?;
+        let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
+        let output = Output::create(OutputOptions { kept, ..options })?;
         let (name, json) = (output.name(), Arc::new(json));
         let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters };
         Ok(Self { output, encoder })
@@ -205,6 +204,14 @@ impl<S: Sink> Sink for Beside<S> {
             letters.output.write_piece(&mut piece.letters)?;
         }
         if piece.has_rows { self.sink.write(&mut piece.inner) } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        let sink = self.sink.prepare(end)?;
+        Ok(match &mut self.letters {
+            Some(letters) => Box::new((sink, letters.output.prepare(end)?)),
+            None => sink,
+        })
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

@@ -118,10 +118,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// If writing what is held back fails.
-    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
-        let _ = end;
-        Ok(Box::new(NothingPrepared))
-    }
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError>;
 
     /// Completes the output: nothing follows. Called once, at the end of a run
     /// in which no stage failed; not in one that is kept, whose last cut is
@@ -195,6 +192,10 @@ impl<F: FnMut(&Enriched) -> Result<(), BoxError> + Send> Sink for ForEach<F> {
 
     fn write(&mut self, piece: &mut Option<Enriched>) -> Result<(), BoxError> {
         piece.take().map_or(Ok(()), |enriched| (self.0)(&enriched))
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
