@@ -117,7 +117,7 @@ impl KeptRun {
             return Ok(false);
         }
         let outputs = &from.manifest().outputs;
-        outputs.iter().try_for_each(|output| Output::republish(self.disk.as_ref(), output))?;
+        outputs.iter().try_for_each(|output| Output::republish(&self.disk, output))?;
         Ok(true)
     }
 
