@@ -13,6 +13,7 @@ use tradejoin_connectors::{
 use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
+use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
@@ -131,10 +132,13 @@ impl Destination {
         &self,
         schema: SchemaRef,
         added: Vec<AddedColumn>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
+        let kept = kept.map(|kept| kept.output(&location));
         Ok(Some(Output::create(OutputOptions {
             added,
+            kept,
             ..OutputOptions::new(location, self.encoding, schema)
         })?))
     }
@@ -145,6 +149,7 @@ impl Destination {
         tables: &[TableSpec],
         schema: &SchemaRef,
         letters: Option<Letters>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<DeadLetters>> {
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
         let Some((location, encoding)) = self.letters.clone() else {
@@ -163,13 +168,14 @@ impl Destination {
             );
         }
         let (schema, tables) = (Arc::clone(schema), tables.to_vec());
+        let kept = kept.map(|kept| kept.output(&location));
         Ok(Some(DeadLetters::create(DeadLetterOptions {
             location,
             encoding,
             schema,
             tables,
             letters,
-            kept: None,
+            kept,
         })?))
     }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use tradejoin_checkpoint::{CheckpointError, CheckpointErrorKind};
 use tradejoin_connectors::{
     Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, ResumeError,
     SelectError, WriteError,
@@ -27,8 +28,10 @@ pub(crate) const BUG: u8 = 70;
 pub(crate) const CANNOT_CREATE: u8 = 73;
 /// Reading or writing failed.
 pub(crate) const IO: u8 = 74;
-/// A checkpoint does not fit.
-pub(crate) const CHECKPOINT: u8 = 78;
+/// Another run has what this one needs; later it may be free.
+pub(crate) const TEMPORARY: u8 = 75;
+/// A checkpoint, or an output of a run that is kept, does not fit.
+pub(crate) const MISFIT: u8 = 78;
 /// Stopped by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -80,6 +83,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<WrongResult>() {
         return Some(BUG);
     }
+    if let Some(error) = cause.downcast_ref::<CheckpointError>() {
+        return Some(match error.kind() {
+            CheckpointErrorKind::Locked => TEMPORARY,
+            CheckpointErrorKind::Damaged
+            | CheckpointErrorKind::DoesNotFit
+            | CheckpointErrorKind::NewerFormat => MISFIT,
+            CheckpointErrorKind::Io => IO,
+        });
+    }
     match cause.downcast_ref::<EngineError>() {
         Some(EngineError::Panicked { .. } | EngineError::Ledger(_)) => return Some(BUG),
         Some(EngineError::Miss(_)) => return Some(BAD_DATA),
@@ -92,7 +104,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Category::MissingInput => NO_INPUT,
         Category::CannotCreate => CANNOT_CREATE,
         Category::Io => IO,
-        Category::Checkpoint => CHECKPOINT,
+        Category::Checkpoint => MISFIT,
     })
 }
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::encoding::KNOWN_ENDINGS;
 use crate::flaw::{BadRecord, Place};
 use crate::ready::{RowCount, Unready};
+use crate::stored_file::Unlike;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -97,6 +98,17 @@ pub enum ReadError {
         /// Where it stands again.
         second: Place,
     },
+    /// An input that is not the one that a checkpoint was made of.
+    #[error(
+        "{source_name}: it is not the input that the checkpoint was made of: {unlike}; give what was read then, or \
+         begin anew without the checkpoint"
+    )]
+    OtherInput {
+        /// The input.
+        source_name: Arc<str>,
+        /// In what it differs.
+        unlike: Unlike,
+    },
     /// A table that was not ready when its time was over, or when the input ended.
     #[error("{}", not_ready(source_name, table, *timeout))]
     NotReady {
@@ -134,6 +146,7 @@ impl ReadError {
             Self::Corrupt { .. }
             | Self::Bad(_)
             | Self::DuplicateKey { .. }
+            | Self::OtherInput { .. }
             | Self::NotReady { timeout: None, .. } => Category::Data,
         }
     }
@@ -147,6 +160,10 @@ impl ReadError {
         } else {
             Self::Corrupt { source_name, source: source.into() }
         }
+    }
+
+    pub(crate) fn other_input(source_name: &Arc<str>, unlike: Unlike) -> Self {
+        Self::OtherInput { source_name: Arc::clone(source_name), unlike }
     }
 
     pub(crate) fn corrupt(source_name: &Arc<str>, source: impl Into<BoxError>) -> Self {

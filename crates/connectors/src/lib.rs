@@ -73,6 +73,7 @@ mod json_values;
 mod key_text;
 mod parquet_columns;
 mod shared_file;
+mod stored_file;
 mod values;
 
 mod any_lane;
@@ -169,6 +170,7 @@ pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use stored_file::Unlike;
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

@@ -53,6 +53,8 @@ pub struct KeptReport {
     pub durable_max: Duration,
     /// How long it took until the tables were there that a run goes on with.
     pub restored_in: Option<Duration>,
+    /// Trades and changes of the runs that it goes on from, those refused among them.
+    pub messages_before: u64,
 }
 
 /// Where a run begins, if not at the beginning.
@@ -98,7 +100,7 @@ pub(crate) struct Keeper {
 
 /// The cut that comes next.
 struct State {
-    last: Instant,
+    last: Option<Instant>,
     last_trades: u64,
     /// Trades that were written.
     trades: u64,
@@ -114,7 +116,9 @@ impl Keeper {
         let (events, receiver) = sync_channel(EVENTS_MAX);
         let trades = resume.map_or(0, |resume| resume.trades);
         let state = State {
-            last: Instant::now(),
+            // The first one lies where the tables are complete, so that they need not be
+            // read again.
+            last: resume.map(|_| Instant::now()),
             last_trades: trades,
             trades,
             source: SourcePosition::default(),
@@ -132,7 +136,12 @@ impl Keeper {
             begins_at: AtomicU64::new(if resume.is_some() { NONE } else { 0 }),
             from: resume.map_or_else(Default::default, |resume| (resume.position, messages(&resume.ledger))),
             start: Instant::now(),
-            report: Mutex::default(),
+            report: Mutex::new(KeptReport {
+                messages_before: resume.map_or(0, |Resume { ledger, .. }| {
+                    ledger.rows_read + ledger.tables.iter().map(|table| table.changes).sum::<u64>()
+                }),
+                ..KeptReport::default()
+            }),
         };
         (keeper, receiver)
     }
@@ -149,9 +158,10 @@ impl Keeper {
             return false;
         }
         let state = lock(&self.state);
-        match self.every {
-            KeepEvery::Time(every) => state.last.elapsed() >= every,
-            KeepEvery::Trades(every) => state.trades - state.last_trades >= every,
+        match (state.last, self.every) {
+            (None, _) => true,
+            (Some(last), KeepEvery::Time(every)) => last.elapsed() >= every,
+            (Some(_), KeepEvery::Trades(every)) => state.trades - state.last_trades >= every,
         }
     }
 
@@ -160,7 +170,7 @@ impl Keeper {
         self.is_busy.store(true, Ordering::Relaxed);
         let mut state = lock(&self.state);
         (state.source, state.loaded) = (source, loaded);
-        (state.last, state.last_trades) = (Instant::now(), state.trades);
+        (state.last, state.last_trades) = (Some(Instant::now()), state.trades);
         drop(state);
         self.at.store(batch.0, Ordering::Relaxed);
     }

@@ -1,6 +1,8 @@
 //! What a run keeps, so that a later one can go on where it was: a cut through all of it
 //! at one place of the sequence.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tradejoin_model::{ChangeLane, Held, Ledger, Position};
 
@@ -11,6 +13,15 @@ use crate::ends::{BoxError, End};
 pub struct SourcePosition {
     /// Each input of trades or of changes, in an order that the source chooses.
     pub inputs: Vec<InputPosition>,
+    /// What else the source has to know to go on, by names that it chooses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state: BTreeMap<String, i64>,
+}
+
+impl From<InputPosition> for SourcePosition {
+    fn from(input: InputPosition) -> Self {
+        Self { inputs: vec![input], state: BTreeMap::new() }
+    }
 }
 
 /// How far one input has been read: everything before it is in the sequence, nothing

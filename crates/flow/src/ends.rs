@@ -27,6 +27,16 @@ pub trait Source: Send {
     fn position(&self) -> Option<SourcePosition> {
         None
     }
+
+    /// Goes to where another source of the same inputs has been read to, as it has told.
+    /// Called before the first block is asked for.
+    ///
+    /// # Errors
+    /// If the inputs are not the same, or the source cannot go on anywhere.
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        let _ = position;
+        Err("this source can only be read from its beginning".into())
+    }
 }
 
 /// A run of messages, or what becomes one on whichever thread is free: reading
@@ -220,6 +230,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn position(&self) -> Option<SourcePosition> {
         (**self).position()
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        (**self).go_on_from(position)
     }
 }
 

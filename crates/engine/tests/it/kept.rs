@@ -111,7 +111,7 @@ impl Source for Steps {
 
     fn position(&self) -> Option<SourcePosition> {
         let input = InputPosition { records: self.at as u64, ..InputPosition::default() };
-        Some(SourcePosition { inputs: vec![input] })
+        Some(input.into())
     }
 }
 
