@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tradejoin_disk::Disk;
-use tradejoin_model::{ChangeLane, TableSpec};
+use tradejoin_model::{ChangeLane, Column, LookUp, TableSpec};
 
 use crate::compact::{Deciding, Picking};
 use crate::error::CheckpointError;
@@ -93,7 +93,7 @@ impl TableLog {
             let (next, behind) = rest.split_at(rest.len().min(BLOCK_ROWS - self.buffer.len()));
             self.buffer.append_rows(lane, next);
             rest = behind;
-            let bytes = self.buffer.fields.iter().map(tradejoin_model::Column::memory_bytes).sum::<usize>();
+            let bytes = self.buffer.fields.iter().map(Column::memory_bytes).sum::<usize>();
             if self.buffer.len() == BLOCK_ROWS || bytes >= BLOCK_BYTES {
                 self.write_buffer(place)?;
             }
@@ -141,7 +141,8 @@ impl TableLog {
         let mut bytes = self.fresh.iter().map(|written| written.segment.bytes).sum();
         let mut entries: Vec<Entry> = kept.into_iter().map(Entry::Kept).collect();
         entries.extend(self.fresh.drain(..).map(Entry::Fresh));
-        for range in to_merge(&entries) {
+        // What is merged may have fewer rows than its parts.
+        while let Some(range) = to_merge(&entries) {
             let segments: Vec<_> =
                 entries[range.clone()].iter().map(|entry| entry.segment().clone()).collect();
             let merged = match range.start {
@@ -196,6 +197,9 @@ impl TableLog {
         }
         let wanted = deciding.finish();
         let (false, Some(shape)) = (wanted.is_empty(), source.shape().cloned()) else { return Ok(None) };
+        // Of deletes only tombstones stay.
+        let deleted = shape.deleted && self.spec.look_up == LookUp::LatestVersion;
+        let shape = Shape { deleted, ..shape };
         let mut writer = self.create(place, shape)?;
         let (mut picking, mut blocks) = (Picking::new(wanted), Blocks::default());
         let mut source = self.source(place, segments)?;
@@ -230,10 +234,10 @@ impl Blocks {
     }
 }
 
-/// Which files are to be put together, the last ones first: as if each had been added to
-/// the list, and as long as the last one had at least half as many rows as the one before
-/// it, the two been made one.
-fn to_merge(entries: &[Entry]) -> Vec<Range<usize>> {
+/// Which files are to be put together next: as if each had been added to the list, and as
+/// long as the last one had at least half as many rows as the one before it, the two been
+/// made one.
+fn to_merge(entries: &[Entry]) -> Option<Range<usize>> {
     let mut merged: Vec<(Range<usize>, u64)> = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         let mut last = (number..number + 1, entry.segment().rows);
@@ -246,6 +250,5 @@ fn to_merge(entries: &[Entry]) -> Vec<Range<usize>> {
         }
         merged.push(last);
     }
-    let several = merged.into_iter().rev().map(|(range, _)| range).filter(|range| range.len() > 1);
-    several.collect()
+    merged.into_iter().map(|(range, _)| range).rfind(|range| range.len() > 1)
 }

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use tradejoin_flow::SourcePosition;
 use tradejoin_model::{ChangeLane, Turns};
 
 use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
 use crate::error::ReadError;
 use crate::flaw::Place;
 use crate::journal::JournalEntry;
-use crate::table_changes::{Change, ChangeBlock};
+use crate::table_changes::{COUNTED, Change, ChangeBlock, LATEST};
 
 /// What is known of the next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) struct PlacedChanges<F> {
     at: usize,
     /// The latest time so far: one that goes back counts as it.
     reached: i64,
+    /// Records of which the bad ones had been counted where this began.
+    counted: u64,
     has_ended: bool,
     failure: Option<ReadError>,
     /// By table, what has a place.
@@ -72,6 +75,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             block: ChangeBlock::default(),
             at: 0,
             reached: i64::MIN,
+            counted: 0,
             has_ended: false,
             failure: None,
             lanes: vec![ChangeLane::default(); tables],
@@ -133,6 +137,43 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         Ok(Filled::More)
     }
 
+    /// Adds to a position that of the changes that were taken; `None` if it cannot be told,
+    /// or if some have a place and were not taken.
+    pub(crate) fn add_position(&self, mut position: SourcePosition) -> Option<SourcePosition> {
+        if self.placed > 0 {
+            return None;
+        }
+        let mut latest = self.reached;
+        let (input, counted) = match &self.block.text {
+            None if self.failure.is_some() => return None,
+            None => (self.feed.start()?, self.counted),
+            Some(text) => {
+                let is_taken = self.at == self.block.changes.len();
+                let watermark = if is_taken { self.block.watermark } else { text.watermark };
+                latest = watermark.map_or(latest, |watermark| watermark.max(latest));
+                let last = self.at.checked_sub(1).map(|last| self.block.changes[last].line + 1);
+                let lines = if is_taken { text.lines } else { last.unwrap_or(0) };
+                (text.position(lines)?, text.counted())
+            }
+        };
+        if counted > input.records {
+            // No more than a file has lines.
+            position.state.insert(COUNTED.to_owned(), counted as i64);
+        }
+        if latest > i64::MIN {
+            position.state.insert(LATEST.to_owned(), latest);
+        }
+        position.inputs.push(input);
+        Some(position)
+    }
+
+    /// Goes to where others have been.
+    pub(crate) fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        self.reached = position.state.get(LATEST).copied().unwrap_or(i64::MIN);
+        self.counted = position.state.get(COUNTED).map_or(0, |counted| counted.unsigned_abs());
+        self.feed.go_on_from(position)
+    }
+
     /// Whether reading has failed behind the changes that there are.
     pub(crate) fn is_failing(&self) -> bool {
         self.failure.is_some()
@@ -140,7 +181,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
 
     /// Gives the next change its place: before a row, behind so many trades in all.
     pub(crate) fn place(&mut self, row: u32, trades_before: u64, is_late: bool) {
-        let Change { table, time, place } = self.block.changes[self.at];
+        let Change { table, time, place, .. } = self.block.changes[self.at];
         self.at += 1;
         self.reached = self.reached.max(time);
         let (taken, rows) = &mut self.moving[table];
