@@ -172,6 +172,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) output_format: Option<String>,
 
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas: those that begin
+    /// with =, +, -, @, a tab or the end of a line. Numbers such as -1.25 are left alone
+    #[arg(long, help_heading = "Output")]
+    pub(crate) csv_safe: bool,
+
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
     /// [default: instrument, user with a users table, and what each --table adds]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]

@@ -121,6 +121,8 @@ struct OutputConfig {
     file: Option<PathBuf>,
     /// Its format, whatever the ending of its name says.
     format: Option<String>,
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas.
+    csv_safe: Option<bool>,
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER".
     columns: Option<Vec<String>>,
     /// Where trades go that are put aside, as JSON Lines.
@@ -255,6 +257,9 @@ impl Config {
         }
         arguments.path("output", &output.file);
         arguments.text("output_format", output.format.as_ref());
+        if output.csv_safe == Some(true) && !arguments.is_given("csv_safe") {
+            arguments.all.push("--csv-safe".into());
+        }
         arguments.path("dead_letters", &output.dead_letters);
         arguments.text("wait_column", output.wait_column.as_ref());
         arguments.text("correct", output.correct.as_ref());

@@ -52,6 +52,7 @@
 mod encoding;
 mod error;
 mod flaw;
+mod resume_error;
 
 mod bad;
 mod input;
@@ -115,6 +116,7 @@ mod select;
 
 mod column_writer;
 mod columnar_encoder;
+mod csv_safe;
 mod frames;
 mod parquet_plan;
 mod parquet_writer;
@@ -150,9 +152,7 @@ pub use dead_letters::{
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{
-    Category, CreateError, EncodingError, OpenError, ReadError, ResumeError, SelectError, WriteError,
-};
+pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -170,6 +170,7 @@ pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use resume_error::ResumeError;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
