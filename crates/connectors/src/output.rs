@@ -282,7 +282,7 @@ fn open(
 ) -> Result<(Target, Counted), CreateError> {
     match kept {
         None => Target::create(location, handle).map_err(failed),
-        Some(Kept { disk, from: Some(from) }) => Ok(prepared::resume(disk, from, location, handle)?),
+        Some(Kept { disk, from: Some(from), .. }) => Ok(prepared::resume(disk, from, location, handle)?),
         Some(kept) => prepared::begin(kept, location, handle).map_err(failed),
     }
 }

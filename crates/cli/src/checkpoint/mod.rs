@@ -94,7 +94,7 @@ impl KeptRun {
             // Nothing of it can be gone on with.
             Location::Standard => false,
         };
-        Kept { disk: Arc::clone(&self.disk), from: outputs.find(is_at).cloned() }
+        Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from: outputs.find(is_at).cloned() }
     }
 
     /// How far the inputs were read.

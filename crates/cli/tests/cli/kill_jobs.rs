@@ -157,8 +157,7 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
         (name, bytes)
     };
-    // One that a life has begun before its first checkpoint is nobody's.
-    files(folder).into_iter().filter(|path| !path.to_string_lossy().ends_with(".partial")).map(read).collect()
+    files(folder).into_iter().map(read).collect()
 }
 
 /// The rows of all parts one after the other, as CSV: where parts end depends on the
