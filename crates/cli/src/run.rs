@@ -100,7 +100,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
             engine.run_kept(loads, source, sink, &mut corrections, keeping)
         }
     };
-    let report = report.map_err(failure::of_run)?;
+    let report = report.map_err(failure::of_run).inspect_err(|error| {
+        if is_kept && failure::exit_code(error) == failure::IO {
+            bar.clear();
+            eprintln!("what was kept stands: the same command goes on from the last checkpoint");
+        }
+    })?;
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
