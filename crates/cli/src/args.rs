@@ -16,6 +16,7 @@ use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
+use crate::bad::{BadArgs, LetterArgs};
 use crate::bench::BenchArgs;
 use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
@@ -128,6 +129,9 @@ pub(crate) enum Command {
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
       let a trade wait for its instrument, and put aside what never finds one
+  tradejoin run --trades t.csv --instruments i.csv --on-bad-record dead-letter --dead-letters bad.jsonl \\
+      --max-bad 0.1% --output enriched.csv
+      put aside records that cannot be read, unless they are too many
   tradejoin run --messages stream.jsonl --unmatched keep --output o.jsonl --correct 5m --corrections c.jsonl
       write a trade again when its instrument comes late, changes or is deleted within five minutes")]
 pub(crate) struct RunArgs {
@@ -170,9 +174,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
     pub(crate) columns: Vec<String>,
 
-    /// Where trades go that are put aside, each with its reason, as JSON Lines
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub(crate) dead_letters: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) letters: LetterArgs,
 
     /// Add a last column of this name: how many trades were read while a trade waited for its key
     #[arg(long, value_name = "NAME", help_heading = "Output")]
@@ -253,9 +256,8 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 
-    /// What to do with a record that cannot be read
-    #[arg(long, value_name = "POLICY", default_value = "fail")]
-    pub(crate) on_bad_record: OnBadRecord,
+    #[command(flatten)]
+    pub(crate) bad: BadArgs,
 
     /// How long a record that has come through a pipe may wait for more to come: 0, 500us, 1ms, 2s.
     /// For text; longer makes larger batches, shorter makes trades go on sooner
@@ -281,14 +283,6 @@ impl InputArgs {
 pub(crate) enum TableArg {
     Instruments,
     Users,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnBadRecord {
-    /// Stop with an error that names file, line, column and value
-    Fail,
-    /// Leave it out, count it and go on
-    Skip,
 }
 
 /// What is generated when nothing is read.

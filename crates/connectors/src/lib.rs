@@ -53,9 +53,11 @@ mod error;
 mod flaw;
 
 mod bad;
+mod bad_letter;
 mod input;
 mod last_read;
 mod ready;
+mod reason_codes;
 
 mod chunks;
 mod records;
@@ -130,6 +132,7 @@ mod row_texts;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use bad_letter::{LETTER_BYTES_MAX, LetterTime};
 pub use change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress, Fed};
 pub use change_rows::ChangeTable;
 pub use change_texts::{ChangeText, ChangeTexts};
@@ -138,7 +141,7 @@ pub use comparison::{
 };
 pub use correction_file::CorrectionFile;
 pub use dead_letters::{
-    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
+    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters, DeadLettersFull,
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
@@ -157,6 +160,7 @@ pub use mode::{TableMode, time_for_people, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
+pub use reason_codes::{NO_MATCH, reason_codes};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};

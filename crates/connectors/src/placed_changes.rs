@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use tradejoin_model::{ChangeLane, Turns};
+use tradejoin_model::{ChangeLane, Refused, Turns};
 
 use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
 use crate::error::ReadError;
 use crate::flaw::Place;
 use crate::journal::JournalEntry;
-use crate::table_changes::{Change, ChangeBlock};
+use crate::table_changes::{Change, ChangeBlock, RefusedLine};
 
-/// What is known of the next change.
+/// What is known of the next change, or of the next line that was refused: it takes its
+/// place behind the change before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// When it takes effect: no earlier than any before it.
@@ -44,6 +45,8 @@ pub(crate) struct PlacedChanges<F> {
     /// By table, what has a place.
     lanes: Vec<ChangeLane>,
     placed: usize,
+    /// The refused lines that have one.
+    refused: Vec<Refused>,
     /// Which of them takes effect when before its row.
     turns: Turns,
     /// By table, changes of the block that go to the lanes: how many have gone or are among
@@ -76,6 +79,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             failure: None,
             lanes: vec![ChangeLane::default(); tables],
             placed: 0,
+            refused: Vec::new(),
             turns: Turns::default(),
             moving: vec![(0, Vec::new()); tables],
             noted: None,
@@ -89,18 +93,21 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         self.noted = Some(Vec::new());
     }
 
-    /// Changes that have a place.
+    /// Changes, and lines that were refused, that have a place.
     pub(crate) fn len(&self) -> usize {
-        self.placed
+        self.placed + self.refused.len()
     }
 
-    /// Whether there is nothing to tell: no change with a place, and no line refused.
+    /// Whether there is nothing to tell: none of them.
     pub(crate) fn is_empty(&self) -> bool {
-        self.placed == 0 && self.lanes.iter().all(|lane| lane.rejected == 0)
+        self.len() == 0
     }
 
     /// What is known of the next change.
     pub(crate) fn next(&self) -> Next {
+        if let Some(line) = self.block.refused.front().filter(|line| line.behind <= self.at) {
+            return Next::At(line.time.max(self.reached));
+        }
         match self.block.changes.get(self.at) {
             Some(change) => Next::At(change.time.max(self.reached)),
             None if self.has_ended => Next::None,
@@ -121,12 +128,9 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             Fed::NotYet => return Ok(Filled::NotYet),
             Fed::End => self.has_ended = true,
             Fed::Block(block) => {
-                self.progress.add_refused(block.refused);
+                self.progress.add_refused(block.refused.len() as u64);
                 (self.block, self.at) = (block, 0);
                 self.failure = self.block.failure.take();
-                for (lane, from) in self.lanes.iter_mut().zip(&self.block.lanes) {
-                    lane.rejected += from.rejected;
-                }
                 self.moving.iter_mut().for_each(|(taken, _)| *taken = 0);
             }
         }
@@ -140,6 +144,10 @@ impl<F: ChangeFeed> PlacedChanges<F> {
 
     /// Gives the next change its place: before a row, behind so many trades in all.
     pub(crate) fn place(&mut self, row: u32, trades_before: u64, is_late: bool) {
+        let at = self.at;
+        if let Some(line) = self.block.refused.pop_front_if(|line| line.behind <= at) {
+            return self.place_refused(line, row);
+        }
         let Change { table, time, place } = self.block.changes[self.at];
         self.at += 1;
         self.reached = self.reached.max(time);
@@ -158,6 +166,18 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         if self.at == self.block.changes.len() {
             self.collect();
         }
+    }
+
+    fn place_refused(&mut self, line: RefusedLine, row: u32) {
+        let RefusedLine { time, table, record, .. } = line;
+        self.reached = self.reached.max(time);
+        table.into_iter().for_each(|table| self.lanes[table].rejected += 1);
+        self.refused.push(Refused { at_row: row, ..record });
+    }
+
+    /// The refused lines that have a place.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// The changes that have a place, by table; begins anew.

@@ -1,10 +1,12 @@
 //! Lines that change rows of tables, from an input of their own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tradejoin_model::{ChangeLane, TIMESTAMP};
+use tradejoin_model::{ChangeLane, Refused, TIMESTAMP};
 
 use crate::bad::Refusals;
+use crate::bad_letter::Raw;
 use crate::change_rows::{ChangeRows, ChangeTable};
 use crate::chunks::{Chunk, Chunks, Records};
 use crate::encoding::Format;
@@ -105,6 +107,18 @@ pub(crate) struct Change {
     pub(crate) place: Option<Place>,
 }
 
+/// A line that was refused.
+#[derive(Debug)]
+pub(crate) struct RefusedLine {
+    /// How many changes of the block stand before it.
+    pub(crate) behind: usize,
+    /// When a change in its place would take effect at the earliest, but for those before it.
+    pub(crate) time: i64,
+    /// The table of which it was a row, if that is known.
+    pub(crate) table: Option<usize>,
+    pub(crate) record: Refused,
+}
+
 /// What a line was.
 enum Taken {
     Change { table: usize, time: i64 },
@@ -119,7 +133,7 @@ pub struct ChangeBlock {
     /// The same by table.
     pub(crate) lanes: Vec<ChangeLane>,
     /// Lines that were refused, of all tables and none.
-    pub(crate) refused: u64,
+    pub(crate) refused: VecDeque<RefusedLine>,
     /// Before when nothing takes effect that follows, if a line has said so.
     pub(crate) watermark: Option<i64>,
     /// What reading has failed with behind them.
@@ -159,7 +173,6 @@ impl ChangesReader {
     fn decode(&mut self, chunk: &Chunk) -> ChangeBlock {
         let mut refusals = self.refusals.of_next_block();
         let mut block = ChangeBlock::default();
-        let mut rejected = vec![0; self.rows.len()];
         let mut members = Members::default();
         let mut lines = Records::new(chunk, Format::JsonLines);
         while let Some(line) = lines.next() {
@@ -171,18 +184,20 @@ impl ChangesReader {
                     block.changes.push(Change { table, time, place });
                 }
                 Err((table, flaw)) => {
-                    if let Err(error) = refusals.refuse(lines.place(&line), flaw) {
+                    let raw = Raw::line(&chunk.bytes[line.clone()]);
+                    let refused = refusals.refuse(lines.place(&line), flaw, 0, raw);
+                    if let Err(error) = refused {
                         block.failure = Some(error);
                         break;
                     }
-                    block.refused += 1;
-                    table.into_iter().for_each(|table: usize| rejected[table] += 1);
+                    let (behind, time) = (block.changes.len(), self.watermark.unwrap_or(i64::MIN));
+                    let lines = refusals.take().into_iter();
+                    block.refused.extend(lines.map(|record| RefusedLine { behind, time, table, record }));
                 }
             }
         }
         block.watermark = self.watermark;
-        let lanes = self.rows.iter_mut().zip(rejected);
-        block.lanes = lanes.map(|(rows, rejected)| ChangeLane { rejected, ..rows.take() }).collect();
+        block.lanes = self.rows.iter_mut().map(ChangeRows::take).collect();
         block
     }
 

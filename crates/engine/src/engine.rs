@@ -138,6 +138,9 @@ impl Engine {
         }
         add_loaded(&mut ledger, &feed.into_loaded());
         publisher.publish(&ledger, ended.trades_copied)?;
+        if !interrupted {
+            ended.budget.judge(&ledger, &config.tables)?;
+        }
         let end = if interrupted { End::Interrupted } else { End::Complete };
         if config.corrections.is_some() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))

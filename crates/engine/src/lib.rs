@@ -31,6 +31,7 @@
 //! # Ok::<(), tradejoin_engine::EngineError>(())
 //! ```
 
+mod budget;
 mod config;
 mod engine;
 mod error;
@@ -39,6 +40,7 @@ mod report;
 mod run;
 mod updates;
 
+pub use budget::{MaxBad, Share, TooManyBad};
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};

@@ -43,6 +43,8 @@ pub(crate) struct Loaded {
 /// without trades, so that each shard builds its own part; those of a broadcast
 /// one become a generation before anything else is read.
 pub(crate) struct Feed<'a, S> {
+    /// The broadcast table that is being loaded.
+    building: Option<StoredTable>,
     specs: &'a [TableSpec],
     loads: VecDeque<(usize, Box<dyn TableSource + 'a>)>,
     generations: &'a Generations,
@@ -73,7 +75,7 @@ impl<'a, S: Source> Feed<'a, S> {
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
-        Self { specs, loads, generations, loaded, stop, updates, source, pending: None }
+        Self { building: None, specs, loads, generations, loaded, stop, updates, source, pending: None }
     }
 
     /// What was counted for each broadcast table.
@@ -105,12 +107,20 @@ impl<'a, S: Source> Feed<'a, S> {
                     }
                 }
                 Distribution::Broadcast => {
-                    let mut generation = StoredTable::new(spec.look_up, &spec.outputs);
-                    while let Some(lane) = load.next().map_err(failed)? {
+                    let new = || StoredTable::new(spec.look_up, &spec.outputs);
+                    let mut generation = self.building.take().unwrap_or_else(new);
+                    while let Some(mut lane) = load.next().map_err(failed)? {
                         if self.stop.is_requested() {
                             return Ok(None);
                         }
                         add(&mut generation, &spec.outputs, &lane, &mut self.loaded[index]);
+                        if !lane.refused.is_empty() {
+                            // They go the way of all others, at once: there may be many.
+                            self.building = Some(generation);
+                            let none = changes_alone(self.specs.len(), [], true);
+                            let refused = std::mem::take(&mut lane.refused);
+                            return Ok(Some(Next::Block(Messages { refused, ..none }.into())));
+                        }
                     }
                     self.generations.0[index].store(Some(Arc::new(generation)));
                 }
@@ -148,8 +158,9 @@ fn changes_alone(
     loading: bool,
 ) -> Messages {
     let mut lanes = vec![ChangeLane::default(); tables];
-    let mut turns = Turns::default();
-    for (table, lane) in changes {
+    let (mut turns, mut refused) = (Turns::default(), Vec::new());
+    for (table, mut lane) in changes {
+        refused.append(&mut lane.refused);
         let turn = turns.next(0, table);
         let turns = if turn > 0 { vec![turn; lane.len()] } else { Vec::new() };
         lanes[table] = ChangeLane { turns, ..lane };
@@ -160,6 +171,7 @@ fn changes_alone(
         lanes: lanes.into(),
         times: None,
         rejected: 0,
+        refused,
         loading,
     }
 }

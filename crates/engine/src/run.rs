@@ -13,6 +13,7 @@ use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, ShardIndex}
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
+use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::error::{EngineError, Stage};
 use crate::load::{Feed, Generations, Next};
@@ -66,6 +67,8 @@ pub(crate) struct Encoded<P> {
     missed: Vec<MissedKeys>,
     /// Trades whose own columns were copied on the way.
     trades_copied: u64,
+    /// Where records were refused.
+    bad: Vec<BadPlace>,
 }
 
 /// What is known of a batch beside its rows.
@@ -81,6 +84,7 @@ struct Output<K> {
     ledger: Ledger,
     missing: MissingKeys,
     trades_copied: u64,
+    budget: Budget,
     publisher: Publisher,
 }
 
@@ -90,6 +94,7 @@ pub(crate) struct Ended<K> {
     pub(crate) ledger: Ledger,
     pub(crate) missing: MissingKeys,
     pub(crate) trades_copied: u64,
+    pub(crate) budget: Budget,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
     /// Trades that still wait.
@@ -141,6 +146,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 ledger: Ledger::new(config.tables.len()),
                 missing: MissingKeys::default(),
                 trades_copied: 0,
+                budget: Budget::new(config.max_bad),
                 publisher,
             }),
             unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
@@ -255,6 +261,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
+                output.budget.spend(&encoded.bad)?;
                 if !encoded.is_empty {
                     output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
@@ -342,6 +349,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let mut encoded = lock(&self.board).spare();
         (encoded.is_empty, encoded.missed) = (enriched.is_empty(), missed);
         encoded.trades_copied = trades_copied;
+        encoded.bad.clear();
+        encoded.bad.extend(places(&enriched.messages.refused));
         if !encoded.is_empty {
             own.encoder.encode(&enriched, &mut encoded.piece).map_err(EngineError::Sink)?;
         }
@@ -352,7 +361,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// What the run has come to.
     pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
-        let Output { sink, ledger, missing, trades_copied, publisher } = into_inner(self.output);
+        let Output { sink, ledger, missing, trades_copied, budget, publisher } = into_inner(self.output);
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
         let board = into_inner(self.board.into_inner());
@@ -368,6 +377,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             ledger,
             missing,
             trades_copied,
+            budget,
             publisher,
             workers,
             passage,
