@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt32Type, UInt64Type};
 use tradejoin_baseline::{Digesting, Outcome, Tables, maps, naive as join};
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
+use tradejoin_flow::{Block, BoxError, Encode, End, NothingPrepared, Prepared, Sink, Source};
 use tradejoin_model::{Column, Distribution, Enriched, Message, Messages, ShardCount, TableSpec};
 
 use crate::data::Data;
@@ -93,6 +93,10 @@ impl Sink for Summing {
     fn write(&mut self, sum: &mut Sum) -> Result<(), BoxError> {
         self.0.merge(*sum);
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::UInt64Type;
 use tradejoin_baseline::{Digest, digest_enriched};
 use tradejoin_engine::{HoldPeak, process_cpu};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Sink};
 use tradejoin_model::{Column, Enriched};
 
 use crate::hold::Measured;
@@ -127,6 +127,10 @@ impl<'a> Sink for Watch<'a> {
             self.to = Some(self.reading());
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -1,6 +1,6 @@
 //! A sink that reads every field, as the simple programs do.
 
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Sink};
 use tradejoin_model::Enriched;
 
 use crate::digest::{Digest, digest_enriched};
@@ -21,6 +21,10 @@ impl Sink for Digesting {
     fn write(&mut self, batch: &mut Digest) -> Result<(), BoxError> {
         self.0.append(batch);
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -20,6 +20,7 @@ use crate::bad::{BadArgs, LetterArgs};
 use crate::bench::BenchArgs;
 use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
+use crate::checkpoint::{CheckpointArgs, CheckpointCommand};
 use crate::control::ControlArgs;
 use crate::correct::CorrectArgs;
 use crate::diff::DiffArgs;
@@ -57,7 +58,8 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
 
 Exit codes: 0 done, 1 what was asked about or compared is not so (check, diff-table, verify, explain),
 2 usage, 65 bad data, 66 an input is missing or unreadable,
-70 a bug of tradejoin, 73 the output cannot be made, 74 reading or writing failed, 130 interrupted"
+70 a bug of tradejoin, 73 the output cannot be made, 74 reading or writing failed,
+75 another run has the checkpoints, 78 a checkpoint or output that does not fit, 130 interrupted"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     Reload(ReloadCommandArgs),
     /// Show some enriched trades: of a run that goes on, or of one that writes nothing
     Tap(Box<TapArgs>),
+    /// Look at the checkpoints of a run
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
     /// Print the JSON schema of the file of `run --config`
     ConfigSchema,
     /// Print a completion script for a shell
@@ -118,6 +123,8 @@ pub(crate) enum Command {
   tradejoin run --trades t.csv --instruments i.csv --users u.csv --watch --reload-group instruments+users \
       --control run.sock
       two tables whose newer files take effect together, and a socket for `tradejoin reload` and `tradejoin tap`
+  tradejoin run --trades t.csv.gz --instruments i.csv --output o.csv --checkpoint state/
+      killed at any moment, the same command goes on where it was; nothing is lost, nothing comes twice
   tradejoin run --config tradejoin.toml --workers 4
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep
@@ -183,6 +190,8 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) correct: CorrectArgs,
+    #[command(flatten)]
+    pub(crate) kept: CheckpointArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 

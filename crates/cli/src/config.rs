@@ -31,6 +31,9 @@ pub(crate) struct Config {
     /// What becomes of tables whose files change.
     #[serde(default)]
     reload: ReloadConfig,
+    /// How the run is kept, so that a later one goes on.
+    #[serde(default)]
+    checkpoint: CheckpointConfig,
     /// How the work is done.
     #[serde(default)]
     engine: EngineConfig,
@@ -163,6 +166,18 @@ struct ReloadConfig {
     generations: Option<PathBuf>,
 }
 
+/// How the run is kept, so that a later one goes on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CheckpointConfig {
+    /// The folder of the checkpoints.
+    folder: Option<PathBuf>,
+    /// How often: 10s, 20000rows.
+    every: Option<String>,
+    /// How many of the last ones to keep.
+    keep: Option<u32>,
+}
+
 /// How the work is done.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -216,7 +231,7 @@ impl Config {
 
     /// The arguments that say what it says, but for flags among `given`.
     pub(crate) fn arguments(&self, given: &ArgMatches) -> Vec<OsString> {
-        let Self { input, tables, output, reload, engine } = self;
+        let Self { input, tables, output, reload, checkpoint, engine } = self;
         let mut arguments = Arguments { given, all: Vec::new() };
         arguments.path("trades", &input.trades);
         arguments.path("instruments", &input.instruments);
@@ -265,6 +280,9 @@ impl Config {
         arguments.path("control", &reload.control);
         arguments.text("keep_generations", reload.keep_generations);
         arguments.path("generations", &reload.generations);
+        arguments.path("checkpoint", &checkpoint.folder);
+        arguments.text("checkpoint_every", checkpoint.every.as_ref());
+        arguments.text("checkpoint_keep", checkpoint.keep);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);

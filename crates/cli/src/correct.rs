@@ -150,7 +150,8 @@ impl CorrectArgs {
         }
         let columns = config.tables.iter().map(|table| table.outputs.len()).sum::<usize>();
         let columns = columns + usize::from(config.wait_column);
-        let options = OutputOptions { location, encoding, schema: schema.clone(), added: added.to_vec() };
+        let options =
+            OutputOptions { added: added.to_vec(), ..OutputOptions::new(location, encoding, schema.clone()) };
         Ok(Some(CorrectionFile::create(options, columns)?))
     }
 

@@ -14,6 +14,7 @@ use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
 use crate::bad::OnBadRecord;
+use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
@@ -132,9 +133,15 @@ impl Destination {
         &self,
         schema: SchemaRef,
         added: Vec<AddedColumn>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
-        Ok(Some(Output::create(OutputOptions { location, encoding: self.encoding, schema, added })?))
+        let kept = kept.map(|kept| kept.output(&location));
+        Ok(Some(Output::create(OutputOptions {
+            added,
+            kept,
+            ..OutputOptions::new(location, self.encoding, schema)
+        })?))
     }
 
     /// The file for trades that are put aside, if any may be.
@@ -144,6 +151,7 @@ impl Destination {
         tables: &[TableSpec],
         schema: &SchemaRef,
         letters: Option<Letters>,
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<DeadLetters>> {
         let are_bad_put_aside = args.input.bad.on_bad_record == OnBadRecord::DeadLetter;
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
@@ -167,6 +175,7 @@ impl Destination {
                  or hold, or --on-bad-record dead-letter",
             );
         }
+        let kept = kept.map(|kept| kept.output(&location));
         Ok(Some(DeadLetters::create(DeadLetterOptions {
             location,
             encoding,
@@ -175,6 +184,7 @@ impl Destination {
             letters,
             time: args.letters.time(),
             bytes_max: args.letters.dead_letters_max,
+            kept,
         })?))
     }
 

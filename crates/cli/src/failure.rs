@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use tradejoin_checkpoint::{CheckpointError, CheckpointErrorKind};
 use tradejoin_connectors::{
     Category, CreateError, DeadLettersFull, EncodingError, JournalError, MergeError, OpenError, ReadError,
-    SelectError, WriteError,
+    ResumeError, SelectError, WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -27,6 +28,10 @@ pub(crate) const BUG: u8 = 70;
 pub(crate) const CANNOT_CREATE: u8 = 73;
 /// Reading or writing failed.
 pub(crate) const IO: u8 = 74;
+/// Another run has what this one needs; later it may be free.
+pub(crate) const TEMPORARY: u8 = 75;
+/// A checkpoint, or an output of a run that is kept, does not fit.
+pub(crate) const MISFIT: u8 = 78;
 /// Stopped by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -78,6 +83,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<WrongResult>() {
         return Some(BUG);
     }
+    if let Some(error) = cause.downcast_ref::<CheckpointError>() {
+        return Some(match error.kind() {
+            CheckpointErrorKind::Locked => TEMPORARY,
+            CheckpointErrorKind::Damaged
+            | CheckpointErrorKind::DoesNotFit
+            | CheckpointErrorKind::NewerFormat => MISFIT,
+            CheckpointErrorKind::Io => IO,
+        });
+    }
     match cause.downcast_ref::<EngineError>() {
         Some(EngineError::Panicked { .. } | EngineError::Ledger(_)) => return Some(BUG),
         Some(EngineError::Miss(_) | EngineError::TooManyBad(_)) => return Some(BAD_DATA),
@@ -90,6 +104,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Category::MissingInput => NO_INPUT,
         Category::CannotCreate => CANNOT_CREATE,
         Category::Io => IO,
+        Category::Checkpoint => MISFIT,
     })
 }
 
@@ -102,6 +117,7 @@ pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<C
         .or_else(|| cause.downcast_ref::<EncodingError>().map(EncodingError::category))
         .or_else(|| cause.downcast_ref::<SelectError>().map(SelectError::category))
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
+        .or_else(|| cause.downcast_ref::<ResumeError>().map(ResumeError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
         .or_else(|| cause.downcast_ref::<DeadLettersFull>().map(DeadLettersFull::category))
         .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))

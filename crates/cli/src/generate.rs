@@ -96,7 +96,7 @@ fn apart(args: &GenerateArgs, signals: &Signals) -> anyhow::Result<Stopped> {
     }
     let Some(path) = &args.trades else { return Ok(None) };
     let (location, encoding) = destination(path, args, Format::Csv)?;
-    let options = OutputOptions { location, encoding, schema: trade_schema(), added: Vec::new() };
+    let options = OutputOptions::new(location, encoding, trade_schema());
     let mut output = Output::create(options)?;
     let note = Note::new(signals, output.handle());
     let (mut messages, bar) = source(args, stream);

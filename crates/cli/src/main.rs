@@ -31,6 +31,7 @@ mod bad;
 mod bench;
 mod changes;
 mod check;
+mod checkpoint;
 mod correct;
 mod diff;
 mod explain;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         Command::DiffTable(args) => diff::diff(&args),
         Command::Tap(mut args) => spread(&mut args.run).and_then(|()| tap::tap(*args)),
         Command::Reload(args) => reload::reload(&args),
+        Command::Checkpoint(command) => checkpoint::checkpoint(&command),
         Command::ConfigSchema => config_schema(),
         Command::Completions { shell } => completions(shell),
     };

@@ -1,5 +1,7 @@
 //! `tradejoin run`.
 
+use std::path::Path;
+
 use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Letters, Output, OutputHandle, Readiness};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
@@ -8,6 +10,7 @@ use tradejoin_model::LookUp;
 use crate::args::RunArgs;
 use crate::bad;
 use crate::changes::{Changes, ChangesReport};
+use crate::checkpoint::{self, KeptRun};
 use crate::control::{self, Server, Services};
 use crate::destination::Destination;
 use crate::failure;
@@ -30,6 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let destination = Destination::new(args)?;
     let socket = control::socket(args)?;
     socket.iter().for_each(|socket| signals.remove_before_the_end(socket.remover()));
+    let kept = KeptRun::open(args)?;
     let store = Store::of(args)?;
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
@@ -42,15 +46,28 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     config.corrections = args.correct.config();
     config.max_bad = args.input.bad.max_bad;
     let settings = Settings::new(args, &destination, &config, &job.added)?;
-    let letters = destination.create_letters(args, &config.tables, &job.schema, job.letters.clone())?;
+    if let Some(kept) = &kept {
+        if kept.is_complete(&settings, &config.tables)? {
+            return done_before(args);
+        }
+        kept.go_on(&mut *job.source, &mut job.loads)?;
+    }
+    let letters =
+        destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
     let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
-    let output = destination.create(job.schema, job.added)?;
+    let output = destination.create(job.schema, job.added, kept.as_ref())?;
     let handle = output.as_ref().map(Output::handle);
 
+    let is_kept = kept.is_some();
+    let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
+    let keeping = kept.map(|kept| kept.begin(&settings, &engine.config().tables)).transpose()?;
     destination.announce(args.report, &settings)?;
+    if let Some(text) = begins_at.filter(|_| !args.report.quiet && !args.report.json) {
+        eprintln!("{text}");
+    }
     bar.begin(job.progress, job.changes.clone());
     let last = LastWords {
         monitor: engine.monitor(),
@@ -73,11 +90,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let report = match output {
         Some(output) => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
-            engine.run_correcting(loads, source, sink, &mut corrections)
+            engine.run_kept(loads, source, sink, &mut corrections, keeping)
         }
         None => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere))));
-            engine.run_correcting(loads, source, sink, &mut corrections)
+            engine.run_kept(loads, source, sink, &mut corrections, keeping)
         }
     };
     let report = report.map_err(|error| bad::of_run(error, &job.bad_records))?;
@@ -93,7 +110,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     finished?;
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
+        if is_kept {
+            eprintln!("the same command goes on where it was");
+        }
         return Ok(failure::INTERRUPTED);
+    }
+    Ok(failure::OK)
+}
+
+/// Says that a run is complete, and does nothing.
+fn done_before(args: &RunArgs) -> anyhow::Result<u8> {
+    if !args.report.quiet {
+        let folder = checkpoint::folder(args).unwrap_or(Path::new("")).display();
+        eprintln!("nothing to do: the run of the checkpoints in {folder} is complete");
     }
     Ok(failure::OK)
 }

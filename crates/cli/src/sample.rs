@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow_schema::SchemaRef;
 use comfy_table::Table;
 use tradejoin_connectors::{AddedColumn, PreviewRow, preview};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
 use tradejoin_model::Enriched;
 
 use crate::summary::plain_table;
@@ -82,6 +82,10 @@ impl<S: Sink> Sink for Sampled<S> {
             self.sample.take(piece);
         }
         self.inner.write(&mut piece.inner)
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.inner.prepare(end)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

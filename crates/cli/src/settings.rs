@@ -73,6 +73,19 @@ impl Settings {
         })
     }
 
+    /// Every setting: the section that it is of, its name and its value.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &'static str, String)> {
+        let sections = [("input", &self.input), ("output", &self.output)].into_iter();
+        let tables = self.tables.iter().map(|table| (table.name.as_str(), table));
+        let sections = sections.chain(tables).chain([("engine", &self.engine)]);
+        sections.flat_map(|(section, all)| {
+            all.settings.iter().map(move |setting| {
+                let value = setting.value.as_str().map_or_else(|| setting.value.to_string(), str::to_owned);
+                (section, setting.name, value)
+            })
+        })
+    }
+
     /// A line for each section, with what was asked for before what nobody said, and
     /// a newline at the end.
     pub(crate) fn text(&self) -> String {
@@ -300,6 +313,13 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
     let CorrectArgs { correct, corrections } = &args.correct;
     settings.extend(correct.map(|window| Setting::new("correct", window.to_string(), false)));
     settings.extend(file_setting("corrections", corrections));
+    if let Some(folder) = &args.kept.checkpoint {
+        settings.push(Setting::new("checkpoint", folder.display().to_string(), false));
+        let every = args.kept.checkpoint_every.to_string();
+        settings.push(Setting::new("checkpoint_every", every, !args.is_given("checkpoint_every")));
+        let keep = args.kept.checkpoint_keep;
+        settings.push(Setting::new("checkpoint_keep", keep, !args.is_given("checkpoint_keep")));
+    }
     Section::new("output", settings)
 }
 

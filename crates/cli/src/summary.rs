@@ -10,6 +10,7 @@ use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
 use crate::changes::ChangesReport;
+use crate::checkpoint::KeptSummary;
 use crate::correct::Corrected;
 use crate::memory;
 use crate::reload::Reloads;
@@ -44,6 +45,9 @@ pub(crate) struct Summary {
     /// What came of changes beside the trades.
     #[serde(skip_serializing_if = "Option::is_none")]
     table_changes: Option<ChangesReport>,
+    /// What keeping the run has come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoints: Option<KeptSummary>,
     workers: u32,
     /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
@@ -147,6 +151,8 @@ impl Summary {
         let readiness = readiness.tables();
         let changes: u64 = ledger.tables.iter().map(|table| table.changes).sum();
         let messages = ledger.rows_read + changes;
+        // Those of the runs before took their own time.
+        let own = messages - report.kept.map_or(0, |kept| kept.messages_before).min(messages);
         let (elapsed_s, cpu_s) = (report.elapsed.as_secs_f64(), report.cpu.as_secs_f64());
         Self {
             rows_read: ledger.rows_read,
@@ -172,13 +178,14 @@ impl Summary {
                 .collect(),
             reloads: Vec::new(),
             table_changes: None,
+            checkpoints: KeptSummary::new(report),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
             shards: report.shards.iter().map(|shard| ShardSummary::new(shard, report)).collect(),
             elapsed_s,
             cpu_s,
-            messages_per_s: ratio(messages as f64, elapsed_s),
-            cpu_ns_per_message: ratio(cpu_s * 1e9, messages as f64),
+            messages_per_s: ratio(own as f64, elapsed_s),
+            cpu_ns_per_message: ratio(cpu_s * 1e9, own as f64),
             peak_memory_bytes: memory::peak_bytes(),
             settings,
         }
@@ -253,6 +260,9 @@ impl Summary {
                 HumanCount(hold.rows_max),
                 HumanBytes(hold.bytes_max),
             );
+        }
+        if let Some(kept) = &self.checkpoints {
+            let _ = writeln!(out, "\n{kept}");
         }
         if let Some(corrected) = &self.corrections {
             let _ = writeln!(out, "\n{corrected}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tradejoin_connectors::{Readiness, TableReadiness};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Sink};
 use tradejoin_model::Enriched;
 
 use crate::changes::{Changes, awaited};
@@ -176,6 +176,10 @@ impl<S: Sink> Sink for Watched<'_, S> {
         self.inner.write(piece)
     }
 
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.inner.prepare(end)
+    }
+
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
         self.inner.finish(end)
     }
@@ -195,6 +199,10 @@ impl Sink for Nowhere {
 
     fn write(&mut self, (): &mut ()) -> Result<(), BoxError> {
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
+use tradejoin_flow::InputPosition;
 
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
@@ -15,6 +16,7 @@ use crate::flaw::Place;
 use crate::input::{Cut, Input, Progress};
 use crate::last_read::LastRead;
 use crate::parquet_columns::ParquetColumns;
+use crate::stored_file::{Growth, StoredFile, Unlike};
 
 /// What a panic of a decoder is told as.
 pub(crate) const GAVE_UP: &str = "the decoder gave up on what it found";
@@ -26,6 +28,7 @@ pub(crate) struct ArrowBlocks {
     pub(crate) schema: SchemaRef,
     batches: Batches,
     name: Arc<str>,
+    stored: Option<Arc<StoredFile>>,
     cut: Cut,
     batch_len: usize,
     last_read: Option<LastRead>,
@@ -93,12 +96,13 @@ impl ArrowBlocks {
         let name = Arc::clone(&input.name);
         let batch_len = input.options.batch_len.max(1);
         let cut = input.raw.cut();
-        let last_read = input.options.last_read.clone();
+        let (last_read, stored) = (input.options.last_read.clone(), input.raw.stored.clone());
         let (schema, batches) = match input.options.encoding.format {
             Format::Parquet => {
                 let bytes = input.file_bytes;
                 let progress = input.options.progress.clone();
-                let file = if bytes.is_some() { input.raw.file } else { spool(&name, &mut input.raw)? };
+                let file =
+                    if bytes.is_some() { input.raw.file } else { spool(&name, &mut input.raw)?.into() };
                 let columns = guarded(&name, || {
                     ParquetColumns::open(&name, file, batch_len).map_err(|e| ReadError::corrupt(&name, e))
                 })?;
@@ -112,7 +116,58 @@ impl ArrowBlocks {
                 (schema, Batches::Ipc { batches, rest: None })
             }
         };
-        Ok(Self { schema, batches, name, cut, batch_len, last_read, rows_read: 0 })
+        Ok(Self { schema, batches, name, stored, cut, batch_len, last_read, rows_read: 0 })
+    }
+
+    /// The place behind so many rows; `None` if the file cannot be looked at.
+    pub(crate) fn position(&self, rows: u64) -> Option<InputPosition> {
+        let name = self.name.to_string();
+        let mut position = InputPosition { name, records: rows, ..InputPosition::default() };
+        self.stored.as_ref().map_or(Ok(()), |file| file.stamp(&mut position, None)).ok()?;
+        Some(position)
+    }
+
+    /// Goes to where another reader of the same file has been, before the first block.
+    pub(crate) fn go_on_from(&mut self, position: &InputPosition) -> Result<(), ReadError> {
+        if let Some(file) = &self.stored {
+            let compared = file.compare(position, Growth::None);
+            let compared = compared.map_err(|error| ReadError::of_io(&self.name, error))?;
+            compared.map_err(|unlike| ReadError::other_input(&self.name, unlike))?;
+        }
+        self.rows_read = position.records;
+        self.skip(position.records)
+    }
+
+    fn skip(&mut self, rows: u64) -> Result<(), ReadError> {
+        let Self { batches, name, cut, .. } = self;
+        let too_few = |has| ReadError::other_input(name, Unlike::Rows { before: rows, rows: has });
+        match batches {
+            Batches::Parquet { columns, share, .. } => {
+                let has = columns.cut.rows;
+                if has < rows {
+                    return Err(too_few(has));
+                }
+                let behind = guarded(name, || columns.behind(rows).map_err(|e| ReadError::corrupt(name, e)))?;
+                *columns = Arc::new(behind);
+                share.iter_mut().for_each(|share| share.advance(rows));
+            }
+            Batches::Ipc { batches, rest } => {
+                let mut left = rows;
+                while left > 0 {
+                    let Some(batch) = next_ipc(name, batches, cut)? else {
+                        return if cut.is_set() { Ok(()) } else { Err(too_few(rows - left)) };
+                    };
+                    let len = batch.num_rows() as u64;
+                    if len > left {
+                        // Less than the rows of a batch.
+                        let taken = left as usize;
+                        *rest = Some(batch.slice(taken, batch.num_rows() - taken));
+                    }
+                    left = left.saturating_sub(len);
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<ArrowBlock>, ReadError> {
@@ -129,7 +184,7 @@ impl ArrowBlocks {
             Batches::Parquet { columns, next, share } => {
                 let rows = columns.cut.rows_of(*next);
                 if rows == 0 || self.cut.is_set() {
-                    return Ok(None);
+                    return self.check_whole().map(|()| None);
                 }
                 if let Some(share) = share {
                     share.advance(rows as u64);
@@ -143,7 +198,7 @@ impl ArrowBlocks {
                     Some(batch) => Some(batch),
                     None => next_ipc(&self.name, batches, &self.cut)?,
                 };
-                let Some(batch) = batch else { return Ok(None) };
+                let Some(batch) = batch else { return self.check_whole().map(|()| None) };
                 let rows = batch.num_rows().min(self.batch_len);
                 if rows < batch.num_rows() {
                     *rest = Some(batch.slice(rows, batch.num_rows() - rows));
@@ -151,6 +206,12 @@ impl ArrowBlocks {
                 Ok(Some(ArrowBlock { rows, encoded: Encoded::Ipc(batch.slice(0, rows)) }))
             }
         }
+    }
+
+    /// At the end: nothing was cut off meanwhile.
+    fn check_whole(&self) -> Result<(), ReadError> {
+        let checked = self.stored.as_ref().map_or(Ok(()), |file| file.check_whole());
+        checked.map_err(|error| ReadError::of_io(&self.name, error))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Text cut into chunks of whole records, which any thread may decode.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::LINE_BYTES_MAX;
 use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Place, Reason};
-use crate::input::{Cut, Patience, TextInput};
+use crate::input::{Cut, Origin, Patience, TextInput};
 use crate::last_read::LastRead;
 use crate::records::Scanner;
 
@@ -35,6 +36,7 @@ pub(crate) struct Chunk {
 pub(crate) struct Chunks {
     input: Box<dyn Read + Send>,
     name: Arc<str>,
+    inflow: Box<Inflow>,
     cut: Cut,
     patience: Patience,
     linger: Duration,
@@ -45,9 +47,29 @@ pub(crate) struct Chunks {
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
-    /// The line on which `start` lies.
-    line: u64,
+    /// What lies before `start`.
+    before: TextPlace,
     end: End,
+}
+
+/// What has come of a text, whose place is to be told.
+struct Inflow {
+    origin: Origin,
+    /// The offset of the text in its file, of a [plain](Origin::Plain) one.
+    offset: u64,
+    /// Bytes of the text that have come.
+    received: u64,
+    /// Where in the buffer bytes of a line that is too long were left out, and how many.
+    dropped: VecDeque<(usize, u64)>,
+}
+
+/// A place in a text: what lies before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TextPlace {
+    pub(crate) records: u64,
+    /// Without a byte order mark.
+    pub(crate) bytes: u64,
+    pub(crate) lines: u64,
 }
 
 enum End {
@@ -78,10 +100,11 @@ enum Filled {
 
 impl Chunks {
     pub(crate) fn new(input: TextInput, format: Format) -> Self {
-        let TextInput { name, bytes, cut, patience, linger, last_read } = input;
+        let TextInput { name, bytes, origin, cut, patience, linger, last_read } = input;
         Self {
             input: bytes,
             name,
+            inflow: Box::new(Inflow { origin, offset: 0, received: 0, dropped: VecDeque::new() }),
             cut,
             patience,
             linger,
@@ -91,7 +114,7 @@ impl Chunks {
             buffer: Vec::new(),
             start: 0,
             filled: 0,
-            line: 1,
+            before: TextPlace::default(),
             end: End::NotYet,
         }
     }
@@ -217,7 +240,7 @@ impl Chunks {
     }
 
     fn fail_beyond(&mut self, record: usize) {
-        let place = Place::Line(self.line + count_lines(&self.buffer[self.start..record]));
+        let place = Place::Line(self.line() + count_lines(&self.buffer[self.start..record]));
         self.end = End::Failed(Flaw::record(Reason::OpenQuote).at(&self.name, place).into());
     }
 
@@ -254,6 +277,13 @@ impl Chunks {
         match read {
             Ok(0) => self.end = End::Reached,
             Ok(more) => {
+                if self.inflow.received == 0
+                    && let Origin::Plain(file) = &self.inflow.origin
+                {
+                    // A mark in front is behind, and what was given in its place is there.
+                    self.inflow.offset = file.offset().map_or(0, |offset| offset.saturating_sub(more as u64));
+                }
+                self.inflow.received += more as u64;
                 self.filled = len + more;
                 return Filled::More;
             }
@@ -272,26 +302,35 @@ impl Chunks {
     fn drop_line(&mut self, record: usize) {
         let kept = record + LINE_BYTES_MAX + 1;
         let mut from = kept;
+        let mut dropped = 0;
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer[from..self.filled]) {
                 self.buffer.copy_within(from + end..self.filled, kept);
                 self.filled -= from + end - kept;
+                dropped += (from + end - kept) as u64;
                 break;
             }
+            dropped += (self.filled - kept) as u64;
             self.filled = kept;
             if self.read(kept, None) != Filled::More {
                 break;
             }
             from = kept;
         }
+        self.inflow.dropped.push_back((kept, dropped));
         self.scanner.resume(kept);
     }
 
     /// Everything up to `end` as a chunk.
     fn hand_out(&mut self, end: usize, records: usize) -> Chunk {
         let (len, rest) = (end - self.start, self.filled - end);
-        let line = self.line;
-        self.line += count_lines(&self.buffer[self.start..end]);
+        let line = self.line();
+        self.before.lines += count_lines(&self.buffer[self.start..end]);
+        self.before.records += records as u64;
+        self.before.bytes += len as u64;
+        while let Some((_, bytes)) = self.inflow.dropped.pop_front_if(|(at, _)| *at <= end) {
+            self.before.bytes += bytes;
+        }
         let bytes = if self.start == 0 && rest <= len {
             let mut next = Vec::with_capacity(len + 2 * READ_LEN);
             next.extend_from_slice(&self.buffer[end..self.filled]);
@@ -323,6 +362,12 @@ impl Chunks {
         self.scanner.move_back(bytes);
         self.filled -= bytes;
         self.start = 0;
+        self.inflow.dropped.iter_mut().for_each(|(at, _)| *at -= bytes);
+    }
+
+    /// The line on which `start` lies, counted from 1.
+    fn line(&self) -> u64 {
+        self.before.lines + 1
     }
 }
 
@@ -357,5 +402,6 @@ impl<'c> Records<'c> {
     }
 }
 
+mod place;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
 use thiserror::Error;
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
 use tradejoin_model::{DeadLetter, Enriched, Refused, TableSpec};
 
 use crate::bad_letter::{LetterTime, push_time};
@@ -17,6 +17,7 @@ use crate::error::{Category, CreateError, WriteError};
 use crate::key_text::key_for_people;
 use crate::letters::{Letter, Letters};
 use crate::output::{Output, OutputOptions, OutputPiece};
+use crate::prepared::Kept;
 use crate::reason_codes::NO_MATCH;
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
@@ -38,8 +39,11 @@ pub struct DeadLetterOptions {
     /// Which time trades have that are put aside; records that are refused have theirs.
     pub time: LetterTime,
     /// Bytes of all lines, before they are packed, that the file may have; `None` for any
-    /// number.
+    /// number. Not for a packed file of a run that is kept: one that goes on knows no more
+    /// what was packed.
     pub bytes_max: Option<u64>,
+    /// That the run is kept with checkpoints, if it is.
+    pub kept: Option<Kept>,
 }
 
 /// More dead letters than there may be.
@@ -94,18 +98,17 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be made.
     pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
-        let DeadLetterOptions { location, encoding, schema, tables, letters, time, bytes_max } = options;
+        let DeadLetterOptions { location, encoding, schema, tables, letters, time, bytes_max, kept } =
+            options;
+        // Of a file that is not packed, what is there are the lines.
+        let bytes = kept.as_ref().and_then(|kept| Some(kept.from.as_ref()?.bytes)).unwrap_or(0);
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
-        let output = Output::create(OutputOptions {
-            location,
-            encoding,
-            schema: Arc::clone(&schema),
-            added: Vec::new(),
-        })?;
+        let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
+        let output = Output::create(OutputOptions { kept, ..options })?;
         let (name, json) = (output.name(), Arc::new(json));
         let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters, time };
-        Ok(Self { output, bytes: 0, bytes_max, encoder })
+        Ok(Self { output, bytes, bytes_max, encoder })
     }
 
     /// The handle by which the file can be asked after it was given away.
@@ -269,6 +272,14 @@ impl<S: Sink> Sink for Beside<S> {
             letters.write(&mut piece.letters)?;
         }
         if piece.has_rows { self.sink.write(&mut piece.inner) } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        let sink = self.sink.prepare(end)?;
+        Ok(match &mut self.letters {
+            Some(letters) => Box::new((sink, letters.output.prepare(end)?)),
+            None => sink,
+        })
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

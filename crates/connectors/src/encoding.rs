@@ -155,11 +155,19 @@ pub enum Location {
 }
 
 impl Location {
-    /// What messages call it.
+    /// What messages call it as an input.
     pub(crate) fn name(&self) -> Arc<str> {
         match self {
             Self::Path(path) => path.display().to_string().into(),
             Self::Standard => "standard input".into(),
+        }
+    }
+
+    /// What messages call it as an output.
+    pub(crate) fn output_name(&self) -> Arc<str> {
+        match self {
+            Self::Path(path) => path.display().to_string().into(),
+            Self::Standard => "standard output".into(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::encoding::KNOWN_ENDINGS;
 use crate::flaw::{BadRecord, Place};
 use crate::ready::{RowCount, Unready};
+use crate::stored_file::Unlike;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -27,6 +28,8 @@ pub enum Category {
     CannotCreate,
     /// Reading or writing failed (74).
     Io,
+    /// A checkpoint does not fit (78).
+    Checkpoint,
 }
 
 /// Why no encoding follows from a name.
@@ -95,6 +98,17 @@ pub enum ReadError {
         /// Where it stands again.
         second: Place,
     },
+    /// An input that is not the one that a checkpoint was made of.
+    #[error(
+        "{source_name}: it is not the input that the checkpoint was made of: {unlike}; give what was read then, or \
+         begin anew without the checkpoint"
+    )]
+    OtherInput {
+        /// The input.
+        source_name: Arc<str>,
+        /// In what it differs.
+        unlike: Unlike,
+    },
     /// A table that was not ready when its time was over, or when the input ended.
     #[error("{}", not_ready(source_name, table, *timeout))]
     NotReady {
@@ -132,6 +146,7 @@ impl ReadError {
             Self::Corrupt { .. }
             | Self::Bad(_)
             | Self::DuplicateKey { .. }
+            | Self::OtherInput { .. }
             | Self::NotReady { timeout: None, .. } => Category::Data,
         }
     }
@@ -145,6 +160,10 @@ impl ReadError {
         } else {
             Self::Corrupt { source_name, source: source.into() }
         }
+    }
+
+    pub(crate) fn other_input(source_name: &Arc<str>, unlike: Unlike) -> Self {
+        Self::OtherInput { source_name: Arc::clone(source_name), unlike }
     }
 
     pub(crate) fn corrupt(source_name: &Arc<str>, source: impl Into<BoxError>) -> Self {
@@ -358,6 +377,83 @@ pub enum CreateError {
         /// What the encoder says.
         source: BoxError,
     },
+    /// A file of a format whose files are whole or nothing, in a run that is kept.
+    #[error(
+        "{target_name}: with --checkpoint parquet and arrow are written in parts: name a folder, such as trades/"
+    )]
+    NoFolder {
+        /// The file.
+        target_name: Arc<str>,
+    },
+    /// A folder that has parts of another run.
+    #[error("{target_name}: the folder has parts of another run: remove them, or name another one")]
+    OtherParts {
+        /// The folder.
+        target_name: Arc<str>,
+    },
+    /// What an earlier run has left is not what its checkpoint tells.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+}
+
+/// Why an output cannot be gone on with.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The file is not there.
+    #[error("{}: the output that the checkpoint tells of is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is shorter than what was durable.
+    #[error("{}: the output is {short} bytes shorter than the {bytes} that the checkpoint tells of", path.display())]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it had.
+        bytes: u64,
+        /// How many of them are missing.
+        short: u64,
+    },
+    /// The file has other bytes.
+    #[error("{}: the output was changed since the checkpoint", path.display())]
+    Edited {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The checkpoint is of another output.
+    #[error("the checkpoint is of another output, {name}")]
+    Other {
+        /// The output that it is of.
+        name: String,
+    },
+    /// The checkpoint is that of an output to which nothing can be added.
+    #[error("{name}: the output is complete already")]
+    Complete {
+        /// The output.
+        name: String,
+    },
+    /// The system refuses.
+    #[error("cannot go on with {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl ResumeError {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        if matches!(self, Self::Io { .. }) { Category::Io } else { Category::Checkpoint }
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
 }
 
 impl CreateError {
@@ -365,8 +461,10 @@ impl CreateError {
     #[must_use]
     pub fn category(&self) -> Category {
         match self {
-            Self::Io { .. } => Category::CannotCreate,
+            Self::Io { .. } | Self::OtherParts { .. } => Category::CannotCreate,
             Self::Schema { .. } => Category::Data,
+            Self::NoFolder { .. } => Category::Usage,
+            Self::Resume(error) => error.category(),
         }
     }
 

@@ -73,6 +73,15 @@ impl<W: Write> FrameWriter<W> {
         Self { is_live, ..self }
     }
 
+    /// A writer that goes on with a file that has begun, if `has_begun` says so.
+    pub(crate) fn begun(mut self, has_begun: bool) -> Self {
+        if has_begun {
+            self.text.clear();
+            self.is_empty = false;
+        }
+        self
+    }
+
     /// Writes text.
     pub(crate) fn write_text(&mut self, text: &[u8]) -> io::Result<()> {
         if self.compression == Compression::None {
@@ -102,15 +111,28 @@ impl<W: Write> FrameWriter<W> {
         self.file.write_all(&self.frame)
     }
 
+    /// Writes what is held back, so that the file can be cut off here: what follows has
+    /// frames of its own.
+    pub(crate) fn pause(&mut self) -> io::Result<()> {
+        self.write_pending()?;
+        self.file.flush()
+    }
+
     /// Writes the rest. A packed file without text has a frame all the same:
     /// other programs take no file of no bytes for a packed one.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    pub(crate) fn complete(&mut self) -> io::Result<()> {
         self.write_pending()?;
         if self.is_empty {
+            self.is_empty = false;
             pack(&[], self.compression, &mut self.frame)?;
             self.file.write_all(&self.frame)?;
         }
-        Ok(self.file)
+        self.file.flush()
+    }
+
+    /// Where it writes to.
+    pub(crate) fn file(&self) -> &W {
+        &self.file
     }
 }
 
@@ -151,15 +173,17 @@ mod tests {
                     writer.write_text(&piece).expect("in memory");
                 }
             }
-            assert_eq!(unpacked(&writer.finish().expect("in memory"), compression), expected);
+            writer.complete().expect("in memory");
+            assert_eq!(unpacked(writer.file(), compression), expected);
         }
     }
 
     #[test]
     fn no_text_is_one_empty_frame() {
         for compression in [Compression::Gzip, Compression::Zstd] {
-            let bytes = FrameWriter::new(Vec::new(), compression, Vec::new()).finish().expect("in memory");
-            assert!(!bytes.is_empty() && unpacked(&bytes, compression).is_empty());
+            let mut writer = FrameWriter::new(Vec::new(), compression, Vec::new());
+            writer.complete().expect("in memory");
+            assert!(!writer.file().is_empty() && unpacked(writer.file(), compression).is_empty());
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::encoding::{Compression, Encoding, Location};
 use crate::error::{EncodingError, OpenError, ReadError};
 use crate::last_read::LastRead;
 use crate::ready::{GateTimeout, Readiness};
+use crate::stored_file::StoredFile;
 
 /// Where and how to read.
 #[derive(Clone, Debug)]
@@ -105,6 +106,12 @@ impl Progress {
     pub(crate) fn add(&self, bytes: u64) {
         self.0.0.fetch_add(bytes, Ordering::Relaxed);
     }
+
+    /// Notes that reading goes on at another place.
+    pub(crate) fn move_from(&self, before: u64, now: u64) {
+        self.0.0.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
+        self.0.0.fetch_sub(before.saturating_sub(now), Ordering::Relaxed);
+    }
 }
 
 /// An input that is open, before anything of it is decoded.
@@ -122,8 +129,12 @@ impl Input {
         let kind = metadata.file_type();
         let file_bytes = kind.is_file().then_some(metadata.len());
         options.progress.0.1.fetch_add(file_bytes.unwrap_or(0), Ordering::Relaxed);
+        let file = Arc::new(file);
+        let stored = |bytes| Arc::new(StoredFile::new(Arc::clone(&file), bytes, options.progress.clone()));
+        let stored = file_bytes.map(stored);
         let raw = RawInput {
             file,
+            stored,
             waits: kind.is_fifo() || kind.is_char_device() || kind.is_socket(),
             stop: options.stop.clone(),
             cut: Arc::default(),
@@ -141,11 +152,14 @@ impl Input {
     /// The unpacked bytes of a text format, without a byte order mark.
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
         let (cut, patience) = (self.raw.cut(), self.raw.patience.clone());
+        let is_plain = self.options.encoding.compression == Compression::None;
+        let stored = self.raw.stored.clone();
+        let origin = stored.map_or(Origin::Stream, if is_plain { Origin::Plain } else { Origin::Made });
         let failed = |error| ReadError::of_io(&self.name, error);
         let mut raw = self.raw;
         // A file without a byte is empty, however it would be packed.
         let mut start = Vec::new();
-        if self.options.encoding.compression != Compression::None {
+        if !is_plain {
             raw.by_ref().take(1).read_to_end(&mut start).map_err(failed)?;
         }
         let is_empty = start.is_empty();
@@ -157,7 +171,8 @@ impl Input {
         };
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
         let (linger, last_read) = (self.options.linger, self.options.last_read);
-        Ok(TextInput { name: self.name, bytes: Box::new(bytes), cut, patience, linger, last_read })
+        let bytes = Box::new(bytes);
+        Ok(TextInput { name: self.name, bytes, origin, cut, patience, linger, last_read })
     }
 }
 
@@ -197,10 +212,22 @@ fn open_path(path: &Path) -> io::Result<File> {
 pub(crate) struct TextInput {
     pub(crate) name: Arc<str>,
     pub(crate) bytes: Box<dyn Read + Send>,
+    pub(crate) origin: Origin,
     pub(crate) cut: Cut,
     pub(crate) patience: Patience,
     pub(crate) linger: Duration,
     pub(crate) last_read: Option<LastRead>,
+}
+
+/// What a text is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// Of a file, byte by byte.
+    Plain(Arc<StoredFile>),
+    /// Of what a file holds: unpacked, or otherwise.
+    Made(Arc<StoredFile>),
+    /// Of something that is no regular file, or nobody asks.
+    Stream,
 }
 
 /// Until when a read of a pipe may wait. Past that it fails with `WouldBlock`,
@@ -238,7 +265,9 @@ impl Cut {
 
 /// A file, pipe or device that counts what is read and can be ended.
 pub(crate) struct RawInput {
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
+    /// The same, if it is a regular file.
+    pub(crate) stored: Option<Arc<StoredFile>>,
     /// Whether a read may wait for a writer.
     pub(crate) waits: bool,
     stop: Option<Arc<AtomicBool>>,
@@ -288,11 +317,14 @@ impl Read for RawInput {
                 self.cut.store(true, Ordering::Relaxed);
                 return Ok(0);
             }
-            match self.file.read(buffer) {
+            match (&*self.file).read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if self.waits && error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
                 Ok(len) => {
+                    if let (0, Some(stored), false) = (len, &self.stored, buffer.is_empty()) {
+                        stored.check_whole()?;
+                    }
                     self.progress.add(len as u64);
                     return Ok(len);
                 }
@@ -303,7 +335,7 @@ impl Read for RawInput {
 
 impl Seek for RawInput {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        (&*self.file).seek(to)
     }
 }
 
@@ -342,7 +374,8 @@ pub(crate) fn memory(bytes: impl Read) -> TextInput {
     bytes.take(64 << 20).read_to_end(&mut owned).expect("from memory");
     let bytes = Box::new(io::Cursor::new(owned));
     let (cut, patience, linger) = (Cut(Arc::default()), Patience::default(), Duration::ZERO);
-    TextInput { name: "memory".into(), bytes, cut, patience, linger, last_read: None }
+    let (name, origin) = ("memory".into(), Origin::Stream);
+    TextInput { name, bytes, origin, cut, patience, linger, last_read: None }
 }
 
 #[cfg(test)]

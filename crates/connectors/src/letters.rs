@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::LINE_BYTES_MAX;
 use crate::error::OpenError;
-use crate::input::{Input, TextInput};
+use crate::input::{Input, Origin, TextInput};
 use crate::json_rows::Members;
 use crate::parse::json_text;
 use crate::reason_codes::{NO_MATCH, reason_codes};
@@ -74,17 +74,22 @@ pub fn open_letters(options: TradesOptions) -> Result<(TradeReader, Letters), Op
     let letters = Letters::default();
     let input = Input::open(options.input.clone())?;
     let refusals = input.refusals();
-    let TextInput { name, bytes, cut, patience, linger, last_read } = input.into_text()?;
+    let text = input.into_text()?;
     let fields = FieldsOf {
         letters: letters.clone(),
-        bytes: BufReader::with_capacity(128 << 10, bytes),
+        bytes: BufReader::with_capacity(128 << 10, text.bytes),
         lines: 0,
         line: Vec::new(),
         members: Members::default(),
         fields: Vec::new(),
         given: 0,
     };
-    let text = TextInput { name, bytes: Box::new(fields), cut, patience, linger, last_read };
+    // Its bytes are not those of the file any more.
+    let origin = match text.origin {
+        Origin::Plain(file) | Origin::Made(file) => Origin::Made(file),
+        Origin::Stream => Origin::Stream,
+    };
+    let text = TextInput { bytes: Box::new(fields), origin, ..text };
     Ok((open_text_trades(text, refusals, options)?, letters))
 }
 

@@ -11,7 +11,8 @@
 //! row group. From text to text a field comes out with the content that it came
 //! in with. A bad record is an error or counted, with file, line, column and
 //! value, and never a null or a zero. An output file appears under its name when
-//! it is whole.
+//! it is whole. One that is [`Kept`] is cut to what a checkpoint tells of it, or is
+//! refused.
 //!
 //! Not here: the join, threads, printing. JSON Lines have their columns from the
 //! first 1,024 lines; a member that shows up later makes its line a bad record.
@@ -34,12 +35,9 @@
 //!     key_columns: vec!["instrument_id".into()],
 //!     fields: Fields::AsText,
 //! })?;
-//! let mut output = Output::create(OutputOptions {
-//!     encoding: tradejoin_connectors::Encoding::of_path(&to)?,
-//!     location: Location::Path(to.clone()),
-//!     schema: trades.schema(),
-//!     added: Vec::new(),
-//! })?;
+//! let encoding = tradejoin_connectors::Encoding::of_path(&to)?;
+//! let location = Location::Path(to.clone());
+//! let mut output = Output::create(OutputOptions::new(location, encoding, trades.schema()))?;
 //! while let Some(messages) = trades.read()? {
 //!     output.write_batch(&messages.trades)?;
 //! }
@@ -77,6 +75,7 @@ mod json_values;
 mod key_text;
 mod parquet_columns;
 mod shared_file;
+mod stored_file;
 mod values;
 
 mod any_lane;
@@ -113,6 +112,7 @@ mod sample_text;
 
 mod select;
 
+mod column_writer;
 mod columnar_encoder;
 mod frames;
 mod parquet_plan;
@@ -120,8 +120,13 @@ mod parquet_writer;
 mod render;
 mod target;
 mod text_encoder;
+mod trail;
 
 mod output;
+mod output_writer;
+mod part_folder;
+mod parts;
+mod prepared;
 
 mod comparison;
 
@@ -145,7 +150,9 @@ pub use dead_letters::{
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
+pub use error::{
+    Category, CreateError, EncodingError, OpenError, ReadError, ResumeError, SelectError, WriteError,
+};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -158,6 +165,7 @@ pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::{TableMode, time_for_people, validity_for_people};
 pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece};
+pub use prepared::Kept;
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
 pub use reason_codes::{NO_MATCH, reason_codes};
@@ -166,6 +174,7 @@ pub use replayed::Replayed;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use stored_file::Unlike;
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};

@@ -266,7 +266,7 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeEr
     check_columns(&name, &schema, &found)?;
     let schema = of_run.schema();
     let mut places = Places::read(letters, &mut others, &name, &of_run)?;
-    let mut output = Output::create(OutputOptions { location, encoding, schema, added: Vec::new() })?;
+    let mut output = Output::create(OutputOptions::new(location, encoding, schema))?;
     let mut merged = Merged { enriched: 0, recovered: places.recovered.len() as u64 };
     while let Some(messages) = of_run.read()? {
         merged.enriched += messages.trades.num_rows() as u64;

@@ -1,21 +1,24 @@
 //! Enriched trades to a file of any format.
 
-use std::error::Error;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_disk::Disk;
+use tradejoin_flow::{BoxError, Encode, End, OutputPosition, Prepared, Sink};
 use tradejoin_model::{Column, ColumnType, Enriched};
 
-use crate::columnar_encoder::{IpcWriter, Shape};
+use crate::columnar_encoder::Shape;
 use crate::encoding::{Compression, Encoding, Format, Location};
-use crate::error::{CreateError, WriteError};
-use crate::frames::{FrameWriter, pack_piece};
-use crate::parquet_writer::ParquetWriter;
-use crate::target::{Counted, OutputHandle, Packer, Target, buffered};
-use crate::text_encoder::{Added, JsonEncoder, csv_header, csv_rows};
+use crate::error::{CreateError, ResumeError, WriteError};
+use crate::frames::pack_piece;
+use crate::output_writer::{AnyError, Begun, Writer};
+use crate::part_folder;
+use crate::parts::Parts;
+use crate::prepared::{self, Kept};
+use crate::target::{Counted, OutputHandle, Target};
+use crate::text_encoder::{Added, JsonEncoder, csv_rows};
 use crate::values::{AddedValues, ValueEncoding};
 
 /// A column that tables add to the output.
@@ -50,6 +53,16 @@ pub struct OutputOptions {
     pub schema: SchemaRef,
     /// The columns behind them, in order.
     pub added: Vec<AddedColumn>,
+    /// That the run is kept with checkpoints, if it is.
+    pub kept: Option<Kept>,
+}
+
+impl OutputOptions {
+    /// What writes the trades' own columns.
+    #[must_use]
+    pub fn new(location: Location, encoding: Encoding, schema: SchemaRef) -> Self {
+        Self { location, encoding, schema, added: Vec::new(), kept: None }
+    }
 }
 
 /// A file, or standard output, that enriched trades are written to: a [`Sink`]
@@ -60,6 +73,11 @@ pub struct OutputOptions {
 /// partial name; dropped before that, it leaves nothing behind. No file that is
 /// there already is taken for the partial one: the next is `<name>.2.partial`.
 /// Devices and pipes are written to directly.
+///
+/// One that is [kept](OutputOptions::kept) stays under its partial name as soon as it was
+/// [prepared](Self::prepare), whatever becomes of its run, and gets its own with the
+/// checkpoint that says that it is complete. Parquet and Arrow are written in parts to a
+/// folder then.
 ///
 /// Arrow IPC is written in the file format to a file with a name, and in the
 /// stream format to standard output, devices and pipes.
@@ -91,6 +109,11 @@ impl OutputPiece {
         (&self.text, self.columns.as_ref())
     }
 
+    /// The same, and whether the text is packed.
+    pub(crate) fn parts(&self) -> (&[u8], bool, Option<&RecordBatch>) {
+        (&self.text, self.is_frame, self.columns.as_ref())
+    }
+
     /// The rows as text that is not packed, to be set.
     pub(crate) fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
@@ -108,17 +131,10 @@ pub struct OutputEncoder {
     compression: Compression,
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Csv,
     Json(JsonEncoder),
     Columns(Shape),
-}
-
-enum Writer {
-    Text(FrameWriter<BufWriter<Counted>>),
-    Parquet(Box<ParquetWriter>),
-    Arrow(Box<IpcWriter>),
-    Finished,
 }
 
 impl Output {
@@ -127,22 +143,31 @@ impl Output {
     /// # Errors
     /// If the file cannot be made, or the format has no place for a column.
     pub fn create(options: OutputOptions) -> Result<Self, CreateError> {
-        let OutputOptions { location, encoding, schema, added } = options;
-        let name: Arc<str> = match &location {
-            Location::Path(path) => path.display().to_string().into(),
-            Location::Standard => "standard output".into(),
-        };
+        let OutputOptions { location, encoding, schema, added, kept } = options;
+        let name = location.output_name();
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
-        let (target, file, named) = Target::create(&location, handle.clone()).map_err(failed)?;
         let unfit = |source: AnyError| CreateError::Schema { target_name: Arc::clone(&name), source };
         let values = AddedValues::of_all(&added).map_err(|error| unfit(error.into()))?;
         let kind = Kind::new(encoding.format, &schema, &added, &values);
-        let writer = Writer::new(encoding, &kind, &schema, &added, file, named);
-        let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
-            Ok(source) => failed(*source),
-            Err(source) => unfit(source),
-        })?;
+        let (target, writer) = match (&kept, &kind) {
+            (Some(kept), Kind::Columns(shape)) => {
+                let parts = Parts::open(kept, &location, encoding.format, &shape.schema, handle.clone())?;
+                (Target::settled(), Writer::Parts(Box::new(parts)))
+            }
+            _ => {
+                let (target, file) = open(kept.as_ref(), &location, handle.clone(), failed)?;
+                let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
+                let has_begun = from.is_some_and(|from| from.bytes > 0);
+                let begun = Begun { has_begun, is_named: target.is_named() };
+                let writer = Writer::new(encoding, &kind, &schema, &added, file, begun);
+                let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
+                    Ok(source) => failed(*source),
+                    Err(source) => unfit(source),
+                })?;
+                (target, writer)
+            }
+        };
         let compression = encoding.compression;
         let encoder = OutputEncoder::of(&name, &added, values, kind, compression);
         Ok(Self { name, handle, encoder, writer, target, piece: OutputPiece::default() })
@@ -202,6 +227,58 @@ impl Output {
             .finish()
             .and_then(|()| Ok(self.target.settle(end)?))
             .map_err(failed(&self.name))
+    }
+
+    /// Prepares what was written so far, as [`Sink::prepare`] does.
+    ///
+    /// # Errors
+    /// If writing what is held back fails, or the output is not [kept](OutputOptions::kept).
+    pub fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, WriteError> {
+        self.prepare_any(end).map_err(failed(&self.name))
+    }
+
+    fn prepare_any(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, AnyError> {
+        if let Writer::Parts(parts) = &mut self.writer {
+            let prepared = parts.prepare(end)?;
+            if end.is_some() {
+                self.writer = Writer::Finished;
+            }
+            return Ok(Box::new(prepared));
+        }
+        let mark = self.writer.mark(end)?;
+        if end.is_some() {
+            self.writer = Writer::Finished;
+        }
+        let prepared = self.target.prepare(&self.name, mark, end);
+        Ok(Box::new(prepared.ok_or("the output is not kept with checkpoints")?))
+    }
+
+    /// Gives an output its name that was complete when its run died, or its last parts
+    /// theirs, if it has not got them. To be called for each output of a complete
+    /// checkpoint, any number of times.
+    ///
+    /// # Errors
+    /// If what is there is not what the checkpoint tells, or the system refuses.
+    pub fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Result<(), ResumeError> {
+        match position {
+            position if !position.is_complete => Ok(()),
+            position if position.partial == position.name => part_folder::republish(disk, position),
+            position => prepared::republish(&**disk, position),
+        }
+    }
+}
+
+/// Opens a file: a new one, or that of an earlier run.
+fn open(
+    kept: Option<&Kept>,
+    location: &Location,
+    handle: OutputHandle,
+    failed: impl Fn(io::Error) -> CreateError,
+) -> Result<(Target, Counted), CreateError> {
+    match kept {
+        None => Target::create(location, handle).map_err(failed),
+        Some(Kept { disk, from: Some(from) }) => Ok(prepared::resume(disk, from, location, handle)?),
+        Some(kept) => prepared::begin(kept, location, handle).map_err(failed),
     }
 }
 
@@ -310,12 +387,14 @@ impl Sink for Output {
         Ok(self.write_piece(piece)?)
     }
 
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Self::prepare(self, end)?)
+    }
+
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
         Ok(self.close(end)?)
     }
 }
-
-type AnyError = Box<dyn Error + Send + Sync>;
 
 impl Kind {
     fn new(format: Format, schema: &SchemaRef, added: &[AddedColumn], values: &[AddedValues]) -> Self {
@@ -330,61 +409,5 @@ impl Kind {
                 Self::Columns(Shape::new(schema, names.zip(types)))
             }
         }
-    }
-}
-
-impl Writer {
-    fn new(
-        encoding: Encoding,
-        kind: &Kind,
-        schema: &SchemaRef,
-        added: &[AddedColumn],
-        file: Counted,
-        named: bool,
-    ) -> Result<Self, AnyError> {
-        let text = |file: Counted, header| {
-            let is_live = file.is_live();
-            Self::Text(FrameWriter::new(buffered(file), encoding.compression, header).live(is_live))
-        };
-        Ok(match kind {
-            Kind::Csv => {
-                let own = schema.fields().iter().map(|field| field.name().as_str());
-                let all: Vec<_> = own.chain(added.iter().map(|added| added.name.as_str())).collect();
-                let mut header = Vec::new();
-                csv_header(all.into_iter(), &mut header);
-                text(file, header)
-            }
-            Kind::Json(_) => text(file, Vec::new()),
-            Kind::Columns(shape) if encoding.format == Format::Parquet => {
-                let packer = Packer::new(file, Compression::None)?;
-                Self::Parquet(Box::new(ParquetWriter::new(&shape.schema, packer)?))
-            }
-            Kind::Columns(shape) => {
-                let packer = Packer::new(file, Compression::None)?;
-                Self::Arrow(Box::new(IpcWriter::new(&shape.schema, packer, named)?))
-            }
-        })
-    }
-
-    fn write(&mut self, piece: &OutputPiece) -> Result<(), AnyError> {
-        match (self, &piece.columns) {
-            (Self::Text(writer), _) if piece.is_frame => writer.write_frame(&piece.text)?,
-            (Self::Text(writer), _) => writer.write_text(&piece.text)?,
-            (Self::Parquet(writer), Some(batch)) => writer.write(batch)?,
-            (Self::Arrow(writer), Some(batch)) => writer.write(batch)?,
-            (Self::Parquet(_) | Self::Arrow(_), None) => {}
-            (Self::Finished, _) => return Err("the output is finished".into()),
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), AnyError> {
-        let packer = match self {
-            Self::Text(writer) => return Ok(writer.finish()?.flush()?),
-            Self::Parquet(writer) => writer.finish()?,
-            Self::Arrow(writer) => writer.finish()?,
-            Self::Finished => return Ok(()),
-        };
-        Ok(packer.finish()?)
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct ParquetColumns {
     pub(crate) schema: SchemaRef,
     pub(crate) cut: BlockCut,
     name: Arc<str>,
+    file: SharedFile,
+    metadata: ArrowReaderMetadata,
     columns: Vec<Mutex<Column>>,
 }
 
@@ -34,35 +36,61 @@ pub(crate) struct ParquetColumns {
 pub(crate) struct BlockCut {
     /// How many rows the file says that it has.
     pub(crate) rows: u64,
+    /// The row that the first block begins with.
+    first: u64,
     block_len: usize,
 }
 
 impl BlockCut {
     /// How many rows a block has; none behind the last.
     pub(crate) fn rows_of(self, block: u64) -> usize {
-        let start = block.saturating_mul(self.block_len as u64);
+        let start = self.first.saturating_add(block.saturating_mul(self.block_len as u64));
         let rows = self.rows.saturating_sub(start).min(self.block_len as u64);
         usize::try_from(rows).unwrap_or(self.block_len)
     }
 }
 
 impl ParquetColumns {
-    pub(crate) fn open(name: &Arc<str>, file: File, block_len: usize) -> Result<Self, ParquetError> {
+    pub(crate) fn open(name: &Arc<str>, file: Arc<File>, block_len: usize) -> Result<Self, ParquetError> {
         let file = SharedFile::new(file)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
         let schema = Arc::clone(metadata.schema());
         let groups = metadata.metadata().row_groups().iter();
         let rows = groups
             .fold(0_u64, |rows, group| rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0)));
+        let cut = BlockCut { rows, first: 0, block_len };
+        Self { schema, cut, name: Arc::clone(name), file, metadata, columns: Vec::new() }.behind(0)
+    }
+
+    /// The same file as blocks that begin behind so many rows. Row groups before them are not
+    /// read.
+    pub(crate) fn behind(&self, rows: u64) -> Result<Self, ParquetError> {
+        let Self { schema, file, metadata, .. } = self;
+        let cut = BlockCut { first: rows, ..self.cut };
+        let groups = metadata.metadata().row_groups();
+        let (mut group, mut skipped) = (0, 0_u64);
+        while let Some(of_group) = groups.get(group).and_then(|group| u64::try_from(group.num_rows()).ok())
+            && skipped + of_group <= rows
+        {
+            (group, skipped) = (group + 1, skipped + of_group);
+        }
         let column = |index| -> Result<_, ParquetError> {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), [index]);
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone());
-            let reader = builder.with_projection(mask).with_batch_size(block_len).build()?;
+            let builder = builder.with_projection(mask).with_batch_size(cut.block_len);
+            let builder = match rows {
+                0 => builder,
+                // Less than the rows of a group.
+                _ => builder
+                    .with_row_groups((group..groups.len()).collect())
+                    .with_offset((rows - skipped) as usize),
+            };
+            let reader = builder.build()?;
             Ok(Mutex::new(Column { reader, next: 0, waiting: Vec::new(), failure: None }))
         };
         let columns = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
-        let cut = BlockCut { rows, block_len };
-        Ok(Self { schema, cut, name: Arc::clone(name), columns })
+        let (schema, name) = (Arc::clone(schema), Arc::clone(&self.name));
+        Ok(Self { schema, cut, name, file: file.clone(), metadata: metadata.clone(), columns })
     }
 
     /// The rows of a block. Each is asked for once, by any thread; of blocks that

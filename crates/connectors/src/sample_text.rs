@@ -13,7 +13,7 @@ use crate::chunks::{Chunks, Look};
 use crate::csv_rows::{self, CsvText};
 use crate::encoding::Format;
 use crate::error::ReadError;
-use crate::input::{Cut, Patience, TextInput};
+use crate::input::{Cut, Origin, Patience, TextInput};
 use crate::records::Scanner;
 use crate::sample::{SampleSize, SampledFrom, TradeSample, keys_alone};
 use crate::shared_file::SharedFile;
@@ -194,6 +194,7 @@ impl<'r> TextFile<'r> {
         let input = TextInput {
             name: Arc::clone(&name),
             bytes: Box::new(self.file.part(start)),
+            origin: Origin::Stream,
             cut: Cut::never(),
             patience: Patience::default(),
             linger: std::time::Duration::ZERO,

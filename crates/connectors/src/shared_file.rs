@@ -18,8 +18,9 @@ pub(crate) struct SharedFile {
 }
 
 impl SharedFile {
-    pub(crate) fn new(file: File) -> io::Result<Self> {
-        Ok(Self { len: file.metadata()?.len(), file: Arc::new(file) })
+    pub(crate) fn new(file: impl Into<Arc<File>>) -> io::Result<Self> {
+        let file = file.into();
+        Ok(Self { len: file.metadata()?.len(), file })
     }
 
     pub(crate) fn part(&self, start: u64) -> FilePart {

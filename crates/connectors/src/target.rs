@@ -3,15 +3,19 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::write::GzEncoder;
+use rustix::fs::OFlags;
+use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
 use tradejoin_flow::End;
 
 use crate::encoding::{Compression, Location};
+use crate::prepared::PreparedFile;
+use crate::trail::Trail;
 
 /// What becomes of an output: a handle, whose clones speak of the same one,
 /// also after the output itself has been given away.
@@ -33,7 +37,7 @@ impl OutputHandle {
         self.0.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_path(&self, path: Option<PathBuf>) {
+    pub(crate) fn set_path(&self, path: Option<PathBuf>) {
         *self.0.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
     }
 
@@ -42,15 +46,32 @@ impl OutputHandle {
     pub fn bytes_written(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
+
+    /// Begins to count at what an earlier run has written.
+    pub(crate) fn count_from(&self, bytes: u64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What to do with the file at the end.
 pub(crate) struct Target {
     handle: OutputHandle,
+    disk: Arc<dyn Disk>,
     place: Place,
+    kept: Option<Stage>,
 }
 
-enum Place {
+/// How far a file is that a later run may go on with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing of it was ever prepared: nobody can know of it.
+    New,
+    /// A checkpoint may tell of it: it is not to be removed any more.
+    Known,
+}
+
+#[derive(Clone)]
+pub(crate) enum Place {
     /// Standard output.
     Standard,
     /// Something that is there and stays: a device or a pipe.
@@ -62,27 +83,75 @@ enum Place {
 }
 
 impl Target {
-    /// Opens a location for writing, and tells whether it is a regular file
-    /// with a name.
-    pub(crate) fn create(location: &Location, handle: OutputHandle) -> io::Result<(Self, Counted, bool)> {
+    /// Opens a location for writing.
+    pub(crate) fn create(location: &Location, handle: OutputHandle) -> io::Result<(Self, Counted)> {
+        Self::create_on(Arc::new(RealDisk), location, handle)
+    }
+
+    /// Opens a location for writing; a file with a name is made on `disk`.
+    pub(crate) fn create_on(
+        disk: Arc<dyn Disk>,
+        location: &Location,
+        handle: OutputHandle,
+    ) -> io::Result<(Self, Counted)> {
         let (file, place) = match location {
-            Location::Standard => (File::from(io::stdout().as_fd().try_clone_to_owned()?), Place::Standard),
-            Location::Path(path) => create_path(path)?,
+            Location::Standard => {
+                (Stream::Direct(File::from(io::stdout().as_fd().try_clone_to_owned()?)), Place::Standard)
+            }
+            Location::Path(path) => create_path(&*disk, path)?,
         };
-        let named = matches!(place, Place::Partial { .. });
+        let counted = Counted { file, handle: handle.clone(), bytes: 0, trail: Trail::None };
+        Ok((Self::new(disk, handle, place, None), counted))
+    }
+
+    pub(crate) fn new(disk: Arc<dyn Disk>, handle: OutputHandle, place: Place, kept: Option<Stage>) -> Self {
         handle.set_path(match &place {
             Place::Partial { partial: path, .. } | Place::Direct(path) => Some(path.clone()),
             Place::Standard | Place::Settled => None,
         });
-        let counted = Counted { file, handle: handle.clone() };
-        Ok((Self { handle, place }, counted, named))
+        Self { handle, disk, place, kept }
+    }
+
+    /// One with which nothing is left to do.
+    pub(crate) fn settled() -> Self {
+        Self { handle: OutputHandle::default(), disk: Arc::new(RealDisk), place: Place::Settled, kept: None }
+    }
+
+    /// Has the file left where it is if the run fails: a later one goes on with it.
+    pub(crate) fn keep(mut self) -> Self {
+        self.kept = Some(Stage::New);
+        self
+    }
+
+    /// Whether it is a regular file with a name.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.place, Place::Partial { .. })
+    }
+
+    /// Prepares what was written up to a mark; `None` of a file that is not kept.
+    pub(crate) fn prepare(&mut self, name: &str, mark: Mark, end: Option<End>) -> Option<PreparedFile> {
+        let stage = self.kept.replace(Stage::Known)?;
+        let place = match end {
+            None => self.place.clone(),
+            Some(_) => std::mem::replace(&mut self.place, Place::Settled),
+        };
+        let (disk, handle) = (Arc::clone(&self.disk), self.handle.clone());
+        Some(PreparedFile {
+            name: name.to_owned(),
+            disk,
+            handle,
+            place,
+            mark,
+            end,
+            is_first: stage == Stage::New,
+        })
     }
 
     /// Gives the file its name, after its last byte was written; leaves it under
     /// its partial name if it is a part of what it was to be.
     pub(crate) fn settle(&mut self, end: End) -> io::Result<()> {
         if let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) {
-            fs::rename(partial, path)?;
+            self.disk.rename(partial, path)?;
             self.handle.set_path(Some(path.clone()));
         }
         self.place = Place::Settled;
@@ -92,8 +161,10 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if let Place::Partial { partial, .. } = &self.place {
-            discard(partial);
+        if let Place::Partial { partial, .. } = &self.place
+            && self.kept != Some(Stage::Known)
+        {
+            discard(&*self.disk, partial);
             self.handle.set_path(None);
         }
     }
@@ -101,12 +172,12 @@ impl Drop for Target {
 
 /// Removes what is not whole. That it may fail changes nothing for the caller,
 /// who is about to report another failure.
-fn discard(partial: &Path) {
-    let _ = fs::remove_file(partial);
+fn discard(disk: &dyn Disk, partial: &Path) {
+    let _ = disk.remove(partial);
 }
 
 /// The file that a path means, so that a link stays a link.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     // As many links as the system follows.
     const LINKS_MAX: usize = 40;
     let mut path = path.to_owned();
@@ -119,14 +190,14 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-fn create_path(path: &Path) -> io::Result<(File, Place)> {
+fn create_path(disk: &dyn Disk, path: &Path) -> io::Result<(Stream, Place)> {
     let permissions = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) => {
             // A file that may not be written is not to be replaced either.
             let file = OpenOptions::new().write(true).open(path)?;
             if !metadata.is_file() {
-                return Ok((file, Place::Direct(path.to_owned())));
+                return Ok((Stream::Direct(file), Place::Direct(path.to_owned())));
             }
             Some(metadata.permissions())
         }
@@ -134,16 +205,23 @@ fn create_path(path: &Path) -> io::Result<(File, Place)> {
         Err(error) => return Err(error),
     };
     let path = resolve(path)?;
-    let (file, partial) = create_partial(&path)?;
+    let (file, partial) = create_partial(disk, &path)?;
     if let Some(permissions) = permissions {
-        file.set_permissions(permissions).inspect_err(|_| discard(&partial))?;
+        set_permissions(&partial, permissions).inspect_err(|_| discard(disk, &partial))?;
     }
-    Ok((file, Place::Partial { partial, path }))
+    Ok((Stream::File(file), Place::Partial { partial, path }))
+}
+
+/// Gives a new file the rights of the one that it will replace, not by way of a link that
+/// somebody has put in its place.
+fn set_permissions(path: &Path, permissions: fs::Permissions) -> io::Result<()> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(flags).open(path)?.set_permissions(permissions)
 }
 
 /// A new file `<name>.partial` beside `path`, or `<name>.2.partial` and so on if
 /// there is one already: it may be what another run has left or is writing.
-fn create_partial(path: &Path) -> io::Result<(File, PathBuf)> {
+fn create_partial(disk: &dyn Disk, path: &Path) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
     const NAMES_MAX: u32 = 1_000;
     let name = |number| {
         let mut name = path.as_os_str().to_owned();
@@ -151,7 +229,7 @@ fn create_partial(path: &Path) -> io::Result<(File, PathBuf)> {
         PathBuf::from(name)
     };
     for partial in (1..=NAMES_MAX).map(name) {
-        match OpenOptions::new().write(true).create_new(true).open(&partial) {
+        match disk.create(&partial, Mode::Shared) {
             Ok(file) => return Ok((file, partial)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -160,30 +238,86 @@ fn create_partial(path: &Path) -> io::Result<(File, PathBuf)> {
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many partial files of earlier runs: remove them"))
 }
 
+/// What takes bytes.
+enum Stream {
+    /// Standard output, a device or a pipe.
+    Direct(File),
+    /// A file with a name.
+    File(Box<dyn DiskFile>),
+}
+
 /// A file that counts what is written.
 pub(crate) struct Counted {
-    file: File,
+    file: Stream,
     handle: OutputHandle,
+    /// Bytes that it has.
+    bytes: u64,
+    trail: Trail,
+}
+
+/// What a file had at one moment.
+pub(crate) struct Mark {
+    /// The file, to sync; `None` of what has no name.
+    pub(crate) file: Option<Box<dyn DiskFile>>,
+    pub(crate) bytes: u64,
+    /// The last of them.
+    pub(crate) tail: Vec<u8>,
 }
 
 impl Counted {
+    /// A file that has `bytes`.
+    pub(crate) fn of_file(file: Box<dyn DiskFile>, handle: OutputHandle, bytes: u64, trail: Trail) -> Self {
+        Self { file: Stream::File(file), handle, bytes, trail }
+    }
+
+    /// Remembers what is told of what is written from here on; `bytes` were before.
+    pub(crate) fn remember(self, trail: Trail, bytes: u64) -> Self {
+        Self { trail, bytes, ..self }
+    }
+
+    /// What it has now, if all was given to it.
+    pub(crate) fn mark(&self) -> io::Result<Mark> {
+        let file = match &self.file {
+            Stream::Direct(_) => None,
+            Stream::File(file) => Some(file.another()?),
+        };
+        Ok(Mark { file, bytes: self.bytes, tail: self.trail.tail().to_vec() })
+    }
+
+    /// The whole of it, once nothing follows: the file, its bytes and their hash.
+    pub(crate) fn whole(self) -> io::Result<(Box<dyn DiskFile>, u64, u64)> {
+        match self.file {
+            Stream::File(file) => Ok((file, self.bytes, self.trail.hash())),
+            Stream::Direct(_) => Err(io::Error::other("it is no file")),
+        }
+    }
+
     /// Whether somebody may be waiting for the bytes at the other end: a pipe, a
     /// socket or a terminal.
     pub(crate) fn is_live(&self) -> bool {
+        let Stream::Direct(file) = &self.file else { return false };
         let is_stream = |kind: fs::FileType| kind.is_fifo() || kind.is_socket();
-        self.file.is_terminal() || self.file.metadata().is_ok_and(|file| is_stream(file.file_type()))
+        file.is_terminal() || file.metadata().is_ok_and(|file| is_stream(file.file_type()))
     }
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.file.write(bytes)?;
+        let len = match &mut self.file {
+            Stream::Direct(file) => file.write(bytes)?,
+            Stream::File(file) => file.write(bytes)?,
+        };
+        self.bytes += len as u64;
         self.handle.0.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.trail.note(&bytes[..len]);
         Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        match &mut self.file {
+            Stream::Direct(file) => file.flush(),
+            Stream::File(file) => file.flush(),
+        }
     }
 }
 
@@ -214,14 +348,16 @@ impl Packer {
         })
     }
 
-    /// Writes what is still held back.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        let mut file = match self {
+    /// Writes what is still held back, and gives the file back.
+    pub(crate) fn finish(self) -> io::Result<Counted> {
+        let file = match self {
             Self::Plain(file) => file,
             Self::Gzip(encoder) => encoder.finish()?,
             Self::Zstd(encoder) => encoder.finish()?,
         };
-        file.flush()
+        let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.flush()?;
+        Ok(file)
     }
 }
 

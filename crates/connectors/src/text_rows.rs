@@ -32,6 +32,7 @@ impl TextRows {
                     let mut records = Records::new(&chunk, format);
                     let record = records.next().unwrap_or_default();
                     let header = csv_rows::header(&chunk.bytes[record.clone()]);
+                    chunks.forget_records();
                     header.map_err(|flaw| flaw.at(&name, records.place(&record)))?
                 }
             },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition};
 use tradejoin_model::{Messages, TRADE_COLUMNS};
 
 use crate::arrow_blocks::ArrowBlocks;
@@ -13,6 +13,7 @@ use crate::chunks::{Chunk, Chunks};
 use crate::error::{OpenError, ReadError};
 use crate::header::Header;
 use crate::input::{Input, InputOptions, TextInput};
+use crate::stored_file::Unlike;
 use crate::table_def::TradeKey;
 use crate::text_rows::TextRows;
 use crate::trade_decoder::TradeDecoder;
@@ -141,6 +142,32 @@ impl TradeReader {
         })
     }
 
+    /// How far its input has been read; `None` if that cannot be told.
+    #[must_use]
+    pub fn position(&self) -> Option<InputPosition> {
+        match &self.kind {
+            Kind::Text(trades) => trades.chunks.position(),
+            Kind::Arrow(trades) => trades.blocks.position(trades.rows_read),
+        }
+    }
+
+    /// Goes to where another reader of the same input has been; before the first trade is
+    /// read. Places, and the limit, count from the beginning of the input.
+    ///
+    /// # Errors
+    /// If reading fails, or the input is another one.
+    pub fn go_on_from(&mut self, position: &InputPosition) -> Result<(), ReadError> {
+        match &mut self.kind {
+            Kind::Text(trades) => trades.chunks.go_on_from(position)?,
+            Kind::Arrow(trades) => {
+                trades.blocks.go_on_from(position)?;
+                trades.rows_read = position.records;
+            }
+        }
+        self.left = self.left.saturating_sub(position.records);
+        Ok(())
+    }
+
     /// What decodes text, if these are trades in a text.
     pub(crate) fn text_decoder(&self) -> Option<&Arc<TradeDecoder>> {
         match &self.kind {
@@ -175,6 +202,23 @@ impl Source for TradeReader {
         let block = self.next_block()?;
         Ok(block.map(|decode| Block::Encoded(Box::new(move || Ok(decode()?)))))
     }
+
+    fn position(&self) -> Option<SourcePosition> {
+        Some(self.position()?.into())
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        Ok(self.go_on_from(only(position, self.name())?)?)
+    }
+}
+
+/// The place of a source that has one input.
+pub(crate) fn only<'p>(
+    position: &'p SourcePosition,
+    name: &Arc<str>,
+) -> Result<&'p InputPosition, ReadError> {
+    let [input] = &position.inputs[..] else { return Err(ReadError::other_input(name, Unlike::Kind)) };
+    Ok(input)
 }
 
 struct TextTrades {

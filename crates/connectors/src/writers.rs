@@ -109,7 +109,7 @@ impl TableWriter {
     ) -> Result<Self, CreateError> {
         let table = table.into();
         let schema = table_schema(table);
-        let options = OutputOptions { location, encoding, schema: Arc::clone(&schema), added: Vec::new() };
+        let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
         Ok(Self { table, schema, output: Output::create(options)? })
     }
 
@@ -180,13 +180,10 @@ impl MessageWriter {
         schema: &SchemaRef,
         tables: &[WrittenTable],
     ) -> Result<Self, CreateError> {
-        let name: Arc<str> = match location {
-            Location::Path(path) => path.display().to_string().into(),
-            Location::Standard => "standard output".into(),
-        };
+        let name = location.output_name();
         let failed = |source| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
-        let (target, file, _) = Target::create(location, handle.clone()).map_err(failed)?;
+        let (target, file) = Target::create(location, handle.clone()).map_err(failed)?;
         let packer = Packer::new(file, encoding.compression).map_err(failed)?;
         let table = |&table: &WrittenTable| {
             let schema = table_schema(table);
@@ -250,7 +247,7 @@ impl MessageWriter {
     /// If writing the rest or naming the file fails.
     pub fn close(&mut self, end: End) -> Result<(), WriteError> {
         let Some(packer) = self.packer.take() else { return Ok(()) };
-        packer.finish().and_then(|()| self.target.settle(end)).map_err(|source| self.failed(source))
+        packer.finish().and_then(|_| self.target.settle(end)).map_err(|source| self.failed(source))
     }
 }
 

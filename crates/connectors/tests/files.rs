@@ -87,6 +87,7 @@ fn a_link_stays_a_link_and_a_device_a_device() {
             encoding: ending.parse().expect("known"),
             schema: reader.schema(),
             added: Vec::new(),
+            kept: None,
         })
         .expect("created");
         output.close(End::Complete).expect("complete");
@@ -106,6 +107,7 @@ fn what_cannot_be_created_is_told() {
             location: Location::Path(path),
             schema: reader.schema(),
             added: Vec::new(),
+            kept: None,
         })
         .err()
         .expect(name);
@@ -123,6 +125,7 @@ fn a_full_disk_is_an_error_of_writing() {
         encoding: "csv".parse().expect("known"),
         schema: reader.schema(),
         added: Vec::new(),
+        kept: None,
     })
     .expect("created");
     output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("buffered");

@@ -56,7 +56,7 @@ fn columns(nulls: bool, number: impl Fn(usize) -> i64) -> Vec<(&'static str, Arr
 fn write(path: &Path, rows: &RecordBatch, batch_len: usize) {
     let encoding = Written::of_path(path).expect("a known ending");
     let location = Location::Path(path.to_owned());
-    let options = OutputOptions { location, encoding, schema: rows.schema(), added: Vec::new() };
+    let options = OutputOptions::new(location, encoding, rows.schema());
     let mut output = Output::create(options).expect("created");
     for start in (0..rows.num_rows()).step_by(batch_len) {
         let len = batch_len.min(rows.num_rows() - start);

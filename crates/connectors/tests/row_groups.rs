@@ -27,7 +27,7 @@ fn rows() -> RecordBatch {
 fn create(path: &Path, rows: &RecordBatch) -> Output {
     let (location, encoding) =
         (Location::Path(path.to_owned()), Encoding::of_path(path).expect("a known ending"));
-    let options = OutputOptions { location, encoding, schema: rows.schema(), added: Vec::new() };
+    let options = OutputOptions::new(location, encoding, rows.schema());
     Output::create(options).expect("created")
 }
 

@@ -86,7 +86,7 @@ fn typed_cells_mean_what_their_text_means() {
         let path = files.path(&format!("i.{ending}"));
         let encoding = Encoding::of_path(&path).expect("known");
         let location = Location::Path(path.clone());
-        let options = OutputOptions { location, encoding, schema: Arc::clone(&schema), added: Vec::new() };
+        let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
         let mut output = Output::create(options).expect("made");
         output.write_batch(&batch).expect("written");
         output.close(End::Complete).expect("complete");

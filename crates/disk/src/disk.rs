@@ -1,7 +1,8 @@
 //! What is asked of a file system.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 
 /// Who may read and write a new file or folder. The process's mask takes rights away
@@ -36,6 +37,26 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// If it cannot be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Bytes of a file from a place on, at most `len`; fewer if it ends before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path)?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.drain(..from);
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// The bytes of a file, one after the other.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Cursor::new(self.read(path)?)))
+    }
 
     /// How many bytes a file has; `None` if it is missing.
     ///
@@ -73,7 +94,31 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// If it is missing or the system refuses.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Whether others than its owner may write in a folder.
+    ///
+    /// # Errors
+    /// If it is missing or the system refuses.
+    fn is_open_to_others(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(false)
+    }
+
+    /// Locks a file, which is made unless it is there, against everybody else; `None` if
+    /// somebody has it. A disk that no other process sees grants it always.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let _ = path;
+        Ok(Some(Lock(None)))
+    }
 }
+
+/// A file that is locked until this is dropped, or the process ends, however it does.
+#[derive(Debug)]
+#[must_use]
+pub struct Lock(#[expect(dead_code, reason = "it is held")] pub(crate) Option<File>);
 
 /// A file that is written to at its end.
 pub trait DiskFile: Write + fmt::Debug + Send {

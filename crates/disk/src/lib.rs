@@ -2,7 +2,8 @@
 //!
 //! On the lowest floor. What a run keeps for a later one goes through a [`Disk`]: its
 //! output and its checkpoints. [`RealDisk`] is the system's; a test puts another in its
-//! place, that fails, fills up or forgets what was not synced.
+//! place: a [`FaultyDisk`] that fails or ends the process at an operation of its choice, a
+//! [`SimulatedDisk`] that fills up, and that a crash makes forget what was not synced.
 //!
 //! Guaranteed: a new file never takes the place of one that is there, and no link is
 //! followed to it; a write is whole or an error; nothing is tried again that has failed.
@@ -25,7 +26,13 @@
 //! ```
 
 mod disk;
+mod faults;
+mod faulty;
 mod real;
+mod simulated;
 
-pub use disk::{Disk, DiskFile, Mode};
+pub use disk::{Disk, DiskFile, Lock, Mode};
+pub use faults::{Faults, ParseFaultsError};
+pub use faulty::FaultyDisk;
 pub use real::RealDisk;
+pub use simulated::SimulatedDisk;

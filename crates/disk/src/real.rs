@@ -1,13 +1,13 @@
 //! The system's own files.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::disk::{Disk, DiskFile, Mode};
+use crate::disk::{Disk, DiskFile, Lock, Mode};
 
 /// The file system of the process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +58,18 @@ impl Disk for RealDisk {
         fs::read(path)
     }
 
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
     fn size(&self, path: &Path) -> io::Result<Option<u64>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata.len())),
@@ -93,6 +105,22 @@ impl Disk for RealDisk {
         names.sort();
         Ok(names)
     }
+
+    fn is_open_to_others(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(folder(path))?.permissions().mode() & 0o022 != 0)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(Mode::Private.of_file());
+        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 impl Write for RealFile {
@@ -126,7 +154,7 @@ impl DiskFile for RealFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -157,6 +185,27 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_is_held_by_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lock");
+        let first = RealDisk.lock(&path).expect("lockable");
+        assert!(first.is_some() && RealDisk.lock(&path).expect("lockable").is_none());
+        drop(first);
+        assert!(RealDisk.lock(&path).expect("lockable").is_some());
+        symlink(folder.path().join("elsewhere"), folder.path().join("link")).expect("a link");
+        assert!(RealDisk.lock(&folder.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn a_folder_says_who_may_write_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (mode, is_open) in [(0o700, false), (0o755, false), (0o775, true), (0o702, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(RealDisk.is_open_to_others(folder.path()).expect("there"), is_open, "{mode:o}");
+        }
+    }
+
+    #[test]
     fn what_was_cut_is_written_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
@@ -169,6 +218,8 @@ mod tests {
             (RealDisk.read(&path).expect("read"), file.size().expect("a length")),
             (b"abx".to_vec(), 3)
         );
+        let part = |from, len| RealDisk.read_part(&path, from, len).expect("read");
+        assert_eq!((part(1, 1), part(2, 9), part(9, 1)), (b"b".to_vec(), b"x".to_vec(), Vec::new()));
         assert_eq!(RealDisk.list(folder.path()).expect("listed"), ["file"]);
     }
 }

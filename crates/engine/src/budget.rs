@@ -109,25 +109,35 @@ impl Budget {
     /// Counts the next records that were refused; each is judged, so that it does not matter
     /// how many come at a time.
     pub(crate) fn spend(&mut self, refused: &[BadPlace]) -> Result<(), TooManyBad> {
-        let Some(max) = self.max else { return Ok(()) };
         for (input, place) in refused {
-            self.bad += 1;
-            match max {
-                MaxBad::Records(records) if self.bad > records => {
+            self.bad = self.bad.saturating_add(1);
+            let of_input = self.by_input.entry(Arc::clone(input)).or_default();
+            *of_input = of_input.saturating_add(1);
+            match self.max {
+                Some(max @ MaxBad::Records(records)) if self.bad > records => {
                     return Err(TooManyBad { bad: self.bad, of: String::new(), max });
                 }
-                MaxBad::Records(_) => {}
-                MaxBad::Share(share) => {
-                    let bad = self.by_input.entry(Arc::clone(input)).or_default();
-                    *bad += 1;
-                    if *place >= Self::JUDGED_FROM && share.is_exceeded(*bad, *place) {
-                        let of = format!(" in the first {place} lines or rows of {input}");
-                        return Err(TooManyBad { bad: *bad, of, max });
-                    }
+                Some(max @ MaxBad::Share(share))
+                    if *place >= Self::JUDGED_FROM && share.is_exceeded(*of_input, *place) =>
+                {
+                    let of = format!(" in the first {place} lines or rows of {input}");
+                    return Err(TooManyBad { bad: *of_input, of, max });
                 }
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// How many were refused, by input.
+    pub(crate) fn by_input(&self) -> BTreeMap<String, u64> {
+        self.by_input.iter().map(|(input, &bad)| (input.to_string(), bad)).collect()
+    }
+
+    /// Counts those of a run before.
+    pub(crate) fn go_on_from(&mut self, by_input: &BTreeMap<String, u64>) {
+        self.bad = by_input.values().fold(0, |sum, &bad| sum.saturating_add(bad));
+        self.by_input = by_input.iter().map(|(input, &bad)| (input.as_str().into(), bad)).collect();
     }
 
     /// Judges the shares of what was read in all.

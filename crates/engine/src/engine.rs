@@ -2,18 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, scope};
+use std::thread::{Builder, ScopedJoinHandle, scope};
+use std::time::Instant;
 
 use crossbeam_utils::sync::Parker;
-use tradejoin_flow::{BoxError, Encode as _, End, Revise, Sink, Source, TableSource};
+use tradejoin_flow::{BoxError, Encode as _, End, Resume, Revise, Sink, Source, TableSource};
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
 use crate::config::{EngineConfig, Stop};
-use crate::error::{EngineError, Stage};
-use crate::load::{Feed, Generations, Loaded};
-use crate::report::{Monitor, Publisher, Report, RunClock};
-use crate::run::{Ended, Ends, Run, panicked, shard_report};
+use crate::error::{EngineError, Stage, panicked};
+use crate::kept::{Begin, Event, Keeper, Keeping};
+use crate::load::{Feed, Generations, add_loaded};
+use crate::report::{Monitor, Publisher, Report, RunClock, shard_report};
+use crate::run::{Ended, Ends, Run};
 use crate::updates::Updates;
 
 /// A join, ready to run.
@@ -99,18 +101,74 @@ impl Engine {
         sink: impl Sink,
         revise: &mut dyn Revise,
     ) -> Result<Report, EngineError> {
+        self.run_kept(tables, source, sink, revise, None)
+    }
+
+    /// As [`Engine::run_correcting`], and the run is kept, if `keeping` says how, so that a
+    /// later one can go on where it was, also with other numbers of workers, batch lengths
+    /// and queue depths. Batches are then written in their order, whatever [`Order`] says.
+    ///
+    /// One that goes on has the tables that were kept as its `tables`, a source that stands
+    /// where it did and a sink with what was kept of the output; its ledger, and the numbers
+    /// of its trades, go on, too. Its sink is not finished, but
+    /// [prepared](Sink::prepare) with its end and published with the last cut.
+    /// Interrupted, it keeps the trades that wait and writes none of them; if it could
+    /// not complete what it had read, the cut before stands.
+    ///
+    /// # Errors
+    /// As [`Engine::run_correcting`], or if the run cannot be kept.
+    ///
+    /// # Panics
+    /// As [`Engine::run_correcting`].
+    pub fn run_kept<'env>(
+        &'env self,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+        sink: impl Sink,
+        revise: &mut dyn Revise,
+        keeping: Option<Keeping<'_>>,
+    ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
+        let (mut keep, keeper, events, begin) = match keeping {
+            Some(Keeping { keep, every, resume }) => {
+                let (keeper, events) = Keeper::new(every, resume.as_ref());
+                let begin = resume.map(|Resume { trades, position, ledger, held, bad }| Begin {
+                    place: (position, trades),
+                    ledger,
+                    held,
+                    bad,
+                });
+                (Some(keep), Some(keeper), Some(events), begin)
+            }
+            None => (None, None, None, None),
+        };
+        let keeper = keeper.as_ref();
         let (config, stop) = (&self.config.chosen(&tables), &self.stop);
         let clock = RunClock::start();
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
         let updates = &self.updates;
-        let feed = Feed::new(&config.tables, tables, &generations, stop, updates, source);
+        let feed = Feed::new(&config.tables, tables, &generations, stop, updates, keeper, source);
         let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
-        let ends = Ends { sink, revise: &mut *revise };
-        let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers);
+        let ends = Ends { sink, revise: &mut *revise, keeper, begin };
+        let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers)?;
 
         let cpus = scope(|scope| {
+            let keeping = match (keeper, events, &mut keep) {
+                (Some(keeper), Some(events), Some(keep)) => {
+                    let run = &run;
+                    let work = move || {
+                        let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, &mut **keep)));
+                        if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
+                            run.fail_beside(error);
+                        }
+                        // Whoever waits to hand something over is let go with it.
+                        drop(events);
+                    };
+                    Some(Builder::new().name("checkpoints".to_owned()).spawn_scoped(scope, work)?)
+                }
+                _ => None,
+            };
             let spawn = |(thread, parker): (usize, Parker)| {
                 let (run, encoder) = (&run, run.encoder());
                 let work = move || run.work(thread, encoder, &parker);
@@ -122,7 +180,11 @@ impl Engine {
                 stop.request();
             }
             let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
-            joined.collect::<Result<Vec<_>, _>>()
+            let joined = joined.collect::<Result<Vec<_>, _>>();
+            keeper.iter().for_each(|keeper| keeper.send(Event::End));
+            // A panic in there has been told.
+            let _ = keeping.map(ScopedJoinHandle::join);
+            joined
         });
         let cpus = cpus.map_err(EngineError::Thread)?.into_iter();
         let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
@@ -132,24 +194,48 @@ impl Engine {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if let Some(passage) = ended.passage {
+        let end = if interrupted { End::Interrupted } else { End::Complete };
+        // What waits goes on waiting in the run that goes on.
+        let held = ended.passage.as_ref().filter(|_| interrupted && keeper.is_some());
+        let held = held.map(|passage| passage.held(Instant::now()));
+        if let Some(passage) = ended.passage.filter(|_| held.is_none()) {
             let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink)));
             ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
         }
-        add_loaded(&mut ledger, &feed.into_loaded());
+        let (source, loaded) = feed.into_end();
+        let whole = ledger.clone();
+        add_loaded(&mut ledger, &loaded);
         publisher.publish(&ledger, ended.trades_copied)?;
         if !interrupted {
             ended.budget.judge(&ledger, &config.tables)?;
         }
-        let end = if interrupted { End::Interrupted } else { End::Complete };
         if config.corrections.is_some() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
                 .map_err(|panic| panicked(panic, Stage::Write))?
                 .map_err(EngineError::Revise)?;
         }
-        catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
-            .map_err(|panic| panicked(panic, Stage::Write))?
-            .map_err(EngineError::Sink)?;
+        match (keeper, keep) {
+            (Some(keeper), Some(mut keep)) => {
+                if let Some(source) = source.filter(|_| !ended.is_given_up) {
+                    catch_unwind(AssertUnwindSafe(|| {
+                        let output = sink.prepare(Some(end)).map_err(EngineError::Sink)?;
+                        let cut = keeper.cut(
+                            source,
+                            (&whole, &ended.budget),
+                            &loaded,
+                            held.flatten(),
+                            output,
+                            Some(end),
+                        );
+                        keeper.keep(&mut *keep, cut).map_err(EngineError::Keep)
+                    }))
+                    .unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep)))?;
+                }
+            }
+            _ => catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
+                .map_err(|panic| panicked(panic, Stage::Write))?
+                .map_err(EngineError::Sink)?,
+        }
         let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
         let shared = generations.pin().into_iter();
@@ -157,7 +243,17 @@ impl Engine {
         let shared_bytes = shared.map(|generation| generation.map_or(0, bytes)).collect();
         let Ended { missing, trades_copied, hold_peak, recent_peak, .. } = ended;
         let report = clock.report(ledger, shards, interrupted);
-        Ok(Report { distributions, shared_bytes, missing, trades_copied, hold_peak, recent_peak, ..report })
+        let kept = keeper.map(Keeper::report);
+        Ok(Report {
+            distributions,
+            shared_bytes,
+            missing,
+            trades_copied,
+            hold_peak,
+            recent_peak,
+            kept,
+            ..report
+        })
     }
 }
 
@@ -185,17 +281,5 @@ impl Revise for Unread {
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
-    }
-}
-
-/// Adds what was loaded past the shards.
-fn add_loaded(ledger: &mut Ledger, loaded: &[Loaded]) {
-    for (table, loaded) in ledger.tables.iter_mut().zip(loaded) {
-        table.rows_loaded += loaded.rows;
-        table.duplicates += loaded.applied.replaced;
-        table.stale += loaded.applied.stale;
-        table.conflicts += loaded.applied.conflicts;
-        table.overlaps += loaded.applied.overlaps;
-        table.rejected += loaded.rejected;
     }
 }

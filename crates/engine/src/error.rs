@@ -1,11 +1,12 @@
 //! Why a run failed.
 
+use std::any::Any;
 use std::fmt;
 
 use arrow_schema::ArrowError;
 use thiserror::Error;
 use tradejoin_flow::BoxError;
-use tradejoin_merger::Miss;
+use tradejoin_merger::{HeldError, Miss};
 use tradejoin_model::{LedgerError, ShardIndex};
 
 use crate::budget::TooManyBad;
@@ -27,6 +28,8 @@ pub enum Stage {
     Encode,
     /// Writing what was encoded.
     Write,
+    /// Keeping a checkpoint.
+    Keep,
     /// Finding out what to do next.
     Schedule,
 }
@@ -41,6 +44,7 @@ impl fmt::Display for Stage {
             Self::Hold => f.write_str("holding"),
             Self::Encode => f.write_str("encoding"),
             Self::Write => f.write_str("writing"),
+            Self::Keep => f.write_str("keeping a checkpoint"),
             Self::Schedule => f.write_str("scheduling"),
         }
     }
@@ -76,6 +80,12 @@ pub enum EngineError {
     /// Where revised trades go failed.
     #[error("cannot write the corrections")]
     Revise(#[source] BoxError),
+    /// What a later run would go on from cannot be kept. What was kept before stands.
+    #[error("cannot keep a checkpoint")]
+    Keep(#[source] BoxError),
+    /// The trades that waited in the run before are none of this one.
+    #[error("cannot go on with the trades that waited")]
+    Held(#[from] HeldError),
     /// A bug: a stage panicked.
     #[error("{stage} failed unexpectedly: {message}")]
     Panicked {
@@ -90,4 +100,11 @@ pub enum EngineError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// The error that a panic is.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>, stage: Stage) -> EngineError {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
 }

@@ -8,7 +8,8 @@
 //! Guaranteed: the output does not depend on the number of workers, the lengths
 //! of batches or how many of them are under way; a table with a source is complete before
 //! the first trade is read; a stage that fails or panics stops all others, and
-//! the error names it; a ledger that does not add up is an error.
+//! the error names it; a ledger that does not add up is an error; a run that goes on from
+//! a cut of another one ends as that would have ended.
 //!
 //! Not here: formats and printing. Beyond its tables a run holds the batches that
 //! are under way: the workers plus the queue depth.
@@ -35,6 +36,7 @@ mod budget;
 mod config;
 mod engine;
 mod error;
+mod kept;
 mod load;
 mod report;
 mod run;
@@ -44,6 +46,7 @@ pub use budget::{MaxBad, Share, TooManyBad};
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};
+pub use kept::{KeepEvery, Keeping, KeptReport};
 pub use report::{Monitor, Report, ShardReport, process_cpu, thread_cpu};
 pub use tradejoin_merger::{
     CorrectionConfig, Corrections, HoldPeak, Holds, Miss, MissingKey, MissingKeys, RecentPeak,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use tradejoin_flow::{Block, Source, TableSource};
+use tradejoin_flow::{Block, Source, SourcePosition, TableSource};
 use tradejoin_model::{
-    Applied, ChangeLane, Distribution, Keys, Messages, OutputColumn, StoredTable, TableSpec, Turns,
+    Applied, ChangeLane, Distribution, Keys, Ledger, Messages, OutputColumn, StoredTable, TableSpec, Turns,
 };
 
 use crate::config::Stop;
 use crate::error::EngineError;
+use crate::kept::{Event, Keeper};
 use crate::updates::Updates;
 
 /// The generation in force of each table that every shard has whole. A reload
@@ -45,10 +46,11 @@ pub(crate) struct Loaded {
 pub(crate) struct Feed<'a, S> {
     /// The broadcast table that is being loaded.
     building: Option<StoredTable>,
+    keeper: Option<&'a Keeper>,
     specs: &'a [TableSpec],
     loads: VecDeque<(usize, Box<dyn TableSource + 'a>)>,
     generations: &'a Generations,
-    loaded: Vec<Loaded>,
+    pub(crate) loaded: Vec<Loaded>,
     stop: &'a Stop,
     pub(crate) updates: &'a Updates,
     source: S,
@@ -59,6 +61,8 @@ pub(crate) struct Feed<'a, S> {
 
 /// What comes next in the sequence.
 pub(crate) enum Next {
+    /// Rows of a table that is being loaded.
+    Rows(Messages),
     Block(Block),
     /// An update of this number.
     Update(u64, Messages),
@@ -71,16 +75,26 @@ impl<'a, S: Source> Feed<'a, S> {
         generations: &'a Generations,
         stop: &'a Stop,
         updates: &'a Updates,
+        keeper: Option<&'a Keeper>,
         source: S,
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
-        Self { building: None, specs, loads, generations, loaded, stop, updates, source, pending: None }
+        let building = None;
+        Self { keeper, building, specs, loads, generations, loaded, stop, updates, source, pending: None }
     }
 
-    /// What was counted for each broadcast table.
-    pub(crate) fn into_loaded(self) -> Vec<Loaded> {
-        self.loaded
+    /// How far the source has been read, if nothing of it waits here, and the tables are
+    /// complete.
+    pub(crate) fn position(&self) -> Option<SourcePosition> {
+        let is_between = self.loads.is_empty() && self.pending.is_none();
+        is_between.then(|| self.source.position()).flatten()
+    }
+
+    /// How far the source has been read at the end, and what was counted for each
+    /// broadcast table.
+    pub(crate) fn into_end(self) -> (Option<SourcePosition>, Vec<Loaded>) {
+        (self.position(), self.loaded)
     }
 
     fn next_update(&self) -> Option<Next> {
@@ -103,23 +117,30 @@ impl<'a, S: Source> Feed<'a, S> {
                 Distribution::Partitioned | Distribution::Auto => {
                     if let Some(lane) = load.next().map_err(failed)? {
                         let rows = changes_alone(self.specs.len(), [(index, lane)], true);
-                        return Ok(Some(Next::Block(rows.into())));
+                        return Ok(Some(Next::Rows(rows)));
                     }
                 }
                 Distribution::Broadcast => {
                     let new = || StoredTable::new(spec.look_up, &spec.outputs);
                     let mut generation = self.building.take().unwrap_or_else(new);
+                    // What was kept was counted before.
+                    let resumes = self.keeper.is_some_and(Keeper::resumes);
+                    let mut restored = Loaded::default();
+                    let loaded = if resumes { &mut restored } else { &mut self.loaded[index] };
                     while let Some(mut lane) = load.next().map_err(failed)? {
                         if self.stop.is_requested() {
                             return Ok(None);
                         }
-                        add(&mut generation, &spec.outputs, &lane, &mut self.loaded[index]);
-                        if !lane.refused.is_empty() {
+                        add(&mut generation, &spec.outputs, &lane, loaded);
+                        let refused = std::mem::take(&mut lane.refused);
+                        if let Some(keeper) = self.keeper.filter(|_| !resumes) {
+                            keeper.send(Event::Rows(index, Box::new(lane)));
+                        }
+                        if !refused.is_empty() {
                             // They go the way of all others, at once: there may be many.
                             self.building = Some(generation);
                             let none = changes_alone(self.specs.len(), [], true);
-                            let refused = std::mem::take(&mut lane.refused);
-                            return Ok(Some(Next::Block(Messages { refused, ..none }.into())));
+                            return Ok(Some(Next::Rows(Messages { refused, ..none })));
                         }
                     }
                     self.generations.0[index].store(Some(Arc::new(generation)));
@@ -173,5 +194,17 @@ fn changes_alone(
         rejected: 0,
         refused,
         loading,
+    }
+}
+
+/// Adds what was loaded past the shards.
+pub(crate) fn add_loaded(ledger: &mut Ledger, loaded: &[Loaded]) {
+    for (table, loaded) in ledger.tables.iter_mut().zip(loaded) {
+        table.rows_loaded += loaded.rows;
+        table.duplicates += loaded.applied.replaced;
+        table.stale += loaded.applied.stale;
+        table.conflicts += loaded.applied.conflicts;
+        table.overlaps += loaded.applied.overlaps;
+        table.rejected += loaded.rejected;
     }
 }

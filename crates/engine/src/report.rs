@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tradejoin_merger::{HoldPeak, MissingKeys, RecentPeak};
 use tradejoin_model::{Distribution, Ledger, LedgerError, ShardIndex};
+use tradejoin_worker::Worker;
+
+use crate::kept::KeptReport;
 
 /// The account of a run at its end.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// Processor time of the whole process in that time.
     pub cpu: Duration,
+    /// What keeping the run has come to, if it is kept; nothing while it goes on.
+    pub kept: Option<KeptReport>,
     /// Whether the run was asked to stop before the end of its source.
     pub interrupted: bool,
 }
@@ -133,6 +138,19 @@ impl RunClock {
     pub(crate) fn report(&self, ledger: Ledger, shards: Vec<ShardReport>, interrupted: bool) -> Report {
         let cpu = process_cpu().saturating_sub(self.cpu);
         Report { ledger, shards, elapsed: self.start.elapsed(), cpu, interrupted, ..Report::default() }
+    }
+}
+
+/// What a shard has done, and the processor time of the thread of its number.
+pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
+    let counts = worker.counts();
+    ShardReport {
+        shard: worker.shard(),
+        looked_up: counts.looked_up,
+        repeated: counts.repeated,
+        changes: counts.changes,
+        cpu,
+        table_bytes: worker.memory_bytes() as u64,
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the threads of a run share, and what each of them does.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,16 +7,17 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Revise, Sink, Source, Task};
-use tradejoin_merger::{HoldPeak, Merged, Merger, MissedKeys, MissingKeys, Passage, RecentPeak};
-use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, ShardIndex};
+use tradejoin_merger::{HeldError, HoldPeak, Merged, Merger, MissedKeys, MissingKeys, Passage, RecentPeak};
+use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages, Position, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
 use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
-use crate::error::{EngineError, Stage};
+use crate::error::{EngineError, Stage, panicked};
+use crate::kept::{Begin, Keeper};
 use crate::load::{Feed, Generations, Next};
-use crate::report::{Publisher, ShardReport, thread_cpu};
+use crate::report::{Publisher, thread_cpu};
 use crate::updates::Updates;
 
 /// How long a run that was asked to stop may go on writing what it has read.
@@ -40,6 +40,9 @@ pub(crate) struct Run<'a, S, K: Sink> {
     /// `None` if nothing is ever held or written again.
     passage: Option<Mutex<InOrder<'a>>>,
     output: Mutex<Output<K>>,
+    keeper: Option<&'a Keeper>,
+    /// Where the first batch behind restored tables is, until it has been read.
+    place: Mutex<Option<(Position, u64)>>,
     unparkers: Vec<Unparker>,
     /// When the stop was noticed.
     stopping: Mutex<Option<Instant>>,
@@ -49,6 +52,9 @@ pub(crate) struct Run<'a, S, K: Sink> {
 pub(crate) struct Ends<'a, K> {
     pub(crate) sink: K,
     pub(crate) revise: &'a mut dyn Revise,
+    /// What keeps the run, if it is kept.
+    pub(crate) keeper: Option<&'a Keeper>,
+    pub(crate) begin: Option<Begin>,
 }
 
 /// What batches pass one after the other.
@@ -69,6 +75,8 @@ pub(crate) struct Encoded<P> {
     trades_copied: u64,
     /// Where records were refused.
     bad: Vec<BadPlace>,
+    /// The changes of the batch, if they are kept.
+    lanes: Option<Arc<[ChangeLane]>>,
 }
 
 /// What is known of a batch beside its rows.
@@ -76,6 +84,7 @@ struct Beside {
     account: Ledger,
     missed: Vec<MissedKeys>,
     trades_copied: u64,
+    lanes: Option<Arc<[ChangeLane]>>,
 }
 
 /// The writing end.
@@ -102,6 +111,8 @@ pub(crate) struct Ended<K> {
     pub(crate) hold_peak: HoldPeak,
     pub(crate) recent_peak: RecentPeak,
     pub(crate) interrupted: bool,
+    /// Whether something that was read has been dropped.
+    pub(crate) is_given_up: bool,
     pub(crate) failure: Option<EngineError>,
 }
 
@@ -121,17 +132,30 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         ends: Ends<'a, K>,
         publisher: Publisher,
         parkers: &[Parker],
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
+        let Ends { sink, revise, keeper, begin } = ends;
         let shards = config.shards.as_usize();
-        let board = Board::new(shards, shards + config.queue_depth.get(), config.order != Order::Arrival);
-        let Ends { sink, revise } = ends;
+        // A cut lies between what is written and what is not.
+        let in_order = config.order != Order::Arrival || keeper.is_some();
+        let board = Board::new(shards, shards + config.queue_depth.get(), in_order);
         let corrects = config.corrections.is_some();
         let worker = |shard| {
             let worker = Worker::new(shard, &config.tables);
             CachePadded::new(Mutex::new(if corrects { worker.noting_effects() } else { worker }))
         };
-        let passage = Passage::new(&config.tables, config.hold_config(), config.corrections);
-        Self {
+        let mut passage = Passage::new(&config.tables, config.hold_config(), config.corrections);
+        let (mut ledger, mut place) = (Ledger::new(config.tables.len()), None);
+        let mut budget = Budget::new(config.max_bad);
+        if let Some(begin) = begin {
+            (ledger, place) = (begin.ledger, Some(begin.place));
+            budget.go_on_from(&begin.bad);
+            match (&mut passage, begin.held) {
+                (Some(passage), Some(held)) => passage.go_on_from(held, begin.place.1, Instant::now())?,
+                (None, None) => {}
+                _ => return Err(HeldError.into()),
+            }
+        }
+        Ok(Self {
             config,
             stop,
             updates: feed.updates,
@@ -143,15 +167,17 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             passage: passage.map(|passage| Mutex::new(InOrder { passage, revise })),
             output: Mutex::new(Output {
                 sink,
-                ledger: Ledger::new(config.tables.len()),
+                ledger,
                 missing: MissingKeys::default(),
                 trades_copied: 0,
-                budget: Budget::new(config.max_bad),
+                budget,
                 publisher,
             }),
+            keeper,
+            place: Mutex::new(place),
             unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
             stopping: Mutex::new(None),
-        }
+        })
     }
 
     /// The encoder of one thread.
@@ -219,6 +245,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         threads.into_iter().for_each(|thread| self.unparkers[thread].unpark());
     }
 
+    /// Ends the run for an error that is none of its threads'.
+    pub(crate) fn fail_beside(&self, error: EngineError) {
+        self.fail(0, error);
+    }
+
     fn fail(&self, thread: usize, error: EngineError) {
         self.update(thread, |board| board.fail(error));
         // A source that waits for input would not notice otherwise.
@@ -249,14 +280,22 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Task::Pass(index, mut merged) => {
                 let missed = std::mem::take(&mut merged.missed);
+                let lanes = self.lanes_to_keep(index, &merged.enriched.messages);
                 let mut in_order = lock(self.passage.as_ref().expect("batches pass where something does"));
                 let InOrder { passage, revise } = &mut *in_order;
                 let give = |revised| revise.write(revised).map_err(EngineError::Revise);
-                let (passed, account) = passage.pass(merged, Instant::now(), give)?;
+                let (passed, account) = if self.keeper.is_some_and(|keeper| keeper.is_restored(index)) {
+                    Passage::pass_by(merged)
+                } else {
+                    passage.pass(merged, Instant::now(), give)?
+                };
+                if let Some(keeper) = self.keeper.filter(|keeper| keeper.is_behind(index)) {
+                    keeper.hold(|| passage.held(Instant::now()));
+                }
                 drop(in_order);
                 self.update(own.thread, Board::passed);
                 *stage = Stage::Encode;
-                let aside = Beside { account, missed, trades_copied: passed.trades_copied() };
+                let aside = Beside { account, missed, trades_copied: passed.trades_copied(), lanes };
                 self.encode(index, passed.assemble()?, aside, own)
             }
             Task::Write(index, mut encoded, account) => {
@@ -265,13 +304,24 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 if !encoded.is_empty {
                     output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
-                let Output { ledger, missing, trades_copied, publisher, .. } = &mut *output;
-                ledger.add(&account);
+                let Output { ledger, missing, trades_copied, budget, publisher, sink } = &mut *output;
+                if self.keeper.is_some_and(|keeper| keeper.is_restored(index)) {
+                    // All of it was counted before.
+                    self.keeper.iter().for_each(|keeper| keeper.note_restored());
+                } else {
+                    ledger.add(&account);
+                }
                 *trades_copied += encoded.trades_copied;
                 if !encoded.missed.is_empty() {
                     missing.add(std::mem::take(&mut encoded.missed));
                 }
                 publisher.offer(ledger, *trades_copied)?;
+                if let Some(keeper) = self.keeper {
+                    let begin = Instant::now();
+                    let prepared = keeper.is_behind(index).then(|| sink.prepare(None)).transpose();
+                    let prepared = prepared.map_err(EngineError::Sink)?.map(|output| (output, begin));
+                    keeper.written((ledger, budget), encoded.lanes.take(), prepared);
+                }
                 drop(output);
                 self.update(own.thread, |board| board.written(own.thread, index, encoded));
                 Ok(())
@@ -280,7 +330,13 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     }
 
     fn read(&self, own: &Own<K::Encoder>, stage: &mut Stage) -> Result<(), EngineError> {
-        let next = lock(&self.feed).next();
+        let mut feed = lock(&self.feed);
+        let next = feed.next();
+        let is_due = matches!(next, Ok(Some(Next::Block(_) | Next::Update(..))))
+            && self.keeper.is_some_and(Keeper::is_due);
+        let position = is_due.then(|| feed.position()).flatten();
+        let loaded = position.as_ref().map(|_| feed.loaded.clone()).unwrap_or_default();
+        drop(feed);
         let thread = own.thread;
         match next {
             Ok(next) => {
@@ -288,9 +344,13 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     // A source that watches the flag ends when it is set.
                     lock(&self.stopping).get_or_insert_with(Instant::now);
                 }
-                let index = self.update(thread, |board| board.read(thread, next.is_some()));
+                let index = self.read_as(thread, next.as_ref());
                 if let (Some(index), Some(next)) = (index, next) {
+                    if let (Some(keeper), Some(position)) = (self.keeper, position) {
+                        keeper.cut_behind(index, position, loaded);
+                    }
                     let block = match next {
+                        Next::Rows(rows) => rows.into(),
                         Next::Block(block) => block,
                         Next::Update(number, messages) => {
                             self.updates.is_under_way(number, index);
@@ -304,6 +364,29 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Err(error) => self.update(thread, |board| board.read_failed(thread, error)),
         }
         Ok(())
+    }
+
+    /// Tells the board what was read.
+    fn read_as(&self, thread: usize, next: Option<&Next>) -> Option<BatchIndex> {
+        let is_own = !matches!(next, Some(Next::Rows(_)));
+        let place = if is_own && self.keeper.is_some() { lock(&self.place).take() } else { None };
+        self.update(thread, |board| {
+            let index = board.read(thread, next.is_some());
+            if let (Some(index), Some((position, trades))) = (index, place) {
+                board.place_at(index, position, trades);
+            }
+            if let (Some(index), Some(keeper)) = (index, self.keeper.filter(|_| is_own)) {
+                keeper.begin_at(index);
+            }
+            index
+        })
+    }
+
+    /// The changes of a batch that are to be kept.
+    fn lanes_to_keep(&self, index: BatchIndex, messages: &Messages) -> Option<Arc<[ChangeLane]>> {
+        let keeper = self.keeper?;
+        let any = messages.lanes.iter().any(|lane| !lane.is_empty());
+        (any && !keeper.is_restored(index)).then(|| Arc::clone(&messages.lanes))
     }
 
     fn decode(&self, thread: usize, index: BatchIndex, block: Block) {
@@ -332,7 +415,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Ok(Merged { enriched, account, missed, .. }) => {
                 *stage = Stage::Encode;
                 let trades_copied = trades_copied(&routed.batch.messages, &enriched);
-                return self.encode(index, enriched, Beside { account, missed, trades_copied }, own);
+                let lanes = self.lanes_to_keep(index, &routed.batch.messages);
+                return self.encode(index, enriched, Beside { account, missed, trades_copied, lanes }, own);
             }
         }
         Ok(())
@@ -345,9 +429,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         beside: Beside,
         own: &mut Own<K::Encoder>,
     ) -> Result<(), EngineError> {
-        let Beside { account, missed, trades_copied } = beside;
+        let Beside { account, missed, trades_copied, lanes } = beside;
         let mut encoded = lock(&self.board).spare();
-        (encoded.is_empty, encoded.missed) = (enriched.is_empty(), missed);
+        (encoded.is_empty, encoded.missed, encoded.lanes) = (enriched.is_empty(), missed, lanes);
         encoded.trades_copied = trades_copied;
         encoded.bad.clear();
         encoded.bad.extend(places(&enriched.messages.refused));
@@ -370,7 +454,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let passage = self.passage.map(|in_order| into_inner(in_order).passage);
         let hold_peak = passage.as_ref().map(Passage::hold_peak).unwrap_or_default();
         let recent_peak = passage.as_ref().map(Passage::recent_peak).unwrap_or_default();
-        let passage = passage.filter(|_| !board.is_given_up());
+        let is_given_up = board.is_given_up();
+        let passage = passage.filter(|_| !is_given_up);
         let failure = board.into_failure();
         let ended = Ended {
             sink,
@@ -384,6 +469,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             hold_peak,
             recent_peak,
             interrupted,
+            is_given_up,
             failure,
         };
         (ended, into_inner(self.feed))
@@ -404,31 +490,11 @@ fn stage_of<M, P>(task: &Task<M, P>) -> Stage {
     }
 }
 
-/// The error that a panic is.
-pub(crate) fn panicked(panic: Box<dyn Any + Send>, stage: Stage) -> EngineError {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
-}
-
 /// What a panic has left behind is looked at by nobody but those who end.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn into_inner<T>(mutex: Mutex<T>) -> T {
     mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a shard has done, and the processor time of the thread of its number.
-pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
-    let counts = worker.counts();
-    ShardReport {
-        shard: worker.shard(),
-        looked_up: counts.looked_up,
-        repeated: counts.repeated,
-        changes: counts.changes,
-        cpu,
-        table_bytes: worker.memory_bytes() as u64,
-    }
 }

@@ -35,6 +35,8 @@ pub struct Board<M, P, E> {
     position: Position,
     /// Trades of the numbered batches.
     trades: u64,
+    /// A batch whose place does not follow from those before it, and that place.
+    placed: Option<(u64, Position, u64)>,
     shards: Vec<Shard>,
     threads: Vec<Thread>,
     reading: bool,
@@ -156,6 +158,7 @@ impl<M, P, E> Board<M, P, E> {
             numbered: 0,
             position: Position(0),
             trades: 0,
+            placed: None,
             shards: vec![Shard::default(); shards],
             threads: vec![Thread::default(); shards],
             reading: false,
@@ -306,6 +309,12 @@ impl<M, P, E> Board<M, P, E> {
         some.then(|| self.push(State::Decoding))
     }
 
+    /// Has a batch that was just read begin at a place, behind so many trades: those before it
+    /// have what is there already in a run that goes on, and no trades.
+    pub fn place_at(&mut self, index: BatchIndex, position: Position, trades: u64) {
+        self.placed = Some((index.0, position, trades));
+    }
+
     /// Notes that the source failed: what was read before is still written.
     pub fn read_failed(&mut self, thread: usize, error: E) {
         self.reading = false;
@@ -337,6 +346,9 @@ impl<M, P, E> Board<M, P, E> {
             && let Some(slot) = self.slots.get_mut(at)
             && let Some(routed) = &slot.routed
         {
+            if let Some((_, position, trades)) = self.placed.take_if(|placed| placed.0 == self.numbered) {
+                (self.position, self.trades) = (position, trades);
+            }
             slot.first_position = self.position;
             slot.trades_before = self.trades;
             self.position.0 += routed.batch.messages.len();

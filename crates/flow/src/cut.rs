@@ -1,6 +1,8 @@
 //! What a run keeps, so that a later one can go on where it was: a cut through all of it
 //! at one place of the sequence.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tradejoin_model::{ChangeLane, Held, Ledger, Position};
 
@@ -11,6 +13,15 @@ use crate::ends::{BoxError, End};
 pub struct SourcePosition {
     /// Each input of trades or of changes, in an order that the source chooses.
     pub inputs: Vec<InputPosition>,
+    /// What else the source has to know to go on, by names that it chooses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state: BTreeMap<String, i64>,
+}
+
+impl From<InputPosition> for SourcePosition {
+    fn from(input: InputPosition) -> Self {
+        Self { inputs: vec![input], state: BTreeMap::new() }
+    }
 }
 
 /// How far one input has been read: everything before it is in the sequence, nothing
@@ -150,6 +161,8 @@ pub struct Cut {
     pub ledger: Ledger,
     /// The trades that wait; `None` in a run in which none ever does.
     pub held: Option<Held>,
+    /// How many records were refused, by input.
+    pub bad: BTreeMap<String, u64>,
     /// What the sink has written.
     pub output: Box<dyn Prepared>,
     /// Whether it is the last one, and how the run came to its end.
@@ -168,6 +181,8 @@ pub struct Resume {
     pub ledger: Ledger,
     /// The trades that wait; `None` in a run in which none ever does.
     pub held: Option<Held>,
+    /// How many records were refused, by input.
+    pub bad: BTreeMap<String, u64>,
 }
 
 /// Keeps what a run needs to go on. Called on a thread of its own, in the order of the

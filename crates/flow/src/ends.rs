@@ -27,6 +27,16 @@ pub trait Source: Send {
     fn position(&self) -> Option<SourcePosition> {
         None
     }
+
+    /// Goes to where another source of the same inputs has been read to, as it has told.
+    /// Called before the first block is asked for.
+    ///
+    /// # Errors
+    /// If the inputs are not the same, or the source cannot go on anywhere.
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        let _ = position;
+        Err("this source can only be read from its beginning".into())
+    }
 }
 
 /// A run of messages, or what becomes one on whichever thread is free: reading
@@ -108,10 +118,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// If writing what is held back fails.
-    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
-        let _ = end;
-        Ok(Box::new(NothingPrepared))
-    }
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError>;
 
     /// Completes the output: nothing follows. Called once, at the end of a run
     /// in which no stage failed; not in one that is kept, whose last cut is
@@ -187,6 +194,10 @@ impl<F: FnMut(&Enriched) -> Result<(), BoxError> + Send> Sink for ForEach<F> {
         piece.take().map_or(Ok(()), |enriched| (self.0)(&enriched))
     }
 
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
+    }
+
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
@@ -219,6 +230,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn position(&self) -> Option<SourcePosition> {
         (**self).position()
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        (**self).go_on_from(position)
     }
 }
 

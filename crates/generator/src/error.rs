@@ -55,4 +55,14 @@ pub enum GeneratorError {
         /// The most that there can be.
         max: u32,
     },
+    /// A place to go on from that is behind the last message.
+    #[error(
+        "{records} messages were generated before, but now there are {messages}: ask for as many as then"
+    )]
+    Behind {
+        /// Messages before the place.
+        records: u64,
+        /// All that there are.
+        messages: u64,
+    },
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
-use tradejoin_flow::{Block, BoxError, Source, TableSource};
+use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition, TableSource};
 use tradejoin_model::{ChangeLane, InstrumentId, Messages, UserId};
 
 use crate::block::{Lane, names, options};
+use crate::error::GeneratorError;
 use crate::stream::Stream;
 
 /// How many messages a source has given. Clones are the same count.
@@ -32,6 +33,9 @@ impl Progress {
 #[derive(Debug)]
 pub struct GeneratedSource {
     stream: Arc<Stream>,
+    /// Where it begins.
+    first: u64,
+    /// What is left.
     positions: Range<u64>,
     block_len: u64,
     progress: Progress,
@@ -43,7 +47,7 @@ impl GeneratedSource {
     #[must_use]
     pub fn new(stream: Arc<Stream>, positions: Range<u64>, block_len: usize) -> Self {
         let block_len = block_len.max(1) as u64;
-        Self { stream, positions, block_len, progress: Progress::default() }
+        Self { stream, first: positions.start, positions, block_len, progress: Progress::default() }
     }
 
     /// The blocks, several of which rayon's threads make at once.
@@ -73,6 +77,22 @@ impl Source for GeneratedSource {
             let stream = Arc::clone(&self.stream);
             Block::Encoded(Box::new(move || Ok(stream.messages(positions))))
         }))
+    }
+
+    fn position(&self) -> Option<SourcePosition> {
+        let records = self.positions.start - self.first;
+        let input = InputPosition { name: "generated".to_owned(), records, ..InputPosition::default() };
+        Some(input.into())
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        let Range { start, end } = self.positions;
+        let records = position.inputs.iter().map(|input| input.records).sum();
+        let at = self.first.checked_add(records).filter(|at| (start..=end).contains(at));
+        let messages = end.saturating_sub(self.first);
+        self.positions.start = at.ok_or(GeneratorError::Behind { records, messages })?;
+        self.progress.0.fetch_add(self.positions.start - start, Ordering::Relaxed);
+        Ok(())
     }
 }
 

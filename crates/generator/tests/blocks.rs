@@ -1,9 +1,12 @@
 //! Blocks are the messages: every column and every change, however the stream
 //! is cut.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt32Type, UInt64Type};
-use tradejoin_generator::{Days, Keys, Mix, Stream, StreamConfig};
+use tradejoin_flow::Source as _;
+use tradejoin_generator::{Days, GeneratedSource, Keys, Mix, Stream, StreamConfig};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, Instrument, InstrumentId, Message, Messages, Price, Side, Trade, User,
     UserId,
@@ -160,4 +163,24 @@ fn a_block_far_into_the_stream_is_its_messages() {
     let first = 1 << 40;
     check(&stream, first, &stream.messages(first..first + 2_000));
     assert!(stream.messages(first..first).is_empty());
+}
+
+#[test]
+fn a_source_goes_on_where_another_one_has_been() {
+    let stream = Arc::new(Stream::new(StreamConfig::default()).expect("a stream"));
+    let source = |positions, len| GeneratedSource::new(Arc::clone(&stream), positions, len);
+    let read = |source: &mut GeneratedSource| source.next().expect("made").map(|block| block.decode());
+    let mut first = source(500..2_500, 700);
+    read(&mut first);
+    read(&mut first);
+    let position = first.position().expect("known");
+    assert_eq!((&*position.inputs[0].name, position.inputs[0].records), ("generated", 1_400));
+    let mut second = source(500..2_500, 300);
+    second.go_on_from(&position).expect("as long");
+    assert_eq!(second.progress().messages(), 1_400);
+    check(&stream, 1_900, &read(&mut second).expect("a block").expect("made"));
+    check(&stream, 2_200, &read(&mut second).expect("a block").expect("made"));
+    assert!(read(&mut second).is_none());
+    let error = source(500..1_899, 300).go_on_from(&position).expect_err("too short");
+    assert!(error.to_string().starts_with("1400 messages were generated before, but now there are 1399"));
 }

@@ -17,27 +17,11 @@ use crate::passed::{ChangeAt, Leaving, Passed, Told, lacks};
 use crate::rows::Rows;
 use crate::waiting::{Ticket, Trade, Waiting};
 
-/// How trades wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldConfig {
-    /// How many may wait: over it, those that came first leave early.
-    pub rows_max: u64,
-    /// How many bytes they may take, estimated for each from its values alone.
-    pub bytes_max: u64,
-    /// Whether trades behind one that waits stand in line, so that the output has
-    /// the order of the input.
-    pub in_line: bool,
-    /// Whether a column behind all others says how many trades were read while a
-    /// trade waited.
-    pub wait_column: bool,
-}
+mod config;
+mod kept;
 
-impl Default for HoldConfig {
-    /// 2,000,000 trades, 512 MiB, nobody in line, no column.
-    fn default() -> Self {
-        Self { rows_max: 2_000_000, bytes_max: 512 << 20, in_line: false, wait_column: false }
-    }
-}
+pub use config::{HoldConfig, HoldPeak};
+pub use kept::HeldError;
 
 /// The trades of a run that wait for a key.
 ///
@@ -68,16 +52,6 @@ pub struct Holds {
     peak: HoldPeak,
     /// Whether it is told which trades begin to wait, and where they leave.
     tells: bool,
-}
-
-/// The most trades that waited at a time, and the most bytes that they were counted
-/// with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HoldPeak {
-    /// Trades.
-    pub rows: u64,
-    /// Bytes.
-    pub bytes: u64,
 }
 
 /// Why a trade waits no longer.
@@ -266,8 +240,23 @@ impl Holds {
         leaving.move_by_one();
         let number = leaving.trades_read();
         let ticket = self.waiting.enter(number, (waits_for, lacks), now, time);
+        self.note(ticket);
+        // What stands in line behind nobody goes on at once.
+        self.drain(leaving);
+        let HoldConfig { rows_max, bytes_max, .. } = self.config;
+        while (self.waiting.len() > rows_max || self.waiting.bytes() > bytes_max)
+            && let Some((first, _)) = self.waiting.first()
+        {
+            self.leave(first, Reason::Early, leaving, account);
+        }
+        let HoldPeak { rows, bytes } = &mut self.peak;
+        (*rows, *bytes) = (self.waiting.len().max(*rows), self.waiting.bytes().max(*bytes));
+    }
+
+    /// Notes what a trade waits for, and to when.
+    fn note(&mut self, ticket: Ticket) {
         let Some(&trade) = self.waiting.get(ticket) else { return };
-        for table in tables_of(waits_for) {
+        for table in tables_of(trade.waits_for) {
             if let Some(key) = self.waiting.key(trade.place(), table) {
                 let queue = self.by_key[table].entry(key).or_default();
                 queue.push_back(ticket);
@@ -285,16 +274,6 @@ impl Holds {
                 None => {}
             }
         }
-        // What stands in line behind nobody goes on at once.
-        self.drain(leaving);
-        let HoldConfig { rows_max, bytes_max, .. } = self.config;
-        while (self.waiting.len() > rows_max || self.waiting.bytes() > bytes_max)
-            && let Some((first, _)) = self.waiting.first()
-        {
-            self.leave(first, Reason::Early, leaving, account);
-        }
-        let HoldPeak { rows, bytes } = &mut self.peak;
-        (*rows, *bytes) = (self.waiting.len().max(*rows), self.waiting.bytes().max(*bytes));
     }
 
     /// When a trade stops to wait for a table; `None` if the clock cannot show it.

@@ -39,7 +39,7 @@ mod corrections;
 mod passage;
 
 pub use corrections::{CorrectionConfig, Corrections, RecentPeak};
-pub use holds::{HoldConfig, HoldPeak, Holds};
+pub use holds::{HeldError, HoldConfig, HoldPeak, Holds};
 pub use merger::{Merged, Merger};
 pub use misses::Miss;
 pub use missing::{MissedKeys, MissingKey, MissingKeys};

@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use arrow_schema::ArrowError;
-use tradejoin_model::{Ledger, Revised, TableSpec};
+use tradejoin_model::{Held, Ledger, Revised, TableSpec};
 
 use crate::corrections::{CorrectionConfig, Corrections, RecentPeak, Touched};
-use crate::holds::{HoldConfig, HoldPeak, Holds};
+use crate::holds::{HeldError, HoldConfig, HoldPeak, Holds};
 use crate::merger::Merged;
 use crate::passed::Passed;
 
@@ -62,6 +62,12 @@ impl Passage {
         Ok((passed, account))
     }
 
+    /// Lets a batch by that has rows of tables as they were kept: what waits has met them.
+    #[must_use]
+    pub fn pass_by(merged: Merged) -> (Passed, Ledger) {
+        (Passed::untouched(merged.enriched), merged.account)
+    }
+
     /// What is left when the sequence has ended, as [`Holds::finish`] has it: no change
     /// follows that it could be written again for.
     ///
@@ -69,6 +75,21 @@ impl Passage {
     /// As [`Holds::pass`].
     pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
         self.holds.as_mut().map_or(Ok(None), Holds::finish)
+    }
+
+    /// The trades that wait at a moment of the clock, between two batches; `None` if none
+    /// ever does.
+    #[must_use]
+    pub fn held(&self, now: Instant) -> Option<Held> {
+        self.holds.as_ref().map(|holds| holds.held(now))
+    }
+
+    /// Has the trades wait that were kept, as [`Holds::go_on_from`] says.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn go_on_from(&mut self, held: Held, trades_read: u64, now: Instant) -> Result<(), HeldError> {
+        self.holds.as_mut().ok_or(HeldError)?.go_on_from(held, trades_read, now)
     }
 
     /// The most that has waited at a time.

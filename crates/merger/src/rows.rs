@@ -7,7 +7,9 @@ use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32A
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
-use tradejoin_model::{BatchIndex, Column, ColumnType, Enriched, Keys, Messages, Position, Refused};
+use tradejoin_model::{
+    BatchIndex, Column, ColumnType, Enriched, HeldRows, Keys, Messages, Position, Refused,
+};
 
 /// Trades, their keys and the added columns: a batch, or some rows of it.
 #[derive(Clone, Debug)]
@@ -80,6 +82,17 @@ impl Rows {
             keys: (0..tables).map(|_| Keys::none()).collect(),
             columns: types.iter().map(|&ty| Column::new(ty)).collect(),
         }
+    }
+
+    /// The rows as they are kept.
+    pub(crate) fn to_held(&self) -> HeldRows {
+        let Self { trades, keys, columns } = self.clone();
+        HeldRows { trades, keys, columns }
+    }
+
+    /// Rows that were kept.
+    pub(crate) fn of_held(HeldRows { trades, keys, columns }: HeldRows) -> Self {
+        Self { trades, keys, columns }
     }
 
     /// As a batch that has nothing else but these records that were refused, all of whose rows

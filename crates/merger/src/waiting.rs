@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ahash::AHashMap;
 use arrow_schema::{ArrowError, SchemaRef};
-use tradejoin_model::{Column, ColumnType, OwnedKey};
+use tradejoin_model::{Column, ColumnType, Held, HeldRows, HeldTrade, OwnedKey};
 
 use crate::rows::{Rows, row_bytes};
 
@@ -57,6 +57,13 @@ struct Chunk {
     left: usize,
 }
 
+/// Bytes that a waiting trade is counted with.
+fn entry_bytes(rows: &Rows, row: usize) -> u32 {
+    let values = VALUE_BYTES * rows.columns.len() as u64;
+    // Larger values than 4 GiB count as that.
+    u32::try_from(ENTRY_BYTES + values + row_bytes(&rows.trades, row)).unwrap_or(u32::MAX)
+}
+
 /// All trades that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -78,6 +85,64 @@ impl Waiting {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// All that waits, as it is kept, at a moment of the clock.
+    pub(crate) fn held(&self, now: Instant) -> Held {
+        let mut chunks: Vec<u64> = self.chunks.keys().copied().collect();
+        chunks.sort_unstable();
+        let numbers: AHashMap<u64, u32> = chunks.iter().copied().zip(0..).collect();
+        let trade = |trade: &Trade| HeldTrade {
+            chunk: numbers[&trade.place.chunk],
+            row: trade.place.row,
+            number: trade.number,
+            waits_for: trade.waits_for,
+            waited: now.saturating_duration_since(trade.since),
+            time: trade.time,
+        };
+        Held {
+            trades: self.trades.iter().flatten().map(trade).collect(),
+            chunks: chunks.iter().map(|chunk| self.chunks[chunk].rows.to_held()).collect(),
+            ..Held::default()
+        }
+    }
+
+    /// The rows that were kept; their trades are to be [entered](Self::enter_held).
+    pub(crate) fn of_held(chunks: Vec<HeldRows>) -> Self {
+        let mut waiting = Self::default();
+        for rows in chunks {
+            let rows = Rows::of_held(rows);
+            let len = rows.trades.num_rows();
+            waiting.chunks_made += 1;
+            let chunk = Chunk { rows, tickets: vec![None; len], left: 0 };
+            waiting.chunks.insert(waiting.chunks_made, chunk);
+            // No row enters behind those that did.
+            waiting.next_row = u32::try_from(len).unwrap_or(u32::MAX);
+        }
+        waiting
+    }
+
+    /// The next trade of those that were kept waits again; `None` if its row is not
+    /// there, or another's.
+    pub(crate) fn enter_held(&mut self, held: &HeldTrade, since: Instant) -> Option<Ticket> {
+        let chunk = u64::from(held.chunk) + 1;
+        let ticket = self.first + self.trades.len() as u64;
+        let entry = self.chunks.get_mut(&chunk)?;
+        let place = entry.tickets.get_mut(held.row as usize).filter(|place| place.is_none())?;
+        *place = Some(ticket);
+        entry.left += 1;
+        let HeldTrade { row, number, waits_for, time, .. } = *held;
+        let bytes = entry_bytes(&entry.rows, row as usize);
+        let place = Place { chunk, row };
+        self.trades.push_back(Some(Trade { number, waits_for, lacks: 0, since, time, place, bytes }));
+        self.len += 1;
+        self.bytes += u64::from(bytes);
+        Some(ticket)
+    }
+
+    /// Lets go of chunks of which no trade waits.
+    pub(crate) fn drop_empty(&mut self) {
+        self.chunks.retain(|_, chunk| chunk.left > 0);
     }
 
     /// The columns of the trades; `None` if none waits.
@@ -106,10 +171,7 @@ impl Waiting {
         self.next_row += 1;
         let entry = self.chunk_mut(chunk);
         entry.tickets[row as usize] = Some(ticket);
-        let values = VALUE_BYTES * entry.rows.columns.len() as u64;
-        let bytes = ENTRY_BYTES + values + row_bytes(&entry.rows.trades, row as usize);
-        // Larger values than 4 GiB count as that.
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let bytes = entry_bytes(&entry.rows, row as usize);
         let place = Place { chunk, row };
         self.trades.push_back(Some(Trade { number, waits_for, lacks, since, time, place, bytes }));
         self.len += 1;

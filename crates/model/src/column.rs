@@ -84,6 +84,16 @@ impl Column {
         }
     }
 
+    /// Whether it can hold answers of type `ty`.
+    #[must_use]
+    pub fn is_of(&self, ty: ColumnType) -> bool {
+        match self {
+            Self::Text(_) => ty.is_text(),
+            Self::Integers(_) => !ty.is_text(),
+            Self::Options(_) => false,
+        }
+    }
+
     /// How many values there are.
     #[inline]
     #[must_use]

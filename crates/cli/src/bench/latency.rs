@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tradejoin_baseline::{Digest, Outcome, digest_enriched, fused};
 use tradejoin_engine::{Engine, EngineConfig};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Sink};
 use tradejoin_generator::{Stream, StreamConfig};
 use tradejoin_model::{Enriched, TableSpec};
 
@@ -156,6 +156,10 @@ impl Sink for Timing {
         }
         self.digest.append(&noted.digest);
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{AddedColumn, Readiness};
 use tradejoin_engine::{Engine, Stop};
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, NothingPrepared, Prepared, Sink};
 use tradejoin_model::Enriched;
 
 use super::Rows;
@@ -97,6 +97,10 @@ impl Sink for Shown {
             self.stop.request();
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

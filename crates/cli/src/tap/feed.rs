@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::AddedColumn;
-use tradejoin_flow::{BoxError, Encode, End, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
 use tradejoin_model::Enriched;
 
 use super::filter::Filters;
@@ -286,6 +286,14 @@ impl<S: Sink> Sink for Tapped<S> {
             tap.take(picked);
         }
         self.inner.write(&mut piece.inner)
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        let prepared = self.inner.prepare(end)?;
+        if end.is_some() {
+            self.taps.iter().for_each(Taps::end);
+        }
+        Ok(prepared)
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

@@ -416,3 +416,29 @@ fn a_replay_leaves_bad_records_where_they_are() {
     folder.put("d.jsonl", "{\"reason\":\"no-reason\",\"message\":\"m\",\"trade\":1,\"fields\":{}}\n");
     assert!(folder.fails(65, &format!("{replay} --output r.csv")).contains("reason is \"no-reason\""));
 }
+
+#[test]
+fn a_budget_counts_on_where_a_run_goes_on() {
+    let folder = Folder::new();
+    let bad: Vec<_> = (1..=5).map(|number| number * 300).collect();
+    folder.put("t.csv", trades_with(&bad, 2_000));
+    let run =
+        "run --trades t.csv --instruments instruments.csv --on-bad-record dead-letter --quiet --batch-len 10";
+    folder.ok(&format!("{run} --output whole.csv --dead-letters whole.jsonl"));
+    let kept = format!(
+        "{run} --output o.csv --dead-letters d.jsonl --checkpoint state --checkpoint-every 1rows --dead-letters-max"
+    );
+    let bytes = folder.read("whole.jsonl").len();
+    for (max, said) in [(3, "4 bad records"), (4, "5 bad records")] {
+        let ran = folder.fails(65, &format!("{kept} {bytes} --max-bad {max}"));
+        assert!(ran.contains(said), "{ran}");
+    }
+    let said = folder.fails(65, &format!("{kept} {} --max-bad 5", bytes - 1));
+    assert!(said.contains("the dead letters take more than"), "{said}");
+    folder.ok(&format!("{kept} {bytes} --max-bad 5"));
+    assert_eq!(folder.read("d.jsonl"), folder.read("whole.jsonl"));
+    assert_eq!(folder.read("o.csv"), folder.read("whole.csv"));
+    let packed = "--dead-letters d.jsonl.gz --dead-letters-max 1GB --checkpoint other";
+    let said = folder.fails(2, &format!("{run} --output o.csv {packed}"));
+    assert!(said.contains("--dead-letters-max for a packed file"), "{said}");
+}

@@ -6,6 +6,7 @@
 //! - `reload`: tables whose files change while trades flow
 //! - `changes`: changes of tables beside the trades
 //! - `control`: runs that are spoken to
+//! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
@@ -38,6 +39,8 @@ mod corrections;
 mod days;
 mod diff;
 mod explain;
+mod kill;
+mod kill_jobs;
 mod live;
 mod live_changes;
 mod modes;

@@ -137,7 +137,7 @@ impl Comparison {
     /// If it cannot be opened, or is no such file.
     pub fn open(options: ComparisonOptions) -> Result<Self, OpenError> {
         let ComparisonOptions { output, input, any_order, shown_max } = options;
-        let OutputOptions { location, encoding, schema, added } = output;
+        let OutputOptions { location, encoding, schema, added, .. } = output;
         let unfit = |error: BoxError| crate::error::ReadError::corrupt(&location.name(), error);
         let encoder = OutputEncoder::new(&location.name(), encoding.format, &schema, &added);
         let encoder = encoder.map_err(unfit)?;

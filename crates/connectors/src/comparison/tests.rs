@@ -19,10 +19,8 @@ fn compare(ending: &str, written: &[Trade], expected: &[Trade], any_order: bool)
     let location = Location::Path(dir.path().join(format!("out.{ending}")));
     let encoding = Encoding::of_location(&location).expect("known");
     let options = OutputOptions {
-        location: location.clone(),
-        encoding,
-        schema: trades(&[]).schema(),
         added: vec![AddedColumn::plain("lot", ColumnType::Integer, 0)],
+        ..OutputOptions::new(location.clone(), encoding, trades(&[]).schema())
     };
     let mut output = Output::create(options.clone()).expect("a file");
     let mut piece = OutputPiece::default();

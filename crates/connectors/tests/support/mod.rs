@@ -2,7 +2,8 @@
 //!
 //! What is where: `bad_input` what refusals say and what skipping leaves;
 //! `formats` every format to every other; `fidelity` text that comes out as it
-//! went in; `tables` reference tables; `files` names and partial files;
+//! went in; `tables` reference tables; `files` names and partial files; `kept` and `parts`
+//! outputs that a later run goes on with;
 //! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
 //! `messages` tagged streams; `gates` what their tables wait for;
 //! `modes` columns for look-ups by time and version.
@@ -99,7 +100,8 @@ pub(crate) fn convert(from: &Path, to: &Path) {
 pub(crate) fn create(to: &Path, reader: &TradeReader, added: Vec<AddedColumn>) -> Output {
     let encoding = Encoding::of_path(to).expect("a known ending");
     let location = Location::Path(to.to_owned());
-    Output::create(OutputOptions { location, encoding, schema: reader.schema(), added }).expect("created")
+    Output::create(OutputOptions { added, ..OutputOptions::new(location, encoding, reader.schema()) })
+        .expect("created")
 }
 
 pub(crate) fn enriched(messages: Messages, columns: Vec<Column>, kept: Option<Vec<bool>>) -> Enriched {

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::UInt64Type};
-use tradejoin_flow::{BoxError, Encode, End, Revise, Sink};
+use tradejoin_flow::{BoxError, Encode, End, Prepared, Revise, Sink};
 use tradejoin_model::{Enriched, Revised};
 use tradejoin_oracle::{Joined, Revision, text};
 
+use crate::kept::RowsSoFar;
 use crate::streams::{Row, Rows};
 
 /// Keeps all rows as text.
@@ -45,6 +46,10 @@ impl Sink for Collect {
     fn write(&mut self, rows: &mut Rows) -> Result<(), BoxError> {
         self.0.lock().expect("not poisoned").append(rows);
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(RowsSoFar(self.0.lock().expect("not poisoned").len())))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop};
-use tradejoin_flow::{Block, BoxError, Encode, End, Sink, Source};
+use tradejoin_flow::{Block, BoxError, Encode, End, NothingPrepared, Prepared, Sink, Source};
 use tradejoin_model::{
     ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, MissPolicy, TextColumn,
 };
@@ -66,6 +66,10 @@ impl<F: FnMut() -> Result<(), BoxError> + Send> Sink for Third<F> {
     fn write(&mut self, _: &mut ()) -> Result<(), BoxError> {
         self.0 += 1;
         if self.0 == 3 { (self.1)() } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

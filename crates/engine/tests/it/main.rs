@@ -8,6 +8,7 @@
 //! - `hot_keys`: the same where few keys have nearly all trades, by the trades' times
 //! - `schedules`: router, workers and merger stepped in one thread in any order
 //! - `updates`: changes from beside the source
+//! - `kept`: runs that end at any of their cuts and go on
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 
@@ -16,6 +17,7 @@ mod collect;
 mod equals_oracle;
 mod faults;
 mod hot_keys;
+mod kept;
 mod properties;
 mod schedules;
 mod streams;

@@ -229,6 +229,11 @@ impl Case {
         steps.chunks(7).map(|steps| block(steps, &mut 0).lanes[table].clone()).collect()
     }
 
+    /// How many messages there are.
+    pub(crate) fn messages(&self) -> u64 {
+        (self.loaded.len() + self.steps.len()) as u64
+    }
+
     pub(crate) fn engine(&self) -> Engine {
         let mut config = EngineConfig::new(self.tables());
         config.shards = ShardCount::new(self.shards).expect("in range");

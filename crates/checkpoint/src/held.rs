@@ -1,0 +1,227 @@
+//! The file with the trades that wait: Arrow streams one after the other. The first has
+//! the trades, and then each chunk of rows has two: the trades' own columns, and their
+//! keys with what the tables add.
+
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{
+    Array, ArrayRef, Int64Array, LargeBinaryArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Metadata, Schema};
+use tradejoin_disk::{Disk, Mode};
+use tradejoin_model::{Column, Held, HeldRows, HeldTrade, Keys, TextColumn};
+
+use crate::error::CheckpointError;
+use crate::hash::{Summed, Summing};
+use crate::lanes::{FieldKind, field_from_arrow, field_to_arrow};
+use crate::manifest::HeldState;
+use crate::segment::of_arrow;
+
+const CHUNKS: &str = "chunks";
+const LATEST_TIME: &str = "latest_time";
+
+/// Writes the file, and makes it durable.
+pub(crate) fn write(
+    disk: &dyn Disk,
+    folder: &Path,
+    name: String,
+    held: &Held,
+) -> Result<HeldState, CheckpointError> {
+    let path = folder.join(&name);
+    let io = |doing| CheckpointError::io(&path, doing);
+    let file = disk.create(&path, Mode::Private).map_err(io("make it"))?;
+    let mut buffered = Summing::new(BufWriter::new(file));
+    write_streams(&mut buffered, held).map_err(|error| of_arrow(&path, "write to it", error))?;
+    let (mut buffered, Summed { bytes, hash }) = buffered.into_parts();
+    buffered.flush().map_err(io("write to it"))?;
+    let mut file = buffered.into_inner().map_err(|error| io("write to it")(error.into_error()))?;
+    file.sync().map_err(io("sync it"))?;
+    Ok(HeldState { file: name, trades: held.trades.len() as u64, bytes, hash })
+}
+
+/// Reads the file back, of a run with so many tables.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    folder: &Path,
+    state: &HeldState,
+    tables: usize,
+) -> Result<Held, CheckpointError> {
+    let path = folder.join(&state.file);
+    let reader = disk.reader(&path).map_err(CheckpointError::io(&path, "read it"))?;
+    let mut reader = Summing::new(reader);
+    let held = read_streams(&mut reader).map_err(|error| of_arrow(&path, "read it", error))?;
+    let summed = reader.sum_up().map_err(CheckpointError::io(&path, "read it"))?;
+    let told = Summed { bytes: state.bytes, hash: state.hash };
+    if (summed, held.trades.len() as u64) != (told, state.trades) {
+        return Err(CheckpointError::damaged(&path, "it is not what its manifest says"));
+    }
+    check(&held, tables).map_err(|reason| CheckpointError::damaged(&path, reason))?;
+    Ok(held)
+}
+
+fn write_streams(to: &mut impl Write, held: &Held) -> Result<(), ArrowError> {
+    write_stream(to, &trades_to_arrow(held)?)?;
+    for HeldRows { trades, keys, columns } in &held.chunks {
+        write_stream(to, trades)?;
+        let keys = keys.iter().map(keys_to_arrow);
+        let columns = columns.iter().map(field_to_arrow).collect::<Result<Vec<_>, _>>()?;
+        let named = keys.enumerate().map(|(number, keys)| (format!("key{number}"), keys));
+        let added = columns.into_iter().enumerate().map(|(number, column)| (number.to_string(), column));
+        write_stream(to, &batch(named.chain(added), [], trades.num_rows())?)?;
+    }
+    Ok(())
+}
+
+fn read_streams(from: &mut impl Read) -> Result<Held, ArrowError> {
+    let first = read_stream(from)?;
+    let schema = first.schema();
+    let member = |name: &str| {
+        schema.metadata().get(name).ok_or_else(|| ArrowError::SchemaError(format!("it does not tell {name}")))
+    };
+    let not_a_number = |name: &str| ArrowError::SchemaError(format!("its {name} are no number"));
+    let chunks: usize = member(CHUNKS)?.parse().map_err(|_| not_a_number(CHUNKS))?;
+    let latest_time = member(LATEST_TIME)?.parse().map_err(|_| not_a_number(LATEST_TIME))?;
+    let trades = trades_from_arrow(&first)?;
+    // Not taken for memory before so many have been read.
+    let chunks = (0..chunks).map(|_| {
+        let trades = read_stream(from)?;
+        let (keys, columns) = beside_from_arrow(&read_stream(from)?)?;
+        Ok(HeldRows { trades, keys, columns })
+    });
+    Ok(Held { chunks: chunks.collect::<Result<_, ArrowError>>()?, trades, latest_time })
+}
+
+fn write_stream(to: &mut impl Write, batch: &RecordBatch) -> Result<(), ArrowError> {
+    let mut writer = StreamWriter::try_new(to, &batch.schema())?;
+    writer.write(batch)?;
+    writer.finish()
+}
+
+/// The one batch of a stream; what follows the stream is not read.
+fn read_stream(from: &mut impl Read) -> Result<RecordBatch, ArrowError> {
+    let mut reader = StreamReader::try_new(from, None)?;
+    let batch = reader.next().ok_or_else(|| ArrowError::IpcError("a batch is missing".to_owned()))??;
+    match reader.next() {
+        None => Ok(batch),
+        Some(_) => Err(ArrowError::IpcError("there is a batch too many".to_owned())),
+    }
+}
+
+fn batch(
+    columns: impl Iterator<Item = (String, ArrayRef)>,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+    rows: usize,
+) -> Result<RecordBatch, ArrowError> {
+    let field =
+        |(name, array): (String, ArrayRef)| (Field::new(name, array.data_type().clone(), true), array);
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.map(field).unzip();
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata.into_iter().collect::<Metadata>()));
+    RecordBatch::try_new_with_options(schema, arrays, &RecordBatchOptions::new().with_row_count(Some(rows)))
+}
+
+fn trades_to_arrow(held: &Held) -> Result<RecordBatch, ArrowError> {
+    let trades = || held.trades.iter();
+    let small = |value: fn(&HeldTrade) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(trades().map(value)))
+    };
+    let large = |value: fn(&HeldTrade) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(trades().map(value)))
+    };
+    let times: ArrayRef = Arc::new(Int64Array::from_iter(trades().map(|trade| trade.time)));
+    let columns = [
+        ("chunk", small(|trade| trade.chunk)),
+        ("row", small(|trade| trade.row)),
+        ("number", large(|trade| trade.number)),
+        ("waits_for", large(|trade| trade.waits_for)),
+        ("waited_s", large(|trade| trade.waited.as_secs())),
+        ("waited_ns", small(|trade| trade.waited.subsec_nanos())),
+        ("time", times),
+    ];
+    let metadata = [(CHUNKS, held.chunks.len().to_string()), (LATEST_TIME, held.latest_time.to_string())];
+    batch(columns.into_iter().map(|(name, column)| (name.to_owned(), column)), metadata, held.trades.len())
+}
+
+fn trades_from_arrow(batch: &RecordBatch) -> Result<Vec<HeldTrade>, ArrowError> {
+    let small = |name| column::<UInt32Array>(batch, name);
+    let large = |name| column::<UInt64Array>(batch, name);
+    let (chunk, row, number) = (small("chunk")?, small("row")?, large("number")?);
+    let (waits_for, waited_s, waited_ns) = (large("waits_for")?, large("waited_s")?, small("waited_ns")?);
+    let time: &Int64Array = column(batch, "time")?;
+    let trade = |at: usize| {
+        let nanos = Some(waited_ns.value(at)).filter(|&nanos| nanos < 1_000_000_000);
+        let nanos = nanos.ok_or_else(|| ArrowError::SchemaError("a time is out of range".to_owned()))?;
+        Ok(HeldTrade {
+            chunk: chunk.value(at),
+            row: row.value(at),
+            number: number.value(at),
+            waits_for: waits_for.value(at),
+            waited: Duration::new(waited_s.value(at), nanos),
+            time: time.is_valid(at).then(|| time.value(at)),
+        })
+    };
+    (0..batch.num_rows()).map(trade).collect()
+}
+
+fn column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, ArrowError> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref());
+    column.ok_or_else(|| ArrowError::SchemaError(format!("column {name:?} is missing or of another type")))
+}
+
+fn keys_to_arrow(keys: &Keys) -> ArrayRef {
+    match keys {
+        Keys::Ids(ids) => Arc::new(ids.clone()),
+        Keys::Texts(texts) => {
+            Arc::new(LargeBinaryArray::from_iter((0..texts.len()).map(|row| texts.get(row))))
+        }
+    }
+}
+
+fn beside_from_arrow(batch: &RecordBatch) -> Result<(Vec<Keys>, Vec<Column>), ArrowError> {
+    let (mut keys, mut columns) = (Vec::new(), Vec::new());
+    for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+        let other_type = || ArrowError::SchemaError(format!("column {:?} is of another type", field.name()));
+        if field.name().starts_with("key") {
+            let ids = array.as_any().downcast_ref().map(|ids: &UInt32Array| Keys::from(ids.clone()));
+            let texts = || {
+                let texts: &LargeBinaryArray = array.as_any().downcast_ref()?;
+                let mut column = TextColumn::default();
+                texts.iter().for_each(|text| column.push_bytes(text));
+                Some(Keys::from(column))
+            };
+            keys.push(ids.or_else(texts).ok_or_else(other_type)?);
+            continue;
+        }
+        let kind = match field.data_type() {
+            DataType::LargeBinary => FieldKind::Text,
+            DataType::Int64 => FieldKind::Integers,
+            _ => return Err(other_type()),
+        };
+        columns.push(field_from_arrow(kind, array).map_err(ArrowError::SchemaError)?);
+    }
+    Ok((keys, columns))
+}
+
+/// Whether its parts can be together.
+fn check(held: &Held, tables: usize) -> Result<(), String> {
+    let is_beside = |rows: &HeldRows| rows.keys.len() == tables;
+    if !held.chunks.iter().all(is_beside) {
+        return Err("its trades have keys of other tables".to_owned());
+    }
+    let is_there = |trade: &HeldTrade| {
+        let chunk = held.chunks.get(trade.chunk as usize);
+        chunk.is_some_and(|chunk| (trade.row as usize) < chunk.trades.num_rows())
+    };
+    if !held.trades.iter().all(is_there) {
+        return Err("a trade is not among its rows".to_owned());
+    }
+    let is_known = |trade: &HeldTrade| trade.waits_for.checked_shr(tables as u32).unwrap_or(0) == 0;
+    if !held.trades.iter().all(is_known) {
+        return Err("a trade waits for a table that is not there".to_owned());
+    }
+    Ok(())
+}

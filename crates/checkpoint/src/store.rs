@@ -1,0 +1,232 @@
+//! The folder with the checkpoints of a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tradejoin_disk::{Disk, Lock, Mode};
+
+use crate::checkpoint::{Checkpoint, PassedOver};
+use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::keeper::{Job, Keeper};
+use crate::manifest::{BYTES_MAX, Manifest};
+use crate::names::{self, Name};
+
+/// The folder with the checkpoints of a run.
+#[derive(Debug)]
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    lock: Option<Lock>,
+}
+
+/// One of the checkpoints in a folder.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its number.
+    pub epoch: u64,
+    /// The manifest's file.
+    pub path: PathBuf,
+    /// The checkpoint, or what is wrong with it.
+    pub state: Result<Checkpoint, CheckpointError>,
+}
+
+impl Store {
+    /// Opens a folder, which is made unless it is there, for this run alone.
+    ///
+    /// # Errors
+    /// If another run has it, others than its owner may write in it, or the system
+    /// refuses.
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, CheckpointError> {
+        disk.create_folder(folder, Mode::Private).map_err(CheckpointError::io(folder, "make the folder"))?;
+        if disk.is_open_to_others(folder).map_err(CheckpointError::io(folder, "look at it"))? {
+            return Err(CheckpointError::Unsafe { folder: folder.to_owned() });
+        }
+        let path = folder.join(names::LOCK);
+        let lock = disk.lock(&path).map_err(CheckpointError::io(&path, "lock it"))?;
+        let Some(lock) = lock else { return Err(CheckpointError::Locked { folder: folder.to_owned() }) };
+        Ok(Self { disk, folder: folder.to_owned(), lock: Some(lock) })
+    }
+
+    /// Opens a folder to look at it, while a run may have it.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn inspect(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, CheckpointError> {
+        disk.list(folder).map_err(CheckpointError::io(folder, "list it"))?;
+        Ok(Self { disk, folder: folder.to_owned(), lock: None })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The newest checkpoint that is whole: its manifest is what was written, and so are
+    /// its files. `None` if there is no checkpoint.
+    ///
+    /// # Errors
+    /// If there are some and none is whole; if a newer version has written the newest
+    /// one; if the system refuses.
+    pub fn latest(&self) -> Result<Option<Checkpoint>, CheckpointError> {
+        let mut passed_over = Vec::new();
+        let mut newest = None;
+        for epoch in self.epochs()? {
+            let checkpoint = self.read(epoch).and_then(|checkpoint| {
+                checkpoint.check_files(true)?;
+                Ok(checkpoint)
+            });
+            match checkpoint {
+                Ok(checkpoint) => return Ok(Some(Checkpoint { passed_over, ..checkpoint })),
+                Err(error) if error.kind() == CheckpointErrorKind::Damaged => {
+                    passed_over.push(PassedOver { epoch, reason: error.to_string() });
+                    newest.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        newest.map_or(Ok(None), |newest| {
+            Err(CheckpointError::NoneIsWhole {
+                folder: self.folder.clone(),
+                count: passed_over.len(),
+                newest: Box::new(newest),
+            })
+        })
+    }
+
+    /// All checkpoints, the newest first. Of their files only the lengths are looked at.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn all(&self) -> Result<Vec<Listed>, CheckpointError> {
+        self.listed(|checkpoint| checkpoint.check_files(false))
+    }
+
+    /// All checkpoints, the newest first, each read as a run would.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn verify(&self) -> Result<Vec<Listed>, CheckpointError> {
+        self.listed(|checkpoint| {
+            checkpoint.check_files(true)?;
+            checkpoint.check_contents()
+        })
+    }
+
+    /// Begins to keep a run: from one of the checkpoints, the tables of which it then
+    /// need not be told, or from nothing. Later checkpoints than that are removed, and so
+    /// is what none of the others needs.
+    ///
+    /// # Errors
+    /// If the checkpoint is of another job, there are checkpoints and none is to be gone
+    /// on from, the folder is not locked, or the system refuses.
+    pub fn begin(self, job: Job, from: Option<&Checkpoint>) -> Result<Keeper, CheckpointError> {
+        let Self { disk, folder, lock: Some(lock) } = self else {
+            return Err(CheckpointError::Locked { folder: self.folder });
+        };
+        let store = Self { disk, folder, lock: Some(lock) };
+        match from {
+            Some(from) => {
+                from.fits(&job)?;
+                store.remove_later_than(from.manifest.epoch)?;
+            }
+            None if store.epochs()?.is_empty() => store.make_folder_durable()?,
+            None => return Err(CheckpointError::Taken { folder: store.folder }),
+        }
+        Keeper::new(store, job, from)
+    }
+
+    /// Removes all checkpoints.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn clear(&self) -> Result<(), CheckpointError> {
+        self.remove_later_than(0)?;
+        self.remove_unless(|_| false)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The numbers of the checkpoints, the newest first.
+    pub(crate) fn epochs(&self) -> Result<Vec<u64>, CheckpointError> {
+        let names = self.names()?;
+        let epoch = |name: &String| match Name::read(name) {
+            Some(Name::Manifest { epoch }) => Some(epoch),
+            _ => None,
+        };
+        let mut epochs: Vec<_> = names.iter().filter_map(epoch).collect();
+        epochs.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(epochs)
+    }
+
+    /// Reads a manifest.
+    pub(crate) fn read(&self, epoch: u64) -> Result<Checkpoint, CheckpointError> {
+        let path = self.folder.join(names::manifest(epoch));
+        let size = self.disk.size(&path).map_err(CheckpointError::io(&path, "look at it"))?;
+        if size.is_none_or(|size| size > BYTES_MAX) {
+            return Err(CheckpointError::damaged(&path, "it is too long for a manifest, or missing"));
+        }
+        let bytes = self.disk.read(&path).map_err(CheckpointError::io(&path, "read it"))?;
+        let manifest = Manifest::read(&path, epoch, &bytes)?;
+        Ok(Checkpoint {
+            disk: Arc::clone(&self.disk),
+            folder: self.folder.clone(),
+            manifest,
+            passed_over: Vec::new(),
+        })
+    }
+
+    /// Removes the files of ours that are not to stay.
+    pub(crate) fn remove_unless(&self, stays: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {
+        for name in self.names()?.into_iter().filter(|name| Name::read(name).is_some() && !stays(name)) {
+            self.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), CheckpointError> {
+        self.disk.sync_folder(&self.folder).map_err(CheckpointError::io(&self.folder, "sync the folder"))
+    }
+
+    /// Removes the manifests of later checkpoints for good, so that none comes back when
+    /// another of its number has begun.
+    fn remove_later_than(&self, epoch: u64) -> Result<(), CheckpointError> {
+        let later: Vec<_> = self.epochs()?.into_iter().filter(|&other| other > epoch).collect();
+        if later.is_empty() {
+            return Ok(());
+        }
+        later.into_iter().try_for_each(|epoch| self.remove(&names::manifest(epoch)))?;
+        self.sync()
+    }
+
+    fn make_folder_durable(&self) -> Result<(), CheckpointError> {
+        let Some(parent) = self.folder.parent() else { return Ok(()) };
+        self.disk.sync_folder(parent).map_err(CheckpointError::io(parent, "sync the folder"))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), CheckpointError> {
+        let path = self.folder.join(name);
+        self.disk.remove(&path).map_err(CheckpointError::io(&path, "remove it"))
+    }
+
+    fn names(&self) -> Result<Vec<String>, CheckpointError> {
+        match self.disk.list(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.lock.is_none() => Ok(Vec::new()),
+            names => names.map_err(CheckpointError::io(&self.folder, "list it")),
+        }
+    }
+
+    fn listed(
+        &self,
+        check: impl Fn(&Checkpoint) -> Result<(), CheckpointError>,
+    ) -> Result<Vec<Listed>, CheckpointError> {
+        let listed = |epoch| {
+            let state = self.read(epoch).and_then(|checkpoint| check(&checkpoint).map(|()| checkpoint));
+            Listed { epoch, path: self.folder.join(names::manifest(epoch)), state }
+        };
+        Ok(self.epochs()?.into_iter().map(listed).collect())
+    }
+}

@@ -1,0 +1,202 @@
+//! `tradejoin checkpoint`: what is in a folder of checkpoints.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueHint};
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
+use tradejoin_checkpoint::{EndState, Listed, Manifest, Store};
+use tradejoin_disk::RealDisk;
+
+use crate::failure::{self, UsageError};
+use crate::summary::plain_table;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  tradejoin checkpoint list state/
+      the checkpoints in a folder, the newest first, and which a run would go on from
+  tradejoin checkpoint show state/ --epoch 12
+      everything that one of them tells: inputs, outputs, tables, the ledger
+  tradejoin checkpoint verify state/
+      read all of it as a run would; exit 1 if anything is damaged")]
+pub(crate) enum CheckpointCommand {
+    /// List the checkpoints in a folder
+    List(FolderArgs),
+    /// Show what a checkpoint tells
+    Show(ShowArgs),
+    /// Read all checkpoints as a run would, and say what is damaged
+    Verify(FolderArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FolderArgs {
+    /// The folder
+    #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    folder: PathBuf,
+
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+
+    /// Which checkpoint, by its number [default: the newest that is whole]
+    #[arg(long, value_name = "N")]
+    epoch: Option<u64>,
+}
+
+/// Carries out the command, and gives its exit code.
+pub(crate) fn checkpoint(command: &CheckpointCommand) -> anyhow::Result<u8> {
+    match command {
+        CheckpointCommand::List(args) => {
+            let listed = open(args)?.all()?;
+            print(&listed, args.json)?;
+            Ok(failure::OK)
+        }
+        CheckpointCommand::Verify(args) => {
+            let listed = open(args)?.verify()?;
+            print(&listed, args.json)?;
+            let is_whole = listed.iter().all(|listed| listed.state.is_ok());
+            Ok(if is_whole { failure::OK } else { failure::NO })
+        }
+        CheckpointCommand::Show(args) => show(args),
+    }
+}
+
+fn open(args: &FolderArgs) -> anyhow::Result<Store> {
+    Ok(Store::inspect(Arc::new(RealDisk), &args.folder)?)
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<u8> {
+    let store = open(&args.folder)?;
+    let mut listed = store.all()?.into_iter().filter(|listed| match args.epoch {
+        Some(epoch) => listed.epoch == epoch,
+        None => listed.state.is_ok(),
+    });
+    let Some(Listed { state, .. }) = listed.next() else {
+        let folder = args.folder.folder.display();
+        let text = match args.epoch {
+            Some(epoch) => {
+                format!("{folder}: there is no checkpoint {epoch}: see `tradejoin checkpoint list`")
+            }
+            None => format!("{folder}: there is no checkpoint that is whole"),
+        };
+        return Err(UsageError(text).into());
+    };
+    let checkpoint = state?;
+    let manifest = checkpoint.manifest();
+    let text = if args.folder.json { serde_json::to_string_pretty(manifest)? } else { text_of(manifest) };
+    writeln!(anstream::stdout(), "{text}")?;
+    Ok(failure::OK)
+}
+
+/// A checkpoint as people read it.
+fn text_of(manifest: &Manifest) -> String {
+    let mut lines = vec![format!("checkpoint {} of {}", manifest.epoch, manifest.created)];
+    let mut line = |name: &str, text: String| lines.push(format!("  {name:<10} {text}"));
+    line("trades", format!("{} read", HumanCount(manifest.trades)));
+    for input in &manifest.source.inputs {
+        let bytes =
+            if input.bytes > 0 { format!(", {} bytes", HumanCount(input.bytes)) } else { String::new() };
+        line("input", format!("{}: {} records{bytes}", input.name, HumanCount(input.records)));
+    }
+    for output in &manifest.outputs {
+        let parts = match output.parts + output.staged.len() as u64 {
+            0 => String::new(),
+            parts => format!(", {parts} parts"),
+        };
+        line("output", format!("{}: {} bytes{parts}", output.name, HumanCount(output.bytes)));
+    }
+    for table in &manifest.tables {
+        let rows = table.segments.iter().map(|segment| segment.rows).sum();
+        let bytes = table.segments.iter().map(|segment| segment.bytes).sum();
+        let files = table.segments.len();
+        let text =
+            format!("{}: {} changes, {}, files: {files}", table.name, HumanCount(rows), HumanBytes(bytes));
+        line("table", text);
+    }
+    if let Some(held) = &manifest.held {
+        line("waiting", format!("{} trades, {}", HumanCount(held.trades), HumanBytes(held.bytes)));
+    }
+    line("end", end_of(manifest).to_owned());
+    for (name, value) in &manifest.job {
+        line("job", format!("{name} = {value}"));
+    }
+    lines.join("\n")
+}
+
+fn end_of(manifest: &Manifest) -> &'static str {
+    match manifest.end {
+        Some(EndState::Complete) => "the run is complete",
+        Some(EndState::Interrupted) => "interrupted: the same command goes on",
+        None => "under way, or killed: the same command goes on",
+    }
+}
+
+/// Bytes of the files that a checkpoint needs, those of others among them.
+fn bytes_of(manifest: &Manifest) -> u64 {
+    let segments = manifest.tables.iter().flat_map(|table| &table.segments);
+    segments.map(|segment| segment.bytes).sum::<u64>() + manifest.held.as_ref().map_or(0, |held| held.bytes)
+}
+
+fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
+    if json {
+        let all: Vec<_> = listed.iter().map(as_json).collect();
+        writeln!(anstream::stdout(), "{}", serde_json::to_string_pretty(&all)?)?;
+        return Ok(());
+    }
+    let header = ["checkpoint", "trades", "tables", "written", "state"];
+    let mut table = plain_table(&header, header.len());
+    let newest = listed.iter().position(|listed| listed.state.is_ok());
+    for (at, listed) in listed.iter().enumerate() {
+        let epoch = listed.epoch.to_string();
+        match &listed.state {
+            Ok(checkpoint) => {
+                let manifest = checkpoint.manifest();
+                let trades = HumanCount(manifest.trades).to_string();
+                let bytes = HumanBytes(bytes_of(manifest)).to_string();
+                let state = match manifest.end {
+                    Some(EndState::Complete) => "complete",
+                    _ if newest == Some(at) => "whole; a run goes on here",
+                    _ => "whole",
+                };
+                table.add_row([epoch, trades, bytes, manifest.created.clone(), state.to_owned()]);
+            }
+            Err(error) => {
+                table.add_row([epoch, String::new(), String::new(), String::new(), error.to_string()]);
+            }
+        }
+    }
+    writeln!(anstream::stdout(), "{table}")?;
+    Ok(())
+}
+
+fn as_json(listed: &Listed) -> Value {
+    let Listed { epoch, path, state } = listed;
+    match state {
+        Ok(checkpoint) => {
+            let manifest = checkpoint.manifest();
+            json!({
+                "checkpoint": epoch,
+                "manifest": path.display().to_string(),
+                "is_whole": true,
+                "created": manifest.created,
+                "trades": manifest.trades,
+                "bytes": bytes_of(manifest),
+                "end": manifest.end,
+            })
+        }
+        Err(error) => json!({
+            "checkpoint": epoch,
+            "manifest": path.display().to_string(),
+            "is_whole": false,
+            "reason": error.to_string(),
+        }),
+    }
+}

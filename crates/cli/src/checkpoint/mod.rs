@@ -1,0 +1,168 @@
+//! Runs that are kept: checkpoints in a folder, and the run that goes on from the last one.
+
+mod command;
+mod every;
+mod query;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueHint};
+use indicatif::HumanCount;
+use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
+use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
+use tradejoin_disk::{Disk, FaultyDisk, RealDisk};
+use tradejoin_engine::Keeping;
+use tradejoin_flow::{OutputPosition, Source, TableSource};
+use tradejoin_model::TableSpec;
+
+use crate::arg_values::number;
+use crate::args::RunArgs;
+use crate::failure::UsageError;
+use crate::plan;
+use crate::settings::Settings;
+use crate::style::WARNING;
+
+pub(crate) use command::{CheckpointCommand, checkpoint};
+pub(crate) use every::Every;
+pub(crate) use report::KeptSummary;
+
+/// The faults that the file system is to have, for tests of what a run does then.
+const FAULTS: &str = "TRADEJOIN_FAULTS";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Checkpoints")]
+pub(crate) struct CheckpointArgs {
+    /// Keep checkpoints in this folder, and go on from the last one there: killed at any moment, the
+    /// same command goes on where the run was, with any number of workers, and ends with the output of
+    /// one that was never killed. Once it is complete, it does nothing
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// How often: after so much time, 10s, or so many trades, 20000rows
+    #[arg(long, value_name = "EVERY", default_value = "10s", requires = "checkpoint")]
+    pub(crate) checkpoint_every: Every,
+
+    /// How many of the last ones to keep
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "checkpoint", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1_000))]
+    pub(crate) checkpoint_keep: u32,
+}
+
+/// The folder of a run that is kept, and what it goes on from.
+pub(crate) struct KeptRun {
+    disk: Arc<dyn Disk>,
+    store: Store,
+    from: Option<Checkpoint>,
+    every: Every,
+    keep: usize,
+}
+
+impl KeptRun {
+    /// Opens the folder of a run, if it is to be kept, and says what is damaged there.
+    pub(crate) fn open(args: &RunArgs) -> anyhow::Result<Option<Self>> {
+        let CheckpointArgs { checkpoint, checkpoint_every, checkpoint_keep } = &args.kept;
+        let Some(folder) = checkpoint else { return Ok(None) };
+        check(args)?;
+        let disk = disk()?;
+        let store = Store::open(Arc::clone(&disk), folder)?;
+        let from = store.latest()?;
+        for over in from.iter().flat_map(Checkpoint::passed_over) {
+            let reason = &over.reason;
+            anstream::eprintln!(
+                "{WARNING}warning{WARNING:#}: checkpoint {} is passed over: {reason}",
+                over.epoch
+            );
+        }
+        Ok(Some(Self { disk, store, from, every: *checkpoint_every, keep: *checkpoint_keep as usize }))
+    }
+
+    /// Where it goes on, for people.
+    pub(crate) fn begins_at(&self) -> Option<String> {
+        let manifest = self.from.as_ref()?.manifest();
+        let trades = HumanCount(manifest.trades);
+        Some(format!("going on from checkpoint {}, behind {trades} trades", manifest.epoch))
+    }
+
+    /// How an output of the run is kept.
+    pub(crate) fn output(&self, location: &Location) -> Kept {
+        let mut outputs = self.from.iter().flat_map(|from| &from.manifest().outputs);
+        let is_at = |output: &&OutputPosition| match location {
+            Location::Path(path) => plan::is_same_file(Path::new(&output.name), path),
+            // Nothing of it can be gone on with.
+            Location::Standard => false,
+        };
+        Kept { disk: Arc::clone(&self.disk), from: outputs.find(is_at).cloned() }
+    }
+
+    /// Has the source and the tables begin where the checkpoint is.
+    pub(crate) fn go_on(
+        &self,
+        source: &mut dyn Source,
+        loads: &mut Vec<Option<Box<dyn TableSource>>>,
+    ) -> anyhow::Result<()> {
+        let Some(from) = &self.from else { return Ok(()) };
+        source.go_on_from(&from.manifest().source).map_err(anyhow::Error::from_boxed)?;
+        *loads = from.tables()?.into_iter().map(Some).collect();
+        Ok(())
+    }
+
+    /// Whether there is nothing left to do; brings to its end what a run that is complete has
+    /// left behind.
+    pub(crate) fn is_complete(&self, settings: &Settings, tables: &[TableSpec]) -> anyhow::Result<bool> {
+        let Some(from) = &self.from else { return Ok(false) };
+        from.fits(&self.job(settings, tables))?;
+        if from.manifest().end != Some(EndState::Complete) {
+            return Ok(false);
+        }
+        let outputs = &from.manifest().outputs;
+        outputs.iter().try_for_each(|output| Output::republish(&self.disk, output))?;
+        Ok(true)
+    }
+
+    fn job(&self, settings: &Settings, tables: &[TableSpec]) -> KeptJob {
+        KeptJob { query: query::of(settings), tables: tables.to_vec(), keep: self.keep }
+    }
+
+    /// What the engine is told.
+    pub(crate) fn begin(self, settings: &Settings, tables: &[TableSpec]) -> anyhow::Result<Keeping<'static>> {
+        let job = self.job(settings, tables);
+        let resume = self.from.as_ref().map(Checkpoint::resume).transpose()?;
+        let keep = self.store.begin(job, self.from.as_ref())?;
+        Ok(Keeping { keep: Box::new(keep), every: self.every.into(), resume })
+    }
+}
+
+/// Refuses what a run that is kept cannot do.
+fn check(args: &RunArgs) -> Result<(), UsageError> {
+    let reload = &args.reload;
+    let others = [
+        ("--correct", args.correct.correct.is_some(), "which trades may still be written again is not kept"),
+        ("--watch", reload.watch.is_some(), "which file each row came from is not kept"),
+        ("--journal", reload.journal.is_some(), "how far it was written is not kept"),
+    ];
+    let is_packed =
+        |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
+    if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
+        let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
+        return Err(UsageError(text.to_owned()));
+    }
+    match others.into_iter().find(|(_, is_given, _)| *is_given) {
+        Some((flag, _, why)) => Err(UsageError(format!("--checkpoint does not go with {flag}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// The file system, with faults if a test asks for them.
+fn disk() -> anyhow::Result<Arc<dyn Disk>> {
+    let Some(spec) = std::env::var_os(FAULTS) else { return Ok(Arc::new(RealDisk)) };
+    let spec = spec.into_string().ok().context("TRADEJOIN_FAULTS is not UTF-8")?;
+    anstream::eprintln!("{WARNING}warning{WARNING:#}: {FAULTS} is set: the file system will have faults");
+    Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), spec.parse()?)))
+}
+
+/// Where the checkpoints of a run are, to be held against its files.
+pub(crate) fn folder(args: &RunArgs) -> Option<&Path> {
+    args.kept.checkpoint.as_deref()
+}

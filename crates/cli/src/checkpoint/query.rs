@@ -1,0 +1,31 @@
+//! What determines the output of a run, by names: a run goes on only from one of which all of
+//! it is the same.
+
+use std::collections::BTreeMap;
+
+use crate::settings::Settings;
+
+/// What may change from one run to the one that goes on: it says how the work is done, and
+/// the output does not depend on it.
+const FREE: &[&str] = &[
+    "batch_len",
+    "changes_wait",
+    "checkpoint",
+    "checkpoint_every",
+    "checkpoint_keep",
+    "control",
+    "dead_letters_max",
+    "distribution",
+    "gate_timeout",
+    "linger",
+    "max_bad",
+    "queue_depth",
+    "strict",
+    "workers",
+];
+
+/// The settings that count, as `SECTION.SETTING`.
+pub(super) fn of(settings: &Settings) -> BTreeMap<String, String> {
+    let settings = settings.all().filter(|(_, name, _)| !FREE.contains(name));
+    settings.map(|(section, name, value)| (format!("{section}.{name}"), value)).collect()
+}

@@ -1,0 +1,242 @@
+//! The folder of an output that is written in parts: their names, the list of those that
+//! are whole, and how a later run takes it up.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tradejoin_disk::{Disk, Mode};
+use tradejoin_flow::{OutputPosition, StagedPart};
+
+use crate::error::ResumeError;
+use crate::trail::Trail;
+
+/// The list of the parts. Readers of folders pass over names that begin so.
+const LIST: &str = "_manifest.json";
+const LIST_PARTIAL: &str = "_manifest.json.partial";
+const LIST_FORMAT: u32 = 1;
+/// What parts end in.
+const ENDINGS: [&str; 2] = ["parquet", "arrow"];
+
+/// A part that is whole and has its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    format: u32,
+    is_complete: bool,
+    rows: u64,
+    bytes: u64,
+    parts: Vec<Part>,
+}
+
+/// A folder, and what its parts end in.
+#[derive(Debug)]
+pub(crate) struct PartFolder {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) ending: &'static str,
+}
+
+/// The number of a part, if it is the name of one, and whether it is a part that is not
+/// whole.
+fn number_of(name: &str) -> Option<(u64, bool)> {
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial"));
+    let whole = inner.unwrap_or(name);
+    let (stem, ending) = whole.rsplit_once('.')?;
+    let number = stem.strip_prefix("part-")?.parse().ok()?;
+    (ENDINGS.contains(&ending) && whole == part_name(number, ending)).then_some((number, inner.is_some()))
+}
+
+fn part_name(number: u64, ending: &str) -> String {
+    format!("part-{number:06}.{ending}")
+}
+
+impl From<&StagedPart> for Part {
+    fn from(staged: &StagedPart) -> Self {
+        Self { name: staged.name.clone(), rows: staged.rows, bytes: staged.bytes }
+    }
+}
+
+impl PartFolder {
+    /// The name of a part.
+    pub(crate) fn name(&self, number: u64) -> String {
+        part_name(number, self.ending)
+    }
+
+    /// Its name until it is whole.
+    pub(crate) fn partial(&self, number: u64) -> String {
+        format!(".{}.partial", self.name(number))
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether there are parts that are whole.
+    pub(crate) fn has_parts(&self) -> io::Result<bool> {
+        let is_whole = |name: &String| name == LIST || number_of(name).is_some_and(|(_, partial)| !partial);
+        Ok(self.disk.list(&self.path)?.iter().any(is_whole))
+    }
+
+    /// Removes parts that are not whole, and those from a number on.
+    pub(crate) fn remove_from(&self, next: u64) -> io::Result<()> {
+        for name in self.disk.list(&self.path)? {
+            if number_of(&name).is_some_and(|(number, is_partial)| is_partial || number >= next) {
+                self.disk.remove(&self.at(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the list of the parts in place of the one that is there.
+    pub(crate) fn write_list(&self, parts: &[Part], is_complete: bool) -> io::Result<()> {
+        let (rows, bytes) =
+            (parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.bytes).sum());
+        let list = List { format: LIST_FORMAT, is_complete, rows, bytes, parts: parts.to_vec() };
+        let temporary = self.at(LIST_PARTIAL);
+        if self.disk.size(&temporary)?.is_some() {
+            // What a run has left that died while it wrote the list.
+            self.disk.remove(&temporary)?;
+        }
+        let mut file = self.disk.create(&temporary, Mode::Shared)?;
+        file.write_all(&serde_json::to_vec_pretty(&list)?)?;
+        file.write_all(b"\n")?;
+        file.sync()?;
+        self.disk.rename(&temporary, &self.at(LIST))?;
+        self.disk.sync_folder(&self.path)
+    }
+
+    /// The parts that a checkpoint tells of, all of which have their names when this is
+    /// done; nothing is changed if it is refused.
+    pub(crate) fn take_up(&self, position: &OutputPosition) -> Result<Vec<Part>, ResumeError> {
+        let mut parts = self.listed(position.parts)?;
+        for part in &parts {
+            self.check_size(&self.at(&part.name), part.bytes)?;
+        }
+        let mut to_name = Vec::new();
+        for (number, staged) in (position.parts..).zip(&position.staged) {
+            if staged.name != self.name(number) || staged.partial != self.partial(number) {
+                return Err(ResumeError::Other { name: position.name.clone() });
+            }
+            let (partial, path) = (self.at(&staged.partial), self.at(&staged.name));
+            if self.size(&partial)?.is_some() {
+                self.check(&partial, staged)?;
+                to_name.push((partial, path));
+            } else {
+                // It has its name already.
+                self.check(&path, staged)?;
+            }
+            parts.push(staged.into());
+        }
+        for (partial, path) in to_name {
+            self.disk.rename(&partial, &path).map_err(|source| ResumeError::io(&partial, source))?;
+        }
+        let failed = |source| ResumeError::io(&self.path, source);
+        self.disk.sync_folder(&self.path).map_err(failed)?;
+        self.remove_from(parts.len() as u64).map_err(failed)?;
+        self.write_list(&parts, position.is_complete).map_err(failed)?;
+        Ok(parts)
+    }
+
+    /// The first `count` parts of the list.
+    fn listed(&self, count: u64) -> Result<Vec<Part>, ResumeError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let path = self.at(LIST);
+        if self.size(&path)?.is_none() {
+            return Err(ResumeError::Missing { path });
+        }
+        let text = self.disk.read(&path).map_err(|source| ResumeError::io(&path, source))?;
+        let edited = || ResumeError::Edited { path: path.clone() };
+        let mut list: List = serde_json::from_slice(&text).map_err(|_| edited())?;
+        let count = usize::try_from(count).map_err(|_| edited())?;
+        list.parts.truncate(count);
+        let names = list.parts.iter().enumerate();
+        let is_ours = names.fold(true, |ours, (at, part)| ours && part.name == self.name(at as u64));
+        if list.parts.len() < count || !is_ours { Err(edited()) } else { Ok(list.parts) }
+    }
+
+    fn size(&self, path: &Path) -> Result<Option<u64>, ResumeError> {
+        self.disk.size(path).map_err(|source| ResumeError::io(path, source))
+    }
+
+    fn check_size(&self, path: &Path, bytes: u64) -> Result<(), ResumeError> {
+        let path = path.to_owned();
+        match self.size(&path)? {
+            None => Err(ResumeError::Missing { path }),
+            Some(size) if size < bytes => Err(ResumeError::Shorter { path, bytes, short: bytes - size }),
+            Some(size) if size > bytes => Err(ResumeError::Edited { path }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn check(&self, path: &Path, staged: &StagedPart) -> Result<(), ResumeError> {
+        self.check_size(path, staged.bytes)?;
+        let hash = self.hash(path).map_err(|source| ResumeError::io(path, source))?;
+        if hash == staged.hash { Ok(()) } else { Err(ResumeError::Edited { path: path.to_owned() }) }
+    }
+
+    fn hash(&self, path: &Path) -> io::Result<u64> {
+        let (mut reader, mut trail, mut buffer) =
+            (self.disk.reader(path)?, Trail::whole(), vec![0; 128 << 10]);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(trail.hash()),
+                Ok(len) => trail.note(&buffer[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Gives the parts of a folder their names that were whole when their run died.
+pub(crate) fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Result<(), ResumeError> {
+    let (disk, path) = (Arc::clone(disk), PathBuf::from(&position.name));
+    let of_staged = position.staged.first().and_then(|part| part.name.rsplit_once('.'));
+    let staged = of_staged.and_then(|(_, ending)| ENDINGS.into_iter().find(|known| *known == ending));
+    let folder = |ending| PartFolder { disk: Arc::clone(&disk), path: path.clone(), ending };
+    // Without a part that tells it, the first of the list does.
+    let ending = match staged {
+        Some(ending) => ending,
+        None => {
+            let is_first = |ending: &&'static str| {
+                matches!(disk.size(&folder(ending).at(&part_name(0, ending))), Ok(Some(_)))
+            };
+            ENDINGS.into_iter().find(is_first).unwrap_or(ENDINGS[0])
+        }
+    };
+    folder(ending).take_up(position).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_given_here_are_ours() {
+        assert_eq!(number_of("part-000012.parquet"), Some((12, false)));
+        assert_eq!(number_of(".part-1234567.arrow.partial"), Some((1_234_567, true)));
+        for other in [
+            "part-12.parquet",
+            "part-0000012.parquet",
+            "part-000012.csv",
+            "part-+00012.arrow",
+            ".part-000012.arrow",
+            "part-000012.arrow.partial",
+            "part-.arrow",
+            "_manifest.json",
+            "part-000012.parquet.x",
+        ] {
+            assert_eq!(number_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A file of text that a later run can go on with: how far it counts, how it becomes
+//! durable, and how it is taken up again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tradejoin_disk::Disk;
+use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
+
+use crate::encoding::Location;
+use crate::error::ResumeError;
+use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve};
+use crate::trail::{TAIL_BYTES, Trail, fingerprint};
+
+/// That an output is of a run which is kept with checkpoints.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Where its files are.
+    pub disk: Arc<dyn Disk>,
+    /// How far an earlier run has come, which this one goes on with; `None` if it begins.
+    pub from: Option<OutputPosition>,
+}
+
+/// What was written of a file up to a mark.
+pub(crate) struct PreparedFile {
+    pub(crate) name: String,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) handle: OutputHandle,
+    pub(crate) place: Place,
+    pub(crate) mark: Mark,
+    pub(crate) end: Option<End>,
+    /// Whether its name is not durable yet.
+    pub(crate) is_first: bool,
+}
+
+impl Prepared for PreparedFile {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        let is_complete = self.end == Some(End::Complete);
+        let Place::Partial { partial, path } = &self.place else {
+            let name = self.name.clone();
+            return Ok(vec![OutputPosition {
+                name,
+                bytes: self.mark.bytes,
+                is_complete,
+                ..Default::default()
+            }]);
+        };
+        // Taken out: what has failed is not tried again.
+        let mut file =
+            self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
+        file.sync().map_err(|error| failed(partial, error))?;
+        if self.is_first {
+            self.disk.sync_folder(folder(partial)).map_err(|error| failed(folder(partial), error))?;
+        }
+        Ok(vec![OutputPosition {
+            name: text(path)?,
+            partial: text(partial)?,
+            bytes: self.mark.bytes,
+            tail: fingerprint(&self.mark.tail, self.mark.bytes),
+            is_complete,
+            ..Default::default()
+        }])
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        let Place::Partial { partial, path } = &self.place else { return Ok(()) };
+        if self.end == Some(End::Complete) {
+            self.disk.rename(partial, path).map_err(|error| failed(partial, error))?;
+            self.handle.set_path(Some(path.clone()));
+            self.disk.sync_folder(folder(path)).map_err(|error| failed(folder(path), error))?;
+        }
+        Ok(())
+    }
+}
+
+/// An error with the path that it is of.
+pub(crate) fn failed(path: &Path, source: impl Into<BoxError>) -> crate::WriteError {
+    crate::WriteError { target_name: path.display().to_string().into(), source: source.into() }
+}
+
+/// The folder that a name is in, as a path that can be opened.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A path as a checkpoint names it.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    let unfit =
+        || io::Error::new(io::ErrorKind::InvalidInput, "a name that is no valid Unicode cannot be kept");
+    path.to_str().map(str::to_owned).ok_or_else(unfit)
+}
+
+/// A file that begins, of a run that is kept.
+pub(crate) fn begin(kept: &Kept, location: &Location, handle: OutputHandle) -> io::Result<(Target, Counted)> {
+    if let Location::Path(path) = location {
+        text(path)?;
+    }
+    let (target, file) = Target::create_on(Arc::clone(&kept.disk), location, handle)?;
+    Ok((target.keep(), file.remember(Trail::Tail(Vec::new()), 0)))
+}
+
+/// The file that an earlier run has left, cut to what counts of it.
+pub(crate) fn resume(
+    disk: &Arc<dyn Disk>,
+    position: &OutputPosition,
+    location: &Location,
+    handle: OutputHandle,
+) -> Result<(Target, Counted), ResumeError> {
+    if position.is_complete {
+        return Err(ResumeError::Complete { name: position.name.clone() });
+    }
+    handle.count_from(position.bytes);
+    if position.partial.is_empty() {
+        return resume_stream(disk, position, location, handle);
+    }
+    let other = || ResumeError::Other { name: position.name.clone() };
+    let Location::Path(path) = location else { return Err(other()) };
+    let path = resolve(path).map_err(|source| ResumeError::io(path, source))?;
+    if path.to_str() != Some(&position.name) || !is_partial_of(&position.partial, &position.name) {
+        return Err(other());
+    }
+    let partial = PathBuf::from(&position.partial);
+    let failed = |source| ResumeError::io(&partial, source);
+    let mut file = match disk.open(&partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ResumeError::Missing { path: partial });
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let tail = check(&**disk, &partial, position)?;
+    if file.size().map_err(failed)? > position.bytes {
+        file.set_len(position.bytes).map_err(failed)?;
+    }
+    let file = Counted::of_file(file, handle.clone(), position.bytes, Trail::Tail(tail));
+    let place = Place::Partial { partial, path };
+    Ok((Target::new(Arc::clone(disk), handle, place, Some(Stage::Known)), file))
+}
+
+/// A pipe, a device or standard output: what was written is gone, and what is written
+/// again comes twice.
+fn resume_stream(
+    disk: &Arc<dyn Disk>,
+    position: &OutputPosition,
+    location: &Location,
+    handle: OutputHandle,
+) -> Result<(Target, Counted), ResumeError> {
+    let path = |location: &Location| PathBuf::from(&*location.output_name());
+    let opened = Target::create_on(Arc::clone(disk), location, handle);
+    let (target, file) = opened.map_err(|source| ResumeError::io(&path(location), source))?;
+    if target.is_named() {
+        return Err(ResumeError::Other { name: position.name.clone() });
+    }
+    Ok((target.keep(), file.remember(Trail::None, position.bytes)))
+}
+
+/// Whether it is a name that a file has which is to be called `name`.
+fn is_partial_of(partial: &str, name: &str) -> bool {
+    let number = partial.strip_prefix(name).and_then(|rest| rest.strip_suffix("partial"));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    number.and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_suffix('.').is_some_and(|digits| !digits.is_empty() && is_number(digits))
+    })
+}
+
+/// Refuses a file that is not what a checkpoint tells, and gives its last bytes that count.
+fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<u8>, ResumeError> {
+    let failed = |source| ResumeError::io(path, source);
+    let Some(size) = disk.size(path).map_err(failed)? else {
+        return Err(ResumeError::Missing { path: path.to_owned() });
+    };
+    if size < position.bytes {
+        return Err(ResumeError::Shorter {
+            path: path.to_owned(),
+            bytes: position.bytes,
+            short: position.bytes - size,
+        });
+    }
+    let len = position.bytes.min(TAIL_BYTES as u64);
+    let tail = disk.read_part(path, position.bytes - len, len as usize).map_err(failed)?;
+    if fingerprint(&tail, position.bytes) != position.tail {
+        return Err(ResumeError::Edited { path: path.to_owned() });
+    }
+    Ok(tail)
+}
+
+/// Gives a file its name that was complete when its run died; see
+/// [`Output::republish`](crate::Output::republish).
+pub(crate) fn republish(disk: &dyn Disk, position: &OutputPosition) -> Result<(), ResumeError> {
+    if position.partial.is_empty() {
+        return Ok(());
+    }
+    if !is_partial_of(&position.partial, &position.name) {
+        return Err(ResumeError::Other { name: position.name.clone() });
+    }
+    let (partial, path) = (Path::new(&position.partial), Path::new(&position.name));
+    let failed = |source| ResumeError::io(partial, source);
+    match disk.size(partial).map_err(failed)? {
+        Some(size) => {
+            check(disk, partial, position)?;
+            if size > position.bytes {
+                let mut file = disk.open(partial).map_err(failed)?;
+                file.set_len(position.bytes).and_then(|()| file.sync()).map_err(failed)?;
+            }
+            disk.rename(partial, path).map_err(failed)?;
+        }
+        // It has its name already.
+        None => {
+            check(disk, path, position)?;
+            if disk.size(path).map_err(failed)? != Some(position.bytes) {
+                return Err(ResumeError::Edited { path: path.to_owned() });
+            }
+        }
+    }
+    disk.sync_folder(folder(path)).map_err(failed)
+}

@@ -1,0 +1,304 @@
+//! Runs that are kept: cuts through all that there is, at places between two batches, from
+//! which a later run goes on.
+//!
+//! A cut travels with the batch behind which it lies. The thread that reads the batch notes
+//! how far the source is; whoever lets it pass takes down the trades that wait; and whoever
+//! writes it has the output prepared. What changes tables goes the same way, batch by batch.
+//! All of it is handed to a thread of its own, which makes it durable while the run goes on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition};
+use tradejoin_model::{BatchIndex, ChangeLane, Held, Ledger, Position, TableLedger};
+
+use crate::budget::Budget;
+use crate::error::EngineError;
+use crate::load::{Loaded, add_loaded};
+use crate::run::lock;
+
+/// How a run is kept.
+pub struct Keeping<'a> {
+    /// By whom.
+    pub keep: Box<dyn Keep + 'a>,
+    /// How often.
+    pub every: KeepEvery,
+    /// What it starts from, if not from the beginning. Its tables are then loaded from
+    /// what was kept.
+    pub resume: Option<Resume>,
+}
+
+/// How often a run is kept. There is no cut before the tables are complete and while the one
+/// before is being made durable, and each lies between two batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepEvery {
+    /// After so much time, as soon as something is read.
+    Time(Duration),
+    /// After so many trades were written.
+    Trades(u64),
+}
+
+/// What keeping a run has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptReport {
+    /// Cuts that are durable.
+    pub cuts: u64,
+    /// Bytes that were written for them, those of the output not counted.
+    pub bytes: u64,
+    /// The longest that writing, or the trades that wait, stood still for a cut. Look-ups
+    /// never do.
+    pub pause_max: Duration,
+    /// The longest that it took to make a cut durable.
+    pub durable_max: Duration,
+    /// How long it took until the tables were there that a run goes on with.
+    pub restored_in: Option<Duration>,
+    /// Trades and changes of the runs that it goes on from, those refused among them.
+    pub messages_before: u64,
+}
+
+/// Where a run begins, if not at the beginning.
+pub(crate) struct Begin {
+    pub(crate) place: (Position, u64),
+    pub(crate) ledger: Ledger,
+    pub(crate) held: Option<Held>,
+    pub(crate) bad: BTreeMap<String, u64>,
+}
+
+/// What goes to the thread that keeps.
+pub(crate) enum Event {
+    /// The changes of a batch, by table.
+    Lanes(Arc<[ChangeLane]>),
+    /// Rows of one table that do not go through a batch.
+    Rows(usize, Box<ChangeLane>),
+    Cut(Box<Cut>),
+    /// Nothing follows.
+    End,
+}
+
+/// Events that may wait to be kept: as many batches as are under way at most.
+const EVENTS_MAX: usize = 64;
+/// No batch has this index.
+const NONE: u64 = u64::MAX;
+
+/// What the threads of a kept run share.
+pub(crate) struct Keeper {
+    events: SyncSender<Event>,
+    every: KeepEvery,
+    /// The batch behind which the next cut lies.
+    at: AtomicU64,
+    state: Mutex<State>,
+    /// Whether a cut is on its way.
+    is_busy: AtomicBool,
+    /// Whether the run goes on where another one was, and the first batch of its own.
+    resumes: bool,
+    begins_at: AtomicU64,
+    /// The place where the run begins, and the messages that its ledger has then.
+    from: (Position, u64),
+    start: Instant,
+    report: Mutex<KeptReport>,
+}
+
+/// The cut that comes next.
+struct State {
+    last: Option<Instant>,
+    last_trades: u64,
+    /// Trades that were written.
+    trades: u64,
+    source: SourcePosition,
+    loaded: Vec<Loaded>,
+    held: Option<Held>,
+    pause: Duration,
+}
+
+impl Keeper {
+    /// Gives what takes the events, too.
+    pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> (Self, Receiver<Event>) {
+        let (events, receiver) = sync_channel(EVENTS_MAX);
+        let trades = resume.map_or(0, |resume| resume.trades);
+        let state = State {
+            // The first one lies where the tables are complete, so that they need not be
+            // read again.
+            last: resume.map(|_| Instant::now()),
+            last_trades: trades,
+            trades,
+            source: SourcePosition::default(),
+            loaded: Vec::new(),
+            held: None,
+            pause: Duration::ZERO,
+        };
+        let keeper = Self {
+            events,
+            every,
+            at: AtomicU64::new(NONE),
+            state: Mutex::new(state),
+            is_busy: AtomicBool::new(false),
+            resumes: resume.is_some(),
+            begins_at: AtomicU64::new(if resume.is_some() { NONE } else { 0 }),
+            from: resume.map_or_else(Default::default, |resume| (resume.position, messages(&resume.ledger))),
+            start: Instant::now(),
+            report: Mutex::new(KeptReport {
+                messages_before: resume.map_or(0, |Resume { ledger, .. }| {
+                    ledger.rows_read + ledger.tables.iter().map(|table| table.changes).sum::<u64>()
+                }),
+                ..KeptReport::default()
+            }),
+        };
+        (keeper, receiver)
+    }
+
+    /// Whether the run goes on where another one was: its tables are kept already.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    /// Whether it is time for a cut.
+    pub(crate) fn is_due(&self) -> bool {
+        // The board's lock, and that of the feed, order what is read and written here.
+        if self.is_busy.load(Ordering::Relaxed) {
+            return false;
+        }
+        let state = lock(&self.state);
+        match (state.last, self.every) {
+            (None, _) => true,
+            (Some(last), KeepEvery::Time(every)) => last.elapsed() >= every,
+            (Some(_), KeepEvery::Trades(every)) => state.trades - state.last_trades >= every,
+        }
+    }
+
+    /// Has a cut behind a batch that was just read, when the source was there.
+    pub(crate) fn cut_behind(&self, batch: BatchIndex, source: SourcePosition, loaded: Vec<Loaded>) {
+        self.is_busy.store(true, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        (state.source, state.loaded) = (source, loaded);
+        (state.last, state.last_trades) = (Some(Instant::now()), state.trades);
+        drop(state);
+        self.at.store(batch.0, Ordering::Relaxed);
+    }
+
+    /// Whether the cut is to lie behind this batch.
+    pub(crate) fn is_behind(&self, batch: BatchIndex) -> bool {
+        self.at.load(Ordering::Relaxed) == batch.0
+    }
+
+    /// Notes what waits at the cut.
+    pub(crate) fn hold(&self, held: impl FnOnce() -> Option<Held>) {
+        let begin = Instant::now();
+        let held = held();
+        let mut state = lock(&self.state);
+        (state.held, state.pause) = (held, begin.elapsed());
+    }
+
+    /// Notes that so many trades were written, the last of them of a batch that is the
+    /// last one before a cut if `output` is there, prepared since `begin`. Waits while
+    /// too much is waiting to be kept.
+    pub(crate) fn written(
+        &self,
+        (ledger, budget): (&Ledger, &Budget),
+        lanes: Option<Arc<[ChangeLane]>>,
+        output: Option<(Box<dyn Prepared>, Instant)>,
+    ) {
+        lock(&self.state).trades = ledger.rows_read - ledger.rejected;
+        if let Some(lanes) = lanes {
+            self.send(Event::Lanes(lanes));
+        }
+        let Some((output, begin)) = output else { return };
+        let mut state = lock(&self.state);
+        self.at.store(NONE, Ordering::Relaxed);
+        let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
+        let (source, loaded) = (std::mem::take(&mut state.source), std::mem::take(&mut state.loaded));
+        let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
+        drop(state);
+        let mut report = lock(&self.report);
+        report.pause_max = report.pause_max.max(pause);
+        drop(report);
+        self.send(Event::Cut(Box::new(cut)));
+    }
+
+    /// Hands something to the thread that keeps. If it has failed, the run ends for that.
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Notes the first batch that is not one of the tables of a run before.
+    pub(crate) fn begin_at(&self, batch: BatchIndex) {
+        if self.begins_at.load(Ordering::Relaxed) == NONE {
+            self.begins_at.store(batch.0, Ordering::Relaxed);
+            self.note_restored();
+        }
+    }
+
+    /// Whether a batch has rows of a table as it was kept: of what was counted before.
+    pub(crate) fn is_restored(&self, batch: BatchIndex) -> bool {
+        batch.0 < self.begins_at.load(Ordering::Relaxed)
+    }
+
+    /// Notes that tables are there, as far as is known.
+    pub(crate) fn note_restored(&self) {
+        if self.resumes {
+            lock(&self.report).restored_in = Some(self.start.elapsed());
+        }
+    }
+
+    /// What it has come to.
+    pub(crate) fn report(&self) -> KeptReport {
+        *lock(&self.report)
+    }
+
+    /// Keeps what comes until nothing more does.
+    pub(crate) fn work(&self, events: &Receiver<Event>, keep: &mut dyn Keep) -> Result<(), EngineError> {
+        for event in events {
+            match event {
+                Event::Lanes(lanes) => {
+                    for (table, lane) in lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
+                        keep.changes(table, lane).map_err(EngineError::Keep)?;
+                    }
+                }
+                Event::Rows(table, lane) => keep.changes(table, &lane).map_err(EngineError::Keep)?,
+                Event::Cut(cut) => {
+                    self.keep(keep, *cut).map_err(EngineError::Keep)?;
+                    self.is_busy.store(false, Ordering::Relaxed);
+                }
+                Event::End => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// A cut behind all of `ledger`, which lacks what was `loaded` past the shards.
+    pub(crate) fn cut(
+        &self,
+        source: SourcePosition,
+        (ledger, budget): (&Ledger, &Budget),
+        loaded: &[Loaded],
+        held: Option<Held>,
+        output: Box<dyn Prepared>,
+        end: Option<End>,
+    ) -> Cut {
+        let trades = ledger.rows_read - ledger.rejected;
+        let (from, before) = self.from;
+        let position = Position(from.0 + messages(ledger).saturating_sub(before));
+        let mut ledger = ledger.clone();
+        add_loaded(&mut ledger, loaded);
+        Cut { source, trades, position, ledger, held, bad: budget.by_input(), output, end }
+    }
+
+    /// Makes a cut durable.
+    pub(crate) fn keep(&self, keep: &mut dyn Keep, cut: Cut) -> Result<(), BoxError> {
+        let begin = Instant::now();
+        let bytes = keep.keep(cut)?;
+        let mut report = lock(&self.report);
+        report.cuts += 1;
+        report.bytes += bytes;
+        report.durable_max = report.durable_max.max(begin.elapsed());
+        Ok(())
+    }
+}
+
+/// The messages that a ledger accounts for.
+fn messages(ledger: &Ledger) -> u64 {
+    let of_table = |table: &TableLedger| table.rows_loaded + table.changes + table.rejected;
+    ledger.rows_read + ledger.tables.iter().map(of_table).sum::<u64>()
+}
