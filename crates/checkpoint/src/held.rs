@@ -20,7 +20,7 @@ use crate::error::CheckpointError;
 use crate::hash::{Summed, Summing};
 use crate::lanes::{FieldKind, field_from_arrow, field_to_arrow};
 use crate::manifest::HeldState;
-use crate::segment::of_arrow;
+use crate::segment::{guarded, of_arrow};
 
 const CHUNKS: &str = "chunks";
 const LATEST_TIME: &str = "latest_time";
@@ -54,7 +54,7 @@ pub(crate) fn read(
     let path = folder.join(&state.file);
     let reader = disk.reader(&path).map_err(CheckpointError::io(&path, "read it"))?;
     let mut reader = Summing::new(reader);
-    let held = read_streams(&mut reader).map_err(|error| of_arrow(&path, "read it", error))?;
+    let held = guarded(|| read_streams(&mut reader)).map_err(|error| of_arrow(&path, "read it", error))?;
     let summed = reader.sum_up().map_err(CheckpointError::io(&path, "read it"))?;
     let told = Summed { bytes: state.bytes, hash: state.hash };
     if (summed, held.trades.len() as u64) != (told, state.trades) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tradejoin_disk::Disk;
-use tradejoin_model::{ChangeLane, TableSpec};
+use tradejoin_model::{ChangeLane, Column, LookUp, TableSpec};
 
 use crate::compact::{Deciding, Picking};
 use crate::error::CheckpointError;
@@ -93,7 +93,7 @@ impl TableLog {
             let (next, behind) = rest.split_at(rest.len().min(BLOCK_ROWS - self.buffer.len()));
             self.buffer.append_rows(lane, next);
             rest = behind;
-            let bytes = self.buffer.fields.iter().map(tradejoin_model::Column::memory_bytes).sum::<usize>();
+            let bytes = self.buffer.fields.iter().map(Column::memory_bytes).sum::<usize>();
             if self.buffer.len() == BLOCK_ROWS || bytes >= BLOCK_BYTES {
                 self.write_buffer(place)?;
             }
@@ -197,6 +197,9 @@ impl TableLog {
         }
         let wanted = deciding.finish();
         let (false, Some(shape)) = (wanted.is_empty(), source.shape().cloned()) else { return Ok(None) };
+        // Of deletes only tombstones stay.
+        let deleted = shape.deleted && self.spec.look_up == LookUp::LatestVersion;
+        let shape = Shape { deleted, ..shape };
         let mut writer = self.create(place, shape)?;
         let (mut picking, mut blocks) = (Picking::new(wanted), Blocks::default());
         let mut source = self.source(place, segments)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,14 @@ pub(crate) fn of_arrow(file: &Path, doing: &'static str, error: ArrowError) -> C
         }
         error => CheckpointError::damaged(file, error.to_string()),
     }
+}
+
+/// Reads with Arrow, which panics on some bytes that no writer makes: that is an error of
+/// the file, too.
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    // What was being read is given up.
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ArrowError::IpcError("its bytes make no sense".to_owned())))
 }
 
 /// A file that is being written.
@@ -112,7 +121,7 @@ impl SegmentReader {
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, segment: &Segment) -> Result<Self, CheckpointError> {
         let path = folder.join(&segment.file);
         let reader = disk.reader(&path).map_err(CheckpointError::io(&path, "read it"))?;
-        let reader = StreamReader::try_new(Summing::new(reader), None)
+        let reader = guarded(|| StreamReader::try_new(Summing::new(reader), None))
             .map_err(|error| of_arrow(&path, "read it", error))?;
         let shape =
             Shape::read(&reader.schema()).map_err(|reason| CheckpointError::damaged(&path, reason))?;
@@ -125,8 +134,9 @@ impl SegmentReader {
 
     /// The next changes, in the shape `wanted`, which covers this one's.
     pub(crate) fn next(&mut self, wanted: &Shape) -> Result<Option<ChangeLane>, CheckpointError> {
-        let Some(batch) = self.reader.next() else { return self.check_end().map(|()| None) };
+        let batch = guarded(|| self.reader.next().transpose());
         let batch = batch.map_err(|error| of_arrow(&self.path, "read it", error))?;
+        let Some(batch) = batch else { return self.check_end().map(|()| None) };
         let lane = self.shape.lane(&batch, wanted);
         let lane = lane.map_err(|reason| CheckpointError::damaged(&self.path, reason))?;
         self.rows += lane.len() as u64;

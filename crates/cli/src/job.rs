@@ -10,8 +10,8 @@ use tradejoin_connectors::{
     TableMode, TableOptions, TradesOptions, open_changes, open_letters, open_messages, open_table,
     open_trades, select_outputs,
 };
-use tradejoin_engine::Stop;
-use tradejoin_flow::{Source, TableSource};
+use tradejoin_engine::{EngineError, Stop};
+use tradejoin_flow::{Source, SourcePosition, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix};
 use tradejoin_model::{Distribution, TableSpec};
 
@@ -47,12 +47,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Opens what the arguments name. Its tables show up in `readiness`.
+    /// Opens what the arguments name, to go on from where it was read to if `from` says so.
+    /// Its tables show up in `readiness`.
     pub(crate) fn open(
         args: &RunArgs,
         destination: &Destination,
         readiness: &Readiness,
         stop: &Stop,
+        from: Option<&SourcePosition>,
     ) -> anyhow::Result<Self> {
         check(args)?;
         let input = &args.input;
@@ -68,11 +70,15 @@ impl Job {
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
         destination.check_against(&paths, reload.journal.as_deref(), args.correct.path())?;
-        match (&input.trades, &input.messages) {
-            (Some(trades), _) => files(args, trades, destination, readiness, stop),
+        let mut job = match (&input.trades, &input.messages) {
+            (Some(trades), _) => files(args, trades, destination, readiness, stop, from),
             (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
             (None, None) => generated(args),
+        }?;
+        if let Some(from) = from {
+            job.source.go_on_from(from).map_err(EngineError::Source)?;
         }
+        Ok(job)
     }
 }
 
@@ -184,6 +190,7 @@ fn files(
     destination: &Destination,
     readiness: &Readiness,
     stop: &Stop,
+    from: Option<&SourcePosition>,
 ) -> anyhow::Result<Job> {
     let format = args.input.format.as_deref();
     let trades = plan::input(trades, format, None)?;
@@ -273,7 +280,7 @@ fn files(
         let journal = is_journaled.then(|| ChangesJournal::new(std::mem::take(&mut watched)));
         let changed =
             changed.into_iter().zip(&tables).map(|(changed, table)| changed.with_fields(&table.fields));
-        let (merged, changes) = changes::beside(args, source, opened, changed.collect(), journal)?;
+        let (merged, changes) = changes::beside(args, source, opened, changed.collect(), journal, from)?;
         (source, beside) = (merged, Some(changes));
     }
     Ok(Job {

@@ -38,7 +38,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
-    let mut job = Job::open(args, &destination, &readiness, signals.stop())?;
+    let mut job = Job::open(
+        args,
+        &destination,
+        &readiness,
+        signals.stop(),
+        kept.as_ref().and_then(KeptRun::source_position),
+    )?;
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
@@ -50,7 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         if kept.is_complete(&settings, &config.tables)? {
             return done_before(args);
         }
-        kept.go_on(&mut *job.source, &mut job.loads)?;
+        kept.tables(&mut job.loads)?;
     }
     let letters =
         destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;

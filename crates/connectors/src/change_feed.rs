@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tradejoin_flow::{InputPosition, SourcePosition};
+
+use crate::error::ReadError;
 use crate::table_changes::{ChangeBlock, ChangesReader};
 
 /// Blocks of changes in the order of their input.
@@ -11,6 +14,21 @@ pub trait ChangeFeed: Send {
     /// The next block, if it is there at `until` at the latest. An `until` that has passed
     /// asks whether it is there already.
     fn next(&mut self, until: Instant) -> Fed;
+
+    /// Where the first block begins; `None` if nobody has to know.
+    fn start(&self) -> Option<InputPosition> {
+        None
+    }
+
+    /// Goes to where another feed of the same input has been. One that is read on a thread
+    /// of its own has been told before, and does nothing.
+    ///
+    /// # Errors
+    /// If reading fails, or the input is another one.
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        let _ = position;
+        Ok(())
+    }
 }
 
 /// What a feed had.
@@ -29,6 +47,14 @@ pub enum Fed {
 impl ChangeFeed for ChangesReader {
     fn next(&mut self, _: Instant) -> Fed {
         self.read().map_or(Fed::End, Fed::Block)
+    }
+
+    fn start(&self) -> Option<InputPosition> {
+        self.start()
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        self.go_on_from(position)
     }
 }
 

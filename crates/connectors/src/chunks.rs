@@ -29,6 +29,8 @@ pub(crate) struct Chunk {
     pub(crate) line: u64,
     /// How many records there are.
     pub(crate) records: usize,
+    /// The places of its start and its end.
+    pub(crate) places: [TextPlace; 2],
 }
 
 /// Cuts a text input into [`Chunk`]s. Looks at no more of a record than it
@@ -324,7 +326,7 @@ impl Chunks {
     /// Everything up to `end` as a chunk.
     fn hand_out(&mut self, end: usize, records: usize) -> Chunk {
         let (len, rest) = (end - self.start, self.filled - end);
-        let line = self.line();
+        let (line, start) = (self.line(), self.before);
         self.before.lines += count_lines(&self.buffer[self.start..end]);
         self.before.records += records as u64;
         self.before.bytes += len as u64;
@@ -348,7 +350,7 @@ impl Chunks {
             }
             bytes
         };
-        let chunk = Chunk { bytes, line, records };
+        let chunk = Chunk { bytes, line, records, places: [start, self.before] };
         if let Some(last_read) = &self.last_read {
             let mut records = Records::new(&chunk, self.format);
             let first = records.next().unwrap_or_default();
@@ -393,6 +395,17 @@ impl<'c> Records<'c> {
         self.scanner.next(self.bytes).or_else(|| self.scanner.last(self.bytes))
     }
 
+    /// The place behind the record that came last; `None` if the chunk lacks bytes of the
+    /// text.
+    pub(crate) fn place_behind(&self, places: &[TextPlace; 2], records: usize) -> Option<TextPlace> {
+        let [start, end] = *places;
+        let at = self.scanner.at();
+        let is_whole = end.bytes - start.bytes == self.bytes.len() as u64;
+        let lines = start.lines + count_lines(&self.bytes[..at]);
+        let records = start.records + records as u64;
+        is_whole.then_some(TextPlace { records, bytes: start.bytes + at as u64, lines })
+    }
+
     /// The line on which a record starts; asked for in their order.
     pub(crate) fn place(&mut self, record: &Range<usize>) -> Place {
         let (from, line) = self.counted;
@@ -403,5 +416,6 @@ impl<'c> Records<'c> {
 }
 
 mod place;
+pub(crate) use place::Whereabouts;
 #[cfg(test)]
 mod tests;

@@ -138,7 +138,7 @@ mod tests {
 
     /// Every record's cells, with the line on which it starts.
     fn ours(text: &str) -> Vec<Vec<String>> {
-        let chunk = Chunk { bytes: text.as_bytes().to_vec(), line: 1, records: 0 };
+        let chunk = Chunk { bytes: text.as_bytes().to_vec(), line: 1, ..Chunk::default() };
         let mut records = Records::new(&chunk, Format::Csv);
         let mut rows = Vec::new();
         while let Some(record) = records.next() {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tradejoin_flow::SourcePosition;
+
 use crate::chunks::{Chunk, Chunks};
 use crate::error::ReadError;
 use crate::gates::{GateOptions, Gates, MARKER, TABLE, Verdict};
@@ -14,7 +16,7 @@ use crate::lane_builder::TableKind;
 use crate::messages::{TRADE, TYPE};
 use crate::parse::json_text;
 use crate::ready::{GateTimeout, Readiness, ReadyBy};
-use crate::trades::known_columns;
+use crate::trades::{known_columns, only};
 
 /// Who waits for the tables of a stream: since when, how long, and what ends it.
 #[derive(Clone, Debug)]
@@ -228,6 +230,26 @@ impl GatedLines {
         }
     }
 
+    /// How far it has been read; `None` while a table is not ready.
+    pub(crate) fn position(&self) -> Option<SourcePosition> {
+        let counted = self.gates.counted()?;
+        let mut position = SourcePosition::from(self.lines.position()?);
+        // As many as a file has lines.
+        let rows = counted.into_iter().map(|(kind, rows)| (rows_of(kind), rows as i64));
+        position.state.extend(rows);
+        Some(position)
+    }
+
+    /// Goes to where another one has been; tables are ready.
+    pub(crate) fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        let input = only(position, &self.waiting.source_name)?;
+        let rows = |kind| position.state.get(&rows_of(kind)).map(|&rows| rows.unsigned_abs());
+        self.gates.open_as(rows);
+        self.waiting.look_at(&self.gates);
+        self.has_begun = true;
+        self.lines.go_on_from(input)
+    }
+
     /// Nothing follows: all tables must be ready, unless the run was stopped.
     fn end(&mut self) -> Result<(), ReadError> {
         if self.lines.is_cut() {
@@ -241,4 +263,9 @@ impl GatedLines {
         let late = self.waiting.not_ready(&self.gates, true);
         late.expect("only a closed gate makes a stream wait")
     }
+}
+
+/// Where the rows are kept that a table had so far.
+fn rows_of(kind: TableKind) -> String {
+    format!("rows of {}", kind.name())
 }

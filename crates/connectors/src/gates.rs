@@ -182,6 +182,22 @@ impl Gates {
         self.has_early_trade = false;
     }
 
+    /// The rows of each table whose marker may still come; `None` while one is not ready.
+    pub(crate) fn counted(&self) -> Option<Vec<(TableKind, u64)>> {
+        let awaiting = self.gates.iter().filter(|gate| gate.awaits_marker());
+        (!self.are_closed()).then(|| awaiting.map(|gate| (gate.kind, gate.rows)).collect())
+    }
+
+    /// Opens all gates, as another stream has been left that has counted these rows.
+    pub(crate) fn open_as(&mut self, counted: impl Fn(TableKind) -> Option<u64>) {
+        for gate in &mut self.gates {
+            let rows = counted(gate.kind);
+            gate.has_marker = rows.is_none();
+            gate.rows = rows.unwrap_or(gate.rows);
+            gate.open(ReadyBy::Start);
+        }
+    }
+
     /// The table that keeps trades waiting.
     pub(crate) fn unready(&self) -> Option<Unready> {
         self.without_time().or_else(|| self.closed().next()).map(Gate::as_unready)

@@ -149,12 +149,20 @@ impl Input {
         Refusals::new(Arc::clone(&self.name), self.options.on_bad_record, self.options.bad_records.clone())
     }
 
+    fn is_plain(&self) -> bool {
+        self.options.encoding.compression == Compression::None
+    }
+
+    /// What its text is made of.
+    pub(crate) fn origin(&self) -> Origin {
+        let made = if self.is_plain() { Origin::Plain } else { Origin::Made };
+        self.raw.stored.clone().map_or(Origin::Stream, made)
+    }
+
     /// The unpacked bytes of a text format, without a byte order mark.
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
         let (cut, patience) = (self.raw.cut(), self.raw.patience.clone());
-        let is_plain = self.options.encoding.compression == Compression::None;
-        let stored = self.raw.stored.clone();
-        let origin = stored.map_or(Origin::Stream, if is_plain { Origin::Plain } else { Origin::Made });
+        let (is_plain, origin) = (self.is_plain(), self.origin());
         let failed = |error| ReadError::of_io(&self.name, error);
         let mut raw = self.raw;
         // A file without a byte is empty, however it would be packed.

@@ -133,6 +133,17 @@ pub enum JournalError {
         /// The trades before it.
         trades: u64,
     },
+    /// A run has gone further in another journal.
+    #[error(
+        "{entries} updates of the journal stand before the {trades} trades that were read at the checkpoint, but \
+         not in this journal: give the same"
+    )]
+    OtherPlace {
+        /// Updates before the place.
+        entries: u64,
+        /// Trades before it.
+        trades: u64,
+    },
     /// The trades are others.
     #[error("the journal is of {expected} trades, and these are {found}: give the same trades and limits")]
     OtherTrades {

@@ -14,6 +14,9 @@
 //! it is whole. One that is [`Kept`] is cut to what a checkpoint tells of it, or is
 //! refused.
 //!
+//! A source tells how far it has been read, and another one of the same inputs goes on
+//! there: a plain text and Parquet skip what lies before, all else is read up to the place.
+//!
 //! Not here: the join, threads, printing. JSON Lines have their columns from the
 //! first 1,024 lines; a member that shows up later makes its line a bad record.
 //! Formats with their index at the end are copied to a temporary file if they

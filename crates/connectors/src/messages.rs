@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS, Turns};
 
 use crate::bad::Refusals;
@@ -181,6 +181,25 @@ impl MessageReader {
         self.decoder.decode(lines, self.refusals.of_next_block()).map(Some)
     }
 
+    /// How far its input has been read; `None` while a table is not ready, or if that cannot
+    /// be told.
+    #[must_use]
+    pub fn position(&self) -> Option<SourcePosition> {
+        self.lines.position()
+    }
+
+    /// Goes to where another reader of the same input has been, with its tables ready; before
+    /// the first message is read. Places, and the limit, count from the beginning of the input.
+    ///
+    /// # Errors
+    /// If reading fails, or the input is another one.
+    pub fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        self.lines.go_on_from(position)?;
+        let read: u64 = position.inputs.iter().map(|input| input.records).sum();
+        self.left = self.left.saturating_sub(read);
+        Ok(())
+    }
+
     fn next_lines(&mut self) -> Result<Option<Lines>, ReadError> {
         let lines_max = usize::try_from(self.left).map_or(self.batch_len, |left| left.min(self.batch_len));
         let lines = self.lines.next(lines_max)?;
@@ -275,5 +294,13 @@ impl Source for MessageReader {
         let Some(lines) = self.next_lines()? else { return Ok(None) };
         let (decoder, refusals) = (Arc::clone(&self.decoder), self.refusals.of_next_block());
         Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(lines, refusals)?)))))
+    }
+
+    fn position(&self) -> Option<SourcePosition> {
+        self.position()
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        Ok(self.go_on_from(position)?)
     }
 }

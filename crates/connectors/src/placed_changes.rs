@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use tradejoin_flow::SourcePosition;
 use tradejoin_model::{ChangeLane, Refused, Turns};
 
 use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
 use crate::error::ReadError;
 use crate::flaw::Place;
 use crate::journal::JournalEntry;
-use crate::table_changes::{Change, ChangeBlock, RefusedLine};
+use crate::table_changes::{Change, ChangeBlock, LATEST, RefusedLine};
 
 /// What is known of the next change, or of the next line that was refused: it takes its
 /// place behind the change before it.
@@ -40,6 +41,8 @@ pub(crate) struct PlacedChanges<F> {
     at: usize,
     /// The latest time so far: one that goes back counts as it.
     reached: i64,
+    /// How many lines of the block stand before the next one that gets a place.
+    lines_placed: usize,
     has_ended: bool,
     failure: Option<ReadError>,
     /// By table, what has a place.
@@ -75,6 +78,7 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             block: ChangeBlock::default(),
             at: 0,
             reached: i64::MIN,
+            lines_placed: 0,
             has_ended: false,
             failure: None,
             lanes: vec![ChangeLane::default(); tables],
@@ -128,13 +132,42 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             Fed::NotYet => return Ok(Filled::NotYet),
             Fed::End => self.has_ended = true,
             Fed::Block(block) => {
-                self.progress.add_refused(block.refused.len() as u64);
-                (self.block, self.at) = (block, 0);
+                (self.block, self.at, self.lines_placed) = (block, 0, 0);
                 self.failure = self.block.failure.take();
                 self.moving.iter_mut().for_each(|(taken, _)| *taken = 0);
             }
         }
         Ok(Filled::More)
+    }
+
+    /// Adds to a position that of the changes that were taken; `None` if it cannot be told,
+    /// or if some have a place and were not taken.
+    pub(crate) fn add_position(&self, mut position: SourcePosition) -> Option<SourcePosition> {
+        if !self.is_empty() {
+            return None;
+        }
+        let mut latest = self.reached;
+        let input = match &self.block.text {
+            None if self.failure.is_some() => return None,
+            None => self.feed.start()?,
+            Some(text) => {
+                let is_taken = self.at == self.block.changes.len() && self.block.refused.is_empty();
+                let watermark = if is_taken { self.block.watermark } else { text.watermark };
+                latest = watermark.map_or(latest, |watermark| watermark.max(latest));
+                text.position(if is_taken { text.lines } else { self.lines_placed })?
+            }
+        };
+        if latest > i64::MIN {
+            position.state.insert(LATEST.to_owned(), latest);
+        }
+        position.inputs.push(input);
+        Some(position)
+    }
+
+    /// Goes to where others have been.
+    pub(crate) fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        self.reached = position.state.get(LATEST).copied().unwrap_or(i64::MIN);
+        self.feed.go_on_from(position)
     }
 
     /// Whether reading has failed behind the changes that there are.
@@ -148,8 +181,8 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         if let Some(line) = self.block.refused.pop_front_if(|line| line.behind <= at) {
             return self.place_refused(line, row);
         }
-        let Change { table, time, place } = self.block.changes[self.at];
-        self.at += 1;
+        let Change { table, line, time, place } = self.block.changes[self.at];
+        (self.at, self.lines_placed) = (at + 1, line + 1);
         self.reached = self.reached.max(time);
         let (taken, rows) = &mut self.moving[table];
         if self.noted.is_some() {
@@ -169,8 +202,10 @@ impl<F: ChangeFeed> PlacedChanges<F> {
     }
 
     fn place_refused(&mut self, line: RefusedLine, row: u32) {
-        let RefusedLine { time, table, record, .. } = line;
+        let RefusedLine { line, time, table, record, .. } = line;
+        self.lines_placed = line + 1;
         self.reached = self.reached.max(time);
+        self.progress.add_refused(1);
         table.into_iter().for_each(|table| self.lanes[table].rejected += 1);
         self.refused.push(Refused { at_row: row, ..record });
     }

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition};
 use tradejoin_model::{ChangeLane, Keys, Messages, Turns};
 
 use crate::journal::{Journal, JournalEntry, JournalError};
+
+/// The name of the journal among the inputs.
+const JOURNAL: &str = "journal";
+/// What the number of trades is kept as.
+pub(crate) const TRADES: &str = "trades";
 
 /// A source whose blocks have the changes of a journal among their trades.
 ///
@@ -17,6 +22,8 @@ use crate::journal::{Journal, JournalEntry, JournalError};
 pub struct Replayed<S> {
     source: S,
     entries: VecDeque<JournalEntry>,
+    /// Entries that were handed out.
+    placed: u64,
     /// Trades of the journal.
     expected: u64,
     trades: u64,
@@ -30,7 +37,24 @@ impl<S: Source> Replayed<S> {
     pub fn new(source: S, journal: Journal) -> Self {
         let Journal { tables, entries, trades } = journal;
         let tables = tables.len();
-        Self { source, entries: entries.into(), expected: trades, trades: 0, schema: None, tables }
+        let entries = entries.into();
+        Self { source, entries, placed: 0, expected: trades, trades: 0, schema: None, tables }
+    }
+
+    /// Goes behind so many entries, which stand before the last of so many trades.
+    fn skip(&mut self, entries: u64, trades: u64) -> Result<(), JournalError> {
+        let other = JournalError::OtherPlace { entries, trades };
+        let Some(count) = usize::try_from(entries).ok().filter(|&count| count <= self.entries.len()) else {
+            return Err(other);
+        };
+        let last = self.entries.drain(..count).next_back();
+        // Those at the very place are handed out with the trade behind them, or at the end.
+        let is_before = last.is_none_or(|last| last.trades_before <= trades);
+        if !is_before || self.entries.front().is_some_and(|next| next.trades_before < trades) {
+            return Err(other);
+        }
+        (self.placed, self.trades) = (entries, trades);
+        Ok(())
     }
 
     /// Puts the entries before a trade of this block to their rows.
@@ -38,6 +62,7 @@ impl<S: Source> Replayed<S> {
         let mut lanes = messages.lanes.to_vec();
         let mut turns = Turns::default();
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.trades_before < end) {
+            self.placed += 1;
             // A block has no more rows than 32 bits can count.
             let row = (entry.trades_before - self.trades) as u32;
             let lane = &mut lanes[entry.table];
@@ -78,6 +103,27 @@ impl<S: Source> Source for Replayed<S> {
         self.schema.get_or_insert_with(|| messages.trades.slice(0, 0));
         self.trades = end;
         Ok(Some(messages.into()))
+    }
+
+    /// That of the trades, and behind it the entries that were handed out.
+    fn position(&self) -> Option<SourcePosition> {
+        let mut position = self.source.position()?;
+        let (name, records) = (JOURNAL.to_owned(), self.placed);
+        position.inputs.push(InputPosition { name, records, ..InputPosition::default() });
+        // A file has no more of them.
+        position.state.insert(TRADES.to_owned(), self.trades as i64);
+        Some(position)
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        let mut of_trades = position.clone();
+        let entries = of_trades.inputs.pop_if(|input| input.name == JOURNAL).map(|input| input.records);
+        let trades = of_trades.state.remove(TRADES).map(i64::unsigned_abs);
+        let (Some(entries), Some(trades)) = (entries, trades) else {
+            return Err("this run replays a journal, and what was kept of the source is of none".into());
+        };
+        self.skip(entries, trades)?;
+        self.source.go_on_from(&of_trades)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tradejoin_flow::{InputPosition, SourcePosition};
 use tradejoin_model::{ChangeLane, Refused, TIMESTAMP};
 
 use crate::bad::Refusals;
 use crate::bad_letter::Raw;
 use crate::change_rows::{ChangeRows, ChangeTable};
-use crate::chunks::{Chunk, Chunks, Records};
+use crate::chunks::{Chunk, Chunks, Records, TextPlace, Whereabouts};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place, Reason};
@@ -17,10 +18,14 @@ use crate::json_rows::Members;
 use crate::last_read::LastRead;
 use crate::messages::TYPE;
 use crate::parse::{self, json_text};
+use crate::stored_file::Unlike;
 
 /// The `type` of a line that changes nothing: it says that whatever follows takes effect no
 /// earlier than its `timestamp`.
 pub const WATERMARK: &str = "watermark";
+
+/// What the latest time of changes is kept as.
+pub(crate) const LATEST: &str = "latest change";
 
 /// Which changes to read, and how.
 #[derive(Clone, Debug)]
@@ -101,6 +106,8 @@ pub struct ChangesReader {
 pub(crate) struct Change {
     /// Its table.
     pub(crate) table: usize,
+    /// The number of its line among those of the block.
+    pub(crate) line: usize,
     /// When it takes effect; without a meaning where changes have no times.
     pub(crate) time: i64,
     /// Where it stands, if anybody asks.
@@ -112,6 +119,8 @@ pub(crate) struct Change {
 pub(crate) struct RefusedLine {
     /// How many changes of the block stand before it.
     pub(crate) behind: usize,
+    /// The number of its line among those of the block.
+    pub(crate) line: usize,
     /// When a change in its place would take effect at the earliest, but for those before it.
     pub(crate) time: i64,
     /// The table of which it was a row, if that is known.
@@ -138,6 +147,38 @@ pub struct ChangeBlock {
     pub(crate) watermark: Option<i64>,
     /// What reading has failed with behind them.
     pub(crate) failure: Option<ReadError>,
+    /// Where they stand.
+    pub(crate) text: Option<Box<ChangeText>>,
+}
+
+/// The lines of a block.
+#[derive(Debug)]
+pub(crate) struct ChangeText {
+    whereabouts: Whereabouts,
+    chunk: Chunk,
+    /// The watermark that holds at their start.
+    pub(crate) watermark: Option<i64>,
+    /// Lines that were looked at and are not what reading has failed with.
+    pub(crate) lines: usize,
+}
+
+impl ChangeText {
+    /// The place behind so many lines; all of them if all are good.
+    pub(crate) fn position(&self, lines: usize) -> Option<InputPosition> {
+        let Self { chunk, whereabouts, .. } = self;
+        let place = match lines {
+            0 => Some(chunk.places[0]),
+            _ if lines == chunk.records => Some(chunk.places[1]),
+            _ => {
+                let mut records = Records::new(chunk, Format::JsonLines);
+                for _ in 0..lines {
+                    records.next();
+                }
+                records.place_behind(&chunk.places, lines)
+            }
+        };
+        whereabouts.position(place?)
+    }
 }
 
 impl ChangesReader {
@@ -146,17 +187,48 @@ impl ChangesReader {
     #[must_use]
     pub fn read(&mut self) -> Option<ChangeBlock> {
         match self.next_chunk() {
-            Ok(chunk) => chunk.map(|chunk| self.decode(&chunk)),
+            Ok(chunk) => chunk.map(|chunk| self.decode(chunk)),
             Err(error) => Some(ChangeBlock { failure: Some(error), ..ChangeBlock::default() }),
         }
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+    fn open_lines(&mut self) -> Result<(), ReadError> {
         if let Some(input) = self.input.take() {
             // Unpacking looks at the first byte, which may be long in coming.
             self.lines = Some(Chunks::new(input.into_text()?, Format::JsonLines));
         }
+        Ok(())
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+        self.open_lines()?;
         self.lines.as_mut().map_or(Ok(None), |lines| lines.next(self.batch_len))
+    }
+
+    /// How far it has been read; `None` if that cannot be told.
+    #[must_use]
+    pub fn start(&self) -> Option<InputPosition> {
+        match (&self.input, &self.lines) {
+            (Some(input), _) => {
+                let whereabouts = Whereabouts { name: self.name(), origin: input.origin(), offset: 0 };
+                whereabouts.position(TextPlace::default())
+            }
+            (None, lines) => lines.as_ref()?.position(),
+        }
+    }
+
+    /// Goes to where another reader of the same input has been, which is the second one of
+    /// a source with changes; before the first change is read.
+    ///
+    /// # Errors
+    /// If reading fails, or the input is another one.
+    pub fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
+        let [_, input] = &position.inputs[..] else {
+            return Err(ReadError::other_input(&self.refusals.source_name, Unlike::Kind));
+        };
+        self.watermark = position.state.get(LATEST).copied();
+        self.open_lines()?;
+        self.lines.as_mut().map_or(Ok(()), |lines| lines.go_on_from(input))
     }
 
     /// The name of the input.
@@ -170,18 +242,19 @@ impl ChangesReader {
         self.places.clone()
     }
 
-    fn decode(&mut self, chunk: &Chunk) -> ChangeBlock {
+    fn decode(&mut self, chunk: Chunk) -> ChangeBlock {
+        let (watermark, mut looked_at) = (self.watermark, 0);
         let mut refusals = self.refusals.of_next_block();
         let mut block = ChangeBlock::default();
         let mut members = Members::default();
-        let mut lines = Records::new(chunk, Format::JsonLines);
+        let mut lines = Records::new(&chunk, Format::JsonLines);
         while let Some(line) = lines.next() {
             match self.take_line(&chunk.bytes[line.clone()], &mut members) {
                 Ok(Taken::Watermark(time)) => self.watermark = self.watermark.max(Some(time)),
                 Ok(Taken::Change { table, time }) => {
                     let time = self.watermark.map_or(time, |watermark| watermark.max(time));
                     let place = self.places.as_ref().map(|_| lines.place(&line));
-                    block.changes.push(Change { table, time, place });
+                    block.changes.push(Change { table, line: looked_at, time, place });
                 }
                 Err((table, flaw)) => {
                     let raw = Raw::line(&chunk.bytes[line.clone()]);
@@ -192,10 +265,20 @@ impl ChangesReader {
                     }
                     let (behind, time) = (block.changes.len(), self.watermark.unwrap_or(i64::MIN));
                     let lines = refusals.take().into_iter();
-                    block.refused.extend(lines.map(|record| RefusedLine { behind, time, table, record }));
+                    block.refused.extend(lines.map(|record| RefusedLine {
+                        behind,
+                        line: looked_at,
+                        time,
+                        table,
+                        record,
+                    }));
                 }
             }
+            looked_at += 1;
         }
+        let whereabouts = self.lines.as_ref().map(Chunks::whereabouts);
+        block.text = whereabouts
+            .map(|whereabouts| ChangeText { whereabouts, chunk, watermark, lines: looked_at }.into());
         block.watermark = self.watermark;
         block.lanes = self.rows.iter_mut().map(ChangeRows::take).collect();
         block

@@ -1,6 +1,6 @@
 //! Trades beside changes, for those who must not miss either while they wait.
 
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 
 /// Blocks of trades in the order of their input.
 pub trait TradeFeed: Send {
@@ -9,6 +9,20 @@ pub trait TradeFeed: Send {
     /// # Errors
     /// If reading fails. After an error the feed is not asked again.
     fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError>;
+
+    /// See [`Source::position`].
+    fn position(&self) -> Option<SourcePosition> {
+        None
+    }
+
+    /// See [`Source::go_on_from`].
+    ///
+    /// # Errors
+    /// As there.
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        let _ = position;
+        Err("trades that find changes by arrival can only be read from their beginning".into())
+    }
 }
 
 /// What a feed of trades had.
@@ -28,5 +42,13 @@ pub enum Arrived {
 impl<S: Source> TradeFeed for S {
     fn arrive(&mut self, _: bool) -> Result<Arrived, BoxError> {
         Ok(self.next()?.map_or(Arrived::End, Arrived::Trades))
+    }
+
+    fn position(&self) -> Option<SourcePosition> {
+        Source::position(self)
+    }
+
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        Source::go_on_from(self, position)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::Schema;
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 use tradejoin_model::{Keys, Messages};
 
 use crate::change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress};
@@ -15,8 +15,12 @@ use crate::flaw::Place;
 use crate::journal::JournalEntry;
 use crate::last_read::LastRead;
 use crate::placed_changes::{Filled, Next, PlacedChanges};
+use crate::replayed::TRADES;
 use crate::table_changes::ChangesReader;
 use crate::trade_feed::{Arrived, TradeFeed};
+
+/// What the latest time of trades is kept as that have gone on without all changes.
+const GONE: &str = "latest trade without changes";
 
 /// Where a change gets its place among trades.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -455,6 +459,35 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
             ChangesBy::Timestamp => self.next_by_time(),
             ChangesBy::Arrival => self.next_by_arrival(),
         }
+    }
+
+    /// By time, between two blocks of trades: that of the trades, and behind it that of the
+    /// changes. By arrival none: what comes first is what the sequence is made of.
+    fn position(&self) -> Option<SourcePosition> {
+        if self.current.is_some() || self.options.by == ChangesBy::Arrival {
+            return None;
+        }
+        let mut position = self.changes.add_position(self.source.position()?)?;
+        // Not more than a file has records.
+        position.state.insert(TRADES.to_owned(), self.trades as i64);
+        if self.gone > i64::MIN {
+            position.state.insert(GONE.to_owned(), self.gone);
+        }
+        Some(position)
+    }
+
+    /// Where changes are read on a thread of their own, [`ChangesReader::go_on_from`] was
+    /// called before.
+    fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
+        if self.options.by == ChangesBy::Arrival {
+            return Err("a run with changes by arrival can only begin at the beginning".into());
+        }
+        self.changes.go_on_from(position)?;
+        self.trades = position.state.get(TRADES).map_or(0, |trades| trades.unsigned_abs());
+        self.gone = position.state.get(GONE).copied().unwrap_or(i64::MIN);
+        let mut of_trades = position.clone();
+        of_trades.inputs.truncate(1);
+        self.source.go_on_from(&of_trades)
     }
 }
 

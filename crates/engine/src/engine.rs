@@ -6,7 +6,7 @@ use std::thread::{Builder, ScopedJoinHandle, scope};
 use std::time::Instant;
 
 use crossbeam_utils::sync::Parker;
-use tradejoin_flow::{BoxError, Encode as _, End, Resume, Revise, Sink, Source, TableSource};
+use tradejoin_flow::{BoxError, Encode as _, End, Resume, Revise, Sink, Source, SourcePosition, TableSource};
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
@@ -216,6 +216,8 @@ impl Engine {
         }
         match (keeper, keep) {
             (Some(keeper), Some(mut keep)) => {
+                // What is complete is, wherever the source stands.
+                let source = source.or_else(|| (end == End::Complete).then(SourcePosition::default));
                 if let Some(source) = source.filter(|_| !ended.is_given_up) {
                     catch_unwind(AssertUnwindSafe(|| {
                         let output = sink.prepare(Some(end)).map_err(EngineError::Sink)?;

@@ -1,6 +1,12 @@
 //! Checkpoints as a run sees them.
 //!
+//! - `damage`: files with other bytes than those that were written.
+//! - `folder`: what is refused, what stays and what goes; and what a run gets back.
 //! - `tables`: a table made of what was kept is the table.
+//! - `crashes`: what stands after a crash at any place, and that the tests would notice.
 
+mod crashes;
+mod damage;
+mod folder;
 mod support;
 mod tables;

@@ -14,7 +14,7 @@ use tradejoin_connectors::{
     ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, Note, OpenChanges,
     TableDefinition, TableMode, TableReader, TradeFeed, WATERMARK, WithChanges, WithChangesOptions,
 };
-use tradejoin_flow::Source;
+use tradejoin_flow::{Source, SourcePosition};
 
 use crate::arg_values::duration;
 use crate::args::RunArgs;
@@ -214,6 +214,7 @@ pub(crate) fn beside(
     (opened, input): (OpenChanges, InputOptions),
     tables: Vec<Changed>,
     journal: Option<ChangesJournal>,
+    from: Option<&SourcePosition>,
 ) -> anyhow::Result<(Box<dyn Source>, Changes)> {
     let tables: Vec<_> = tables.into_iter().map(|changed| changed.table).collect();
     check_tables(&tables)?;
@@ -229,7 +230,11 @@ pub(crate) fn beside(
     };
     let timed = by == ChangesBy::Timestamp;
     let nearest = |ty: &str, known: &[&str]| nearest(ty, known.iter().copied()).map(str::to_owned);
-    let reader = opened.reader(ChangesOptions { tables, timed, nearest })?;
+    let mut reader = opened.reader(ChangesOptions { tables, timed, nearest })?;
+    if let Some(from) = from {
+        // Before it is read on a thread of its own.
+        reader.go_on_from(from)?;
+    }
     let source: Box<dyn Source> = if args.in_turn {
         Box::new(WithChanges::in_turn(source, reader, options))
     } else {

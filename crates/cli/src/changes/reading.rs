@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use tradejoin_connectors::{ChangeBlock, ChangeFeed, ChangesReader, Fed};
+use tradejoin_flow::InputPosition;
 
 use super::arrivals::Waker;
 
@@ -18,6 +19,7 @@ const AHEAD: usize = 2;
 pub(super) struct Reading {
     blocks: Receiver<ChangeBlock>,
     thread: Option<JoinHandle<()>>,
+    start: Option<InputPosition>,
 }
 
 /// Begins to read.
@@ -34,6 +36,7 @@ pub(super) fn start(reader: ChangesReader) -> anyhow::Result<Reading> {
 /// If there is no thread for it.
 pub(super) fn start_waking(mut reader: ChangesReader, waker: Option<Waker>) -> anyhow::Result<Reading> {
     let (sender, blocks) = sync_channel(AHEAD);
+    let start = reader.start();
     // Whoever is woken at the end finds that it is one: what sends goes first.
     let ends = Ends { sender, waker };
     let read = move || {
@@ -49,7 +52,7 @@ pub(super) fn start_waking(mut reader: ChangesReader, waker: Option<Waker>) -> a
     };
     // Not a stage of the run: what it reads gets its place where the source is read.
     let thread = thread::Builder::new().name("changes".to_owned()).spawn(read);
-    Ok(Reading { blocks, thread: Some(thread.context("cannot read changes")?) })
+    Ok(Reading { blocks, thread: Some(thread.context("cannot read changes")?), start })
 }
 
 /// What the thread has in its hands: let go of in this order.
@@ -71,5 +74,9 @@ impl ChangeFeed for Reading {
                 Fed::End
             }
         }
+    }
+
+    fn start(&self) -> Option<InputPosition> {
+        self.start.clone()
     }
 }

@@ -15,11 +15,12 @@ use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
 use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
 use tradejoin_disk::{Disk, FaultyDisk, RealDisk};
 use tradejoin_engine::Keeping;
-use tradejoin_flow::{OutputPosition, Source, TableSource};
+use tradejoin_flow::{OutputPosition, SourcePosition, TableSource};
 use tradejoin_model::TableSpec;
 
 use crate::arg_values::number;
 use crate::args::RunArgs;
+use crate::changes::ChangesByArg;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::settings::Settings;
@@ -96,15 +97,16 @@ impl KeptRun {
         Kept { disk: Arc::clone(&self.disk), from: outputs.find(is_at).cloned() }
     }
 
-    /// Has the source and the tables begin where the checkpoint is.
-    pub(crate) fn go_on(
-        &self,
-        source: &mut dyn Source,
-        loads: &mut Vec<Option<Box<dyn TableSource>>>,
-    ) -> anyhow::Result<()> {
-        let Some(from) = &self.from else { return Ok(()) };
-        source.go_on_from(&from.manifest().source).map_err(anyhow::Error::from_boxed)?;
-        *loads = from.tables()?.into_iter().map(Some).collect();
+    /// How far the inputs were read.
+    pub(crate) fn source_position(&self) -> Option<&SourcePosition> {
+        self.from.as_ref().map(|from| &from.manifest().source)
+    }
+
+    /// What the tables are loaded from in the place of `loads`.
+    pub(crate) fn tables(&self, loads: &mut Vec<Option<Box<dyn TableSource>>>) -> anyhow::Result<()> {
+        if let Some(from) = &self.from {
+            *loads = from.tables()?.into_iter().map(Some).collect();
+        }
         Ok(())
     }
 
@@ -140,6 +142,11 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
     let others = [
         ("--correct", args.correct.correct.is_some(), "which trades may still be written again is not kept"),
         ("--watch", reload.watch.is_some(), "which file each row came from is not kept"),
+        (
+            "--changes-by arrival",
+            args.changes.table_changes.is_some() && args.changes.changes_by == ChangesByArg::Arrival,
+            "what arrives when is not the same twice",
+        ),
         ("--journal", reload.journal.is_some(), "how far it was written is not kept"),
     ];
     let is_packed =

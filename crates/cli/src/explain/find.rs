@@ -35,7 +35,7 @@ pub(super) struct Found {
 /// Finds the trades that are wanted.
 pub(super) fn find(run: &RunArgs, wanted: &Wanted) -> anyhow::Result<Found> {
     let destination = Destination::new(run)?;
-    let mut job = Job::open(run, &destination, &Readiness::default(), &Stop::default())?;
+    let mut job = Job::open(run, &destination, &Readiness::default(), &Stop::default(), None)?;
     if matches!(wanted, Wanted::TradeId(_)) && job.schema.field_with_name("trade_id").is_err() {
         let text = "these trades have no trade_id: give --row N, the number of the trade among those read";
         return Err(UsageError(text.to_owned()).into());

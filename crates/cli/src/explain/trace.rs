@@ -76,7 +76,7 @@ pub(super) struct Traced {
 /// Follows what was said of the keys of `trades` through all inputs.
 pub(super) fn trace(run: &RunArgs, trades: &[Trade]) -> anyhow::Result<Traced> {
     let destination = Destination::new(run)?;
-    let job = Job::open(run, &destination, &Readiness::default(), &Stop::default())?;
+    let job = Job::open(run, &destination, &Readiness::default(), &Stop::default(), None)?;
     let config = plan::engine_config(&run.engine, job.tables)?;
     let tables = config.tables.clone();
     if tables

@@ -27,7 +27,7 @@ use crate::signals::Signals;
 pub(super) fn tap(run: &RunArgs, rows: &Rows) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
     let destination = Destination::new(run)?;
-    let mut job = Job::open(run, &destination, &Readiness::default(), signals.stop())?;
+    let mut job = Job::open(run, &destination, &Readiness::default(), signals.stop(), None)?;
     let mut config = plan::engine_config(&run.engine, job.tables)?;
     if let Some(name) = &run.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;

@@ -75,7 +75,7 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
     let (run, shown_max) = (args.run, args.show);
     check(&run)?;
     let destination = Destination::new(&run)?;
-    let job = Job::open(&run, &destination, &Readiness::default(), &Stop::default())?;
+    let job = Job::open(&run, &destination, &Readiness::default(), &Stop::default(), None)?;
     let Job { tables, loads, source, schema, mut added, .. } = job;
     let mut config = plan::engine_config(&run.engine, tables)?;
     if let Some(name) = &run.wait_column {

@@ -8,7 +8,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_cast::cast;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::DataType;
 
 /// A run with checkpoints, but for how often and by whom.
 pub(crate) struct Job {
@@ -200,15 +203,16 @@ fn parquet(path: &Path) -> Vec<RecordBatch> {
     reader.build().expect("rows").map(|batch| batch.expect("rows")).collect()
 }
 
-/// Every value as text.
+/// Every value as text, times as numbers.
 fn append(batch: &RecordBatch, all: &mut Vec<u8>) {
-    use arrow_cast::display::{ArrayFormatter, FormatOptions};
     let options = FormatOptions::default();
-    let columns: Vec<_> = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column, &options).expect("a value"))
-        .collect();
+    let plain = |column: &ArrayRef| match column.data_type() {
+        DataType::Timestamp(..) => cast(column, &DataType::Int64).expect("a number"),
+        _ => column.clone(),
+    };
+    let columns: Vec<_> = batch.columns().iter().map(plain).collect();
+    let formatter = |column| ArrayFormatter::try_new(column, &options).expect("a value");
+    let columns: Vec<_> = columns.iter().map(|column| formatter(column.as_ref())).collect();
     for row in 0..batch.num_rows() {
         for column in &columns {
             all.extend_from_slice(column.value(row).to_string().as_bytes());

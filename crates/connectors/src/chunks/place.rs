@@ -1,11 +1,38 @@
 //! How far a text has been read, and going on there.
 
+use std::sync::Arc;
+
 use tradejoin_flow::InputPosition;
 
 use super::{Chunks, End, Filled, TextPlace};
 use crate::error::ReadError;
 use crate::input::Origin;
 use crate::stored_file::{Growth, Unlike};
+
+/// A text whose places become positions, on whichever thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Whereabouts {
+    pub(crate) name: Arc<str>,
+    pub(crate) origin: Origin,
+    /// The offset of the text in its file, of a plain one.
+    pub(crate) offset: u64,
+}
+
+impl Whereabouts {
+    /// The position of a place; `None` if the file cannot be looked at.
+    pub(crate) fn position(&self, place: TextPlace) -> Option<InputPosition> {
+        let TextPlace { records, bytes, lines } = place;
+        let name = self.name.to_string();
+        let mut position = InputPosition { name, records, bytes, lines, ..InputPosition::default() };
+        match &self.origin {
+            Origin::Plain(file) => file.stamp(&mut position, Some(self.offset + bytes)),
+            Origin::Made(file) => file.stamp(&mut position, None),
+            Origin::Stream => Ok(()),
+        }
+        .ok()?;
+        Some(position)
+    }
+}
 
 impl Chunks {
     /// Notes that what was handed out so far is a header, and no record.
@@ -15,16 +42,13 @@ impl Chunks {
 
     /// Up to where it was handed out; `None` if the file cannot be looked at.
     pub(crate) fn position(&self) -> Option<InputPosition> {
-        let TextPlace { records, bytes, lines } = self.before;
-        let name = self.name.to_string();
-        let mut position = InputPosition { name, records, bytes, lines, ..InputPosition::default() };
-        match &self.inflow.origin {
-            Origin::Plain(file) => file.stamp(&mut position, Some(self.inflow.offset + bytes)),
-            Origin::Made(file) => file.stamp(&mut position, None),
-            Origin::Stream => Ok(()),
-        }
-        .ok()?;
-        Some(position)
+        self.whereabouts().position(self.before)
+    }
+
+    /// What the text is known again by, wherever it has been read to.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        let (origin, offset) = (self.inflow.origin.clone(), self.inflow.offset);
+        Whereabouts { name: Arc::clone(&self.name), origin, offset }
     }
 
     /// Goes to where another reader of the same text has been, before a chunk but a header

@@ -55,7 +55,7 @@ pub(super) fn push_rows(
     match piece.rows() {
         (_, Some(batch)) => push_batch(batch, rows),
         (text, None) => {
-            let chunk = Chunk { bytes: text.to_vec(), line: 1, records: 0 };
+            let chunk = Chunk { bytes: text.to_vec(), line: 1, ..Chunk::default() };
             push_text(&chunk, format, columns, rows);
             Ok(())
         }

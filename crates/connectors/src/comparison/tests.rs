@@ -112,7 +112,7 @@ fn what_was_cut_or_sorted_is_told() {
 fn rows_are_equal_however_they_are_quoted() {
     let columns = ["a".to_owned(), "b".to_owned()];
     let rows = |text: &str, format| {
-        let chunk = crate::chunks::Chunk { bytes: text.as_bytes().to_vec(), line: 1, records: 0 };
+        let chunk = crate::chunks::Chunk { bytes: text.as_bytes().to_vec(), line: 1, ..Default::default() };
         let mut found = VecDeque::new();
         rows::push_text(&chunk, format, &columns, &mut found);
         found

@@ -65,7 +65,7 @@ fn block(changes: &[(usize, i64)], first: usize) -> ChangeBlock {
         };
         lane.append_rows(&one, &[0]);
     }
-    let changes = changes.iter().map(|&(table, time)| Change { table, time, place: None }).collect();
+    let changes = changes.iter().map(|&(table, time)| Change { table, line: 0, time, place: None }).collect();
     ChangeBlock { changes, lanes, ..ChangeBlock::default() }
 }
 

@@ -1,0 +1,274 @@
+//! What is refused, what stays and what goes; and what a run gets back.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::types::Int8Type;
+use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::Schema;
+use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, EndState, Job, Keeper, Store};
+use tradejoin_disk::{Disk, FaultyDisk, RealDisk, SimulatedDisk};
+use tradejoin_flow::{BoxError, End, InputPosition, Keep as _, NothingPrepared, OutputPosition, Prepared};
+use tradejoin_model::{Column, Held, HeldRows, HeldTrade, Keys, LookUp, TextColumn};
+
+use crate::support::{FOLDER, Form, Op, cut, job, keep, lane, reopen, spec};
+
+const FORM: Form = Form { look_up: LookUp::Latest, texts: false };
+
+fn open(folder: &Path) -> Result<Store, CheckpointError> {
+    Store::open(Arc::new(RealDisk), folder)
+}
+
+fn op(value: u8) -> Op {
+    Op { key: usize::from(value % 6), deletes: false, value, from: 0, time: 0, version: 0 }
+}
+
+fn names(disk: &dyn Disk) -> Vec<String> {
+    disk.list(Path::new(FOLDER)).expect("listed")
+}
+
+#[test]
+fn a_folder_is_made_for_its_owner_and_locked_by_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("new");
+    let first = open(&folder).expect("made");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let error = open(&folder).expect_err("it is locked");
+    assert_eq!(error.kind(), CheckpointErrorKind::Locked);
+    assert!(error.to_string().contains("another run keeps its checkpoints here"), "{error}");
+    let mut keeper = first.begin(job(FORM), None).expect("begun");
+    keep(&mut keeper, 1);
+    assert_eq!(mode(&folder.join("manifest-1.json")), 0o600);
+    assert_eq!(open(&folder).expect_err("a run has it").kind(), CheckpointErrorKind::Locked);
+    let look = Store::inspect(Arc::new(RealDisk), &folder).expect("it can be looked at");
+    let latest = look.latest().expect("whole").expect("one");
+    let error = look.begin(job(FORM), Some(&latest)).expect_err("not locked");
+    assert_eq!(error.kind(), CheckpointErrorKind::Locked);
+    drop(keeper);
+    open(&folder).expect("free");
+}
+
+#[test]
+fn a_folder_that_others_may_write_in_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for mode in [0o770, 0o707] {
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("set");
+        let error = open(folder.path()).expect_err("refused");
+        assert!(error.to_string().contains("chmod go-w"), "{error}");
+    }
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("set");
+    open(folder.path()).expect("others may look");
+}
+
+#[test]
+fn the_last_checkpoints_stay_and_nothing_else_does() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _) = reopen(Arc::clone(&disk), Job { keep: 3, ..job(FORM) });
+    for trades in 1..=9 {
+        keeper.changes(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
+        keep(&mut keeper, trades);
+        let store = Store::inspect(Arc::clone(&disk), Path::new(FOLDER)).expect("there");
+        let all = store.verify().expect("listed");
+        let epochs: Vec<_> = all.iter().map(|listed| listed.epoch).collect();
+        let expected: Vec<_> = (1..=trades).rev().take(3).collect();
+        assert_eq!(epochs, expected);
+        assert!(all.iter().all(|listed| listed.state.is_ok()));
+        let needed: std::collections::BTreeSet<_> = all
+            .iter()
+            .filter_map(|listed| listed.state.as_ref().ok())
+            .flat_map(|whole| &whole.manifest().tables[0].segments)
+            .map(|segment| segment.file.clone())
+            .collect();
+        let there: Vec<_> =
+            names(disk.as_ref()).into_iter().filter(|name| name.starts_with("table")).collect();
+        assert!(there.iter().eq(&needed), "{there:?} instead of {needed:?}");
+    }
+}
+
+#[test]
+fn what_a_dead_run_left_goes_when_the_next_begins() {
+    let disk = SimulatedDisk::new();
+    let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
+    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keep(&mut keeper, 1);
+    drop(keeper);
+    let whole = names(&disk);
+    // It dies at each of the operations of the next checkpoint in turn.
+    for at in 1.. {
+        let faults = format!("eio@{at}:ever").parse().expect("faults");
+        let faulty: Arc<dyn Disk> = Arc::new(FaultyDisk::new(Arc::new(disk.crash(0)), faults));
+        let store = Store::open(Arc::clone(&faulty), Path::new(FOLDER));
+        let begun = store.and_then(|store| {
+            let latest = store.latest()?;
+            store.begin(job(FORM), latest.as_ref())
+        });
+        let ended = begun.map_err(BoxError::from).and_then(|mut keeper| {
+            keeper.changes(0, &lane(FORM, &[op(2), op(3)]))?;
+            keeper.keep(cut(2, NothingPrepared))
+        });
+        let left = names(faulty.as_ref());
+        if ended.is_ok() {
+            assert!(at > 8 && left.contains(&"manifest-2.json".to_owned()), "{left:?}");
+            break;
+        }
+        assert!(whole.iter().all(|name| left.contains(name)), "{whole:?} and {left:?}");
+    }
+    let stray = ["manifest.tmp", "held-9.arrow", "table-0-2-0.arrow", "notes.txt"];
+    stray.iter().for_each(|name| {
+        drop(disk.create(&Path::new(FOLDER).join(name), tradejoin_disk::Mode::Private).expect("made"))
+    });
+    drop(reopen(Arc::new(disk.clone()), job(FORM)));
+    let expected: Vec<_> = whole.iter().cloned().chain(["notes.txt".to_owned()]).collect();
+    assert!(names(&disk).iter().all(|name| expected.contains(name)), "{:?}", names(&disk));
+    assert!(names(&disk).contains(&"notes.txt".to_owned()), "what is not ours stays");
+}
+
+#[test]
+fn an_error_of_the_system_is_told_as_it_is() {
+    let disk = SimulatedDisk::new();
+    let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
+    disk.set_capacity(Some(100));
+    keeper.changes(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
+    let error = keeper.keep(cut(1, NothingPrepared)).expect_err("the disk is full");
+    let error = error.downcast::<CheckpointError>().expect("an error of this crate");
+    assert_eq!(error.kind(), CheckpointErrorKind::Io);
+    let CheckpointError::Io { source, file, .. } = *error else { panic!("{error}") };
+    assert_eq!(
+        (source.kind(), file),
+        (std::io::ErrorKind::StorageFull, Path::new(FOLDER).join("table-0-1-0.arrow"))
+    );
+}
+
+fn misfit(checkpoint: &Checkpoint, job: &Job) -> String {
+    let error = checkpoint.fits(job).expect_err("another job");
+    assert_eq!(error.kind(), CheckpointErrorKind::DoesNotFit);
+    error.to_string()
+}
+
+#[test]
+fn a_checkpoint_of_another_job_is_refused_with_the_difference() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, none) = reopen(Arc::clone(&disk), job(FORM));
+    assert!(none.is_none());
+    keep(&mut keeper, 1);
+    let (_, latest) = reopen(Arc::clone(&disk), job(FORM));
+    let latest = latest.expect("one");
+    let mut other = job(FORM);
+    other.query.insert("trades".to_owned(), "other.csv".to_owned());
+    assert_eq!(
+        misfit(&latest, &other),
+        "checkpoints/manifest-1.json: the checkpoint is of another job: trades is \"trades.csv\" there, and \
+         \"other.csv\" now"
+    );
+    other.query.remove("trades");
+    assert!(misfit(&latest, &other).ends_with("trades is \"trades.csv\" there, and nothing now"));
+    let other = Job { tables: vec![spec("users", LookUp::Latest)], ..job(FORM) };
+    assert!(misfit(&latest, &other).ends_with("it has tables table, and the job users"));
+    let store = Store::open(disk, Path::new(FOLDER)).expect("opened");
+    store.begin(other, Some(&latest)).expect_err("refused here, too");
+}
+
+#[test]
+fn a_folder_is_cleared_on_request_alone() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
+    keep(&mut keeper, 1);
+    drop(keeper);
+    let store = || Store::open(Arc::clone(&disk), Path::new(FOLDER)).expect("opened");
+    let error = store().begin(job(FORM), None).expect_err("there is one");
+    assert!(error.to_string().contains("checkpoints of an earlier run"), "{error}");
+    store().clear().expect("cleared");
+    assert_eq!(names(disk.as_ref()), Vec::<String>::new());
+    store().begin(job(FORM), None).expect("begun");
+}
+
+/// An output that tells what it is, and when it was called.
+struct Told(Arc<SimulatedDisk>);
+
+impl Prepared for Told {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        assert!(self.0.list(Path::new(FOLDER))?.is_empty(), "it is durable before anything else");
+        Ok(vec![OutputPosition { name: "out.csv".to_owned(), bytes: 7, ..OutputPosition::default() }])
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        let left = self.0.crash(3);
+        assert!(left.size(&Path::new(FOLDER).join("manifest-1.json"))?.is_some(), "the checkpoint counts");
+        Ok(())
+    }
+}
+
+fn texts(texts: &[Option<&str>]) -> TextColumn {
+    let mut column = TextColumn::default();
+    texts.iter().for_each(|text| column.push(*text));
+    column
+}
+
+#[test]
+fn a_run_gets_back_what_was_cut() {
+    let disk = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _): (Keeper, _) = reopen(Arc::clone(&disk) as Arc<dyn Disk>, job(FORM));
+    let sides: DictionaryArray<Int8Type> = [Some("buy"), None, Some("sell")].into_iter().collect();
+    let trades = RecordBatch::try_from_iter_with_nullable([("side", Arc::new(sides) as ArrayRef, true)])
+        .expect("a batch");
+    let none = RecordBatchOptions::new().with_row_count(Some(1));
+    let bare = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &none).expect("a batch");
+    let long = "a text that is too long to be held inline";
+    let chunks = vec![
+        HeldRows {
+            trades: trades.clone(),
+            keys: vec![UInt32Array::from(vec![Some(1), None, Some(u32::MAX)]).into()],
+            columns: vec![
+                Column::Text(texts(&[Some(long), None, Some("")])),
+                Column::Integers(vec![1, i64::MIN, 3]),
+            ],
+        },
+        HeldRows { trades: bare, keys: vec![texts(&[Some(long)]).into()], columns: vec![] },
+    ];
+    let waiting = vec![
+        HeldTrade { chunk: 0, row: 2, number: 5, waits_for: 1, waited: Duration::new(3, 4), time: None },
+        HeldTrade { chunk: 1, row: 0, number: 9, waits_for: 0, waited: Duration::MAX, time: Some(i64::MIN) },
+    ];
+    let mut cut = cut(9, Told(Arc::clone(&disk)));
+    cut.source.inputs.push(InputPosition {
+        name: "trades.csv".to_owned(),
+        records: 9,
+        ..InputPosition::default()
+    });
+    cut.end = Some(End::Interrupted);
+    cut.held = Some(Held { chunks, trades: waiting.clone(), latest_time: -1 });
+    let (source, ledger) = (cut.source.clone(), cut.ledger.clone());
+    keeper.keep(cut).expect("kept");
+
+    let (_, latest) = reopen(disk, job(FORM));
+    let latest = latest.expect("one");
+    let manifest = latest.manifest();
+    assert_eq!(
+        (&manifest.source, &manifest.ledger, manifest.end),
+        (&source, &ledger, Some(EndState::Interrupted))
+    );
+    assert_eq!((manifest.outputs[0].bytes, manifest.outputs[0].name.as_str()), (7, "out.csv"));
+    assert_eq!((manifest.tradejoin.as_str(), manifest.created.len()), (env!("CARGO_PKG_VERSION"), 20));
+    let resume = latest.resume().expect("resumed");
+    assert_eq!((resume.trades, resume.position.0, &resume.ledger), (9, 9, &ledger));
+    let held = resume.held.expect("held");
+    assert_eq!((held.trades, held.latest_time), (waiting, -1));
+    let [first, second] = held.chunks.as_slice() else { panic!("two chunks") };
+    assert_eq!(first.trades, trades);
+    assert_eq!((second.trades.num_rows(), second.trades.num_columns()), (1, 0));
+    let Keys::Ids(ids) = &first.keys[0] else { panic!("ids") };
+    assert_eq!(ids, &UInt32Array::from(vec![Some(1), None, Some(u32::MAX)]));
+    assert_eq!(second.keys[0].get(0).expect("a key").to_string(), long);
+    let [Column::Text(column), Column::Integers(numbers)] = first.columns.as_slice() else {
+        panic!("two columns")
+    };
+    let got: Vec<_> = (0..3).map(|row| column.get(row)).collect();
+    assert_eq!(
+        (got, numbers.as_slice()),
+        (vec![Some(long.as_bytes()), None, Some(&b""[..])], &[1, i64::MIN, 3][..])
+    );
+}
