@@ -136,9 +136,6 @@ pub(crate) enum Command {
   tradejoin run --messages stream.jsonl --on-miss instruments=hold=100000rows,then=dead-letter \\
       --dead-letters unmatched.jsonl
       let a trade wait for its instrument, and put aside what never finds one
-  tradejoin run --trades t.csv --instruments i.csv --on-bad-record dead-letter --dead-letters bad.jsonl \\
-      --max-bad 0.1% --output enriched.csv
-      put aside records that cannot be read, unless they are too many
   tradejoin run --messages stream.jsonl --unmatched keep --output o.jsonl --correct 5m --corrections c.jsonl
       write a trade again when its instrument comes late, changes or is deleted within five minutes")]
 pub(crate) struct RunArgs {
@@ -148,22 +145,16 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) input: InputArgs,
-
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-
     #[command(flatten)]
     pub(crate) look_ups: LookUpArgs,
-
     #[command(flatten)]
     pub(crate) changes: ChangesArgs,
-
     #[command(flatten)]
     pub(crate) reload: ReloadArgs,
-
     #[command(flatten)]
     pub(crate) control: ControlArgs,
-
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
@@ -175,6 +166,11 @@ pub(crate) struct RunArgs {
     /// The output's format, whatever the ending of its name says
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) output_format: Option<String>,
+
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas: those that begin
+    /// with =, +, -, @, a tab or the end of a line. Numbers such as -1.25 are left alone
+    #[arg(long, help_heading = "Output")]
+    pub(crate) csv_safe: bool,
 
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
     /// [default: instrument, user with a users table, and what each --table adds]

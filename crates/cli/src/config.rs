@@ -123,6 +123,8 @@ struct OutputConfig {
     file: Option<PathBuf>,
     /// Its format, whatever the ending of its name says.
     format: Option<String>,
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas.
+    csv_safe: Option<bool>,
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER".
     columns: Option<Vec<String>>,
     /// Where trades and records go that are put aside, as JSON Lines.
@@ -260,6 +262,9 @@ impl Config {
         }
         arguments.path("output", &output.file);
         arguments.text("output_format", output.format.as_ref());
+        if output.csv_safe == Some(true) && !arguments.is_given("csv_safe") {
+            arguments.all.push("--csv-safe".into());
+        }
         arguments.path("dead_letters", &output.dead_letters);
         arguments.text("dead_letters_max", output.dead_letters_max.as_ref());
         arguments.flag("dead_letter_time", output.dead_letter_time);

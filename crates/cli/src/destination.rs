@@ -27,6 +27,8 @@ pub(crate) struct Destination {
     /// `None` if they are only counted.
     location: Option<Location>,
     encoding: Encoding,
+    /// Whether texts of CSV that look like formulas are made into others.
+    csv_safe: bool,
     /// Where trades go that are put aside.
     letters: Option<(Location, Encoding)>,
 }
@@ -50,8 +52,13 @@ impl Destination {
                 return Err(UsageError(text.to_owned()).into());
             }
         };
+        if args.csv_safe && encoding.format != Format::Csv {
+            let text = "--csv-safe is for an output in CSV";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        let csv_safe = args.csv_safe;
         let letters = args.letters.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
-        Ok(Self { location, encoding, letters: letters.transpose()? })
+        Ok(Self { location, encoding, csv_safe, letters: letters.transpose()? })
     }
 
     /// A file for what is put aside, which is JSON Lines whatever its name says of
@@ -124,7 +131,7 @@ impl Destination {
     pub(crate) fn fields(&self, from: Format) -> Fields {
         match self.encoding.format {
             to if !to.is_text() => Fields::Typed,
-            to if to == from => Fields::InRecord,
+            to if to == from && !self.csv_safe => Fields::InRecord,
             _ => Fields::AsText,
         }
     }
@@ -140,6 +147,7 @@ impl Destination {
         Ok(Some(Output::create(OutputOptions {
             added,
             kept,
+            csv_safe: self.csv_safe,
             ..OutputOptions::new(location, self.encoding, schema)
         })?))
     }
@@ -196,6 +204,11 @@ impl Destination {
     /// Where the trades go; `None` if they are only counted.
     pub(crate) fn location(&self) -> Option<&Location> {
         self.location.as_ref()
+    }
+
+    /// Whether texts of CSV that look like formulas are made into others.
+    pub(crate) fn is_csv_safe(&self) -> bool {
+        self.csv_safe
     }
 
     /// How they are encoded there.

@@ -298,6 +298,7 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
                 }
             });
             settings.push(Setting::format(destination.encoding(), args.output_format.is_none()));
+            settings.extend(args.csv_safe.then(|| Setting::new("csv_safe", true, false)));
         }
     }
     let names = added.iter().map(|column| column.name.as_str());

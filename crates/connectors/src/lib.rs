@@ -52,6 +52,7 @@
 mod encoding;
 mod error;
 mod flaw;
+mod resume_error;
 
 mod bad;
 mod bad_letter;
@@ -117,6 +118,7 @@ mod select;
 
 mod column_writer;
 mod columnar_encoder;
+mod csv_safe;
 mod frames;
 mod parquet_plan;
 mod parquet_writer;
@@ -153,9 +155,7 @@ pub use dead_letters::{
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{
-    Category, CreateError, EncodingError, OpenError, ReadError, ResumeError, SelectError, WriteError,
-};
+pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -174,6 +174,7 @@ pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unr
 pub use reason_codes::{NO_MATCH, reason_codes};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use resume_error::ResumeError;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};

@@ -9,7 +9,7 @@ use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
-use crate::error::ResumeError;
+use crate::resume_error::ResumeError;
 use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve};
 use crate::trail::{TAIL_BYTES, Trail, fingerprint};
 

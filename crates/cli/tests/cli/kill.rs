@@ -129,7 +129,7 @@ impl<'j> Bench<'j> {
         assert!(is_killed || status.code() == Some(0), "{}: {how} {faults}: {said}", self.job.name);
         let summary = serde_json::from_slice(&stdout).ok();
         let point = said.lines().find_map(|line| line.strip_prefix("killed "));
-        let point = point.and_then(|point| point.rsplit_once(' ')).map(|(point, _)| point.to_owned());
+        let point = point.map(kind_of);
         Ended { is_killed, summary, point }
     }
 
@@ -187,6 +187,24 @@ enum Kill {
     At(u64, &'static str),
     After(Duration),
     Never,
+}
+
+/// A point without what tells it from others of its kind: a file of an output, or one of the
+/// checkpoints without its numbers.
+fn kind_of(point: &str) -> String {
+    let (what, name) = point.rsplit_once(' ').expect("a name");
+    let kind = match name {
+        name if name.contains("manifest-") => "a checkpoint's manifest",
+        name if name.starts_with("table-") => "a table's changes",
+        name if name.starts_with("held-") => "trades that wait",
+        "state" | "out" | "parts" => "a folder",
+        name if name.contains("_manifest") => "the manifest of parts",
+        name if name.contains("part-") => "a part",
+        name if name.starts_with("d.") => "dead letters",
+        name if name.starts_with("o.") => "an output",
+        other => other,
+    };
+    format!("{what} {kind}")
 }
 
 /// What must not depend on how often a run was killed.
