@@ -13,6 +13,7 @@ use tradejoin_connectors::{
 use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
+use crate::bad::OnBadRecord;
 use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
@@ -56,7 +57,7 @@ impl Destination {
             return Err(UsageError(text.to_owned()).into());
         }
         let csv_safe = args.csv_safe;
-        let letters = args.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
+        let letters = args.letters.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
         Ok(Self { location, encoding, csv_safe, letters: letters.transpose()? })
     }
 
@@ -154,13 +155,20 @@ impl Destination {
     /// The file for trades that are put aside, if any may be.
     pub(crate) fn create_letters(
         &self,
+        args: &RunArgs,
         tables: &[TableSpec],
         schema: &SchemaRef,
         letters: Option<Letters>,
         kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<DeadLetters>> {
+        let are_bad_put_aside = args.input.bad.on_bad_record == OnBadRecord::DeadLetter;
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
         let Some((location, encoding)) = self.letters.clone() else {
+            if are_bad_put_aside {
+                return usage(
+                    "bad records are put aside, and there is no file for them: give --dead-letters FILE",
+                );
+            }
             if policy::puts_aside(tables) {
                 return usage(
                     "trades may be put aside, and there is no file for them: give --dead-letters FILE, \
@@ -169,20 +177,21 @@ impl Destination {
             }
             return Ok(None);
         };
-        if !policy::puts_aside(tables) {
+        if !policy::puts_aside(tables) && !are_bad_put_aside {
             return usage(
                 "--dead-letters without a table whose misses are put aside: give --on-miss TABLE=dead-letter, \
-                 or hold",
+                 or hold, or --on-bad-record dead-letter",
             );
         }
-        let (schema, tables) = (Arc::clone(schema), tables.to_vec());
         let kept = kept.map(|kept| kept.output(&location));
         Ok(Some(DeadLetters::create(DeadLetterOptions {
             location,
             encoding,
-            schema,
-            tables,
+            schema: Arc::clone(schema),
+            tables: tables.to_vec(),
             letters,
+            time: args.letters.time(),
+            bytes_max: args.letters.dead_letters_max,
             kept,
         })?))
     }

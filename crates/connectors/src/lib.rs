@@ -55,9 +55,11 @@ mod flaw;
 mod resume_error;
 
 mod bad;
+mod bad_letter;
 mod input;
 mod last_read;
 mod ready;
+mod reason_codes;
 
 mod chunks;
 mod records;
@@ -140,6 +142,7 @@ mod row_texts;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use bad_letter::{LETTER_BYTES_MAX, LetterTime};
 pub use change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress, Fed};
 pub use change_rows::ChangeTable;
 pub use change_texts::{ChangeText, ChangeTexts};
@@ -148,7 +151,7 @@ pub use comparison::{
 };
 pub use correction_file::CorrectionFile;
 pub use dead_letters::{
-    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
+    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters, DeadLettersFull,
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
@@ -168,6 +171,7 @@ pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece}
 pub use prepared::Kept;
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
+pub use reason_codes::{NO_MATCH, reason_codes};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
 pub use resume_error::ResumeError;

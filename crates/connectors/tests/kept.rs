@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use support::{Files, content, enriched, input, trades};
 use tradejoin_connectors::{
     Beside, BesidePiece, Category, CreateError, DeadLetterOptions, DeadLetters, Encoding, Fields, Kept,
-    Location, Output, OutputOptions, TradeReader,
+    LetterTime, Location, Output, OutputOptions, TradeReader,
 };
 use tradejoin_disk::{Disk, RealDisk};
 use tradejoin_flow::{Encode as _, End, OutputPosition, Sink as _};
@@ -275,6 +275,8 @@ fn trades_that_are_put_aside_are_kept_beside_the_others() {
             schema: reader.schema(),
             tables: vec![TableSpec::instruments()],
             letters: None,
+            time: LetterTime::None,
+            bytes_max: None,
             kept: kept(from.map(|from| from[1].clone())),
         });
         let output = open(&files.path("out.csv"), &reader, from.map(|from| from[0].clone()));

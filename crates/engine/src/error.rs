@@ -9,6 +9,8 @@ use tradejoin_flow::BoxError;
 use tradejoin_merger::{HeldError, Miss};
 use tradejoin_model::{LedgerError, ShardIndex};
 
+use crate::budget::TooManyBad;
+
 /// A stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -69,6 +71,9 @@ pub enum EngineError {
     /// A trade misses in a table whose misses end the run.
     #[error("a trade without a match, and the run was told to fail on one")]
     Miss(#[source] Miss),
+    /// Sources have left out more bad records than they may.
+    #[error(transparent)]
+    TooManyBad(#[from] TooManyBad),
     /// Trades that waited, or are written again, cannot be put together.
     #[error("cannot put held or revised trades together")]
     Hold(#[from] ArrowError),

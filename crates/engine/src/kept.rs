@@ -6,6 +6,7 @@
 //! writes it has the output prepared. What changes tables goes the same way, batch by batch.
 //! All of it is handed to a thread of its own, which makes it durable while the run goes on.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition};
 use tradejoin_model::{BatchIndex, ChangeLane, Held, Ledger, Position, TableLedger};
 
+use crate::budget::Budget;
 use crate::error::EngineError;
 use crate::load::{Loaded, add_loaded};
 use crate::run::lock;
@@ -62,6 +64,7 @@ pub(crate) struct Begin {
     pub(crate) place: (Position, u64),
     pub(crate) ledger: Ledger,
     pub(crate) held: Option<Held>,
+    pub(crate) bad: BTreeMap<String, u64>,
 }
 
 /// What goes to the thread that keeps.
@@ -193,7 +196,7 @@ impl Keeper {
     /// too much is waiting to be kept.
     pub(crate) fn written(
         &self,
-        ledger: &Ledger,
+        (ledger, budget): (&Ledger, &Budget),
         lanes: Option<Arc<[ChangeLane]>>,
         output: Option<(Box<dyn Prepared>, Instant)>,
     ) {
@@ -206,7 +209,7 @@ impl Keeper {
         self.at.store(NONE, Ordering::Relaxed);
         let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
         let (source, loaded) = (std::mem::take(&mut state.source), std::mem::take(&mut state.loaded));
-        let cut = self.cut(source, ledger, &loaded, state.held.take(), output, None);
+        let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
         drop(state);
         let mut report = lock(&self.report);
         report.pause_max = report.pause_max.max(pause);
@@ -268,7 +271,7 @@ impl Keeper {
     pub(crate) fn cut(
         &self,
         source: SourcePosition,
-        ledger: &Ledger,
+        (ledger, budget): (&Ledger, &Budget),
         loaded: &[Loaded],
         held: Option<Held>,
         output: Box<dyn Prepared>,
@@ -279,7 +282,7 @@ impl Keeper {
         let position = Position(from.0 + messages(ledger).saturating_sub(before));
         let mut ledger = ledger.clone();
         add_loaded(&mut ledger, loaded);
-        Cut { source, trades, position, ledger, held, output, end }
+        Cut { source, trades, position, ledger, held, bad: budget.by_input(), output, end }
     }
 
     /// Makes a cut durable.

@@ -32,6 +32,7 @@
 //! # Ok::<(), tradejoin_engine::EngineError>(())
 //! ```
 
+mod budget;
 mod config;
 mod engine;
 mod error;
@@ -41,6 +42,7 @@ mod report;
 mod run;
 mod updates;
 
+pub use budget::{MaxBad, Share, TooManyBad};
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
-use tradejoin_connectors::{Kept, Location, Output};
+use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
 use tradejoin_disk::{Disk, FaultyDisk, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{OutputPosition, SourcePosition, TableSource};
@@ -149,6 +149,12 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
         ),
         ("--journal", reload.journal.is_some(), "how far it was written is not kept"),
     ];
+    let is_packed =
+        |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
+    if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
+        let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
+        return Err(UsageError(text.to_owned()));
+    }
     match others.into_iter().find(|(_, is_given, _)| *is_given) {
         Some((flag, _, why)) => Err(UsageError(format!("--checkpoint does not go with {flag}: {why}"))),
         None => Ok(()),

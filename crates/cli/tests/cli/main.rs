@@ -14,6 +14,8 @@
 //! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
+//! - `bad_records`: what becomes of bad records, line by line
+//! - `bad_reasons`: what may be wrong with them
 //! - `config`: the configuration file
 //! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
@@ -27,6 +29,8 @@
 //! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod bad_reasons;
+mod bad_records;
 mod changes;
 mod check;
 mod config;
