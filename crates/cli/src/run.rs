@@ -68,6 +68,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let handle = output.as_ref().map(Output::handle);
 
     let is_kept = kept.is_some();
+    if is_kept {
+        signals.wait_for_a_checkpoint();
+    }
     let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
     let keeping = kept.map(|kept| kept.begin(&settings, &engine.config().tables)).transpose()?;
     destination.announce(args.report, &settings)?;

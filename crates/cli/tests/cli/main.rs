@@ -7,6 +7,7 @@
 //! - `changes`: changes of tables beside the trades
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
+//! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
@@ -33,6 +34,7 @@ mod bad_reasons;
 mod bad_records;
 mod changes;
 mod check;
+mod checkpoints;
 mod config;
 mod control;
 mod corrections;
