@@ -122,7 +122,7 @@ fn every_case_of_the_semantics_is_a_test_of_its_name() {
 
 #[test]
 fn the_reasons_of_dead_letters_are_those_of_their_page() {
-    let rows = table("docs/dead-letters.md", "| reason | what is wrong |");
+    let rows = table(&read("docs/dead-letters.md"), "| reason | what is wrong |");
     let told: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(told, tradejoin_connectors::reason_codes());
 }
