@@ -56,7 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         if kept.is_complete(&settings, &config.tables)? {
             return done_before(args);
         }
-        kept.tables(&mut job.loads)?;
+        kept.tables(&mut job.loads, &mut job.watched)?;
     }
     let letters =
         destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;

@@ -23,6 +23,7 @@ use crate::args::RunArgs;
 use crate::changes::ChangesByArg;
 use crate::failure::UsageError;
 use crate::plan;
+use crate::reload::WatchedTable;
 use crate::settings::Settings;
 use crate::style::WARNING;
 
@@ -102,10 +103,18 @@ impl KeptRun {
         self.from.as_ref().map(|from| &from.manifest().source)
     }
 
-    /// What the tables are loaded from in the place of `loads`.
-    pub(crate) fn tables(&self, loads: &mut Vec<Option<Box<dyn TableSource>>>) -> anyhow::Result<()> {
-        if let Some(from) = &self.from {
-            *loads = from.tables()?.into_iter().map(Some).collect();
+    /// What the tables are loaded from in the place of `loads`; those whose files are watched
+    /// are told.
+    pub(crate) fn tables(
+        &self,
+        loads: &mut Vec<Option<Box<dyn TableSource>>>,
+        watched: &mut [WatchedTable],
+    ) -> anyhow::Result<()> {
+        let Some(from) = &self.from else { return Ok(()) };
+        *loads = from.tables()?.into_iter().map(Some).collect();
+        for table in watched {
+            let load = &mut loads[table.index()];
+            *load = load.take().map(|rows| table.go_on_from(rows));
         }
         Ok(())
     }
@@ -141,7 +150,6 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
     let reload = &args.reload;
     let others = [
         ("--correct", args.correct.correct.is_some(), "which trades may still be written again is not kept"),
-        ("--watch", reload.watch.is_some(), "which file each row came from is not kept"),
         (
             "--changes-by arrival",
             args.changes.table_changes.is_some() && args.changes.changes_by == ChangesByArg::Arrival,

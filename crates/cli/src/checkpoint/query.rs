@@ -17,10 +17,17 @@ const FREE: &[&str] = &[
     "dead_letters_max",
     "distribution",
     "gate_timeout",
+    "generations",
+    "keep_generations",
     "linger",
     "max_bad",
+    "max_removed",
+    "min_rows",
     "queue_depth",
+    "reload_group",
+    "settle",
     "strict",
+    "watch",
     "workers",
 ];
 

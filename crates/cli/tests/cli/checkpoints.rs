@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
@@ -54,7 +54,8 @@ fn die(folder: &Folder, job: &str) {
         let output = command.env("TRADEJOIN_FAULTS", format!("kill@{call}:before")).output();
         let status = output.expect("it runs").status;
         assert!(status.success() || status.signal() == Some(9), "{status}");
-        status.signal() == Some(9)
+        // Nor may it be behind the last one.
+        status.signal() == Some(9) && folder.ok("checkpoint list state").contains("a run goes on here")
     });
     assert!(is_killed, "it never dies");
 }
@@ -287,7 +288,7 @@ fn what_cannot_be_kept_is_refused() {
     let (folder, _) = folder();
     for (flags, part) in [
         ("--correct 100rows --corrections c.csv", "--checkpoint does not go with --correct"),
-        ("--watch", "--checkpoint does not go with --watch"),
+        ("--watch --journal j.jsonl", "--checkpoint does not go with --journal"),
         ("--checkpoint-every banana", "20000rows"),
         ("--checkpoint-every 0s", "20000rows"),
         ("--checkpoint-keep 0", "checkpoint-keep"),
@@ -330,4 +331,56 @@ fn a_file_that_may_not_grow_ends_the_run_and_the_next_one_goes_on() {
     assert!(said.contains("File too large") && said.contains("the same command goes on"), "{said}");
     folder.ok(JOB);
     assert!(folder.read("o.csv") == want);
+}
+
+/// What has changed in a file while no run was there is a reload of the one that goes on.
+#[test]
+fn a_watched_table_is_compared_with_what_was_kept() {
+    let (folder, _) = folder();
+    let job = "run --trades - --format csv --instruments i.csv --output - --checkpoint state --watch=5ms \
+               --verbose --checkpoint-every 10rows --batch-len 10 --max-removed 100%";
+    let start = || {
+        let mut command = folder.command(job);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("it starts")
+    };
+    let first: String = (1..=100).map(trade).collect();
+    let first = format!("trade_id,instrument_id,price\n{first}");
+    let mut child = start();
+    child.stdin.as_mut().expect("a pipe").write_all(first.as_bytes()).expect("written");
+    let begin = Instant::now();
+    while epochs(&folder).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    // One row changes, one goes.
+    let rows = table("SPY").replace("1,SPY,", "1,QQQ,");
+    folder.put("i.csv", rows.trim_end().rsplit_once('\n').expect("rows").0);
+    let mut child = start();
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(first.as_bytes()).expect("written");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut found = |instrument: usize, from: usize| {
+        let mut number = from;
+        loop {
+            number += 1;
+            stdin.write_all(format!("{number},{instrument},1\n{number},0,1\n").as_bytes()).expect("written");
+            // The trade of instrument 0, which stays, says that the other was dropped.
+            let mut line = stdout.by_ref().map(|line| line.expect("text"));
+            let line = line.find(|line| line.starts_with(&format!("{number},"))).expect("a row");
+            assert!(begin.elapsed() < Duration::from_secs(100), "nothing is reloaded: {line}");
+            if line.contains("QQQ") || instrument == 4 && line.starts_with(&format!("{number},0,")) {
+                return number;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let number = found(1, 1_000);
+    found(4, number + 1);
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("instruments reloaded"), "{said}");
 }
