@@ -33,6 +33,7 @@
 //! ```
 
 mod config;
+mod drive;
 mod engine;
 mod error;
 mod kept;
