@@ -54,10 +54,22 @@ pub(crate) struct LifeDisk {
     plan: Arc<Mutex<Plan>>,
 }
 
+/// Where a fault happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    /// At the operation of this number, from 1,
+    pub(crate) at: u64,
+    /// among those that rename or sync a folder alone: there are few of them, and much
+    /// hangs on their order.
+    pub(crate) of_names: bool,
+}
+
 #[derive(Debug)]
 struct Plan {
     fault: Fault,
-    at: u64,
+    when: When,
+    /// Those that count for it.
+    counted: u64,
     operations: u64,
     has_fired: bool,
     was_interrupted: bool,
@@ -94,13 +106,14 @@ impl LifeDisk {
     pub(crate) fn new(
         disk: SimulatedDisk,
         fault: Fault,
-        at: u64,
+        when: When,
         canary: Option<Canary>,
         is_traced: bool,
     ) -> Self {
         let plan = Plan {
             fault,
-            at,
+            when,
+            counted: 0,
             operations: 0,
             has_fired: false,
             was_interrupted: false,
@@ -165,8 +178,9 @@ impl Plan {
             return Err(off());
         }
         self.operations += 1;
-        let number = self.operations;
-        let is_now = number == self.at && self.fault != Fault::Nothing;
+        let (number, counts) = (self.operations, !self.when.of_names || is_of_names(what));
+        self.counted += u64::from(counts);
+        let is_now = counts && self.counted == self.when.at && self.fault != Fault::Nothing;
         if self.is_traced {
             let fault = if is_now { format!(": {:?}", self.fault) } else { String::new() };
             crate::tell(format_args!("  {number} {what} {}{fault}", path.display()));
@@ -261,6 +275,10 @@ impl Plan {
     }
 }
 
+fn is_of_names(what: &str) -> bool {
+    matches!(what, "rename" | "sync names")
+}
+
 /// Whether a run may make or change something there.
 fn is_ours(path: &Path) -> bool {
     let Some(path) = path.to_str() else { return false };
@@ -328,8 +346,7 @@ impl Disk for LifeDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.run("rename", to, || self.disk.rename(from, to))?;
-        if name(to).starts_with("manifest-") { self.plan().catch_up() } else { Ok(()) }
+        self.run("rename", to, || self.disk.rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -346,7 +363,8 @@ impl Disk for LifeDisk {
             Canary::OutputsFolderIsNotSynced => !is_kept,
             _ => false,
         });
-        self.run("sync", path, || if is_left_out { Ok(()) } else { self.disk.sync_folder(path) })
+        self.run("sync names", path, || if is_left_out { Ok(()) } else { self.disk.sync_folder(path) })?;
+        if is_kept && !is_first { self.plan().catch_up() } else { Ok(()) }
     }
 
     fn create_folder(&self, path: &Path, mode: Mode) -> io::Result<()> {

@@ -19,7 +19,7 @@ use crate::around::{Around, NoRevisions, Watched};
 use crate::canaries::Canary;
 use crate::case::Case;
 use crate::chance::Chance;
-use crate::disk::{CHECKPOINTS, Fault, LifeDisk, Moment};
+use crate::disk::{CHECKPOINTS, Fault, LifeDisk, Moment, When};
 use crate::hooks::Hooks;
 use crate::read;
 use crate::stream::{Loaded, Steps, schema};
@@ -38,8 +38,7 @@ pub(crate) struct Life {
     schedule: Chance,
     habit: Habit,
     pub(crate) fault: Fault,
-    /// The operation at which it happens.
-    pub(crate) at: u64,
+    pub(crate) when: When,
     /// Where a stage fails, and whether it panics.
     pub(crate) fails: Option<(u64, bool)>,
     /// The step before which it is asked to stop.
@@ -73,8 +72,10 @@ impl Life {
         let mut life = Self::without_faults(chance);
         let moment = chance.of(&[Moment::Before, Moment::Half, Moment::After]);
         let for_ever = chance.once_in(2);
-        let end = chance.of(&[8, 30, 90]);
-        life.at = chance.within(1, end) as u64;
+        let of_names = chance.once_in(4);
+        let end = if of_names { 12 } else { chance.of(&[8, 30, 90]) };
+        let at = chance.within(1, end) as u64;
+        life.when = When { at, of_names };
         let seed = chance.word();
         match chance.below(16) {
             0..=5 => life.fault = Fault::PowerLoss(moment, seed),
@@ -83,8 +84,8 @@ impl Life {
             9 | 10 => life.fault = Fault::Device { for_ever },
             11 => life.fault = Fault::Interrupted { for_ever },
             12 => life.fault = Fault::Short { for_ever },
-            13 => life.fails = Some((life.at, for_ever)),
-            _ => life.stops = Some(life.at as usize),
+            13 => life.fails = Some((at, for_ever)),
+            _ => life.stops = Some(at as usize),
         }
         life
     }
@@ -102,7 +103,7 @@ impl Life {
             schedule: chance.split(),
             habit: chance.of(&[Habit::Nobody, Habit::First, Habit::Last, Habit::NotLast]),
             fault: Fault::Nothing,
-            at: 0,
+            when: When { at: 0, of_names: false },
             fails: None,
             stops: None,
         }

@@ -102,7 +102,7 @@ impl Simulation {
         if self.is_traced {
             tell(format_args!("{life:?}"));
         }
-        let disk = LifeDisk::new(self.disk.clone(), life.fault, life.at, self.canary, self.is_traced);
+        let disk = LifeDisk::new(self.disk.clone(), life.fault, life.when, self.canary, self.is_traced);
         let hooks = Hooks::new(life.fails);
         let fault = life.fault;
         let living = Living {
