@@ -45,6 +45,7 @@ fn keep(keeper: &mut Keeper, number: u64) -> Result<(u64, Duration), Box<dyn Err
         position: Position(number),
         ledger: Ledger::new(1),
         held: None,
+        bad: Default::default(),
         output: Box::new(NothingPrepared),
         end: None,
     };

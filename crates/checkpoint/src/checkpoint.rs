@@ -60,13 +60,14 @@ impl Checkpoint {
     /// # Errors
     /// If the trades that wait cannot be read.
     pub fn resume(&self) -> Result<Resume, CheckpointError> {
-        let Manifest { trades, position, ledger, tables, held, .. } = &self.manifest;
+        let Manifest { trades, position, ledger, bad, tables, held, .. } = &self.manifest;
         let held =
             held.as_ref().map(|state| held::read(self.disk.as_ref(), &self.folder, state, tables.len()));
         Ok(Resume {
             trades: *trades,
             position: Position(*position),
             ledger: ledger.clone(),
+            bad: bad.clone(),
             held: held.transpose()?,
         })
     }

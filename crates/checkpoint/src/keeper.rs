@@ -113,6 +113,7 @@ impl Keeper {
             trades: cut.trades,
             position: cut.position.0,
             ledger: cut.ledger.clone(),
+            bad: cut.bad.clone(),
             tables: self.tables.iter().map(table).collect(),
             held,
             outputs,

@@ -40,6 +40,9 @@ pub struct Manifest {
     pub position: u64,
     /// The account of all before it.
     pub ledger: Ledger,
+    /// How many records were refused, by input.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bad: BTreeMap<String, u64>,
     /// The tables, in the order of the job.
     pub tables: Vec<TableState>,
     /// The trades that wait.

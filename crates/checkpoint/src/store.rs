@@ -8,6 +8,7 @@ use tradejoin_disk::{Disk, Lock, Mode};
 
 use crate::checkpoint::{Checkpoint, PassedOver};
 use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::hash::hash_of;
 use crate::keeper::{Job, Keeper};
 use crate::manifest::{BYTES_MAX, Manifest};
 use crate::names::{self, Name};
@@ -61,6 +62,15 @@ impl Store {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What tells the files of the run that has this folder from those of others: 16 digits,
+    /// made of the folder's name.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        // One that cannot be found out is told by how it was named.
+        let folder = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        format!("{:016x}", hash_of(folder.as_os_str().as_encoded_bytes()))
     }
 
     /// The newest checkpoint that is whole: its manifest is what was written, and so are

@@ -6,16 +6,7 @@ use tradejoin_connectors::ReadyAfter;
 use tradejoin_engine::Order;
 use tradejoin_model::{Distribution, MissPolicy};
 
-use crate::args::{ModeArg, OnBadRecord, OrderArg, UnmatchedArg};
-
-impl From<OnBadRecord> for tradejoin_connectors::OnBadRecord {
-    fn from(policy: OnBadRecord) -> Self {
-        match policy {
-            OnBadRecord::Fail => Self::Fail,
-            OnBadRecord::Skip => Self::Skip,
-        }
-    }
-}
+use crate::args::{ModeArg, OrderArg, UnmatchedArg};
 
 impl From<OrderArg> for Order {
     fn from(order: OrderArg) -> Self {

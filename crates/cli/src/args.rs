@@ -16,6 +16,7 @@ use tradejoin_model::{Distribution, MissPolicy, ShardCount};
 use crate::arg_values::{
     distribution_of_table, duration, mode_of_table, number, ready_after, tolerance, version_column,
 };
+use crate::bad::{BadArgs, LetterArgs};
 use crate::bench::BenchArgs;
 use crate::changes::ChangesArgs;
 use crate::check::CheckArgs;
@@ -144,22 +145,16 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) input: InputArgs,
-
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-
     #[command(flatten)]
     pub(crate) look_ups: LookUpArgs,
-
     #[command(flatten)]
     pub(crate) changes: ChangesArgs,
-
     #[command(flatten)]
     pub(crate) reload: ReloadArgs,
-
     #[command(flatten)]
     pub(crate) control: ControlArgs,
-
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
@@ -172,14 +167,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) output_format: Option<String>,
 
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas: those that begin
+    /// with =, +, -, @, a tab or the end of a line. Numbers such as -1.25 are left alone
+    #[arg(long, help_heading = "Output")]
+    pub(crate) csv_safe: bool,
+
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER", separated by commas
     /// [default: instrument, user with a users table, and what each --table adds]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "Output")]
     pub(crate) columns: Vec<String>,
 
-    /// Where trades go that are put aside, each with its reason, as JSON Lines
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub(crate) dead_letters: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) letters: LetterArgs,
 
     /// Add a last column of this name: how many trades were read while a trade waited for its key
     #[arg(long, value_name = "NAME", help_heading = "Output")]
@@ -262,9 +261,8 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 
-    /// What to do with a record that cannot be read
-    #[arg(long, value_name = "POLICY", default_value = "fail")]
-    pub(crate) on_bad_record: OnBadRecord,
+    #[command(flatten)]
+    pub(crate) bad: BadArgs,
 
     /// How long a record that has come through a pipe may wait for more to come: 0, 500us, 1ms, 2s.
     /// For text; longer makes larger batches, shorter makes trades go on sooner
@@ -290,14 +288,6 @@ impl InputArgs {
 pub(crate) enum TableArg {
     Instruments,
     Users,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnBadRecord {
-    /// Stop with an error that names file, line, column and value
-    Fail,
-    /// Leave it out, count it and go on
-    Skip,
 }
 
 /// What is generated when nothing is read.

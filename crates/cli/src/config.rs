@@ -67,8 +67,10 @@ struct InputConfig {
     changes_wait: Option<String>,
     /// The format of the trades, and of files whose ending says nothing.
     format: Option<String>,
-    /// What to do with a record that cannot be read: fail or skip.
+    /// What to do with a record that cannot be read: fail, skip or dead-letter.
     on_bad_record: Option<String>,
+    /// How many bad records may be left out: a number such as 100, or a share such as 0.1%.
+    max_bad: Option<String>,
     /// How long a record of a pipe may wait for more to come, such as 1ms.
     linger: Option<String>,
     /// Refuse a table in which a key stands twice.
@@ -121,10 +123,16 @@ struct OutputConfig {
     file: Option<PathBuf>,
     /// Its format, whatever the ending of its name says.
     format: Option<String>,
+    /// Put a ' in front of texts in CSV that a spreadsheet would take for formulas.
+    csv_safe: Option<bool>,
     /// The columns that the tables add: NAME, TABLE.NAME or "NAME as OTHER".
     columns: Option<Vec<String>>,
-    /// Where trades go that are put aside, as JSON Lines.
+    /// Where trades and records go that are put aside, as JSON Lines.
     dead_letters: Option<PathBuf>,
+    /// The most that they may take, such as 1GiB.
+    dead_letters_max: Option<String>,
+    /// Say in each when it was written.
+    dead_letter_time: Option<bool>,
     /// The name of a last column: how many trades were read while a trade waited.
     wait_column: Option<String>,
     /// How long trades are written again when their rows change: 5m, 100000rows, 256MiB, or
@@ -245,17 +253,21 @@ impl Config {
         arguments.text("changes_wait", input.changes_wait.as_ref());
         arguments.text("format", input.format.as_ref());
         arguments.text("on_bad_record", input.on_bad_record.as_ref());
+        arguments.text("max_bad", input.max_bad.as_ref());
         arguments.text("linger", input.linger.as_ref());
-        if input.strict == Some(true) && !arguments.is_given("strict") {
-            arguments.all.push("--strict".into());
-        }
+        arguments.flag("strict", input.strict);
         arguments.text("limit", input.limit);
         if !arguments.is_given("table") {
             tables.iter().for_each(|table| arguments.push("table", &table.argument()));
         }
         arguments.path("output", &output.file);
         arguments.text("output_format", output.format.as_ref());
+        if output.csv_safe == Some(true) && !arguments.is_given("csv_safe") {
+            arguments.all.push("--csv-safe".into());
+        }
         arguments.path("dead_letters", &output.dead_letters);
+        arguments.text("dead_letters_max", output.dead_letters_max.as_ref());
+        arguments.flag("dead_letter_time", output.dead_letter_time);
         arguments.text("wait_column", output.wait_column.as_ref());
         arguments.text("correct", output.correct.as_ref());
         arguments.path("corrections", &output.corrections);
@@ -331,6 +343,12 @@ impl Arguments<'_> {
     fn path(&mut self, name: &str, path: &Option<PathBuf>) {
         if let Some(path) = path.as_ref().filter(|_| !self.is_given(name)) {
             self.push(name, path.as_os_str());
+        }
+    }
+
+    fn flag(&mut self, name: &str, value: Option<bool>) {
+        if value == Some(true) && !self.is_given(name) {
+            self.all.push(format!("--{}", name.replace('_', "-")).into());
         }
     }
 

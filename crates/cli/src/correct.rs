@@ -150,8 +150,11 @@ impl CorrectArgs {
         }
         let columns = config.tables.iter().map(|table| table.outputs.len()).sum::<usize>();
         let columns = columns + usize::from(config.wait_column);
-        let options =
-            OutputOptions { added: added.to_vec(), ..OutputOptions::new(location, encoding, schema.clone()) };
+        let options = OutputOptions {
+            added: added.to_vec(),
+            csv_safe: destination.is_csv_safe(),
+            ..OutputOptions::new(location, encoding, schema.clone())
+        };
         Ok(Some(CorrectionFile::create(options, columns)?))
     }
 

@@ -13,6 +13,7 @@ use tradejoin_connectors::{
 use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
+use crate::bad::OnBadRecord;
 use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
@@ -26,6 +27,8 @@ pub(crate) struct Destination {
     /// `None` if they are only counted.
     location: Option<Location>,
     encoding: Encoding,
+    /// Whether texts of CSV that look like formulas are made into others.
+    csv_safe: bool,
     /// Where trades go that are put aside.
     letters: Option<(Location, Encoding)>,
 }
@@ -49,8 +52,13 @@ impl Destination {
                 return Err(UsageError(text.to_owned()).into());
             }
         };
-        let letters = args.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
-        Ok(Self { location, encoding, letters: letters.transpose()? })
+        if args.csv_safe && encoding.format != Format::Csv {
+            let text = "--csv-safe is for an output in CSV";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        let csv_safe = args.csv_safe;
+        let letters = args.letters.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
+        Ok(Self { location, encoding, csv_safe, letters: letters.transpose()? })
     }
 
     /// A file for what is put aside, which is JSON Lines whatever its name says of
@@ -123,7 +131,7 @@ impl Destination {
     pub(crate) fn fields(&self, from: Format) -> Fields {
         match self.encoding.format {
             to if !to.is_text() => Fields::Typed,
-            to if to == from => Fields::InRecord,
+            to if to == from && !self.csv_safe => Fields::InRecord,
             _ => Fields::AsText,
         }
     }
@@ -139,6 +147,7 @@ impl Destination {
         Ok(Some(Output::create(OutputOptions {
             added,
             kept,
+            csv_safe: self.csv_safe,
             ..OutputOptions::new(location, self.encoding, schema)
         })?))
     }
@@ -146,13 +155,20 @@ impl Destination {
     /// The file for trades that are put aside, if any may be.
     pub(crate) fn create_letters(
         &self,
+        args: &RunArgs,
         tables: &[TableSpec],
         schema: &SchemaRef,
         letters: Option<Letters>,
         kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<DeadLetters>> {
+        let are_bad_put_aside = args.input.bad.on_bad_record == OnBadRecord::DeadLetter;
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
         let Some((location, encoding)) = self.letters.clone() else {
+            if are_bad_put_aside {
+                return usage(
+                    "bad records are put aside, and there is no file for them: give --dead-letters FILE",
+                );
+            }
             if policy::puts_aside(tables) {
                 return usage(
                     "trades may be put aside, and there is no file for them: give --dead-letters FILE, \
@@ -161,20 +177,21 @@ impl Destination {
             }
             return Ok(None);
         };
-        if !policy::puts_aside(tables) {
+        if !policy::puts_aside(tables) && !are_bad_put_aside {
             return usage(
                 "--dead-letters without a table whose misses are put aside: give --on-miss TABLE=dead-letter, \
-                 or hold",
+                 or hold, or --on-bad-record dead-letter",
             );
         }
-        let (schema, tables) = (Arc::clone(schema), tables.to_vec());
         let kept = kept.map(|kept| kept.output(&location));
         Ok(Some(DeadLetters::create(DeadLetterOptions {
             location,
             encoding,
-            schema,
-            tables,
+            schema: Arc::clone(schema),
+            tables: tables.to_vec(),
             letters,
+            time: args.letters.time(),
+            bytes_max: args.letters.dead_letters_max,
             kept,
         })?))
     }
@@ -187,6 +204,11 @@ impl Destination {
     /// Where the trades go; `None` if they are only counted.
     pub(crate) fn location(&self) -> Option<&Location> {
         self.location.as_ref()
+    }
+
+    /// Whether texts of CSV that look like formulas are made into others.
+    pub(crate) fn is_csv_safe(&self) -> bool {
+        self.csv_safe
     }
 
     /// How they are encoded there.

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use tradejoin_checkpoint::{CheckpointError, CheckpointErrorKind};
 use tradejoin_connectors::{
-    Category, CreateError, EncodingError, JournalError, MergeError, OpenError, ReadError, ResumeError,
-    SelectError, WriteError,
+    Category, CreateError, DeadLettersFull, EncodingError, JournalError, MergeError, OpenError, ReadError,
+    ResumeError, SelectError, WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -94,7 +94,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     match cause.downcast_ref::<EngineError>() {
         Some(EngineError::Panicked { .. } | EngineError::Ledger(_)) => return Some(BUG),
-        Some(EngineError::Miss(_)) => return Some(BAD_DATA),
+        Some(EngineError::Miss(_) | EngineError::TooManyBad(_)) => return Some(BAD_DATA),
         Some(EngineError::Thread(_) | EngineError::Hold(_)) => return Some(IO),
         _ => {}
     }
@@ -119,6 +119,7 @@ pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<C
         .or_else(|| cause.downcast_ref::<CreateError>().map(CreateError::category))
         .or_else(|| cause.downcast_ref::<ResumeError>().map(ResumeError::category))
         .or_else(|| cause.downcast_ref::<WriteError>().map(WriteError::category))
+        .or_else(|| cause.downcast_ref::<DeadLettersFull>().map(DeadLettersFull::category))
         .or_else(|| cause.downcast_ref::<JournalError>().map(JournalError::category))
         .or_else(|| cause.downcast_ref::<MergeError>().map(MergeError::category))
 }

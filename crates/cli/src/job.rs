@@ -16,6 +16,7 @@ use tradejoin_generator::{GeneratedSource, Mix};
 use tradejoin_model::{Distribution, TableSpec};
 
 use crate::args::{InputArgs, RunArgs};
+use crate::bad;
 use crate::changes::{self, Changed, Changes, ChangesJournal};
 use crate::correct;
 use crate::destination::Destination;
@@ -107,6 +108,7 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
         return usage("--strict is for the tables beside --trades, and there are none");
     }
     gates::check(input)?;
+    bad::check(args)?;
     let is_read = input.trades.is_some() || input.messages.is_some();
     match args.stream.generator_flag().filter(|_| is_read) {
         Some(flag) => usage(&format!("{flag} is for generated streams, and this one is read")),
@@ -412,7 +414,7 @@ impl Shared {
         let workers = plan::workers(args.engine.workers)?;
         Ok(Self {
             batch_len: plan::batch_len(args.engine.batch_len, workers),
-            on_bad_record: args.input.on_bad_record.into(),
+            on_bad_record: bad::policy(args),
             bad_records: input.bad_records.clone(),
             progress: input.progress.clone(),
             linger: args.input.linger,

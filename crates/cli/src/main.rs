@@ -27,6 +27,7 @@ mod watch;
 
 mod config;
 
+mod bad;
 mod bench;
 mod changes;
 mod check;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Output, OutputHandle, Readiness};
+use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Letters, Output, OutputHandle, Readiness};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
+use crate::bad;
 use crate::changes::{Changes, ChangesReport};
 use crate::checkpoint::{self, KeptRun};
 use crate::control::{self, Server, Services};
@@ -49,14 +50,16 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
     }
     config.corrections = args.correct.config();
+    config.max_bad = args.input.bad.max_bad;
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     if let Some(kept) = &kept {
         if kept.is_complete(&settings, &config.tables)? {
             return done_before(args);
         }
-        kept.tables(&mut job.loads)?;
+        kept.tables(&mut job.loads, &mut job.watched)?;
     }
-    let letters = destination.create_letters(&config.tables, &job.schema, job.letters, kept.as_ref())?;
+    let letters =
+        destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
     let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
@@ -65,6 +68,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let handle = output.as_ref().map(Output::handle);
 
     let is_kept = kept.is_some();
+    if is_kept {
+        signals.wait_for_a_checkpoint();
+    }
     let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
     let keeping = kept.map(|kept| kept.begin(&settings, &engine.config().tables)).transpose()?;
     destination.announce(args.report, &settings)?;
@@ -100,12 +106,18 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
             engine.run_kept(loads, source, sink, &mut corrections, keeping)
         }
     };
-    let report = report.map_err(failure::of_run)?;
+    let report = report.map_err(|error| bad::of_run(error, &job.bad_records)).inspect_err(|error| {
+        if is_kept && failure::exit_code(error) == failure::IO {
+            bar.clear();
+            eprintln!("what was kept stands: the same command goes on from the last checkpoint");
+        }
+    })?;
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
     server.iter_mut().for_each(|server| server.finish(report.interrupted));
-    warn(&engine, &report, &job.bad_records);
+    warn(&engine, &report);
+    warn_of_bad(args, &job.bad_records, job.letters.as_ref());
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     let summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
     destination.show(args.report, &summary, Some(&sample))?;
@@ -173,15 +185,27 @@ impl LastWords {
     }
 }
 
-/// Says what the user should know of a run that went well.
-fn warn(engine: &Engine, report: &Report, bad_records: &BadRecords) {
-    let warning = |text: String| anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}");
-    match bad_records.count() {
-        0 => {}
-        1 => warning("1 bad record was skipped:".to_owned()),
-        count => warning(format!("{count} bad records were skipped; the first:")),
-    }
+fn warning(text: String) {
+    anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}");
+}
+
+/// Says which records were left out, and which letters were none of a trade.
+fn warn_of_bad(args: &RunArgs, bad_records: &BadRecords, letters: Option<&Letters>) {
+    bad::warning(args, bad_records).into_iter().for_each(warning);
     bad_records.first().iter().for_each(|record| eprintln!("  {record}"));
+    match letters.map_or(0, Letters::bad_records) {
+        0 => {}
+        1 => warning(
+            "1 dead letter is of a bad record, and is left where it is: mend its line first".to_owned(),
+        ),
+        count => warning(format!(
+            "{count} dead letters are of bad records, and are left where they are: mend their lines first"
+        )),
+    }
+}
+
+/// Says what the user should know of a run that went well.
+fn warn(engine: &Engine, report: &Report) {
     for (table, ledger) in engine.config().tables.iter().zip(&report.ledger.tables) {
         let rows = |count: u64, one: &str, many: &str| match count {
             1 => format!("1 row of {} {one}", table.name),

@@ -13,6 +13,7 @@ use tradejoin_engine::EngineConfig;
 use tradejoin_model::{Expired, Hold, HoldLimit, LookUp, MissPolicy, TableSpec};
 
 use crate::args::{RunArgs, StreamArgs};
+use crate::bad::LetterArgs;
 use crate::correct::CorrectArgs;
 use crate::destination::Destination;
 use crate::plan;
@@ -188,10 +189,11 @@ fn input(args: &RunArgs) -> anyhow::Result<Section> {
         file,
         Setting::format(encoding.encoding, forced.is_none()),
         Setting::new("limit", args.stream.limit, args.stream.limit.is_none()),
-        Setting::new("on_bad_record", name_of(input.on_bad_record), !args.is_given("on_bad_record")),
+        Setting::new("on_bad_record", name_of(input.bad.on_bad_record), !args.is_given("on_bad_record")),
         Setting::new("linger", time(input.linger), !args.is_given("linger")),
         Setting::new("strict", input.strict, !input.strict),
     ];
+    settings.extend(input.bad.max_bad.map(|max| Setting::new("max_bad", max.to_string(), false)));
     settings
         .extend(args.input.gate_timeout.map(|timeout| Setting::new("gate_timeout", time(timeout), false)));
     settings.extend(changes(args));
@@ -296,14 +298,18 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
                 }
             });
             settings.push(Setting::format(destination.encoding(), args.output_format.is_none()));
+            settings.extend(args.csv_safe.then(|| Setting::new("csv_safe", true, false)));
         }
     }
     let names = added.iter().map(|column| column.name.as_str());
     let names: Vec<_> = names.filter(|name| args.wait_column.as_deref() != Some(*name)).collect();
     let columns = Setting::new("columns", names.clone(), args.columns.is_empty());
     settings.push(columns.shown(format!("columns {}", names.join(", "))));
-    let letters = args.dead_letters.as_ref().map(|path| path.display().to_string());
-    settings.push(Setting::new("dead_letters", letters, args.dead_letters.is_none()));
+    let LetterArgs { dead_letters, dead_letters_max, dead_letter_time } = &args.letters;
+    let letters = dead_letters.as_ref().map(|path| path.display().to_string());
+    settings.push(Setting::new("dead_letters", letters, dead_letters.is_none()));
+    settings.extend(dead_letters_max.map(|max| Setting::new("dead_letters_max", max, false)));
+    settings.extend(dead_letter_time.then(|| Setting::new("dead_letter_time", true, false)));
     settings.push(Setting::new("wait_column", args.wait_column.clone(), args.wait_column.is_none()));
     let CorrectArgs { correct, corrections } = &args.correct;
     settings.extend(correct.map(|window| Setting::new("correct", window.to_string(), false)));

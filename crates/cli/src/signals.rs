@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use tradejoin_connectors::OutputHandle;
 use tradejoin_engine::Stop;
@@ -16,6 +16,9 @@ use crate::failure;
 
 /// How long a run may take to end by itself after Ctrl-C.
 const GRACE: Duration = Duration::from_millis(850);
+/// And one whose last checkpoint may have much to make durable. A second Ctrl-C does not wait
+/// for it: the checkpoint before stands.
+const GRACE_OF_KEPT: Duration = Duration::from_secs(30);
 
 /// How long last words may take whose reader may be stuck, too.
 const WORDS: Duration = Duration::from_secs(2);
@@ -35,12 +38,20 @@ pub(crate) struct Signals {
     stop: Stop,
     last_words: Arc<Mutex<Option<LastWords>>>,
     removers: Arc<Mutex<Vec<Remover>>>,
+    is_kept: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Begins to watch; to be called before anything is opened that may wait.
     pub(crate) fn install() -> anyhow::Result<Self> {
-        let watch = Self { stop: Stop::default(), last_words: Arc::default(), removers: Arc::default() };
+        let watch = Self {
+            stop: Stop::default(),
+            last_words: Arc::default(),
+            removers: Arc::default(),
+            is_kept: Arc::default(),
+        };
+        // A file that may not grow any more is an error of the write, not the end.
+        flag::register(SIGXFSZ, Arc::default()).context("cannot watch for signals")?;
         let signals = [SIGINT, SIGTERM];
         let is_ending = Arc::<AtomicBool>::default();
         for signal in signals {
@@ -61,11 +72,13 @@ impl Signals {
             }
         };
         let (last_words, removers) = (Arc::clone(&watch.last_words), Arc::clone(&watch.removers));
+        let is_kept = Arc::clone(&watch.is_kept);
         let end = move || {
             if seen.recv().is_err() {
                 return;
             }
-            let is_hurried = seen.recv_timeout(GRACE).is_ok();
+            let grace = if is_kept.load(Ordering::Relaxed) { GRACE_OF_KEPT } else { GRACE };
+            let is_hurried = seen.recv_timeout(grace).is_ok();
             is_ending.store(true, Ordering::Relaxed);
             removers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|remove| remove());
             if !is_hurried {
@@ -95,6 +108,11 @@ impl Signals {
     /// What removes something that would be left behind if the run does not end by itself.
     pub(crate) fn remove_before_the_end(&self, remove: Remover) {
         self.removers.lock().unwrap_or_else(PoisonError::into_inner).push(remove);
+    }
+
+    /// Leaves a run with checkpoints the time for its last one.
+    pub(crate) fn wait_for_a_checkpoint(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
     }
 
     /// What to say if the run does not end by itself.

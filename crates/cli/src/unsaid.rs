@@ -9,6 +9,9 @@ pub(crate) fn of_writing(arg: Arg) -> Arg {
         arg.get_id().as_str(),
         "output"
             | "dead_letters"
+            | "dead_letters_max"
+            | "dead_letter_time"
+            | "max_bad"
             | "correct"
             | "corrections"
             | "checkpoint"

@@ -112,12 +112,19 @@ fn every_case_of_the_semantics_is_a_test_of_its_name() {
     let cases = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let cases: Vec<_> = cases.map(|(case, _)| case).collect();
     assert!(cases.len() > 30, "{} cases were found", cases.len());
-    let tests = ["semantics", "reload", "control", "changes", "live_changes", "corrections"]
+    let tests = ["bad_records", "semantics", "reload", "control", "changes", "live_changes", "corrections"]
         .map(|name| read(&format!("crates/cli/tests/cli/{name}.rs")));
     let tests = tests.concat();
     for case in cases {
         assert!(tests.contains(&format!("#[test]\nfn {case}()")), "{case} is not tested");
     }
+}
+
+#[test]
+fn the_reasons_of_dead_letters_are_those_of_their_page() {
+    let rows = table(&read("docs/dead-letters.md"), "| reason | what is wrong |");
+    let told: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(told, tradejoin_connectors::reason_codes());
 }
 
 /// All Markdown files below `folder`, the built book left out.

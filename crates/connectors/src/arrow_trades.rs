@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, BooleanArray, Int64Array};
+use arrow_array::{Array as _, BooleanArray, Int64Array, RecordBatch};
 use arrow_schema::{ArrowError, Schema};
 use arrow_select::filter::{filter, filter_record_batch};
 use tradejoin_model::{ChangeLane, Keys, Messages, TRADE_COLUMNS};
@@ -11,6 +11,7 @@ use crate::arrow_blocks::ArrowBlock;
 use crate::arrow_keys;
 use crate::arrow_times;
 use crate::bad::Refusals;
+use crate::bad_letter::Raw;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place};
 use crate::header::Header;
@@ -91,21 +92,22 @@ impl ArrowDecoder {
         });
         let block = Block { trades: batch, keys, times };
         let flaws = flaws.into_iter().flatten().collect();
-        let Block { trades, keys, times } = match refuse(flaws, rows.len, rows.rows_before, &mut refusals)? {
-            None => block,
-            Some(good) => {
-                keep_good(&block, &good).map_err(|error| ReadError::corrupt(&refusals.source_name, error))?
-            }
-        };
+        let Block { trades, keys, times } =
+            match refuse(flaws, &block.trades, rows.rows_before, &mut refusals)? {
+                None => block,
+                Some(good) => keep_good(&block, &good)
+                    .map_err(|error| ReadError::corrupt(&refusals.source_name, error))?,
+            };
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Messages { trades, keys, lanes, times, rejected: refusals.take(), loading: false })
+        let refused = refusals.take();
+        Ok(Messages { trades, keys, lanes, times, rejected: refused.len() as u64, refused, loading: false })
     }
 }
 
 /// Refuses bad rows, each once. Tells which rows are good, if not all are.
 fn refuse(
     mut flaws: Vec<(usize, Flaw)>,
-    rows: usize,
+    rows: &RecordBatch,
     rows_before: u64,
     refusals: &mut Refusals,
 ) -> Result<Option<BooleanArray>, ReadError> {
@@ -114,10 +116,11 @@ fn refuse(
     }
     flaws.sort_by_key(|(row, _)| *row);
     flaws.dedup_by_key(|(row, _)| *row);
-    let mut good = vec![true; rows];
-    for (row, flaw) in flaws {
+    let mut good = vec![true; rows.num_rows()];
+    for (bad_before, (row, flaw)) in flaws.into_iter().enumerate() {
         good[row] = false;
-        refusals.refuse(Place::Row(rows_before + row as u64 + 1), flaw)?;
+        let place = Place::Row(rows_before + row as u64 + 1);
+        refusals.refuse(place, flaw, row - bad_before, Raw::Row(rows, row))?;
     }
     Ok(Some(good.into()))
 }

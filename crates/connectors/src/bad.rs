@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tradejoin_model::Refused;
+
+use crate::bad_letter::{LetterTime, Raw, letter};
 use crate::error::ReadError;
 use crate::flaw::{BadRecord, Flaw, Place, Reason};
 
@@ -14,9 +17,12 @@ pub enum OnBadRecord {
     Fail,
     /// Count it, keep the first few, and go on.
     Skip,
+    /// The same, and what is to be told of it goes with the trades and changes that were
+    /// read with it.
+    DeadLetter(LetterTime),
 }
 
-/// The bad records that were skipped: a handle, whose clones show the same.
+/// The bad records that were skipped or put aside: a handle, whose clones show the same.
 #[derive(Clone, Debug, Default)]
 pub struct BadRecords(Arc<Shared>);
 
@@ -38,7 +44,7 @@ impl BadRecords {
     /// How many are kept to be named.
     pub const KEPT: usize = 5;
 
-    /// How many have been skipped so far.
+    /// How many there have been so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.count.load(Ordering::Relaxed)
@@ -83,19 +89,20 @@ pub(crate) struct Refusals {
     pub(crate) records: BadRecords,
     /// That of the block, if these are the dealings with one.
     ticket: Option<Ticket>,
-    /// Skipped since the last block was handed out.
-    pending: u64,
+    /// Since the last block was handed out.
+    pending: Vec<Refused>,
 }
 
 impl Refusals {
     pub(crate) fn new(source_name: Arc<str>, policy: OnBadRecord, records: BadRecords) -> Self {
-        Self { source_name, policy, records, ticket: None, pending: 0 }
+        Self { source_name, policy, records, ticket: None, pending: Vec::new() }
     }
 
     /// The dealings with the next block of the input, on whichever thread.
     pub(crate) fn of_next_block(&self) -> Self {
         let (source_name, records) = (Arc::clone(&self.source_name), self.records.clone());
-        Self { source_name, ticket: Some(records.ticket()), records, policy: self.policy, pending: 0 }
+        let ticket = Some(records.ticket());
+        Self { source_name, ticket, records, policy: self.policy, pending: Vec::new() }
     }
 
     /// The same of an input by another name.
@@ -103,21 +110,36 @@ impl Refusals {
         Self { source_name, ..self.of_next_block() }
     }
 
-    /// Refuses a record: an error, or one more that was skipped.
-    pub(crate) fn refuse(&mut self, place: Place, flaw: Flaw) -> Result<(), ReadError> {
+    /// Refuses a record that stands behind so many trades of its block: an error, or one more
+    /// that was skipped.
+    pub(crate) fn refuse(
+        &mut self,
+        place: Place,
+        flaw: Flaw,
+        trades: usize,
+        raw: Raw<'_>,
+    ) -> Result<(), ReadError> {
         let bad = flaw.at(&self.source_name, place);
-        match self.policy {
-            OnBadRecord::Fail => Err(bad.into()),
-            OnBadRecord::Skip => {
-                self.records.add(self.ticket.unwrap_or_else(|| self.records.ticket()), bad);
-                self.pending += 1;
-                Ok(())
-            }
-        }
+        let letter = match self.policy {
+            OnBadRecord::Fail => return Err(bad.into()),
+            OnBadRecord::Skip => Box::default(),
+            OnBadRecord::DeadLetter(time) => letter(&bad, raw, time),
+        };
+        let (Place::Line(place) | Place::Row(place)) = place;
+        // A block has no more rows than 32 bits can count.
+        let (at_row, source) = (trades as u32, Arc::clone(&self.source_name));
+        self.pending.push(Refused { at_row, source, place, letter });
+        self.records.add(self.ticket.unwrap_or_else(|| self.records.ticket()), bad);
+        Ok(())
     }
 
-    /// How many were skipped since this was last asked.
-    pub(crate) fn take(&mut self) -> u64 {
+    /// How many have been refused since they were last taken.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Those that have been refused since this was last asked.
+    pub(crate) fn take(&mut self) -> Vec<Refused> {
         std::mem::take(&mut self.pending)
     }
 }

@@ -32,6 +32,7 @@ pub trait ChangeFeed: Send {
 }
 
 /// What a feed had.
+#[expect(clippy::large_enum_variant, reason = "moved once for each block")]
 #[derive(Debug)]
 pub enum Fed {
     /// The next block.

@@ -1,4 +1,4 @@
-//! Trades that are put aside, each with its reason, as JSON Lines.
+//! Trades that are put aside and records that are refused, each with its reason, as JSON Lines.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -6,16 +6,19 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
+use thiserror::Error;
 use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
-use tradejoin_model::{DeadLetter, Enriched, TableSpec};
+use tradejoin_model::{DeadLetter, Enriched, Refused, TableSpec};
 
+use crate::bad_letter::{LetterTime, push_time};
 use crate::csv_rows;
 use crate::encoding::{Encoding, Format, Location};
-use crate::error::{CreateError, WriteError};
+use crate::error::{Category, CreateError, WriteError};
 use crate::key_text::key_for_people;
 use crate::letters::{Letter, Letters};
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::prepared::Kept;
+use crate::reason_codes::NO_MATCH;
 use crate::target::OutputHandle;
 use crate::text_encoder::{JsonEncoder, push_json_text};
 use crate::trade_layout::{ENCODING_CSV, RECORDS_KEY};
@@ -33,18 +36,48 @@ pub struct DeadLetterOptions {
     pub tables: Vec<TableSpec>,
     /// The letters that the trades come from, if they were put aside before.
     pub letters: Option<Letters>,
+    /// Which time trades have that are put aside; records that are refused have theirs.
+    pub time: LetterTime,
+    /// Bytes of all lines, before they are packed, that the file may have; `None` for any
+    /// number. Not for a packed file of a run that is kept: one that goes on knows no more
+    /// what was packed.
+    pub bytes_max: Option<u64>,
     /// That the run is kept with checkpoints, if it is.
     pub kept: Option<Kept>,
 }
 
-/// A file of trades that were put aside: an object for each, with the members
+/// More dead letters than there may be.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{target_name}: the dead letters take more than {bytes_max} bytes, and no more are allowed")]
+pub struct DeadLettersFull {
+    /// The file.
+    pub target_name: Arc<str>,
+    /// The bytes that are allowed.
+    pub bytes_max: u64,
+}
+
+impl DeadLettersFull {
+    /// The kind of failure.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        Category::Data
+    }
+}
+
+/// A file of trades that were put aside, and of records that were refused, in the order of the
+/// sequence. Of a trade an object with the members
 /// `reason` (`no-match`), `table`, `key` (null for none), `trade` (its number among
 /// the trades that were read, from 1, those not counted that were refused) and
 /// `fields`, the trade's own columns. Of a trade that was put aside before, `trade` is
 /// its number then, and a member `tries` behind it says how often it has been put aside.
+/// Of a refused record it is what [`Refused::letter`](tradejoin_model::Refused::letter) has: one
+/// of the [reasons](crate::reason_codes), `source`, `line` or `row`, `column` and `value` where
+/// they are known, `message`, and the record as it stood, `raw` or `raw_base64`, or its `fields`.
 /// The file is made as an [`Output`] is.
 pub struct DeadLetters {
     output: Output,
+    bytes: u64,
+    bytes_max: Option<u64>,
     encoder: DeadLetterEncoder,
 }
 
@@ -56,6 +89,7 @@ pub struct DeadLetterEncoder {
     json: Arc<JsonEncoder>,
     tables: Arc<[TableSpec]>,
     letters: Option<Letters>,
+    time: LetterTime,
 }
 
 impl DeadLetters {
@@ -64,20 +98,31 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be made.
     pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
-        let DeadLetterOptions { location, encoding, schema, tables, letters, kept } = options;
+        let DeadLetterOptions { location, encoding, schema, tables, letters, time, bytes_max, kept } =
+            options;
+        // Of a file that is not packed, what is there are the lines.
+        let bytes = kept.as_ref().and_then(|kept| Some(kept.from.as_ref()?.bytes)).unwrap_or(0);
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
         let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
         let output = Output::create(OutputOptions { kept, ..options })?;
         let (name, json) = (output.name(), Arc::new(json));
-        let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters };
-        Ok(Self { output, encoder })
+        let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters, time };
+        Ok(Self { output, bytes, bytes_max, encoder })
     }
 
     /// The handle by which the file can be asked after it was given away.
     #[must_use]
     pub fn handle(&self) -> OutputHandle {
         self.output.handle()
+    }
+
+    fn write(&mut self, piece: &mut OutputPiece) -> Result<(), BoxError> {
+        self.bytes += piece.text().len() as u64;
+        if let Some(bytes_max) = self.bytes_max.filter(|&bytes_max| self.bytes > bytes_max) {
+            return Err(DeadLettersFull { target_name: self.output.name(), bytes_max }.into());
+        }
+        Ok(self.output.write_piece(piece)?)
     }
 
     /// A sink that writes what is put aside here, and all else to `sink`.
@@ -115,29 +160,45 @@ pub struct BesidePiece<P> {
 }
 
 impl DeadLetterEncoder {
-    /// Replaces `text` by the lines of the trades of a batch that are put aside.
+    /// Replaces `text` by the lines of the trades of a batch that are put aside, and of the
+    /// records that were refused, each before the trades behind it.
     fn encode(&self, enriched: &Enriched, text: &mut Vec<u8>) -> Result<(), WriteError> {
         text.clear();
-        if enriched.dead_letters.is_empty() {
-            return Ok(());
+        let mut refused = &enriched.messages.refused[..];
+        if !enriched.dead_letters.is_empty() {
+            self.encode_trades(enriched, &mut refused, text)?;
         }
+        push_refused(refused, text);
+        Ok(())
+    }
+
+    fn encode_trades(
+        &self,
+        enriched: &Enriched,
+        refused: &mut &[Refused],
+        text: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
         let failed =
             |error: ArrowError| WriteError { target_name: Arc::clone(&self.name), source: error.into() };
         let fields = self.fields(enriched).map_err(failed)?;
         let mut fields = fields.split(|&byte| byte == b'\n');
         for &DeadLetter { row, table, number } in &enriched.dead_letters {
-            text.extend_from_slice(b"{\"reason\":\"no-match\",\"table\":");
+            let before = refused.partition_point(|refused| refused.at_row <= row);
+            push_refused(&refused[..before], text);
+            *refused = &refused[before..];
+            // Writing to memory does not fail.
+            let _ = write!(text, "{{\"reason\":\"{NO_MATCH}\",\"table\":");
             push_json_text(self.tables[table].name.as_bytes(), text);
             text.extend_from_slice(b",\"key\":");
             match enriched.messages.keys[table].get(row as usize) {
                 Some(key) => push_json_text(key_for_people(&key, &self.tables[table]).as_bytes(), text),
                 None => text.extend_from_slice(b"null"),
             }
-            // Writing to memory does not fail.
             let _ = match self.letters.as_ref().and_then(|letters| letters.get(number)) {
                 Some(Letter { trade, tries }) => write!(text, ",\"trade\":{trade},\"tries\":{}", tries + 1),
                 None => write!(text, ",\"trade\":{number}"),
             };
+            push_time(self.time, text);
             text.extend_from_slice(b",\"fields\":");
             text.extend_from_slice(fields.next().unwrap_or(b"{}"));
             text.extend_from_slice(b"}\n");
@@ -176,6 +237,13 @@ impl DeadLetterEncoder {
     }
 }
 
+fn push_refused(refused: &[Refused], text: &mut Vec<u8>) {
+    for refused in refused.iter().filter(|refused| !refused.letter.is_empty()) {
+        text.extend_from_slice(&refused.letter);
+        text.push(b'\n');
+    }
+}
+
 impl<E: Encode> Encode for BesideEncoder<E> {
     type Piece = BesidePiece<E::Piece>;
 
@@ -201,7 +269,7 @@ impl<S: Sink> Sink for Beside<S> {
         if let Some(letters) = &mut self.letters
             && !piece.letters.text().is_empty()
         {
-            letters.output.write_piece(&mut piece.letters)?;
+            letters.write(&mut piece.letters)?;
         }
         if piece.has_rows { self.sink.write(&mut piece.inner) } else { Ok(()) }
     }

@@ -52,11 +52,14 @@
 mod encoding;
 mod error;
 mod flaw;
+mod resume_error;
 
 mod bad;
+mod bad_letter;
 mod input;
 mod last_read;
 mod ready;
+mod reason_codes;
 
 mod chunks;
 mod records;
@@ -115,6 +118,7 @@ mod select;
 
 mod column_writer;
 mod columnar_encoder;
+mod csv_safe;
 mod frames;
 mod parquet_plan;
 mod parquet_writer;
@@ -138,6 +142,7 @@ mod row_texts;
 mod writers;
 
 pub use bad::{BadRecords, OnBadRecord};
+pub use bad_letter::{LETTER_BYTES_MAX, LetterTime};
 pub use change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress, Fed};
 pub use change_rows::ChangeTable;
 pub use change_texts::{ChangeText, ChangeTexts};
@@ -146,13 +151,11 @@ pub use comparison::{
 };
 pub use correction_file::CorrectionFile;
 pub use dead_letters::{
-    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters,
+    Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters, DeadLettersFull,
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{
-    Category, CreateError, EncodingError, OpenError, ReadError, ResumeError, SelectError, WriteError,
-};
+pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -168,8 +171,10 @@ pub use output::{AddedColumn, Output, OutputEncoder, OutputOptions, OutputPiece}
 pub use prepared::Kept;
 pub use preview::{NamedText, PreviewRow, added_texts, preview, trade_texts};
 pub use ready::{GateTimeout, Readiness, ReadyAfter, ReadyBy, TableReadiness, Unready, WaitsFor};
+pub use reason_codes::{NO_MATCH, reason_codes};
 pub use repeated_keys::RepeatedKeys;
 pub use replayed::Replayed;
+pub use resume_error::ResumeError;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};

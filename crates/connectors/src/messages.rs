@@ -7,6 +7,7 @@ use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 use tradejoin_model::{ChangeLane, Messages, TRADE_COLUMNS, Turns};
 
 use crate::bad::Refusals;
+use crate::bad_letter::Raw;
 use crate::change_rows::row_cells;
 use crate::chunks::{Chunks, Records};
 use crate::encoding::Format;
@@ -227,7 +228,8 @@ impl MessageDecoder {
                 None => block.take_line(&chunk.bytes[line.clone()]),
             };
             if let Err((lane, flaw)) = taken {
-                refusals.refuse(lines.place(&line), flaw)?;
+                let raw = Raw::line(&chunk.bytes[line.clone()]);
+                refusals.refuse(lines.place(&line), flaw, block.trades.len(), raw)?;
                 *lane.map_or(&mut rejected, |lane| &mut block.lanes[lane].rejected) += 1;
             }
         }
@@ -235,7 +237,7 @@ impl MessageDecoder {
         let TradeBlock { trades, keys, times } =
             finished.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = block.lanes.iter_mut().map(Lane::take).collect();
-        Ok(Messages { trades, keys, lanes, times, rejected, loading })
+        Ok(Messages { trades, keys, lanes, times, rejected, refused: refusals.take(), loading })
     }
 }
 

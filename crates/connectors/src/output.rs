@@ -11,14 +11,15 @@ use tradejoin_model::{Column, ColumnType, Enriched};
 
 use crate::columnar_encoder::Shape;
 use crate::encoding::{Compression, Encoding, Format, Location};
-use crate::error::{CreateError, ResumeError, WriteError};
+use crate::error::{CreateError, WriteError};
 use crate::frames::pack_piece;
 use crate::output_writer::{AnyError, Begun, Writer};
 use crate::part_folder;
 use crate::parts::Parts;
 use crate::prepared::{self, Kept};
+use crate::resume_error::ResumeError;
 use crate::target::{Counted, OutputHandle, Target};
-use crate::text_encoder::{Added, JsonEncoder, csv_rows};
+use crate::text_encoder::{Added, CsvStyle, JsonEncoder, csv_rows};
 use crate::values::{AddedValues, ValueEncoding};
 
 /// A column that tables add to the output.
@@ -55,13 +56,17 @@ pub struct OutputOptions {
     pub added: Vec<AddedColumn>,
     /// That the run is kept with checkpoints, if it is.
     pub kept: Option<Kept>,
+    /// Whether texts of CSV that a spreadsheet would take for formulas get a `'` in front:
+    /// those that begin with `=`, `+`, `-`, `@`, a tab or the end of a line, and are no
+    /// plain decimals. Trades must not come as [records](crate::Fields::InRecord) then.
+    pub csv_safe: bool,
 }
 
 impl OutputOptions {
     /// What writes the trades' own columns.
     #[must_use]
     pub fn new(location: Location, encoding: Encoding, schema: SchemaRef) -> Self {
-        Self { location, encoding, schema, added: Vec::new(), kept: None }
+        Self { location, encoding, schema, added: Vec::new(), kept: None, csv_safe: false }
     }
 }
 
@@ -132,7 +137,7 @@ pub struct OutputEncoder {
 }
 
 pub(crate) enum Kind {
-    Csv,
+    Csv(CsvStyle),
     Json(JsonEncoder),
     Columns(Shape),
 }
@@ -143,13 +148,13 @@ impl Output {
     /// # Errors
     /// If the file cannot be made, or the format has no place for a column.
     pub fn create(options: OutputOptions) -> Result<Self, CreateError> {
-        let OutputOptions { location, encoding, schema, added, kept } = options;
+        let OutputOptions { location, encoding, schema, added, kept, csv_safe } = options;
         let name = location.output_name();
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
         let unfit = |source: AnyError| CreateError::Schema { target_name: Arc::clone(&name), source };
         let values = AddedValues::of_all(&added).map_err(|error| unfit(error.into()))?;
-        let kind = Kind::new(encoding.format, &schema, &added, &values);
+        let kind = Kind::new(encoding.format, &schema, &added, &values, csv_safe);
         let (target, writer) = match (&kept, &kind) {
             (Some(kept), Kind::Columns(shape)) => {
                 let parts = Parts::open(kept, &location, encoding.format, &shape.schema, handle.clone())?;
@@ -277,7 +282,7 @@ fn open(
 ) -> Result<(Target, Counted), CreateError> {
     match kept {
         None => Target::create(location, handle).map_err(failed),
-        Some(Kept { disk, from: Some(from) }) => Ok(prepared::resume(disk, from, location, handle)?),
+        Some(Kept { disk, from: Some(from), .. }) => Ok(prepared::resume(disk, from, location, handle)?),
         Some(kept) => prepared::begin(kept, location, handle).map_err(failed),
     }
 }
@@ -307,9 +312,10 @@ impl OutputEncoder {
         format: Format,
         schema: &SchemaRef,
         added: &[AddedColumn],
+        csv_safe: bool,
     ) -> Result<Self, BoxError> {
         let values = AddedValues::of_all(added)?;
-        let kind = Kind::new(format, schema, added, &values);
+        let kind = Kind::new(format, schema, added, &values, csv_safe);
         Ok(Self::of(name, added, values, kind, Compression::None))
     }
 
@@ -317,7 +323,7 @@ impl OutputEncoder {
     pub(crate) fn columnar_schema(&self) -> Option<&SchemaRef> {
         match &*self.kind {
             Kind::Columns(shape) => Some(&shape.schema),
-            Kind::Csv | Kind::Json(_) => None,
+            Kind::Csv(_) | Kind::Json(_) => None,
         }
     }
 
@@ -356,7 +362,7 @@ impl OutputEncoder {
         text.clear();
         *columns = None;
         let encoded = match &*self.kind {
-            Kind::Csv => csv_rows(trades, added, rows, text),
+            Kind::Csv(style) => csv_rows(trades, added, rows, *style, text),
             Kind::Json(encoder) => encoder.rows(trades, added, rows, text),
             Kind::Columns(shape) => shape.batch(trades, added, kept).map(|batch| *columns = Some(batch)),
         };
@@ -397,9 +403,15 @@ impl Sink for Output {
 }
 
 impl Kind {
-    fn new(format: Format, schema: &SchemaRef, added: &[AddedColumn], values: &[AddedValues]) -> Self {
+    fn new(
+        format: Format,
+        schema: &SchemaRef,
+        added: &[AddedColumn],
+        values: &[AddedValues],
+        is_safe: bool,
+    ) -> Self {
         match format {
-            Format::Csv => Self::Csv,
+            Format::Csv => Self::Csv(CsvStyle { is_safe }),
             Format::JsonLines => {
                 Self::Json(JsonEncoder::new(schema, added.iter().map(|added| added.name.as_str()), ""))
             }

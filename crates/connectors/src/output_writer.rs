@@ -47,11 +47,11 @@ impl Writer {
             Self::Text(writer.live(is_live).begun(begun.has_begun))
         };
         Ok(match kind {
-            Kind::Csv => {
+            Kind::Csv(style) => {
                 let own = schema.fields().iter().map(|field| field.name().as_str());
                 let all: Vec<_> = own.chain(added.iter().map(|added| added.name.as_str())).collect();
                 let mut header = Vec::new();
-                csv_header(all.into_iter(), &mut header);
+                csv_header(all.into_iter(), *style, &mut header);
                 text(file, header)
             }
             Kind::Json(_) => text(file, Vec::new()),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tradejoin_disk::{Disk, Mode};
 use tradejoin_flow::{OutputPosition, StagedPart};
 
-use crate::error::ResumeError;
+use crate::resume_error::ResumeError;
 use crate::trail::Trail;
 
 /// The list of the parts. Readers of folders pass over names that begin so.

@@ -10,9 +10,10 @@ use tradejoin_flow::{BoxError, End, OutputPosition, Prepared, StagedPart};
 
 use crate::column_writer::ColumnWriter;
 use crate::encoding::{Format, Location};
-use crate::error::{CreateError, ResumeError};
+use crate::error::CreateError;
 use crate::part_folder::{Part, PartFolder};
 use crate::prepared::{Kept, failed, folder, text};
+use crate::resume_error::ResumeError;
 use crate::target::{Counted, OutputHandle};
 use crate::trail::Trail;
 

@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use tradejoin_flow::SourcePosition;
-use tradejoin_model::{ChangeLane, Turns};
+use tradejoin_model::{ChangeLane, Refused, Turns};
 
 use crate::change_feed::{ChangeFeed, ChangesProgress, Fed};
 use crate::error::ReadError;
 use crate::flaw::Place;
 use crate::journal::JournalEntry;
-use crate::table_changes::{COUNTED, Change, ChangeBlock, LATEST};
+use crate::table_changes::{Change, ChangeBlock, LATEST, RefusedLine};
 
-/// What is known of the next change.
+/// What is known of the next change, or of the next line that was refused: it takes its
+/// place behind the change before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// When it takes effect: no earlier than any before it.
@@ -40,13 +41,15 @@ pub(crate) struct PlacedChanges<F> {
     at: usize,
     /// The latest time so far: one that goes back counts as it.
     reached: i64,
-    /// Records of which the bad ones had been counted where this began.
-    counted: u64,
+    /// How many lines of the block stand before the next one that gets a place.
+    lines_placed: usize,
     has_ended: bool,
     failure: Option<ReadError>,
     /// By table, what has a place.
     lanes: Vec<ChangeLane>,
     placed: usize,
+    /// The refused lines that have one.
+    refused: Vec<Refused>,
     /// Which of them takes effect when before its row.
     turns: Turns,
     /// By table, changes of the block that go to the lanes: how many have gone or are among
@@ -75,11 +78,12 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             block: ChangeBlock::default(),
             at: 0,
             reached: i64::MIN,
-            counted: 0,
+            lines_placed: 0,
             has_ended: false,
             failure: None,
             lanes: vec![ChangeLane::default(); tables],
             placed: 0,
+            refused: Vec::new(),
             turns: Turns::default(),
             moving: vec![(0, Vec::new()); tables],
             noted: None,
@@ -93,18 +97,21 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         self.noted = Some(Vec::new());
     }
 
-    /// Changes that have a place.
+    /// Changes, and lines that were refused, that have a place.
     pub(crate) fn len(&self) -> usize {
-        self.placed
+        self.placed + self.refused.len()
     }
 
-    /// Whether there is nothing to tell: no change with a place, and no line refused.
+    /// Whether there is nothing to tell: none of them.
     pub(crate) fn is_empty(&self) -> bool {
-        self.placed == 0 && self.lanes.iter().all(|lane| lane.rejected == 0)
+        self.len() == 0
     }
 
     /// What is known of the next change.
     pub(crate) fn next(&self) -> Next {
+        if let Some(line) = self.block.refused.front().filter(|line| line.behind <= self.at) {
+            return Next::At(line.time.max(self.reached));
+        }
         match self.block.changes.get(self.at) {
             Some(change) => Next::At(change.time.max(self.reached)),
             None if self.has_ended => Next::None,
@@ -125,12 +132,8 @@ impl<F: ChangeFeed> PlacedChanges<F> {
             Fed::NotYet => return Ok(Filled::NotYet),
             Fed::End => self.has_ended = true,
             Fed::Block(block) => {
-                self.progress.add_refused(block.refused);
-                (self.block, self.at) = (block, 0);
+                (self.block, self.at, self.lines_placed) = (block, 0, 0);
                 self.failure = self.block.failure.take();
-                for (lane, from) in self.lanes.iter_mut().zip(&self.block.lanes) {
-                    lane.rejected += from.rejected;
-                }
                 self.moving.iter_mut().for_each(|(taken, _)| *taken = 0);
             }
         }
@@ -140,26 +143,20 @@ impl<F: ChangeFeed> PlacedChanges<F> {
     /// Adds to a position that of the changes that were taken; `None` if it cannot be told,
     /// or if some have a place and were not taken.
     pub(crate) fn add_position(&self, mut position: SourcePosition) -> Option<SourcePosition> {
-        if self.placed > 0 {
+        if !self.is_empty() {
             return None;
         }
         let mut latest = self.reached;
-        let (input, counted) = match &self.block.text {
+        let input = match &self.block.text {
             None if self.failure.is_some() => return None,
-            None => (self.feed.start()?, self.counted),
+            None => self.feed.start()?,
             Some(text) => {
-                let is_taken = self.at == self.block.changes.len();
+                let is_taken = self.at == self.block.changes.len() && self.block.refused.is_empty();
                 let watermark = if is_taken { self.block.watermark } else { text.watermark };
                 latest = watermark.map_or(latest, |watermark| watermark.max(latest));
-                let last = self.at.checked_sub(1).map(|last| self.block.changes[last].line + 1);
-                let lines = if is_taken { text.lines } else { last.unwrap_or(0) };
-                (text.position(lines)?, text.counted())
+                text.position(if is_taken { text.lines } else { self.lines_placed })?
             }
         };
-        if counted > input.records {
-            // No more than a file has lines.
-            position.state.insert(COUNTED.to_owned(), counted as i64);
-        }
         if latest > i64::MIN {
             position.state.insert(LATEST.to_owned(), latest);
         }
@@ -170,7 +167,6 @@ impl<F: ChangeFeed> PlacedChanges<F> {
     /// Goes to where others have been.
     pub(crate) fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), ReadError> {
         self.reached = position.state.get(LATEST).copied().unwrap_or(i64::MIN);
-        self.counted = position.state.get(COUNTED).map_or(0, |counted| counted.unsigned_abs());
         self.feed.go_on_from(position)
     }
 
@@ -181,8 +177,12 @@ impl<F: ChangeFeed> PlacedChanges<F> {
 
     /// Gives the next change its place: before a row, behind so many trades in all.
     pub(crate) fn place(&mut self, row: u32, trades_before: u64, is_late: bool) {
-        let Change { table, time, place, .. } = self.block.changes[self.at];
-        self.at += 1;
+        let at = self.at;
+        if let Some(line) = self.block.refused.pop_front_if(|line| line.behind <= at) {
+            return self.place_refused(line, row);
+        }
+        let Change { table, line, time, place } = self.block.changes[self.at];
+        (self.at, self.lines_placed) = (at + 1, line + 1);
         self.reached = self.reached.max(time);
         let (taken, rows) = &mut self.moving[table];
         if self.noted.is_some() {
@@ -199,6 +199,20 @@ impl<F: ChangeFeed> PlacedChanges<F> {
         if self.at == self.block.changes.len() {
             self.collect();
         }
+    }
+
+    fn place_refused(&mut self, line: RefusedLine, row: u32) {
+        let RefusedLine { line, time, table, record, .. } = line;
+        self.lines_placed = line + 1;
+        self.reached = self.reached.max(time);
+        self.progress.add_refused(1);
+        table.into_iter().for_each(|table| self.lanes[table].rejected += 1);
+        self.refused.push(Refused { at_row: row, ..record });
+    }
+
+    /// The refused lines that have a place.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// The changes that have a place, by table; begins anew.

@@ -9,7 +9,7 @@ use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
-use crate::error::ResumeError;
+use crate::resume_error::ResumeError;
 use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve};
 use crate::trail::{TAIL_BYTES, Trail, fingerprint};
 
@@ -18,6 +18,9 @@ use crate::trail::{TAIL_BYTES, Trail, fingerprint};
 pub struct Kept {
     /// Where its files are.
     pub disk: Arc<dyn Disk>,
+    /// What tells the files of this run that are not whole from those of others: at most 16
+    /// letters `a` to `z` and digits, the same for the run that goes on.
+    pub owner: String,
     /// How far an earlier run has come, which this one goes on with; `None` if it begins.
     pub from: Option<OutputPosition>,
 }
@@ -96,7 +99,7 @@ pub(crate) fn begin(kept: &Kept, location: &Location, handle: OutputHandle) -> i
     if let Location::Path(path) = location {
         text(path)?;
     }
-    let (target, file) = Target::create_on(Arc::clone(&kept.disk), location, handle)?;
+    let (target, file) = Target::create_on(Arc::clone(&kept.disk), location, handle, Some(&kept.owner))?;
     Ok((target.keep(), file.remember(Trail::Tail(Vec::new()), 0)))
 }
 
@@ -146,7 +149,7 @@ fn resume_stream(
     handle: OutputHandle,
 ) -> Result<(Target, Counted), ResumeError> {
     let path = |location: &Location| PathBuf::from(&*location.output_name());
-    let opened = Target::create_on(Arc::clone(disk), location, handle);
+    let opened = Target::create_on(Arc::clone(disk), location, handle, None);
     let (target, file) = opened.map_err(|source| ResumeError::io(&path(location), source))?;
     if target.is_named() {
         return Err(ResumeError::Other { name: position.name.clone() });
@@ -156,12 +159,11 @@ fn resume_stream(
 
 /// Whether it is a name that a file has which is to be called `name`.
 fn is_partial_of(partial: &str, name: &str) -> bool {
-    let number = partial.strip_prefix(name).and_then(|rest| rest.strip_suffix("partial"));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    number.and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
-        rest.is_empty()
-            || rest.strip_suffix('.').is_some_and(|digits| !digits.is_empty() && is_number(digits))
-    })
+    const OWNER_LEN_MAX: usize = 16;
+    let owner = partial.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+    let owner = owner.and_then(|rest| rest.strip_suffix(".partial"));
+    let is_of_owner = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    owner.is_some_and(|owner| (1..=OWNER_LEN_MAX).contains(&owner.len()) && owner.bytes().all(is_of_owner))
 }
 
 /// Refuses a file that is not what a checkpoint tells, and gives its last bytes that count.

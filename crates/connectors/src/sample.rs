@@ -233,6 +233,7 @@ fn join(blocks: &[Messages]) -> Messages {
         times: has_times.then(times),
         lanes: Arc::clone(&blocks[0].lanes),
         rejected: blocks.iter().map(|messages| messages.rejected).sum(),
+        refused: Vec::new(),
         loading: false,
     }
 }

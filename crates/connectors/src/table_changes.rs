@@ -1,11 +1,13 @@
 //! Lines that change rows of tables, from an input of their own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tradejoin_flow::{InputPosition, SourcePosition};
-use tradejoin_model::{ChangeLane, TIMESTAMP};
+use tradejoin_model::{ChangeLane, Refused, TIMESTAMP};
 
 use crate::bad::Refusals;
+use crate::bad_letter::Raw;
 use crate::change_rows::{ChangeRows, ChangeTable};
 use crate::chunks::{Chunk, Chunks, Records, TextPlace, Whereabouts};
 use crate::encoding::Format;
@@ -22,10 +24,8 @@ use crate::stored_file::Unlike;
 /// earlier than its `timestamp`.
 pub const WATERMARK: &str = "watermark";
 
-/// What the latest time of changes is kept as, and the number of records of which the bad
-/// ones are counted.
+/// What the latest time of changes is kept as.
 pub(crate) const LATEST: &str = "latest change";
-pub(crate) const COUNTED: &str = "counted changes";
 
 /// Which changes to read, and how.
 #[derive(Clone, Debug)]
@@ -75,7 +75,6 @@ impl OpenChanges {
             rows,
             timed,
             watermark,
-            counted: 0,
             nearest,
             batch_len,
             places,
@@ -96,8 +95,6 @@ pub struct ChangesReader {
     timed: bool,
     /// The latest so far.
     watermark: Option<i64>,
-    /// Records before this one were counted by another reader if they are bad.
-    counted: u64,
     nearest: fn(&str, &[&str]) -> Option<String>,
     batch_len: usize,
     /// Whether the place of each change is noted, and where it shows up.
@@ -117,6 +114,20 @@ pub(crate) struct Change {
     pub(crate) place: Option<Place>,
 }
 
+/// A line that was refused.
+#[derive(Debug)]
+pub(crate) struct RefusedLine {
+    /// How many changes of the block stand before it.
+    pub(crate) behind: usize,
+    /// The number of its line among those of the block.
+    pub(crate) line: usize,
+    /// When a change in its place would take effect at the earliest, but for those before it.
+    pub(crate) time: i64,
+    /// The table of which it was a row, if that is known.
+    pub(crate) table: Option<usize>,
+    pub(crate) record: Refused,
+}
+
 /// What a line was.
 enum Taken {
     Change { table: usize, time: i64 },
@@ -131,7 +142,7 @@ pub struct ChangeBlock {
     /// The same by table.
     pub(crate) lanes: Vec<ChangeLane>,
     /// Lines that were refused, of all tables and none.
-    pub(crate) refused: u64,
+    pub(crate) refused: VecDeque<RefusedLine>,
     /// Before when nothing takes effect that follows, if a line has said so.
     pub(crate) watermark: Option<i64>,
     /// What reading has failed with behind them.
@@ -167,11 +178,6 @@ impl ChangeText {
             }
         };
         whereabouts.position(place?)
-    }
-
-    /// How many records of the input were looked at.
-    pub(crate) fn counted(&self) -> u64 {
-        self.chunk.places[0].records + self.lines as u64
     }
 }
 
@@ -221,7 +227,6 @@ impl ChangesReader {
             return Err(ReadError::other_input(&self.refusals.source_name, Unlike::Kind));
         };
         self.watermark = position.state.get(LATEST).copied();
-        self.counted = position.state.get(COUNTED).map_or(0, |counted| counted.unsigned_abs());
         self.open_lines()?;
         self.lines.as_mut().map_or(Ok(()), |lines| lines.go_on_from(input))
     }
@@ -241,7 +246,6 @@ impl ChangesReader {
         let (watermark, mut looked_at) = (self.watermark, 0);
         let mut refusals = self.refusals.of_next_block();
         let mut block = ChangeBlock::default();
-        let mut rejected = vec![0; self.rows.len()];
         let mut members = Members::default();
         let mut lines = Records::new(&chunk, Format::JsonLines);
         while let Some(line) = lines.next() {
@@ -252,14 +256,22 @@ impl ChangesReader {
                     let place = self.places.as_ref().map(|_| lines.place(&line));
                     block.changes.push(Change { table, line: looked_at, time, place });
                 }
-                Err(_) if chunk.places[0].records + (looked_at as u64) < self.counted => {}
                 Err((table, flaw)) => {
-                    if let Err(error) = refusals.refuse(lines.place(&line), flaw) {
+                    let raw = Raw::line(&chunk.bytes[line.clone()]);
+                    let refused = refusals.refuse(lines.place(&line), flaw, 0, raw);
+                    if let Err(error) = refused {
                         block.failure = Some(error);
                         break;
                     }
-                    block.refused += 1;
-                    table.into_iter().for_each(|table: usize| rejected[table] += 1);
+                    let (behind, time) = (block.changes.len(), self.watermark.unwrap_or(i64::MIN));
+                    let lines = refusals.take().into_iter();
+                    block.refused.extend(lines.map(|record| RefusedLine {
+                        behind,
+                        line: looked_at,
+                        time,
+                        table,
+                        record,
+                    }));
                 }
             }
             looked_at += 1;
@@ -268,8 +280,7 @@ impl ChangesReader {
         block.text = whereabouts
             .map(|whereabouts| ChangeText { whereabouts, chunk, watermark, lines: looked_at }.into());
         block.watermark = self.watermark;
-        let lanes = self.rows.iter_mut().zip(rejected);
-        block.lanes = lanes.map(|(rows, rejected)| ChangeLane { rejected, ..rows.take() }).collect();
+        block.lanes = self.rows.iter_mut().map(ChangeRows::take).collect();
         block
     }
 

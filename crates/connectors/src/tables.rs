@@ -13,6 +13,7 @@ use crate::any_lane::AnyLane;
 use crate::arrow_blocks::ArrowBlocks;
 use crate::arrow_keys::check_key_part_type;
 use crate::bad::Refusals;
+use crate::bad_letter::{Raw, Record};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place};
@@ -328,7 +329,7 @@ impl TableReader {
     /// If reading fails, a row is bad and such are not skipped, or a key stands
     /// twice and may not.
     pub fn read(&mut self) -> Result<Option<ChangeLane>, ReadError> {
-        while self.lane.len() < self.batch_len {
+        while self.lane.len() + self.refusals.len() < self.batch_len {
             let more =
                 self.read_some().map_err(|error| self.loading.explain(error, self.lane.len() as u64))?;
             if !more {
@@ -336,7 +337,8 @@ impl TableReader {
             }
             self.loading.show(self.lane.len() as u64);
         }
-        let lane = ChangeLane { rejected: self.refusals.take(), ..self.lane.take() };
+        let refused = self.refusals.take();
+        let lane = ChangeLane { rejected: refused.len() as u64, refused, ..self.lane.take() };
         let lane = Some(lane).filter(|lane| !lane.is_empty() || lane.rejected > 0);
         self.loading.add(lane.as_ref().map(|lane| lane.len() as u64 + lane.rejected))?;
         Ok(lane)
@@ -351,16 +353,16 @@ impl TableReader {
                     return Ok(false);
                 };
                 let dialect = rows.dialect();
-                for_each_row(&chunk, rows.format, &rows.columns, *unknown, |place, cells| {
+                for_each_row(&chunk, rows.format, &rows.columns, *unknown, |at, cells| {
                     match (cells, &mut *lane) {
-                        (Err(flaw), _) => refusals.refuse(place, flaw),
+                        (Err(flaw), _) => refusals.refuse(at.0, flaw, 0, at.1),
                         (Ok(cells), Lane::Preset { builder, kind, seen }) => {
                             let mut adder = Adder { builder, refusals, seen, kind: *kind };
-                            adder.add(place, &|i| dialect.text(&cells[i]))
+                            adder.add(at, &|i| dialect.text(&cells[i]))
                         }
                         (Ok(cells), Lane::Any { lane, seen }) => {
                             let mut adder = AnyAdder { lane, refusals, seen };
-                            adder.add(place, |lane, check| lane.push(cells, dialect, check))
+                            adder.add(at, |lane, check| lane.push(cells, dialect, check))
                         }
                     }
                 })?;
@@ -396,7 +398,7 @@ type Check<'c> = &'c mut dyn FnMut(&KeyText, Stamp) -> Result<(), Flaw>;
 impl AnyAdder<'_> {
     fn add(
         &mut self,
-        place: Place,
+        (place, raw): Record<'_>,
         push: impl FnOnce(&mut AnyLane, Check<'_>) -> Result<(), Flaw>,
     ) -> Result<(), ReadError> {
         let Self { lane, refusals, seen } = self;
@@ -414,7 +416,7 @@ impl AnyAdder<'_> {
             push(lane, &mut |_, _| Ok(()))
         };
         match (pushed, first) {
-            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Err(flaw), _) => refusals.refuse(place, flaw, 0, raw),
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(first)) => Err(ReadError::DuplicateKey {
                 source_name: Arc::clone(&refusals.source_name),
@@ -430,9 +432,8 @@ impl AnyAdder<'_> {
         let block = self.lane.block(batch);
         let block = block.map_err(|error| ReadError::corrupt(&self.refusals.source_name, error))?;
         for row in 0..batch.num_rows() {
-            self.add(Place::Row(rows_read + row as u64 + 1), |lane, check| {
-                lane.push_row(&block, row, check)
-            })?;
+            let at = (Place::Row(rows_read + row as u64 + 1), Raw::Row(batch, row));
+            self.add(at, |lane, check| lane.push_row(&block, row, check))?;
         }
         Ok(())
     }
@@ -447,7 +448,8 @@ struct Adder<'t> {
 }
 
 impl Adder<'_> {
-    fn add<'c>(&mut self, place: Place, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
+    fn add<'c>(&mut self, at: Record<'_>, cell: &dyn Fn(usize) -> CellText<'c>) -> Result<(), ReadError> {
+        let (place, raw) = at;
         let Self { builder, refusals, kind, seen } = self;
         let (mut first, mut last) = (None, None);
         let pushed = builder.push(0, cell, |key, change, stamp| {
@@ -457,7 +459,7 @@ impl Adder<'_> {
             Ok(())
         });
         match (pushed, first.zip(last)) {
-            (Err(flaw), _) => refusals.refuse(place, flaw),
+            (Err(flaw), _) => refusals.refuse(place, flaw, 0, raw),
             (Ok(()), None) => Ok(()),
             (Ok(()), Some((first, key))) => Err(ReadError::DuplicateKey {
                 source_name: Arc::clone(&refusals.source_name),
@@ -477,7 +479,7 @@ impl Adder<'_> {
         let cells = cells.map_err(|error| ReadError::corrupt(&self.refusals.source_name, error))?;
         for row in 0..batch.num_rows() {
             let cell = |i: usize| cells[i].as_ref().and_then(|cells| cells.to_text(row)).map(Cow::Owned);
-            self.add(Place::Row(rows_read + row as u64 + 1), &cell)?;
+            self.add((Place::Row(rows_read + row as u64 + 1), Raw::Row(batch, row)), &cell)?;
         }
         Ok(())
     }

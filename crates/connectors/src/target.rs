@@ -85,20 +85,23 @@ pub(crate) enum Place {
 impl Target {
     /// Opens a location for writing.
     pub(crate) fn create(location: &Location, handle: OutputHandle) -> io::Result<(Self, Counted)> {
-        Self::create_on(Arc::new(RealDisk), location, handle)
+        Self::create_on(Arc::new(RealDisk), location, handle, None)
     }
 
-    /// Opens a location for writing; a file with a name is made on `disk`.
+    /// Opens a location for writing; a file with a name is made on `disk`. With an owner its
+    /// partial name has that in it, and what stands there is what another life of the owner
+    /// has left: it goes.
     pub(crate) fn create_on(
         disk: Arc<dyn Disk>,
         location: &Location,
         handle: OutputHandle,
+        owner: Option<&str>,
     ) -> io::Result<(Self, Counted)> {
         let (file, place) = match location {
             Location::Standard => {
                 (Stream::Direct(File::from(io::stdout().as_fd().try_clone_to_owned()?)), Place::Standard)
             }
-            Location::Path(path) => create_path(&*disk, path)?,
+            Location::Path(path) => create_path(&*disk, path, owner)?,
         };
         let counted = Counted { file, handle: handle.clone(), bytes: 0, trail: Trail::None };
         Ok((Self::new(disk, handle, place, None), counted))
@@ -190,7 +193,7 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-fn create_path(disk: &dyn Disk, path: &Path) -> io::Result<(Stream, Place)> {
+fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<(Stream, Place)> {
     let permissions = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) => {
@@ -205,7 +208,10 @@ fn create_path(disk: &dyn Disk, path: &Path) -> io::Result<(Stream, Place)> {
         Err(error) => return Err(error),
     };
     let path = resolve(path)?;
-    let (file, partial) = create_partial(disk, &path)?;
+    let (file, partial) = match owner {
+        Some(owner) => create_owned(disk, &path, owner)?,
+        None => create_partial(disk, &path)?,
+    };
     if let Some(permissions) = permissions {
         set_permissions(&partial, permissions).inspect_err(|_| discard(disk, &partial))?;
     }
@@ -217,6 +223,18 @@ fn create_path(disk: &dyn Disk, path: &Path) -> io::Result<(Stream, Place)> {
 fn set_permissions(path: &Path, permissions: fs::Permissions) -> io::Result<()> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     OpenOptions::new().write(true).custom_flags(flags).open(path)?.set_permissions(permissions)
+}
+
+/// A new file `<name>.<owner>.partial` beside `path`, in the place of one that is there.
+fn create_owned(disk: &dyn Disk, path: &Path, owner: &str) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{owner}.partial"));
+    let partial = PathBuf::from(name);
+    match disk.remove(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    Ok((disk.create(&partial, Mode::Shared)?, partial))
 }
 
 /// A new file `<name>.partial` beside `path`, or `<name>.2.partial` and so on if

@@ -5,6 +5,7 @@ use arrow_array::{BinaryArray, RecordBatch};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use tradejoin_model::Column;
 
+use crate::csv_safe::is_formula;
 use crate::parse::{is_json_number, json_text};
 use crate::render::{Cells, Form};
 use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, RECORDS_KEY};
@@ -13,14 +14,25 @@ use crate::values::AddedValues;
 /// A column that tables add, beside what its values are.
 pub(crate) type Added<'a> = (&'a Column, &'a AddedValues);
 
+/// How fields of CSV are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CsvStyle {
+    /// Whether a text that looks like a formula is made into one that does not.
+    pub(crate) is_safe: bool,
+}
+
 /// Appends the names of columns as a CSV header.
-pub(crate) fn csv_header<'a>(names: impl ExactSizeIterator<Item = &'a str>, out: &mut Vec<u8>) {
+pub(crate) fn csv_header<'a>(
+    names: impl ExactSizeIterator<Item = &'a str>,
+    style: CsvStyle,
+    out: &mut Vec<u8>,
+) {
     let alone = names.len() == 1;
     for (i, name) in names.enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        push_csv_text(name.as_bytes(), alone, out);
+        style.push_text(name.as_bytes(), alone, out);
     }
     out.push(b'\n');
 }
@@ -30,9 +42,14 @@ pub(crate) fn csv_rows(
     trades: &RecordBatch,
     added: &[Added<'_>],
     rows: impl Iterator<Item = usize>,
+    style: CsvStyle,
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
     if let Some(records) = records(trades, ENCODING_CSV)? {
+        if style.is_safe {
+            let text = "records that pass whole, for an output whose fields are looked at";
+            return Err(ArrowError::InvalidArgumentError(text.to_owned()));
+        }
         let added = cells(std::iter::empty(), added, Cells::of_added_csv)?;
         rows.for_each(|row| csv_record(records.value(row), &added, row, out));
         return Ok(());
@@ -46,7 +63,7 @@ pub(crate) fn csv_rows(
             if i > 0 {
                 out.push(b',');
             }
-            push_csv_cell(cells, row, alone, out);
+            style.push_cell(cells, row, alone, out);
         }
         out.push(b'\n');
     }
@@ -72,7 +89,7 @@ fn csv_record(record: &[u8], added: &[Cells<'_>], row: usize, out: &mut Vec<u8>)
     out.extend_from_slice(record);
     for cells in added {
         out.push(b',');
-        push_csv_cell(cells, row, false, out);
+        CsvStyle::default().push_cell(cells, row, false, out);
     }
     out.push(b'\n');
 }
@@ -85,17 +102,28 @@ fn cells<'a>(
     own.chain(added.iter().map(|&(column, values)| of_added(column, values))).collect()
 }
 
-fn push_csv_cell(cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) {
-    let null = cells.is_null(row);
-    match cells.form {
-        _ if null => push_csv_text(b"", alone, out),
-        Form::Text | Form::NumberText | Form::OptionalText => push_csv_text(cells.text(row), alone, out),
-        Form::Token | Form::ValueToken => {
-            // A token came out of a line that is UTF-8.
-            let token = std::str::from_utf8(cells.text(row)).unwrap_or_default();
-            push_csv_text(json_text(token).unwrap_or_default().as_bytes(), alone, out);
+impl CsvStyle {
+    fn push_cell(self, cells: &Cells<'_>, row: usize, alone: bool, out: &mut Vec<u8>) {
+        let null = cells.is_null(row);
+        match cells.form {
+            _ if null => push_csv_text(b"", alone, out),
+            Form::Text | Form::NumberText | Form::OptionalText => self.push_text(cells.text(row), alone, out),
+            Form::Token | Form::ValueToken => {
+                // A token came out of a line that is UTF-8.
+                let token = std::str::from_utf8(cells.text(row)).unwrap_or_default();
+                self.push_text(json_text(token).unwrap_or_default().as_bytes(), alone, out);
+            }
+            // Numbers, and dates that begin with a digit in any year that trades have.
+            Form::PlainText | Form::Bare | Form::Float => cells.write(row, out),
         }
-        Form::PlainText | Form::Bare | Form::Float => cells.write(row, out),
+    }
+
+    fn push_text(self, text: &[u8], alone: bool, out: &mut Vec<u8>) {
+        if self.is_safe && is_formula(text) {
+            push_csv_text(&[b"'", text].concat(), alone, out);
+        } else {
+            push_csv_text(text, alone, out);
+        }
     }
 }
 

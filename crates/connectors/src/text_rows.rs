@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::bad_letter::{Raw, Record};
 use crate::chunks::{Chunk, Chunks, Records};
 use crate::csv_rows::{self, CsvText};
 use crate::encoding::Format;
 use crate::error::ReadError;
-use crate::flaw::{Flaw, Place};
+use crate::flaw::Flaw;
 use crate::input::TextInput;
 use crate::json_rows::{self, Members, UnknownMembers};
 use crate::parse::Dialect;
@@ -44,7 +45,7 @@ impl TextRows {
     }
 }
 
-/// Shows each record of a chunk to `take`: its cells, in the order of the
+/// Shows each record of a chunk to `take`: its place and bytes, and its cells, in the order of the
 /// columns, as its dialect writes them; or what is wrong with it. Members that
 /// no column stands for are refused or not shown, as `unknown` says.
 pub(crate) fn for_each_row<E>(
@@ -52,7 +53,7 @@ pub(crate) fn for_each_row<E>(
     format: Format,
     columns: &[String],
     unknown: UnknownMembers,
-    mut take: impl FnMut(Place, Result<&[Cow<'_, str>], Flaw>) -> Result<(), E>,
+    mut take: impl FnMut(Record<'_>, Result<&[Cow<'_, str>], Flaw>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut records = Records::new(chunk, format);
     if format == Format::JsonLines {
@@ -62,7 +63,8 @@ pub(crate) fn for_each_row<E>(
             let line = members.scan(&chunk.bytes[record.clone()]).map_err(Flaw::record);
             let placed = line.and_then(|line| members.place(line, columns, None, unknown, &mut cells));
             let cells: Vec<_> = cells.iter().map(|&cell| Cow::Borrowed(cell)).collect();
-            take(records.place(&record), placed.map(|()| cells.as_slice()))?;
+            let raw = Raw::line(&chunk.bytes[record.clone()]);
+            take((records.place(&record), raw), placed.map(|()| cells.as_slice()))?;
         }
         return Ok(());
     }
@@ -73,7 +75,8 @@ pub(crate) fn for_each_row<E>(
             csv_rows::split(record, &mut cells);
             csv_rows::check_count(cells.len(), columns)
         });
-        take(records.place(&record), split.map(|()| cells.as_slice()))?;
+        let raw = Raw::Text(&chunk.bytes[record.clone()]);
+        take((records.place(&record), raw), split.map(|()| cells.as_slice()))?;
     }
     Ok(())
 }

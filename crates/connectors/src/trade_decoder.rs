@@ -7,6 +7,7 @@ use memchr::{memchr, memchr_iter};
 use tradejoin_model::{ChangeLane, Messages};
 
 use crate::bad::Refusals;
+use crate::bad_letter::Raw;
 use crate::chunks::{Chunk, Records};
 use crate::csv_rows::{self, CsvCells, CsvText};
 use crate::encoding::Format;
@@ -53,7 +54,8 @@ impl TradeDecoder {
         let Block { trades, keys, times } =
             block.map_err(|error| ReadError::corrupt(&refusals.source_name, error))?;
         let lanes = keys.iter().map(|_| ChangeLane::default()).collect();
-        Ok(Messages { trades, keys, lanes, times, rejected: refusals.take(), loading: false })
+        let refused = refusals.take();
+        Ok(Messages { trades, keys, lanes, times, rejected: refused.len() as u64, refused, loading: false })
     }
 
     fn decode_csv<'l>(
@@ -83,7 +85,8 @@ impl TradeDecoder {
                 Ok(())
             });
             if let Err(flaw) = pushed {
-                refusals.refuse(records.place(&range), flaw)?;
+                let raw = Raw::Text(&chunk.bytes[range.clone()]);
+                refusals.refuse(records.place(&range), flaw, builder.len(), raw)?;
             }
         }
         Ok(())
@@ -134,7 +137,8 @@ impl TradeDecoder {
                 Ok(())
             });
             if let Err(flaw) = pushed {
-                refusals.refuse(records.place(&range), flaw)?;
+                let raw = Raw::line(&chunk.bytes[range.clone()]);
+                refusals.refuse(records.place(&range), flaw, builder.len(), raw)?;
             }
         }
         Ok(())

@@ -26,6 +26,7 @@ pub trait TradeFeed: Send {
 }
 
 /// What a feed of trades had.
+#[expect(clippy::large_enum_variant, reason = "moved once for each block")]
 #[derive(Debug)]
 pub enum Arrived {
     /// The next block.

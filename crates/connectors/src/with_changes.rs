@@ -385,6 +385,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
         current.start = end;
         // Whoever reads the rest has not read these again.
         current.messages.rejected = 0;
+        current.messages.refused.retain(|refused| refused.at_row as usize > end);
         let place = current.place.clone();
         self.trades += (end - start) as u64;
         let messages = self.with_changes(trades)?;
@@ -407,6 +408,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             lanes: Arc::default(),
             times: None,
             rejected: 0,
+            refused: Vec::new(),
             loading: false,
         };
         if let Some((places, name)) = &self.places
@@ -419,10 +421,14 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
 
     fn with_changes(&mut self, messages: Messages) -> Result<Messages, BoxError> {
         let lanes = self.changes.take().into();
+        let mut refused = messages.refused;
+        refused.extend(self.changes.take_refused());
+        // Before one row trades come first: they stood behind the trade before it.
+        refused.sort_by_key(|refused| refused.at_row);
         if let Some(note) = &mut self.note {
             note(&self.changes.take_noted())?;
         }
-        Ok(Messages { lanes, ..messages })
+        Ok(Messages { lanes, refused, ..messages })
     }
 }
 

@@ -88,6 +88,7 @@ fn a_link_stays_a_link_and_a_device_a_device() {
             schema: reader.schema(),
             added: Vec::new(),
             kept: None,
+            csv_safe: false,
         })
         .expect("created");
         output.close(End::Complete).expect("complete");
@@ -108,6 +109,7 @@ fn what_cannot_be_created_is_told() {
             schema: reader.schema(),
             added: Vec::new(),
             kept: None,
+            csv_safe: false,
         })
         .err()
         .expect(name);
@@ -126,6 +128,7 @@ fn a_full_disk_is_an_error_of_writing() {
         schema: reader.schema(),
         added: Vec::new(),
         kept: None,
+        csv_safe: false,
     })
     .expect("created");
     output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("buffered");

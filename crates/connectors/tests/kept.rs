@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use support::{Files, content, enriched, input, trades};
 use tradejoin_connectors::{
     Beside, BesidePiece, Category, CreateError, DeadLetterOptions, DeadLetters, Encoding, Fields, Kept,
-    Location, Output, OutputOptions, TradeReader,
+    LetterTime, Location, Output, OutputOptions, TradeReader,
 };
 use tradejoin_disk::{Disk, RealDisk};
 use tradejoin_flow::{Encode as _, End, OutputPosition, Sink as _};
@@ -40,7 +40,7 @@ fn blocks(files: &Files, rows: usize) -> (TradeReader, Vec<Messages>) {
 
 fn try_open(path: &Path, reader: &TradeReader, from: Option<OutputPosition>) -> Result<Output, CreateError> {
     let encoding = Encoding::of_path(path).expect("known");
-    let kept = Some(Kept { disk: disk(), from });
+    let kept = Some(Kept { disk: disk(), owner: "owner".to_owned(), from });
     let options = OutputOptions::new(Location::Path(path.to_owned()), encoding, reader.schema());
     Output::create(OutputOptions { kept, ..options })
 }
@@ -158,7 +158,7 @@ fn a_file_that_no_checkpoint_knows_of_is_removed() {
     // Be it that it could not be made durable.
     drop(output.prepare(None).expect("prepared"));
     drop(output);
-    assert_eq!(files.names(), ["in.csv", "out.csv.partial"]);
+    assert_eq!(files.names(), ["in.csv", "out.csv.owner.partial"]);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_a_checkpoint_does_not_tell_of_is_refused() {
     write(&mut output, &blocks);
     let position = cut(&mut output, None);
     drop(output);
-    let partial = files.path("out.csv.partial");
+    let partial = files.path("out.csv.owner.partial");
     let whole = fs::read(&partial).expect("readable");
     let refused = |position: &OutputPosition| {
         let error = try_open(&path, &reader, Some(position.clone())).err().expect("refused");
@@ -185,7 +185,7 @@ fn what_a_checkpoint_does_not_tell_of_is_refused() {
     assert_eq!(category, Category::Checkpoint);
     let bytes = position.bytes;
     assert!(
-        text.contains("out.csv.partial") && text.contains(&format!("7 bytes shorter than the {bytes}")),
+        text.contains("out.csv.owner.partial") && text.contains(&format!("7 bytes shorter than the {bytes}")),
         "{text}"
     );
 
@@ -219,14 +219,15 @@ fn no_link_is_followed() {
     let files = Files::new();
     let (reader, blocks) = blocks(&files, 3);
     let victim = files.put("victim", "kept");
-    symlink(&victim, files.path("out.csv.partial")).expect("linked");
+    symlink(&victim, files.path("out.csv.owner.partial")).expect("linked");
     let mut output = open(&files.path("out.csv"), &reader, None);
     write(&mut output, &blocks);
     let position = cut(&mut output, None);
-    assert_eq!(position.partial, files.path("out.csv.2.partial").to_str().expect("text"));
+    assert_eq!(position.partial, files.path("out.csv.owner.partial").to_str().expect("text"));
+    assert_eq!(content(&victim), "kept", "the link went, not what it led to");
     drop(output);
     // Nor when it is gone on with.
-    let partial = files.path("out.csv.2.partial");
+    let partial = files.path("out.csv.owner.partial");
     fs::rename(&partial, &victim).expect("moved");
     symlink(&victim, &partial).expect("linked");
     let before = content(&victim);
@@ -249,7 +250,7 @@ fn a_complete_output_gets_its_name_once_in_all_three_states() {
     let republish = || Output::republish(&disk(), &position);
     let rest = |bytes: &str| {
         use std::io::Write as _;
-        let file = OpenOptions::new().append(true).open(files.path("out.csv.partial"));
+        let file = OpenOptions::new().append(true).open(files.path("out.csv.owner.partial"));
         file.and_then(|mut file| file.write_all(bytes.as_bytes())).expect("written");
     };
     rest("rest of a buffer");
@@ -266,7 +267,7 @@ fn a_complete_output_gets_its_name_once_in_all_three_states() {
 fn trades_that_are_put_aside_are_kept_beside_the_others() {
     let files = Files::new();
     let (reader, blocks) = blocks(&files, 6);
-    let kept = |from| Some(Kept { disk: disk(), from });
+    let kept = |from| Some(Kept { disk: disk(), owner: "owner".to_owned(), from });
     let open_both = |from: Option<&[OutputPosition]>| {
         let letters = DeadLetters::create(DeadLetterOptions {
             location: Location::Path(files.path("aside.jsonl")),
@@ -274,6 +275,8 @@ fn trades_that_are_put_aside_are_kept_beside_the_others() {
             schema: reader.schema(),
             tables: vec![TableSpec::instruments()],
             letters: None,
+            time: LetterTime::None,
+            bytes_max: None,
             kept: kept(from.map(|from| from[1].clone())),
         });
         let output = open(&files.path("out.csv"), &reader, from.map(|from| from[0].clone()));
@@ -319,7 +322,7 @@ fn a_device_is_written_to_at_least_once() {
     let files = Files::new();
     let (reader, blocks) = blocks(&files, 9);
     let options = |from| OutputOptions {
-        kept: Some(Kept { disk: disk(), from }),
+        kept: Some(Kept { disk: disk(), owner: "owner".to_owned(), from }),
         ..OutputOptions::new(
             Location::Path("/dev/null".into()),
             "csv".parse().expect("known"),

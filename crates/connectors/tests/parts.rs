@@ -40,7 +40,7 @@ fn try_open(
     from: Option<OutputPosition>,
 ) -> Result<Output, CreateError> {
     let encoding: Encoding = format.parse().expect("known");
-    let kept = Some(Kept { disk: disk(), from });
+    let kept = Some(Kept { disk: disk(), owner: "owner".to_owned(), from });
     let options = OutputOptions::new(Location::Path(location.to_owned()), encoding, reader.schema());
     Output::create(OutputOptions { kept, ..options })
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +24,7 @@ pub struct FaultyDisk {
 #[derive(Debug)]
 struct FaultyFile {
     file: Box<dyn DiskFile>,
+    path: PathBuf,
     plan: Arc<Plan>,
 }
 
@@ -34,6 +35,10 @@ struct Plan {
     /// Whether the last write was interrupted: it is so once.
     interrupted: AtomicU64,
 }
+
+/// An operation, and what it is of.
+#[derive(Clone, Copy)]
+struct What<'p>(&'static str, &'p Path);
 
 /// What becomes of an operation.
 #[derive(Clone, Copy, Default)]
@@ -89,29 +94,30 @@ impl Plan {
     }
 
     /// Carries out an operation that is whole or nothing.
-    fn run<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn run<T>(&self, what: What<'_>, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let Fate { failure, death } = self.next(false)?;
         if matches!(death, Some(Moment::Before | Moment::Half)) {
-            die();
+            die("before", what);
         }
         if let Some(error) = failure.and_then(Failure::error) {
             return Err(error);
         }
         let done = operation();
         if death.is_some() {
-            die();
+            die("after", what);
         }
         done
     }
 
-    fn write(&self, file: &mut dyn DiskFile, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, path: &Path, file: &mut dyn DiskFile, bytes: &[u8]) -> io::Result<usize> {
+        let what = What("write", path);
         let half = &bytes[..bytes.len().div_ceil(2)];
         let Fate { failure, death } = self.next(true)?;
         match death {
-            Some(Moment::Before) => die(),
+            Some(Moment::Before) => die("before", what),
             Some(Moment::Half) => {
                 file.write_all(half)?;
-                die();
+                die("in", what);
             }
             Some(Moment::After) | None => {}
         }
@@ -121,14 +127,17 @@ impl Plan {
             None => file.write(bytes),
         };
         if death.is_some() {
-            die();
+            die("after", what);
         }
         written
     }
 }
 
-/// Ends the process as a crash would: nothing of it runs any more.
-fn die() -> ! {
+/// Ends the process as a crash would: nothing of it runs any more. What it dies of is told
+/// on standard error, for whoever has asked for it.
+fn die(moment: &str, What(operation, path): What<'_>) -> ! {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let _ = io::stderr().write_all(format!("killed {moment} {operation} {name}\n").as_bytes());
     // It cannot fail: a process may signal itself.
     let _ = kill_process(getpid(), Signal::KILL);
     loop {
@@ -138,12 +147,13 @@ fn die() -> ! {
 
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.plan.run(|| self.disk.create(path, mode))?;
-        Ok(Box::new(FaultyFile { file, plan: Arc::clone(&self.plan) }))
+        let file = self.plan.run(What("create", path), || self.disk.create(path, mode))?;
+        Ok(Box::new(FaultyFile { file, path: path.to_owned(), plan: Arc::clone(&self.plan) }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FaultyFile { file: self.disk.open(path)?, plan: Arc::clone(&self.plan) }))
+        let file = self.disk.open(path)?;
+        Ok(Box::new(FaultyFile { file, path: path.to_owned(), plan: Arc::clone(&self.plan) }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -159,19 +169,19 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plan.run(|| self.disk.rename(from, to))
+        self.plan.run(What("rename", from), || self.disk.rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.plan.run(|| self.disk.remove(path))
+        self.plan.run(What("remove", path), || self.disk.remove(path))
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.plan.run(|| self.disk.sync_folder(path))
+        self.plan.run(What("sync folder", path), || self.disk.sync_folder(path))
     }
 
     fn create_folder(&self, path: &Path, mode: Mode) -> io::Result<()> {
-        self.plan.run(|| self.disk.create_folder(path, mode))
+        self.plan.run(What("create folder", path), || self.disk.create_folder(path, mode))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -189,7 +199,7 @@ impl Disk for FaultyDisk {
 
 impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.plan.write(self.file.as_mut(), bytes)
+        self.plan.write(&self.path, self.file.as_mut(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -199,11 +209,11 @@ impl Write for FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.plan.run(|| self.file.sync())
+        self.plan.run(What("sync", &self.path), || self.file.sync())
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.plan.run(|| self.file.set_len(len))
+        self.plan.run(What("cut", &self.path), || self.file.set_len(len))
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -211,7 +221,8 @@ impl DiskFile for FaultyFile {
     }
 
     fn another(&self) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(Self { file: self.file.another()?, plan: Arc::clone(&self.plan) }))
+        let (path, plan) = (self.path.clone(), Arc::clone(&self.plan));
+        Ok(Box::new(Self { file: self.file.another()?, path, plan }))
     }
 }
 

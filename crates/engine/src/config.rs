@@ -7,6 +7,8 @@ use tradejoin_flow::{Depth, TableSource};
 use tradejoin_merger::{CorrectionConfig, HoldConfig};
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
+use crate::budget::MaxBad;
+
 /// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -33,6 +35,9 @@ pub struct EngineConfig {
     /// How long a trade that was written is written again when its rows change; `None`
     /// for never. Revisions are in the order of the sequence with any [`Order`].
     pub corrections: Option<CorrectionConfig>,
+    /// How many bad records sources may leave out; `None` for any number. One too many ends
+    /// the run before the batch that has it is written; a share of few is judged at the end.
+    pub max_bad: Option<MaxBad>,
 }
 
 impl EngineConfig {
@@ -56,6 +61,7 @@ impl EngineConfig {
             hold_bytes_max: bytes_max,
             wait_column: false,
             corrections: None,
+            max_bad: None,
         }
     }
 }

@@ -174,10 +174,11 @@ impl Engine {
         let (mut kept_by, begin) = match keeping {
             Some(Keeping { keep, every, resume }) => {
                 let kept_by = KeptBy::new(&driver, keep, every, resume.as_ref());
-                let begin = resume.map(|Resume { trades, position, ledger, held }| Begin {
+                let begin = resume.map(|Resume { trades, position, ledger, held, bad }| Begin {
                     place: (position, trades),
                     ledger,
                     held,
+                    bad,
                 });
                 (Some(kept_by), begin)
             }
@@ -212,6 +213,9 @@ impl Engine {
         let whole = ledger.clone();
         add_loaded(&mut ledger, &loaded);
         publisher.publish(&ledger, ended.trades_copied)?;
+        if !interrupted {
+            ended.budget.judge(&ledger, &config.tables)?;
+        }
         if config.corrections.is_some() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
                 .map_err(|panic| panicked(panic, Stage::Write))?
@@ -224,7 +228,14 @@ impl Engine {
                 if let Some(source) = source.filter(|_| !ended.is_given_up) {
                     catch_unwind(AssertUnwindSafe(|| {
                         let output = sink.prepare(Some(end)).map_err(EngineError::Sink)?;
-                        let cut = keeper.cut(source, &whole, &loaded, held.flatten(), output, Some(end));
+                        let cut = keeper.cut(
+                            source,
+                            (&whole, &ended.budget),
+                            &loaded,
+                            held.flatten(),
+                            output,
+                            Some(end),
+                        );
                         keeper.keep(keep.keep, cut).map_err(EngineError::Keep)
                     }))
                     .unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep)))?;

@@ -5,9 +5,11 @@ use std::fmt;
 
 use arrow_schema::ArrowError;
 use thiserror::Error;
-use tradejoin_flow::BoxError;
+use tradejoin_flow::{BoxError, Task};
 use tradejoin_merger::{HeldError, Miss};
 use tradejoin_model::{LedgerError, ShardIndex};
+
+use crate::budget::TooManyBad;
 
 /// A stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,18 @@ pub enum Stage {
     Keep,
     /// Finding out what to do next.
     Schedule,
+}
+
+impl Stage {
+    /// The stage that a task begins in.
+    pub(crate) fn of<M, P>(task: &Task<M, P>) -> Self {
+        match task {
+            Task::Read => Self::Read,
+            Task::LookUp(shard, _) => Self::LookUp(*shard),
+            Task::Pass(..) => Self::Hold,
+            Task::Write(..) => Self::Write,
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -69,6 +83,9 @@ pub enum EngineError {
     /// A trade misses in a table whose misses end the run.
     #[error("a trade without a match, and the run was told to fail on one")]
     Miss(#[source] Miss),
+    /// Sources have left out more bad records than they may.
+    #[error(transparent)]
+    TooManyBad(#[from] TooManyBad),
     /// Trades that waited, or are written again, cannot be put together.
     #[error("cannot put held or revised trades together")]
     Hold(#[from] ArrowError),

@@ -6,7 +6,7 @@
 //! writes it has the output prepared. What changes tables goes the same way, batch by batch.
 //! All of it is handed to a thread of its own, which makes it durable while the run goes on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition};
 use tradejoin_model::{BatchIndex, ChangeLane, Held, Ledger, Position, TableLedger};
 
+use crate::budget::Budget;
 use crate::error::EngineError;
 use crate::load::{Loaded, add_loaded};
 use crate::run::lock;
@@ -64,6 +65,7 @@ pub(crate) struct Begin {
     pub(crate) place: (Position, u64),
     pub(crate) ledger: Ledger,
     pub(crate) held: Option<Held>,
+    pub(crate) bad: BTreeMap<String, u64>,
 }
 
 /// What goes to the thread that keeps.
@@ -211,7 +213,7 @@ impl Keeper {
     /// too much is waiting to be kept.
     pub(crate) fn written(
         &self,
-        ledger: &Ledger,
+        (ledger, budget): (&Ledger, &Budget),
         lanes: Option<Arc<[ChangeLane]>>,
         output: Option<(Box<dyn Prepared>, Instant)>,
     ) {
@@ -224,7 +226,7 @@ impl Keeper {
         self.at.store(NONE, Ordering::Relaxed);
         let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
         let (source, loaded) = (std::mem::take(&mut state.source), std::mem::take(&mut state.loaded));
-        let cut = self.cut(source, ledger, &loaded, state.held.take(), output, None);
+        let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
         drop(state);
         let mut report = lock(&self.report);
         report.pause_max = report.pause_max.max(pause);
@@ -310,7 +312,7 @@ impl Keeper {
     pub(crate) fn cut(
         &self,
         source: SourcePosition,
-        ledger: &Ledger,
+        (ledger, budget): (&Ledger, &Budget),
         loaded: &[Loaded],
         held: Option<Held>,
         output: Box<dyn Prepared>,
@@ -321,7 +323,7 @@ impl Keeper {
         let position = Position(from.0 + messages(ledger).saturating_sub(before));
         let mut ledger = ledger.clone();
         add_loaded(&mut ledger, loaded);
-        Cut { source, trades, position, ledger, held, output, end }
+        Cut { source, trades, position, ledger, held, bad: budget.by_input(), output, end }
     }
 
     /// Makes a cut durable.

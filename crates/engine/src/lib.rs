@@ -32,6 +32,7 @@
 //! # Ok::<(), tradejoin_engine::EngineError>(())
 //! ```
 
+mod budget;
 mod config;
 mod drive;
 mod engine;
@@ -42,6 +43,7 @@ mod report;
 mod run;
 mod updates;
 
+pub use budget::{MaxBad, Share, TooManyBad};
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{EngineError, Stage};

@@ -44,6 +44,8 @@ pub(crate) struct Loaded {
 /// without trades, so that each shard builds its own part; those of a broadcast
 /// one become a generation before anything else is read.
 pub(crate) struct Feed<'a, S> {
+    /// The broadcast table that is being loaded.
+    building: Option<StoredTable>,
     keeper: Option<&'a Keeper>,
     specs: &'a [TableSpec],
     loads: VecDeque<(usize, Box<dyn TableSource + 'a>)>,
@@ -78,7 +80,8 @@ impl<'a, S: Source> Feed<'a, S> {
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
-        Self { keeper, specs, loads, generations, loaded, stop, updates, source, pending: None }
+        let building = None;
+        Self { keeper, building, specs, loads, generations, loaded, stop, updates, source, pending: None }
     }
 
     /// How far the source has been read, if nothing of it waits here, and the tables are
@@ -118,18 +121,26 @@ impl<'a, S: Source> Feed<'a, S> {
                     }
                 }
                 Distribution::Broadcast => {
-                    let mut generation = StoredTable::new(spec.look_up, &spec.outputs);
+                    let new = || StoredTable::new(spec.look_up, &spec.outputs);
+                    let mut generation = self.building.take().unwrap_or_else(new);
                     // What was kept was counted before.
                     let resumes = self.keeper.is_some_and(Keeper::resumes);
                     let mut restored = Loaded::default();
                     let loaded = if resumes { &mut restored } else { &mut self.loaded[index] };
-                    while let Some(lane) = load.next().map_err(failed)? {
+                    while let Some(mut lane) = load.next().map_err(failed)? {
                         if self.stop.is_requested() {
                             return Ok(None);
                         }
                         add(&mut generation, &spec.outputs, &lane, loaded);
+                        let refused = std::mem::take(&mut lane.refused);
                         if let Some(keeper) = self.keeper.filter(|_| !resumes) {
                             keeper.send(Event::Rows(index, Box::new(lane)));
+                        }
+                        if !refused.is_empty() {
+                            // They go the way of all others, at once: there may be many.
+                            self.building = Some(generation);
+                            let none = changes_alone(self.specs.len(), [], true);
+                            return Ok(Some(Next::Rows(Messages { refused, ..none })));
                         }
                     }
                     self.generations.0[index].store(Some(Arc::new(generation)));
@@ -168,8 +179,9 @@ fn changes_alone(
     loading: bool,
 ) -> Messages {
     let mut lanes = vec![ChangeLane::default(); tables];
-    let mut turns = Turns::default();
-    for (table, lane) in changes {
+    let (mut turns, mut refused) = (Turns::default(), Vec::new());
+    for (table, mut lane) in changes {
+        refused.append(&mut lane.refused);
         let turn = turns.next(0, table);
         let turns = if turn > 0 { vec![turn; lane.len()] } else { Vec::new() };
         lanes[table] = ChangeLane { turns, ..lane };
@@ -180,6 +192,7 @@ fn changes_alone(
         lanes: lanes.into(),
         times: None,
         rejected: 0,
+        refused,
         loading,
     }
 }

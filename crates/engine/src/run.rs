@@ -11,6 +11,7 @@ use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages,
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
+use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
 use crate::error::{EngineError, Stage, panicked};
@@ -72,6 +73,8 @@ pub(crate) struct Encoded<P> {
     missed: Vec<MissedKeys>,
     /// Trades whose own columns were copied on the way.
     trades_copied: u64,
+    /// Where records were refused.
+    bad: Vec<BadPlace>,
     /// The changes of the batch, if they are kept.
     lanes: Option<Arc<[ChangeLane]>>,
 }
@@ -90,6 +93,7 @@ struct Output<K> {
     ledger: Ledger,
     missing: MissingKeys,
     trades_copied: u64,
+    budget: Budget,
     publisher: Publisher,
 }
 
@@ -99,6 +103,7 @@ pub(crate) struct Ended<K> {
     pub(crate) ledger: Ledger,
     pub(crate) missing: MissingKeys,
     pub(crate) trades_copied: u64,
+    pub(crate) budget: Budget,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
     /// Trades that still wait.
@@ -140,8 +145,10 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         };
         let mut passage = Passage::new(&config.tables, config.hold_config(), config.corrections);
         let (mut ledger, mut place) = (Ledger::new(config.tables.len()), None);
+        let mut budget = Budget::new(config.max_bad);
         if let Some(begin) = begin {
             (ledger, place) = (begin.ledger, Some(begin.place));
+            budget.go_on_from(&begin.bad);
             match (&mut passage, begin.held) {
                 (Some(passage), Some(held)) => passage.go_on_from(held, begin.place.1, Instant::now())?,
                 (None, None) => {}
@@ -163,6 +170,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 ledger,
                 missing: MissingKeys::default(),
                 trades_copied: 0,
+                budget,
                 publisher,
             }),
             keeper,
@@ -187,7 +195,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Claim::End => return Stepped::Ended,
             Claim::Task(task) => task,
         };
-        let mut stage = stage_of(&task);
+        let mut stage = Stage::of(&task);
         let carried_out = catch_unwind(AssertUnwindSafe(|| self.carry_out(task, own, &mut stage)));
         match carried_out {
             Ok(Ok(())) => {}
@@ -302,10 +310,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Task::Write(index, mut encoded, account) => {
                 let mut output = lock(&self.output);
+                output.budget.spend(&encoded.bad)?;
                 if !encoded.is_empty {
                     output.sink.write(&mut encoded.piece).map_err(EngineError::Sink)?;
                 }
-                let Output { ledger, missing, trades_copied, publisher, sink } = &mut *output;
+                let Output { ledger, missing, trades_copied, budget, publisher, sink } = &mut *output;
                 if self.keeper.is_some_and(|keeper| keeper.is_restored(index)) {
                     // All of it was counted before.
                     self.keeper.iter().for_each(|keeper| keeper.note_restored());
@@ -321,7 +330,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     let begin = Instant::now();
                     let prepared = keeper.is_behind(index).then(|| sink.prepare(None)).transpose();
                     let prepared = prepared.map_err(EngineError::Sink)?.map(|output| (output, begin));
-                    keeper.written(ledger, encoded.lanes.take(), prepared);
+                    keeper.written((ledger, budget), encoded.lanes.take(), prepared);
                 }
                 drop(output);
                 self.update(own.thread, |board| board.written(own.thread, index, encoded));
@@ -434,6 +443,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let mut encoded = lock(&self.board).spare();
         (encoded.is_empty, encoded.missed, encoded.lanes) = (enriched.is_empty(), missed, lanes);
         encoded.trades_copied = trades_copied;
+        encoded.bad.clear();
+        encoded.bad.extend(places(&enriched.messages.refused));
         if !encoded.is_empty {
             own.encoder.encode(&enriched, &mut encoded.piece).map_err(EngineError::Sink)?;
         }
@@ -444,7 +455,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// What the run has come to.
     pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
-        let Output { sink, ledger, missing, trades_copied, publisher } = into_inner(self.output);
+        let Output { sink, ledger, missing, trades_copied, budget, publisher } = into_inner(self.output);
         let interrupted = into_inner(self.stopping).is_some();
         let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
         let board = into_inner(self.board.into_inner());
@@ -461,6 +472,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             ledger,
             missing,
             trades_copied,
+            budget,
             publisher,
             workers,
             passage,
@@ -477,15 +489,6 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 /// Trades of a batch that do not go on in the columns that they were read in.
 fn trades_copied(read: &Arc<Messages>, enriched: &Enriched) -> u64 {
     if Arc::ptr_eq(read, &enriched.messages) { 0 } else { enriched.trades().num_rows() as u64 }
-}
-
-fn stage_of<M, P>(task: &Task<M, P>) -> Stage {
-    match task {
-        Task::Read => Stage::Read,
-        Task::LookUp(shard, _) => Stage::LookUp(*shard),
-        Task::Pass(..) => Stage::Hold,
-        Task::Write(..) => Stage::Write,
-    }
 }
 
 /// What a panic has left behind is looked at by nobody but those who end.

@@ -161,6 +161,8 @@ pub struct Cut {
     pub ledger: Ledger,
     /// The trades that wait; `None` in a run in which none ever does.
     pub held: Option<Held>,
+    /// How many records were refused, by input.
+    pub bad: BTreeMap<String, u64>,
     /// What the sink has written.
     pub output: Box<dyn Prepared>,
     /// Whether it is the last one, and how the run came to its end.
@@ -179,6 +181,8 @@ pub struct Resume {
     pub ledger: Ledger,
     /// The trades that wait; `None` in a run in which none ever does.
     pub held: Option<Held>,
+    /// How many records were refused, by input.
+    pub bad: BTreeMap<String, u64>,
 }
 
 /// Keeps what a run needs to go on. Called on a thread of its own, in the order of the

@@ -205,7 +205,7 @@ impl Holds {
         let Some(schema) = self.waiting.schema().filter(|_| self.waiting.len() > 0) else { return Ok(None) };
         let none = Rows::none(schema, self.tables.len(), &self.types);
         let mut account = Ledger::new(self.tables.len());
-        let mut leaving = Leaving::new(none.into_enriched(), self.trades_read, 0);
+        let mut leaving = Leaving::new(none.into_enriched(Vec::new()), self.trades_read, 0);
         while leaving.len() < Self::LAST_ROWS
             && let Some((ticket, _)) = self.waiting.first()
         {

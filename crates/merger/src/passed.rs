@@ -1,7 +1,7 @@
 //! A batch and the trades that leave among its own.
 
 use arrow_schema::ArrowError;
-use tradejoin_model::{ChangeLane, Column, ColumnType, DeadLetter, Enriched};
+use tradejoin_model::{ChangeLane, Column, ColumnType, DeadLetter, Enriched, Refused};
 
 use crate::corrections::Touched;
 use crate::rows::Rows;
@@ -19,6 +19,8 @@ pub(crate) struct Leaving {
     own_letter: usize,
     /// What goes out in place of the batch's own rows; empty until a trade leaves.
     out: Vec<Out>,
+    /// Of the records that were refused, as far as they are reached, before what of that.
+    refused_at: Vec<u32>,
     places: Vec<Place>,
     waited: Vec<i64>,
     /// The numbers of those that leave.
@@ -134,11 +136,13 @@ pub struct Passed {
     /// Of the batch's own rows, those that are copied: they begin to wait, or go on
     /// among others that have waited.
     own_copied: u64,
+    /// The records that were refused, among what is [put together](Passed::assemble).
+    refused: Vec<Refused>,
 }
 
 impl Leaving {
     pub(crate) fn new(enriched: Enriched, trades_before: u64, rows_taken: usize) -> Self {
-        let (out, places, waited, numbers) = Default::default();
+        let (out, refused_at, places, waited, numbers) = Default::default();
         Self {
             enriched,
             trades_before,
@@ -146,6 +150,7 @@ impl Leaving {
             own: 0,
             own_letter: 0,
             out,
+            refused_at,
             places,
             waited,
             numbers,
@@ -222,10 +227,15 @@ impl Leaving {
         self.waited.push((self.trades_read() - trade.number) as i64);
     }
 
-    /// Adds the batch's own rows that have been read.
+    /// Adds the batch's own rows that have been read, each behind the records that were refused
+    /// before it. Who leaves does so right behind the last of them.
     fn add_own(&mut self) {
-        let Enriched { kept, dead_letters, .. } = &self.enriched;
+        let Enriched { kept, dead_letters, messages, .. } = &self.enriched;
+        let refused = &messages.refused;
         for row in self.own..self.at {
+            let before = refused[self.refused_at.len()..].iter().take_while(|refused| refused.at_row <= row);
+            let place = self.out.len() as u32;
+            self.refused_at.extend(before.map(|_| place));
             let letter = dead_letters.get(self.own_letter).filter(|letter| letter.row == row);
             if letter.is_some() || kept.as_ref().is_none_or(|kept| kept[row as usize]) {
                 let aside = letter.map(|letter| (letter.table, letter.number));
@@ -250,6 +260,9 @@ impl Leaving {
         }
         self.at = self.enriched.messages.trades.num_rows() as u32;
         self.add_own();
+        let mut refused = self.enriched.messages.refused.clone();
+        self.refused_at.resize(refused.len(), self.out.len() as u32);
+        refused.iter_mut().zip(&self.refused_at).for_each(|(refused, &row)| refused.at_row = row);
         let mut waited = waiting.take(&self.places, types)?;
         if wait_column && let Some(column) = waited.columns.last_mut() {
             *column = Column::Integers(self.waited);
@@ -270,14 +283,16 @@ impl Leaving {
         let own_copied = (self.rows_taken + self.out.len() - self.places.len()) as u64;
         let enriched = Enriched { numbers, kept, rows_kept, dead_letters, ..self.enriched };
         let told = self.told.unwrap_or_default();
-        Ok(Passed { enriched, added: Some((waited, rows)), told, types: types.to_vec(), own_copied })
+        let added = Some((waited, rows));
+        Ok(Passed { enriched, added, told, types: types.to_vec(), own_copied, refused })
     }
 }
 
 impl Passed {
     /// A batch whose trades all go on, but for those that it drops or puts aside.
     pub(crate) fn untouched(enriched: Enriched) -> Self {
-        Self { enriched, added: None, told: Told::default(), types: Vec::new(), own_copied: 0 }
+        let (added, told) = (None, Told::default());
+        Self { enriched, added, told, types: Vec::new(), own_copied: 0, refused: Vec::new() }
     }
 
     /// The batch, to which nothing may have been added that is not
@@ -338,7 +353,7 @@ impl Passed {
     /// # Errors
     /// If the rows are more than Arrow can address.
     pub fn assemble(self) -> Result<Enriched, ArrowError> {
-        let Self { enriched, added, types, .. } = self;
+        let Self { enriched, added, types, refused, .. } = self;
         let Some((waited, mut rows)) = added else { return Ok(enriched) };
         let (messages, columns) = (&enriched.messages, enriched.columns);
         let own = Rows { trades: messages.trades.clone(), keys: messages.keys.clone(), columns };
@@ -349,7 +364,7 @@ impl Passed {
         } else {
             Rows::gather(&[&own, &waited], &types, &rows)?
         };
-        let Enriched { messages, columns, .. } = all.into_enriched();
+        let Enriched { messages, columns, .. } = all.into_enriched(refused);
         Ok(Enriched { messages, columns, ..enriched })
     }
 }

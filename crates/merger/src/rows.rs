@@ -7,7 +7,9 @@ use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32A
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
 use arrow_select::take::take_record_batch;
-use tradejoin_model::{BatchIndex, Column, ColumnType, Enriched, HeldRows, Keys, Messages, Position};
+use tradejoin_model::{
+    BatchIndex, Column, ColumnType, Enriched, HeldRows, Keys, Messages, Position, Refused,
+};
 
 /// Trades, their keys and the added columns: a batch, or some rows of it.
 #[derive(Clone, Debug)]
@@ -93,12 +95,13 @@ impl Rows {
         Self { trades, keys, columns }
     }
 
-    /// As a batch that has nothing else, all of whose rows go on.
-    pub(crate) fn into_enriched(self) -> Enriched {
+    /// As a batch that has nothing else but these records that were refused, all of whose rows
+    /// go on.
+    pub(crate) fn into_enriched(self, refused: Vec<Refused>) -> Enriched {
         let Self { trades, keys, columns } = self;
         let rows_kept = trades.num_rows();
-        let messages =
-            Messages { trades, keys, lanes: Arc::from([]), times: None, rejected: 0, loading: false };
+        let lanes = Arc::from([]);
+        let messages = Messages { trades, keys, lanes, times: None, rejected: 0, refused, loading: false };
         Enriched {
             index: BatchIndex::default(),
             first_position: Position::default(),

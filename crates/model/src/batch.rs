@@ -10,6 +10,7 @@ use crate::error::BatchError;
 use crate::history::Validity;
 use crate::ids::{BatchIndex, Position};
 use crate::keys::{ChangeKeys, Keys};
+use crate::refused::Refused;
 
 /// What a change does to the row of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub struct ChangeLane {
     pub turns: Vec<u32>,
     /// Rows that were refused while these were read.
     pub rejected: u64,
+    /// The same one by one, where these are rows of a table that are read before the first
+    /// trade; elsewhere the [messages](Messages::refused) have them.
+    pub refused: Vec<Refused>,
 }
 
 impl ChangeLane {
@@ -161,6 +165,8 @@ pub struct Messages {
     /// Records that were refused while these were read, but for the rows of
     /// tables, which their lanes count.
     pub rejected: u64,
+    /// All records that were refused one by one, also rows of tables, in their order.
+    pub refused: Vec<Refused>,
     /// Whether these are the rows of tables that are there before the first
     /// trade: the same key twice is then a duplicate, not a new version.
     pub loading: bool,
@@ -180,7 +186,8 @@ impl Messages {
             return Err(BatchError::UnequalLengths);
         }
         lanes.iter().try_for_each(|lane| lane.check(rows))?;
-        Ok(Self { trades, keys, lanes: lanes.into(), times: None, rejected: 0, loading: false })
+        let refused = Vec::new();
+        Ok(Self { trades, keys, lanes: lanes.into(), times: None, rejected: 0, refused, loading: false })
     }
 
     /// The same messages with the time of each trade.
@@ -195,7 +202,7 @@ impl Messages {
     }
 
     /// The trades from row `start` on, `len` of them, without changes; records that were
-    /// refused are among the first.
+    /// refused are counted among the first, and stand behind the trade that they followed.
     ///
     /// # Panics
     /// If there are not so many.
@@ -207,6 +214,7 @@ impl Messages {
             lanes: self.lanes.iter().map(|_| ChangeLane::default()).collect(),
             times: self.times.as_ref().map(|times| times.slice(start, len)),
             rejected: if start == 0 { self.rejected } else { 0 },
+            refused: Refused::among(&self.refused, start, start + len),
             loading: self.loading,
         }
     }
@@ -250,7 +258,7 @@ impl Messages {
     /// Whether there is no message at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.refused.is_empty()
     }
 }
 
@@ -323,10 +331,10 @@ impl Enriched {
         &self.messages.trades
     }
 
-    /// Whether no row goes on and none is put aside.
+    /// Whether no row goes on, none is put aside, and no record was refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows_kept == 0 && self.dead_letters.is_empty()
+        self.rows_kept == 0 && self.dead_letters.is_empty() && self.messages.refused.is_empty()
     }
 
     /// The rows that go on, in order.

@@ -59,6 +59,42 @@ pub enum ParseFieldError {
     NotABoolean,
 }
 
+/// The code of each variant, and the list of all: one that is forgotten does not compile.
+macro_rules! codes {
+    ($($variant:pat => $code:literal,)*) => {
+        impl ParseFieldError {
+            /// All codes.
+            pub const CODES: &[&str] = &[$($code),*];
+
+            /// A short name for programs, which stays the same.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self {
+                    $($variant => $code,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Self::NotAnId => "not-an-id",
+    Self::IdTooLarge => "id-too-large",
+    Self::NotADecimal => "not-a-decimal",
+    Self::DecimalTooLarge => "decimal-too-large",
+    Self::TooManyDecimals { .. } => "too-many-decimals",
+    Self::NegativeStrike => "negative-strike",
+    Self::StrikeTooLarge => "strike-too-large",
+    Self::NotADate => "not-a-date",
+    Self::NoSuchDay => "no-such-day",
+    Self::ExpiryOutOfRange => "expiry-out-of-range",
+    Self::NotAnOptionType => "not-an-option-type",
+    Self::NotATicker => "not-a-ticker",
+    Self::NotAnOccSymbol => "not-an-occ-symbol",
+    Self::NotATime => "not-a-time",
+    Self::NotABoolean => "not-a-boolean",
+}
+
 /// Why the parts of a batch do not fit together: a bug of its source.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -50,6 +50,7 @@ mod keyed;
 mod keys;
 mod ledger;
 mod message;
+mod refused;
 mod revised;
 mod routed;
 mod stretches;
@@ -76,6 +77,7 @@ pub use message::{Instrument, Message, Side, Trade, User};
 pub use occ::OccSymbol;
 pub use option::{Expiry, OptionType, Ticker};
 pub use policy::{Expired, Hold, HoldLimit, MissPolicy, Verdict};
+pub use refused::Refused;
 pub use revised::{CorrectionLedger, Revised, RevisionReason};
 pub use routed::{Answer, Appeared, Partition, Repeat, Repeats, Routed, Selections, TableAnswer, TableRoute};
 pub use schema::{

@@ -213,15 +213,13 @@ fn damaged_changes_under_a_right_hash_are_an_error() {
         assert!(names.contains(&name));
         let whole = disk.read(&path(&name)).expect("readable");
         for at in 0..whole.len() {
-            for bit in [0, 3, 7] {
-                let mut flipped = whole.clone();
-                flipped[at] ^= 1 << bit;
-                let other = twox_hash::XxHash64::oneshot(0, &flipped);
-                let disk = forged(&with(&disk, &name, &flipped), &hash.to_string(), &other.to_string());
-                let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
-                // Other changes or an error: no panic, and no hang.
-                drop(store.verify().expect("listed"));
-            }
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            let other = twox_hash::XxHash64::oneshot(0, &flipped);
+            let disk = forged(&with(&disk, &name, &flipped), &hash.to_string(), &other.to_string());
+            let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
+            // Other changes or an error: no panic, and no hang.
+            drop(store.verify().expect("listed"));
         }
     }
 }

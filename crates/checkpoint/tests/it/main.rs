@@ -2,11 +2,13 @@
 //!
 //! - `damage`: files with other bytes than those that were written.
 //! - `folder`: what is refused, what stays and what goes; and what a run gets back.
+//! - `golden`: checkpoints that earlier versions wrote.
 //! - `tables`: a table made of what was kept is the table.
 //! - `crashes`: what stands after a crash at any place, and that the tests would notice.
 
 mod crashes;
 mod damage;
 mod folder;
+mod golden;
 mod support;
 mod tables;

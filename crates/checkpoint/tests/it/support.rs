@@ -197,6 +197,7 @@ pub(crate) fn cut(trades: u64, output: impl Prepared + 'static) -> Cut {
         position: Position(trades),
         ledger,
         held: None,
+        bad: Default::default(),
         output: Box::new(output),
         end: None,
     }

@@ -18,7 +18,7 @@ fn epochs() -> impl Strategy<Value = Vec<(Vec<Vec<Op>>, bool)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(200) })]
 
     #[test]
     fn a_restored_table_is_the_table(form in forms(), epochs in epochs()) {

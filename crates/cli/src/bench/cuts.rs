@@ -104,6 +104,7 @@ impl Cuts<'_> {
             lanes: lanes.collect(),
             times: block.times.as_ref().map(|times| times.slice(start, rows)),
             rejected: 0,
+            refused: Vec::new(),
             loading: false,
         })
     }

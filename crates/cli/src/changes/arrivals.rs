@@ -15,6 +15,7 @@ use super::reading::{self, Reading};
 const AHEAD: usize = 1;
 
 /// What wakes the run.
+#[expect(clippy::large_enum_variant, reason = "moved once for each block")]
 enum Item {
     Trades(Block),
     Changes,

@@ -12,7 +12,7 @@ use tradejoin_model::{Distribution, LookUp, MissPolicy};
 
 use super::tables::Notes;
 use super::{CheckArgs, shown};
-use crate::args::OnBadRecord;
+use crate::bad::OnBadRecord;
 use crate::style::{FAINT, HEADING, WARNING};
 use crate::summary::plain_table;
 
@@ -108,7 +108,7 @@ impl CheckReport {
         let ledger = &report.ledger;
         let bad = first_of_each(&bad_records, &notes);
         let mut problems = Vec::new();
-        if args.input.on_bad_record == OnBadRecord::Fail {
+        if args.input.bad.on_bad_record == OnBadRecord::Fail {
             problems.extend(bad.iter().map(|bad| format!("the run would end here: {bad}")));
         }
         for (table, spec) in tables.iter().zip(&chosen.tables) {

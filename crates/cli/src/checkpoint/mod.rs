@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
-use tradejoin_connectors::{Kept, Location, Output};
+use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
 use tradejoin_disk::{Disk, FaultyDisk, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{OutputPosition, SourcePosition, TableSource};
@@ -23,6 +23,7 @@ use crate::args::RunArgs;
 use crate::changes::ChangesByArg;
 use crate::failure::UsageError;
 use crate::plan;
+use crate::reload::WatchedTable;
 use crate::settings::Settings;
 use crate::style::WARNING;
 
@@ -94,7 +95,7 @@ impl KeptRun {
             // Nothing of it can be gone on with.
             Location::Standard => false,
         };
-        Kept { disk: Arc::clone(&self.disk), from: outputs.find(is_at).cloned() }
+        Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from: outputs.find(is_at).cloned() }
     }
 
     /// How far the inputs were read.
@@ -102,10 +103,18 @@ impl KeptRun {
         self.from.as_ref().map(|from| &from.manifest().source)
     }
 
-    /// What the tables are loaded from in the place of `loads`.
-    pub(crate) fn tables(&self, loads: &mut Vec<Option<Box<dyn TableSource>>>) -> anyhow::Result<()> {
-        if let Some(from) = &self.from {
-            *loads = from.tables()?.into_iter().map(Some).collect();
+    /// What the tables are loaded from in the place of `loads`; those whose files are watched
+    /// are told.
+    pub(crate) fn tables(
+        &self,
+        loads: &mut Vec<Option<Box<dyn TableSource>>>,
+        watched: &mut [WatchedTable],
+    ) -> anyhow::Result<()> {
+        let Some(from) = &self.from else { return Ok(()) };
+        *loads = from.tables()?.into_iter().map(Some).collect();
+        for table in watched {
+            let load = &mut loads[table.index()];
+            *load = load.take().map(|rows| table.go_on_from(rows));
         }
         Ok(())
     }
@@ -141,7 +150,6 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
     let reload = &args.reload;
     let others = [
         ("--correct", args.correct.correct.is_some(), "which trades may still be written again is not kept"),
-        ("--watch", reload.watch.is_some(), "which file each row came from is not kept"),
         (
             "--changes-by arrival",
             args.changes.table_changes.is_some() && args.changes.changes_by == ChangesByArg::Arrival,
@@ -149,6 +157,12 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
         ),
         ("--journal", reload.journal.is_some(), "how far it was written is not kept"),
     ];
+    let is_packed =
+        |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
+    if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
+        let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
+        return Err(UsageError(text.to_owned()));
+    }
     match others.into_iter().find(|(_, is_given, _)| *is_given) {
         Some((flag, _, why)) => Err(UsageError(format!("--checkpoint does not go with {flag}: {why}"))),
         None => Ok(()),

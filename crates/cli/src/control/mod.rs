@@ -41,7 +41,7 @@ pub(crate) fn socket(args: &RunArgs) -> anyhow::Result<Option<Socket>> {
     let Some(path) = &args.control.control else { return Ok(None) };
     let others = [
         ("the output", &args.output),
-        ("--dead-letters", &args.dead_letters),
+        ("--dead-letters", &args.letters.dead_letters),
         ("--journal", &args.reload.journal),
     ];
     let is_there = |(_, other): &(&str, &Option<PathBuf>)| {

@@ -126,10 +126,22 @@ impl WatchedTable {
         let table = reader.table().clone();
         let fields = selected.fields.clone();
         let path = Some(file.path.clone());
-        let load = Noted { reader, noted: Arc::clone(&in_force), path, expected: None };
+        let load = Noted { reader: Box::new(reader), noted: Arc::clone(&in_force), path, expected: None };
         let described = described(selected, mode);
         let mode = mode.clone();
         (Self { index, file, table, fields, mode, described, look_up, in_force }, Box::new(load))
+    }
+
+    /// Has the rows of a run before in the place of those of the file, which is then looked
+    /// at as if it had changed.
+    pub(crate) fn go_on_from(&mut self, rows: Box<dyn TableSource>) -> Box<dyn TableSource> {
+        self.file.stamp = None;
+        Box::new(Noted { reader: rows, noted: Arc::clone(&self.in_force), path: None, expected: None })
+    }
+
+    /// Its place among the tables of the run.
+    pub(crate) const fn index(&self) -> usize {
+        self.index
     }
 
     pub(super) fn name(&self) -> &str {
@@ -225,7 +237,7 @@ impl InForce {
 
 /// A table's first rows, which are noted on their way.
 struct Noted {
-    reader: TableReader,
+    reader: Box<dyn TableSource>,
     noted: Arc<InForce>,
     /// Where they are, if it may change.
     path: Option<PathBuf>,
@@ -251,7 +263,7 @@ pub(crate) fn as_in_journal(
     }
     journal.check_table(index, &reader.empty_lane())?;
     let noted = Arc::new(InForce::new(mode.look_up()));
-    Ok(Box::new(Noted { reader, noted, path: None, expected: Some(expected) }))
+    Ok(Box::new(Noted { reader: Box::new(reader), noted, path: None, expected: Some(expected) }))
 }
 
 /// What a journal says of a table before it is loaded.
@@ -276,7 +288,7 @@ pub(crate) fn read_journal(path: &Path, names: &[String]) -> Result<Journal, Jou
 
 impl TableSource for Noted {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
-        let lane = TableSource::next(&mut self.reader)?;
+        let lane = self.reader.next()?;
         match &lane {
             Some(lane) => self.noted.lock().take(lane),
             None => {

@@ -58,7 +58,7 @@ fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Resul
     if output == Path::new("-") {
         return Err(UsageError("--into: --output is a new file".to_owned()));
     }
-    match &run.dead_letters {
+    match &run.letters.dead_letters {
         Some(path) if plan::is_same_file(path, output) || plan::is_same_file(path, enriched) => {
             let text = "--dead-letters is a file of its own, beside the output";
             Err(UsageError(text.to_owned()))

@@ -10,7 +10,8 @@ use clap::{Args, ValueHint};
 use tradejoin_connectors::{Encoding, Format, Location};
 use tradejoin_model::MissPolicy;
 
-use crate::args::{OnBadRecord, RunArgs};
+use crate::args::RunArgs;
+use crate::bad::OnBadRecord;
 use crate::failure::UsageError;
 use crate::job::joined_tables;
 use crate::{plan, run};
@@ -35,6 +36,7 @@ Flags and exit codes are those of `tradejoin run`.";
     mut_arg("messages", |arg| arg.hide(true)),
     mut_arg("tables", |arg| arg.hide(true)),
     mut_arg("table_ready_after", |arg| arg.hide(true)),
+    mut_arg("max_bad", |arg| arg.hide(true)),
     mut_arg("table_changes", |arg| arg.hide(true)),
     mut_arg("changes_by", |arg| arg.hide(true)),
     mut_arg("changes_wait", |arg| arg.hide(true)),
@@ -78,7 +80,8 @@ fn as_run(args: ReplayArgs) -> anyhow::Result<RunArgs> {
         ("--config", run.config.is_some()),
         ("--trades", input.trades.is_some()),
         ("--messages", input.messages.is_some()),
-        ("--on-bad-record skip", input.on_bad_record == OnBadRecord::Skip),
+        ("--on-bad-record skip", input.bad.on_bad_record == OnBadRecord::Skip),
+        ("--on-bad-record dead-letter", input.bad.on_bad_record == OnBadRecord::DeadLetter),
     ];
     if let Some((flag, _)) = others.into_iter().find(|(_, is_given)| *is_given) {
         let text = format!("{flag} is not for a replay, whose trades are those of dead letters");
@@ -95,13 +98,16 @@ fn as_run(args: ReplayArgs) -> anyhow::Result<RunArgs> {
     }
     let tables: Vec<_> =
         joined_tables(&run.input)?.into_iter().map(|(table, ..)| table.name().to_owned()).collect();
-    if run.dead_letters.is_some() && !run.is_given("unmatched") {
+    if run.letters.dead_letters.is_some() && !run.is_given("unmatched") {
         for table in tables {
             if !run.engine.on_miss.iter().any(|(named, _)| *named == table) {
                 run.engine.on_miss.push((table, MissPolicy::DeadLetter));
             }
         }
-    } else if run.dead_letters.is_none() && !run.is_given("unmatched") && run.engine.on_miss.is_empty() {
+    } else if run.letters.dead_letters.is_none()
+        && !run.is_given("unmatched")
+        && run.engine.on_miss.is_empty()
+    {
         let text = "trades may fail again: give --dead-letters FILE for them, or say what becomes of them \
                     (--unmatched, --on-miss)";
         return Err(UsageError(text.to_owned()).into());

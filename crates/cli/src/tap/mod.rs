@@ -92,7 +92,7 @@ pub(crate) fn tap(args: TapArgs) -> anyhow::Result<u8> {
     }
     rows.limit = rows.limit.or(Some(ROWS));
     // What is written and what is watched is for runs that write.
-    (run.output, run.output_format, run.dead_letters) = (None, None, None);
+    (run.output, run.output_format, run.letters.dead_letters) = (None, None, None);
     (run.reload.watch, run.reload.journal) = (None, None);
     for flag in ["max_removed", "min_rows", "reload_group", "settle", "keep_generations", "generations"] {
         run.given.remove(flag);

@@ -84,7 +84,11 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
     let location = destination.location().cloned().unwrap_or(Location::Standard);
     let encoding = destination.encoding();
     let mut comparison = Comparison::open(ComparisonOptions {
-        output: OutputOptions { added, ..OutputOptions::new(location.clone(), encoding, schema) },
+        output: OutputOptions {
+            added,
+            csv_safe: destination.is_csv_safe(),
+            ..OutputOptions::new(location.clone(), encoding, schema)
+        },
         input: InputOptions::with_encoding(location, encoding),
         any_order: config.order == Order::Arrival,
         shown_max,

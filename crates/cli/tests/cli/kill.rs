@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,8 +98,8 @@ impl<'j> Bench<'j> {
         (self.job.outputs)(&self.at.join("out"))
     }
 
-    /// Runs the job once; `after` kills it from outside.
-    fn live(&self, how: &str, faults: &str, after: Option<Duration>) -> Ended {
+    /// Runs the job once; `after` kills it from outside. Gives what it printed.
+    fn run(&self, how: &str, faults: &str, after: Option<Duration>) -> (ExitStatus, Vec<u8>, String) {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tradejoin"));
         command.current_dir(&self.at).args(["run", "--checkpoint", "state", "--json"]);
         command.args(self.job.line.split_whitespace()).args(how.split_whitespace());
@@ -124,13 +124,57 @@ impl<'j> Bench<'j> {
             thread::sleep(Duration::from_millis(1));
         }
         let Output { status, stdout, stderr } = child.wait_with_output().expect("it has ended");
-        let said = String::from_utf8_lossy(&stderr).into_owned();
+        (status, stdout, String::from_utf8_lossy(&stderr).into_owned())
+    }
+
+    /// Runs the job once, which ends well or is killed.
+    fn live(&self, how: &str, faults: &str, after: Option<Duration>) -> Ended {
+        let (status, stdout, said) = self.run(how, faults, after);
         let is_killed = status.signal() == Some(9);
         assert!(is_killed || status.code() == Some(0), "{}: {how} {faults}: {said}", self.job.name);
         let summary = serde_json::from_slice(&stdout).ok();
         let point = said.lines().find_map(|line| line.strip_prefix("killed "));
-        let point = point.and_then(|point| point.rsplit_once(' ')).map(|(point, _)| point.to_owned());
+        let point = point.map(kind_of);
         Ended { is_killed, summary, point }
+    }
+
+    /// Runs the job once, which must fail at this call and say so. `None` if there were not as
+    /// many: what is under way when another cut is due is a matter of timing.
+    fn fails(&self, faults: &str, call: u64) -> Option<String> {
+        let file = self.at.join("calls");
+        let _ = fs::remove_file(&file);
+        let (status, _, said) = self.run(HOW, &format!("{faults},count:{}", file.display()), None);
+        let calls: u64 = fs::read_to_string(file).expect("a count").trim().parse().expect("a number");
+        if status.success() && calls < call {
+            return None;
+        }
+        // 73 if it could not even be made.
+        assert!(
+            matches!(status.code(), Some(73 | 74)),
+            "{}: {faults} of {calls}: {status}: {said}",
+            self.job.name
+        );
+        Some(said)
+    }
+
+    /// Runs the job once more, which must complete it with what it is to write.
+    fn ends_well(&self, how: &str, faults: &str) {
+        let ended = self.live(how, faults, None);
+        assert!(!ended.is_killed);
+        if let Some(summary) = &ended.summary {
+            assert_eq!(ledger(summary), self.ledger, "{}: {how} {faults}: another ledger", self.job.name);
+        }
+        self.check();
+    }
+
+    /// Holds the outputs to those of a run that was not disturbed.
+    fn check(&self) {
+        let outputs = self.outputs();
+        let names = |outputs: &BTreeMap<String, Vec<u8>>| outputs.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&outputs), names(&self.expected), "{}: other files", self.job.name);
+        for (name, bytes) in &outputs {
+            assert!(*bytes == self.expected[name], "{}: {name} has other bytes", self.job.name);
+        }
     }
 
     /// Goes on until the run is complete, killed as `kill` says of each life; the first one
@@ -170,16 +214,7 @@ impl<'j> Bench<'j> {
             break;
         }
         tally.runs += 1;
-        let outputs = self.outputs();
-        assert_eq!(
-            outputs.keys().collect::<Vec<_>>(),
-            self.expected.keys().collect::<Vec<_>>(),
-            "{}: other files",
-            self.job.name
-        );
-        for (name, bytes) in &outputs {
-            assert!(*bytes == self.expected[name], "{}: {name} has other bytes", self.job.name);
-        }
+        self.check();
     }
 }
 
@@ -187,6 +222,24 @@ enum Kill {
     At(u64, &'static str),
     After(Duration),
     Never,
+}
+
+/// A point without what tells it from others of its kind: a file of an output, or one of the
+/// checkpoints without its numbers.
+fn kind_of(point: &str) -> String {
+    let (what, name) = point.rsplit_once(' ').expect("a name");
+    let kind = match name {
+        name if name.contains("manifest-") => "a checkpoint's manifest",
+        name if name.starts_with("table-") => "a table's changes",
+        name if name.starts_with("held-") => "trades that wait",
+        "state" | "out" | "parts" => "a folder",
+        name if name.contains("_manifest") => "the manifest of parts",
+        name if name.contains("part-") => "a part",
+        name if name.starts_with("d.") => "dead letters",
+        name if name.starts_with("o.") => "an output",
+        other => other,
+    };
+    format!("{what} {kind}")
 }
 
 /// What must not depend on how often a run was killed.
@@ -238,6 +291,67 @@ fn report(all: &[(&str, Tally)], seed: u64, elapsed: Duration) -> String {
     let workers: Vec<_> = workers.iter().map(|(count, lives)| format!("{count}: {lives}")).collect();
     let _ = writeln!(text, "  lives by workers: {}", workers.join(", "));
     text
+}
+
+/// Every durable call fails, once or from then on: the run ends with an error of its own, and
+/// the next one ends as if nothing had happened. Or it is interrupted or does half of what was
+/// asked for, and nobody notices.
+#[test]
+fn every_durable_call_may_fail() {
+    let is_whole = number("TRADEJOIN_KILL_POINTS").is_some();
+    let (jobs, step) = if is_whole { (JOBS.len(), 1) } else { (2, 13) };
+    let home = folder();
+    let inputs = home.path().join("inputs");
+    prepare(&inputs);
+    let (mut failed, mut unnoticed) = (0, 0);
+    for (at, job) in JOBS.iter().enumerate().take(jobs) {
+        let bench = Bench::new(job, &inputs, &home.path().join(format!("job {at}")));
+        let calls = calls(&bench, HOW);
+        for call in (1 + at as u64..=calls).step_by(step) {
+            for how in ["once", "ever"] {
+                for kind in ["eio", "enospc"] {
+                    bench.clear();
+                    let Some(said) = bench.fails(&format!("{kind}@{call}:{how}"), call) else { continue };
+                    let reason = if kind == "eio" { "Input/output error" } else { "No space left on device" };
+                    assert!(said.contains(reason), "{}: {kind}@{call}:{how}: {said}", job.name);
+                    failed += 1;
+                    bench.ends_well("--workers 3 --batch-len 700 --checkpoint-every 3000rows", "");
+                }
+                for kind in ["eintr", "short"] {
+                    bench.clear();
+                    bench.ends_well(HOW, &format!("{kind}@{call}:{how}"));
+                    unnoticed += 1;
+                }
+            }
+        }
+    }
+    say(&format!("{failed} calls failed, {unnoticed} were interrupted or cut short, all bytes equal"));
+}
+
+/// A run that is killed in the middle goes on with any other number of workers, while trades
+/// wait.
+#[test]
+fn any_number_of_workers_goes_on_from_any_other() {
+    let step = if number("TRADEJOIN_KILL_POINTS").is_some() { 1 } else { 9 };
+    let home = folder();
+    let inputs = home.path().join("inputs");
+    prepare(&inputs);
+    for at in [1, 2] {
+        let bench = Bench::new(&JOBS[at], &inputs, &home.path().join(format!("job {at}")));
+        let how = |workers: u64| format!("--workers {workers} --batch-len 300 --checkpoint-every 1000rows");
+        let calls = calls(&bench, &how(1));
+        for pair in (0..64).step_by(step) {
+            let (before, after) = (1 + pair / 8, 1 + pair % 8);
+            // How many calls there are is a matter of timing: one of them is met.
+            let middle = calls / 3 + pair % (calls / 3);
+            let is_killed = (1..=middle).rev().step_by(7).any(|at| {
+                bench.clear();
+                bench.live(&how(before), &format!("kill@{at}:before"), None).is_killed
+            });
+            assert!(is_killed, "{before} and {after}: it never died");
+            bench.ends_well(&how(after), "");
+        }
+    }
 }
 
 /// For whoever asks with `--nocapture`, or reads the log of the second tier.

@@ -56,6 +56,18 @@ pub(crate) const JOBS: &[Job] = &[
         outputs: bytes,
     },
     Job {
+        name: "bad records and misses that are put aside",
+        line: "--trades bad.csv.gz --instruments bad-i.csv --on-bad-record dead-letter --on-miss instruments=dead-letter \
+               --output out/o.csv --dead-letters out/d.jsonl --max-bad 500 --dead-letters-max 100MiB",
+        outputs: bytes,
+    },
+    Job {
+        name: "bad lines of a stream that are put aside, packed",
+        line: "--messages bad.jsonl --on-bad-record dead-letter --on-miss instruments=hold=700rows \
+               --output out/o.jsonl --dead-letters out/d.jsonl.zst --max-bad 5%",
+        outputs: bytes,
+    },
+    Job {
         name: "reloads of a journal, waiting",
         line: "--trades t.csv --instruments i0.csv --replay-journal j.jsonl \
                --on-miss instruments=hold=2000rows,then=keep --output out/o.csv",
@@ -86,8 +98,11 @@ pub(crate) fn prepare(folder: &Path) {
     tradejoin(folder, &format!("generate {stream} --mix article --seed 7 --output m.jsonl"));
     let trades = fs::read_to_string(folder.join("t.csv")).expect("trades");
     fs::write(folder.join("bad.csv.gz"), packed(&with_bad(&trades))).expect("written");
-    // A table that lacks half of its rows; the others come while trades flow.
+    let stream = fs::read_to_string(folder.join("m.jsonl")).expect("a stream");
+    fs::write(folder.join("bad.jsonl"), with_bad(&stream)).expect("written");
     let instruments = fs::read_to_string(folder.join("i.csv")).expect("instruments");
+    fs::write(folder.join("bad-i.csv"), with_bad(&instruments)).expect("written");
+    // A table that lacks half of its rows; the others come while trades flow.
     let (header, rows) = instruments.split_once('\n').expect("a header");
     let (mut first, mut changes) = (format!("{header}\n"), String::new());
     let times: Vec<&str> = trades.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
@@ -157,8 +172,7 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
         (name, bytes)
     };
-    // One that a life has begun before its first checkpoint is nobody's.
-    files(folder).into_iter().filter(|path| !path.to_string_lossy().ends_with(".partial")).map(read).collect()
+    files(folder).into_iter().map(read).collect()
 }
 
 /// The rows of all parts one after the other, as CSV: where parts end depends on the

@@ -7,6 +7,7 @@
 //! - `changes`: changes of tables beside the trades
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
+//! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
@@ -14,6 +15,8 @@
 //! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `semantics`: what becomes of every trade and row, line by line
+//! - `bad_records`: what becomes of bad records, line by line
+//! - `bad_reasons`: what may be wrong with them
 //! - `config`: the configuration file
 //! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
@@ -27,8 +30,11 @@
 //! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
+mod bad_reasons;
+mod bad_records;
 mod changes;
 mod check;
+mod checkpoints;
 mod config;
 mod control;
 mod corrections;

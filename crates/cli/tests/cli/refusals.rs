@@ -65,6 +65,7 @@ fn what_cannot_be_meant_is_2() {
         ("run --trades trades.csv --users users.csv --gate-timeout 5", "with its unit"),
         ("run --ids 0", "from 1 to"),
         ("run --output-format csv", "--output"),
+        ("run --output o.jsonl --csv-safe", "CSV"),
         ("run --strict", "--strict"),
         ("run --tables users", "--messages"),
         ("run --mix nonsense", "article-users"),

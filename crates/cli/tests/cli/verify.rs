@@ -47,6 +47,18 @@ fn an_output_of_a_run_is_what_it_should_be_in_every_format() {
 }
 
 #[test]
+fn an_output_without_formulas_is_what_it_should_be() {
+    let folder = Folder::empty();
+    folder.put("t.csv", "instrument_id,=note\n1,=1+1\n2,-7\n");
+    folder.put("i.csv", "instrument_id,ticker,strike,expiry,option_type,who\n1,SPY,5,2030-01-01,call,@x\n2,SPY,5,2030-01-01,put,x\n");
+    let job = "--trades t.csv --instruments i.csv --columns who --output out.csv";
+    folder.ok(&format!("run {job} --csv-safe --quiet"));
+    assert_eq!(folder.read("out.csv"), "instrument_id,'=note,who\n1,'=1+1,'@x\n2,-7,x\n");
+    assert!(folder.ok(&format!("verify {job} --csv-safe")).contains("rows are what they should be"));
+    assert_eq!(folder.run(&format!("verify {job}")).code, 1);
+}
+
+#[test]
 fn one_altered_row_is_found_and_named() {
     let folder = folder();
     folder.ok(&format!("run {JOB} --output out.csv --unmatched keep --quiet"));

@@ -32,8 +32,8 @@ pub(crate) enum Step {
         lasts: Option<i64>,
         version: i64,
     },
-    /// A trade that is refused, or with a table one of its rows.
-    Bad(Option<usize>),
+    /// A trade that is refused, or with a table one of its rows, and its number.
+    Bad(Option<usize>, u64),
 }
 
 /// What the rows of a table are.
@@ -78,7 +78,8 @@ impl Case {
         let bad = chance.of(&[0, 0, 8]);
         let step = |chance: &mut Chance| match () {
             () if bad > 0 && chance.once_in(bad) => {
-                Step::Bad(if chance.once_in(2) { Some(chance.below(tables)) } else { None })
+                let table = if chance.once_in(2) { Some(chance.below(tables)) } else { None };
+                Step::Bad(table, chance.below(1_000) as u64)
             }
             () if chance.below(10) < share => change(chance, tables),
             () => trade(chance),

@@ -6,7 +6,7 @@ use tradejoin_model::{ColumnType, Distribution, Ledger};
 use tradejoin_oracle::{Joined, Oracle};
 
 use crate::case::{Case, Kind, Step};
-use crate::stream::{block, key_text, note_text, schema};
+use crate::stream::{bad_letter, block, key_text, note_text, schema};
 
 /// What a case comes to.
 pub(crate) struct Expected {
@@ -14,6 +14,8 @@ pub(crate) struct Expected {
     pub(crate) output: String,
     pub(crate) letters: String,
     pub(crate) ledger: Ledger,
+    /// Records that were refused.
+    pub(crate) bad: u64,
 }
 
 /// The trades of a case: their keys and notes.
@@ -23,16 +25,15 @@ impl Expected {
     pub(crate) fn of(case: &Case) -> Self {
         let specs = case.tables(&[Distribution::Auto]);
         let mut oracle = Oracle::new(&specs, case.hold_rows_max, case.order == Order::Strict);
-        let (schema, mut trades) = (schema(), 0);
-        let mut loaded = block(&case.kinds, &case.loaded, &schema, &mut trades);
+        let (schema, mut numbered) = (schema(), 0);
+        let mut loaded = block(&case.kinds, &case.loaded, &schema, &mut numbered);
         loaded.loading = true;
-        let mut rows = oracle.push(&loaded);
-        rows.extend(oracle.push(&block(&case.kinds, &case.steps, &schema, &mut trades)));
-        rows.extend(oracle.finish());
+        oracle.push(&loaded);
         let of_step = |step| match step {
             &Step::Trade { ref keys, note, .. } => Some((keys, note)),
             _ => None,
         };
+        let mut bad = 0;
         let trades: Trades<'_> = case.steps.iter().filter_map(of_step).collect();
         let added = case.added();
         let are_texts: Vec<bool> = added.iter().map(|added| added.column_type == ColumnType::Text).collect();
@@ -42,8 +43,24 @@ impl Expected {
             let names = added.iter().map(|added| format!(",{}", added.name));
             texts.output = format!("trade_id,note{}\n", names.collect::<String>());
         }
-        rows.into_iter().for_each(|row| texts.add(case, &trades, row));
-        Self { output: texts.output, letters: texts.letters, ledger: oracle.ledger().clone() }
+        let mut rest = case.steps.as_slice();
+        loop {
+            // What is refused stands between the trades before it and those behind.
+            let len = rest.iter().position(|step| matches!(step, Step::Bad(..))).unwrap_or(rest.len());
+            let (steps, behind) = rest.split_at(len);
+            let joined = oracle.push(&block(&case.kinds, steps, &schema, &mut numbered));
+            joined.into_iter().for_each(|row| texts.add(case, &trades, row));
+            let Some(Step::Bad(_, place)) = behind.first() else { break };
+            oracle.push(&block(&case.kinds, &behind[..1], &schema, &mut numbered));
+            let letter = bad_letter(*place);
+            if !letter.is_empty() {
+                texts.letters += &(letter + "\n");
+            }
+            bad += 1;
+            rest = &behind[1..];
+        }
+        oracle.finish().into_iter().for_each(|row| texts.add(case, &trades, row));
+        Self { output: texts.output, letters: texts.letters, ledger: oracle.ledger().clone(), bad }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicU64;
 
 use tradejoin_checkpoint::{Checkpoint, EndState, Job, Store};
 use tradejoin_connectors::{
-    Beside, DeadLetterOptions, DeadLetters, Encoding, Format, Kept, Location, Output, OutputOptions,
+    Beside, DeadLetterOptions, DeadLetters, Encoding, Format, Kept, LetterTime, Location, Output,
+    OutputOptions,
 };
 use tradejoin_disk::Disk;
 use tradejoin_engine::{Engine, EngineConfig, KeepEvery, Keeping};
@@ -24,6 +25,8 @@ use crate::hooks::Hooks;
 use crate::read;
 use crate::stream::{Loaded, Steps, schema};
 
+/// What tells the files of the run from those of others.
+const OWNER: &str = "simulated";
 /// Steps after which a run has been caught in a circle.
 const STEPS_MAX: usize = 100_000;
 
@@ -223,7 +226,7 @@ impl Living<'_> {
         let kept = |path: &Path| {
             let name: std::path::PathBuf = path.components().collect();
             let from = outputs.iter().find(|output| Path::new(&output.name) == name).cloned();
-            Some(Kept { disk: Arc::clone(disk), from })
+            Some(Kept { disk: Arc::clone(disk), owner: OWNER.to_owned(), from })
         };
         let letters = read::letters(self.case.letters);
         let letters = self.case.has_letters().then(|| {
@@ -234,6 +237,8 @@ impl Living<'_> {
                 schema: schema(),
                 tables: tables.to_vec(),
                 letters: None,
+                time: LetterTime::None,
+                bytes_max: None,
             })
         });
         let letters = letters.transpose()?;

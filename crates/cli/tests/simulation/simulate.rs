@@ -182,7 +182,8 @@ impl Simulation {
                     output.name, manifest.epoch
                 ));
             }
-            let lines = text.lines().count() as u64;
+            let is_of_trade = |line: &&str| !line.starts_with("{\"reason\":\"bad\"");
+            let lines = text.lines().filter(is_of_trade).count() as u64;
             if is_letters { aside = lines } else { rows = Some(lines) }
         }
         let Some(lines) = rows else { return Ok(()) };
@@ -230,6 +231,10 @@ impl Simulation {
         let latest = store.latest().map_err(|error| chain(&error))?.ok_or("no checkpoint is left")?;
         if latest.manifest().end != Some(EndState::Complete) {
             return Err("the last checkpoint is not that of the end".to_owned());
+        }
+        let bad: u64 = latest.manifest().bad.values().sum();
+        if bad != self.expected.bad {
+            return Err(format!("{bad} records were refused and not {}", self.expected.bad));
         }
         let ledger = &latest.manifest().ledger;
         if *ledger != self.expected.ledger {

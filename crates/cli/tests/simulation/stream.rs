@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition, TableSource};
 use tradejoin_model::{
     ChangeKeys, ChangeKind, ChangeLane, Column, Expiry, INTEGER_NULL, Key, Keys, Messages, OccSymbol,
-    OptionType, Strike, TextColumn, Turns,
+    OptionType, Refused, Strike, TextColumn, Turns,
 };
 
 use crate::case::{Case, Kind, Step};
@@ -21,7 +21,8 @@ pub(crate) fn schema() -> SchemaRef {
 
 /// The messages of steps; `trades` counts on over all blocks.
 pub(crate) fn block(kinds: &[Kind], steps: &[Step], schema: &SchemaRef, trades: &mut u64) -> Messages {
-    let (mut ids, mut notes, mut times, mut rejected) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut ids, mut notes, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rejected, mut refused) = (0, Vec::new());
     let mut keys: Vec<Vec<Option<u32>>> = vec![Vec::new(); kinds.len()];
     let (mut lanes, mut turns) = (empty_lanes(kinds), Turns::default());
     for step in steps {
@@ -33,8 +34,18 @@ pub(crate) fn block(kinds: &[Kind], steps: &[Step], schema: &SchemaRef, trades: 
                 *trades += 1;
                 keys.iter_mut().zip(of_tables).for_each(|(keys, key)| keys.push(*key));
             }
-            Step::Bad(None) => rejected += 1,
-            Step::Bad(Some(table)) => lanes[*table].rejected += 1,
+            Step::Bad(table, place) => {
+                match table {
+                    Some(table) => lanes[*table].rejected += 1,
+                    None => rejected += 1,
+                }
+                refused.push(Refused {
+                    at_row: ids.len() as u32,
+                    source: "stream".into(),
+                    place: *place,
+                    letter: bad_letter(*place).into_bytes().into(),
+                });
+            }
             Step::Change { table, key, delete, value, from, lasts, version } => {
                 let (lane, row) = (&mut lanes[*table], ids.len() as u32);
                 turns.note(row, *table, lane.len(), &mut lane.turns);
@@ -64,7 +75,7 @@ pub(crate) fn block(kinds: &[Kind], steps: &[Step], schema: &SchemaRef, trades: 
     };
     let keys = kinds.iter().zip(keys).map(of_table).collect();
     let messages = Messages::new(trades, keys, lanes).expect("a valid block");
-    Messages { rejected, ..messages.with_times(Int64Array::from(times)).expect("a time for each") }
+    Messages { rejected, refused, ..messages.with_times(Int64Array::from(times)).expect("a time for each") }
 }
 
 fn empty_lanes(kinds: &[Kind]) -> Vec<ChangeLane> {
@@ -81,6 +92,11 @@ fn empty_lanes(kinds: &[Kind]) -> Vec<ChangeLane> {
         lane
     };
     kinds.iter().map(lane).collect()
+}
+
+/// What the dead letters say of a refused record; nothing of some.
+pub(crate) fn bad_letter(place: u64) -> String {
+    if place.is_multiple_of(5) { String::new() } else { format!("{{\"reason\":\"bad\",\"line\":{place}}}") }
 }
 
 pub(crate) fn note_text(note: u32) -> String {

@@ -18,6 +18,7 @@ use arrow_select::take::take_record_batch;
 use tradejoin_flow::BoxError;
 use tradejoin_model::Column;
 
+use crate::csv_safe::guarded;
 use crate::error::OpenError;
 use crate::input::InputOptions;
 use crate::output::{OutputEncoder, OutputOptions, OutputPiece};
@@ -137,12 +138,15 @@ impl Comparison {
     /// If it cannot be opened, or is no such file.
     pub fn open(options: ComparisonOptions) -> Result<Self, OpenError> {
         let ComparisonOptions { output, input, any_order, shown_max } = options;
-        let OutputOptions { location, encoding, schema, added, .. } = output;
+        let OutputOptions { location, encoding, schema, added, csv_safe, .. } = output;
         let unfit = |error: BoxError| crate::error::ReadError::corrupt(&location.name(), error);
-        let encoder = OutputEncoder::new(&location.name(), encoding.format, &schema, &added);
+        let encoder = OutputEncoder::new(&location.name(), encoding.format, &schema, &added, csv_safe);
         let encoder = encoder.map_err(unfit)?;
         let own = schema.fields().iter().map(|field| field.name().clone());
-        let columns: Vec<String> = own.chain(added.iter().map(|added| added.name.clone())).collect();
+        let mut columns: Vec<String> = own.chain(added.iter().map(|added| added.name.clone())).collect();
+        if csv_safe {
+            columns.iter_mut().for_each(|name| *name = guarded(name).into_owned());
+        }
         let typed = encoder.columnar_schema().map(|schema| found::typed(schema));
         let found = Found::open(input, &columns)?;
         let expected = typed.unwrap_or_else(|| columns.clone());

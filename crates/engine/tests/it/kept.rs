@@ -46,7 +46,7 @@ impl Keep for Memory {
     }
 
     fn keep(&mut self, cut: Cut) -> Result<u64, BoxError> {
-        let Cut { source, trades, position, ledger, held, mut output, end } = cut;
+        let Cut { source, trades, position, ledger, held, mut output, end, .. } = cut;
         let snapshot = Snapshot {
             steps: source.inputs[0].records as usize,
             rows: output.make_durable()?[0].bytes as usize,
@@ -141,6 +141,7 @@ fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran 
         position,
         ledger,
         held,
+        bad: Default::default(),
     });
     let keeping = Keeping { keep: Box::new(keep), every: KeepEvery::Trades(every), resume };
     let source = Steps::new(case, from.map_or(0, |from| from.steps));

@@ -1,0 +1,130 @@
+//! What the user says of bad records, and what is said of them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use tradejoin_connectors::{BadRecords, LetterTime};
+use tradejoin_engine::{EngineError, MaxBad, Share};
+
+use crate::args::RunArgs;
+use crate::failure::{self, BadData, UsageError};
+use crate::policy::size;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct BadArgs {
+    /// What to do with a record that cannot be read
+    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    pub(crate) on_bad_record: OnBadRecord,
+
+    /// End a run (65) that leaves out more bad records: so many of all inputs, or a share of each, 0.1%,
+    /// which is judged from line 1,000 on and at the end [default: any number]
+    #[arg(long, value_name = "N|P%", allow_negative_numbers = true, value_parser = max_bad)]
+    pub(crate) max_bad: Option<MaxBad>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBadRecord {
+    /// Stop with an error that names file, line, column and value
+    Fail,
+    /// Leave it out, count it and go on
+    Skip,
+    /// The same, and write it to the file of --dead-letters with the reason
+    DeadLetter,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct LetterArgs {
+    /// Where trades go that are put aside, and bad records with --on-bad-record dead-letter, each with
+    /// its reason, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) dead_letters: Option<PathBuf>,
+
+    /// End a run (65) whose dead letters take more, such as 1GiB, before they are packed [default: any size]
+    #[arg(long, value_name = "SIZE", requires = "dead_letters", value_parser = size)]
+    pub(crate) dead_letters_max: Option<u64>,
+
+    /// Say in each dead letter when it was written; without, equal inputs make equal files
+    #[arg(long, requires = "dead_letters")]
+    pub(crate) dead_letter_time: bool,
+}
+
+impl LetterArgs {
+    pub(crate) fn time(&self) -> LetterTime {
+        if self.dead_letter_time { LetterTime::Written } else { LetterTime::None }
+    }
+}
+
+/// A number, or a percentage.
+fn max_bad(text: &str) -> Result<MaxBad, String> {
+    let max = match text.strip_suffix('%') {
+        Some(percent) => Share::of_percent(percent).map(MaxBad::Share),
+        None => text.replace('_', "").parse().ok().map(MaxBad::Records),
+    };
+    max.ok_or_else(|| {
+        "write a number of records, such as 100, or a share from 0% to 100%, such as 0.1%".to_owned()
+    })
+}
+
+/// What becomes of bad records in a run with these arguments.
+pub(crate) fn policy(args: &RunArgs) -> tradejoin_connectors::OnBadRecord {
+    use tradejoin_connectors::OnBadRecord as Policy;
+    match args.input.bad.on_bad_record {
+        OnBadRecord::Fail => Policy::Fail,
+        // What repeats a run writes nothing.
+        OnBadRecord::DeadLetter if args.letters.dead_letters.is_some() && !args.in_turn => {
+            Policy::DeadLetter(args.letters.time())
+        }
+        OnBadRecord::Skip | OnBadRecord::DeadLetter => Policy::Skip,
+    }
+}
+
+/// Refuses a budget where there is nothing to be spent.
+pub(crate) fn check(args: &RunArgs) -> Result<(), UsageError> {
+    let BadArgs { on_bad_record, max_bad } = args.input.bad;
+    if max_bad.is_some() && on_bad_record == OnBadRecord::Fail {
+        let text = "--max-bad is for bad records that are left out, and the first one ends this run: add \
+                    --on-bad-record skip or dead-letter";
+        return Err(UsageError(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// What a failed run says: the first bad records, if they are too many.
+pub(crate) fn of_run(error: EngineError, bad_records: &BadRecords) -> anyhow::Error {
+    let EngineError::TooManyBad(too_many) = error else { return failure::of_run(error) };
+    // Others may have been read ahead.
+    let shown = usize::try_from(too_many.bad).unwrap_or(usize::MAX);
+    let first: Vec<_> = bad_records.first().iter().take(shown).map(ToString::to_string).collect();
+    BadData(format!("{too_many} (--max-bad); the first: {}", first.join("; "))).into()
+}
+
+/// What is said of bad records at the end of a run that went well.
+pub(crate) fn warning(args: &RunArgs, bad_records: &BadRecords) -> Option<String> {
+    let what = match (&args.letters.dead_letters, policy(args)) {
+        (Some(path), tradejoin_connectors::OnBadRecord::DeadLetter(_)) => {
+            format!("put aside in {}", path.display())
+        }
+        _ => "skipped".to_owned(),
+    };
+    match bad_records.count() {
+        0 => None,
+        1 => Some(format!("1 bad record was {what}:")),
+        count => Some(format!("{count} bad records were {what}; the first:")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_number_or_a_share() {
+        assert_eq!(max_bad("1_000"), Ok(MaxBad::Records(1_000)));
+        assert_eq!(max_bad("0.1%"), Ok(MaxBad::Share(Share::new(100_000).expect("a share"))));
+        for text in ["", "-1", "0.1", "101%", "%", "few"] {
+            assert!(max_bad(text).is_err(), "{text}");
+        }
+    }
+}

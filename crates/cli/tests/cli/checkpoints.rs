@@ -1,0 +1,386 @@
+//! Runs with checkpoints: how they go on, what they refuse, and what can be seen of them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Folder, Ran};
+
+const JOB: &str = "run --trades t.csv --instruments i.csv --unmatched keep --output o.csv --checkpoint state";
+/// Often and in small batches, so that there are some.
+const SMALL: &str = "--checkpoint-every 1000rows --batch-len 200";
+const TRADES: usize = 20_000;
+
+fn trade(number: usize) -> String {
+    format!("{number},{},{}.25\n", number % 7, number % 90)
+}
+
+/// A folder with some trades, and what becomes of them.
+fn folder() -> (Folder, String) {
+    let folder = Folder::empty();
+    let rows = (1..=TRADES).fold(String::new(), |mut all, number| {
+        let _ = write!(all, "{}", trade(number));
+        all
+    });
+    folder.put("t.csv", format!("trade_id,instrument_id,price\n{rows}"));
+    folder.put("i.csv", table("SPY"));
+    folder.ok("run --trades t.csv --instruments i.csv --unmatched keep --output want.csv --quiet");
+    let want = folder.read("want.csv");
+    (folder, want)
+}
+
+fn table(ticker: &str) -> String {
+    (0..5).fold("instrument_id,ticker,strike,expiry,option_type\n".to_owned(), |mut all, id| {
+        let _ = writeln!(all, "{id},{ticker},{},2024-11-03,call", 100 + id);
+        all
+    })
+}
+
+/// Runs the job until it dies at a durable call, behind its first checkpoint. How many calls
+/// there are is a matter of timing: late ones are tried first.
+fn die(folder: &Folder, job: &str) {
+    let is_killed = (20..=60).rev().step_by(5).any(|call| {
+        for name in folder.names().iter().filter(|name| name.starts_with("o.csv") || *name == "state") {
+            let path = folder.path(name);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+        }
+        let mut command = folder.command(&format!("{job} {SMALL}"));
+        let output = command.env("TRADEJOIN_FAULTS", format!("kill@{call}:before")).output();
+        let status = output.expect("it runs").status;
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        // Nor may it be behind the last one.
+        status.signal() == Some(9) && folder.ok("checkpoint list state").contains("a run goes on here")
+    });
+    assert!(is_killed, "it never dies");
+}
+
+/// The numbers of the checkpoints that there are.
+fn epochs(folder: &Folder) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(folder.path("state")) else { return Vec::new() };
+    let epoch = |name: String| name.strip_prefix("manifest-")?.strip_suffix(".json")?.parse().ok();
+    entries
+        .filter_map(|entry| epoch(entry.expect("an entry").file_name().into_string().expect("text")))
+        .collect()
+}
+
+fn said(folder: &Folder, line: &str) -> String {
+    let Ran { code, stderr, stdout } = folder.run(line);
+    assert_eq!(code, 0, "{line}\n{stderr}");
+    stderr + &stdout
+}
+
+#[test]
+fn a_run_that_is_complete_is_not_done_again() {
+    let (folder, want) = folder();
+    folder.ok(JOB);
+    assert_eq!(folder.read("o.csv"), want);
+    let before = fs::metadata(folder.path("o.csv")).and_then(|file| file.modified()).expect("a time");
+    let said = said(&folder, &format!("{JOB} --workers 3"));
+    assert!(said.contains("nothing to do: the run of the checkpoints in state is complete"), "{said}");
+    let after = fs::metadata(folder.path("o.csv")).and_then(|file| file.modified()).expect("a time");
+    assert_eq!((folder.read("o.csv"), before), (want, after));
+    assert_eq!(folder.names(), ["i.csv", "o.csv", "state", "t.csv", "want.csv"]);
+}
+
+#[test]
+fn tables_come_from_the_checkpoint_and_not_from_their_files() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    folder.put("i.csv", table("QQQ"));
+    let said = said(&folder, JOB);
+    assert!(said.contains("going on from checkpoint "), "{said}");
+    assert!(said.contains("tables were there after "), "{said}");
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let epoch = epochs(&folder).into_iter().max().expect("a checkpoint");
+    let path = folder.path(&format!("state/manifest-{epoch}.json"));
+    let mut bytes = fs::read(&path).expect("a manifest");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    let listed = folder.ok("checkpoint list state");
+    assert!(listed.contains("whole; a run goes on here") && listed.contains("damaged"), "{listed}");
+    assert_eq!(folder.run("checkpoint verify state").code, 1);
+    let said = said(&folder, JOB);
+    assert!(said.contains(&format!("warning: checkpoint {epoch} is passed over: ")), "{said}");
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
+    let (folder, _) = folder();
+    die(&folder, JOB);
+    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            fs::write(path, "{}").expect("written");
+        }
+    }
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("none of ") && said.contains("restore the folder from a copy"), "{said}");
+}
+
+#[test]
+fn what_belongs_to_another_job_is_refused_with_what_differs() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let said = folder.fails(78, &JOB.replace("--unmatched keep", "--unmatched drop"));
+    assert!(
+        said.contains("instruments.on_miss") && said.contains("\"keep\"") && said.contains("\"drop\""),
+        "{said}"
+    );
+    folder.put("other.csv", folder.read("t.csv"));
+    let said = folder.fails(78, &JOB.replace("t.csv", "other.csv"));
+    assert!(said.contains("input.trades") && said.contains("other.csv"), "{said}");
+    // The same name, and another file.
+    let trades = folder.read("t.csv");
+    folder.put("t.csv", trades.replace("1,1,", "1,2,"));
+    let said = folder.fails(65, JOB);
+    assert!(said.contains("t.csv"), "{said}");
+    folder.put("t.csv", &trades[..200]);
+    let said = folder.fails(65, JOB);
+    assert!(said.contains("t.csv"), "{said}");
+    // An output that somebody has written to.
+    folder.put("t.csv", &trades);
+    let partial = folder.names().into_iter().find(|name| name.ends_with(".partial")).expect("a part of it");
+    let content = fs::read(folder.path(&partial)).expect("read");
+    folder.put(&partial, &content[..10]);
+    let said = folder.fails(78, JOB);
+    assert!(said.contains(&partial) && said.contains("shorter"), "{said}");
+    folder.put(&partial, &content);
+    folder.ok(JOB);
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn a_file_that_has_grown_is_read_to_its_new_end() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let mut file = fs::OpenOptions::new().append(true).open(folder.path("t.csv")).expect("a file");
+    file.write_all(trade(TRADES + 1).as_bytes()).expect("written");
+    folder.ok(JOB);
+    let output = folder.read("o.csv");
+    assert_eq!(output.lines().count(), want.lines().count() + 1);
+    assert!(output.starts_with(&want));
+}
+
+/// A run whose trades come through a pipe.
+fn waiting(folder: &Folder) -> Child {
+    let job = JOB.replace("t.csv", "-");
+    let mut command = folder.command(&format!("{job} --format csv {SMALL}"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+#[test]
+fn a_folder_is_one_runs_at_a_time() {
+    let (folder, _) = folder();
+    let mut child = waiting(&folder);
+    let begin = Instant::now();
+    while !folder.path("state/lock").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never begins");
+        std::thread::yield_now();
+    }
+    let said = loop {
+        // The file is there a moment before it is locked.
+        let ran = folder.run(JOB);
+        if ran.code == 75 {
+            break ran.stderr;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", ran.stderr);
+        fs::remove_dir_all(folder.path("state")).expect("removed");
+        child.kill().expect("killed");
+        child.wait().expect("it ends");
+        child = waiting(&folder);
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    assert!(said.contains("another run keeps its checkpoints here"), "{said}");
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn a_run_that_is_interrupted_keeps_what_it_has_done() {
+    let (folder, want) = folder();
+    let mut child = waiting(&folder);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let trades = folder.read("t.csv");
+    let first = &trades[..trades.len() / 2];
+    stdin.write_all(first.as_bytes()).expect("written");
+    let begin = Instant::now();
+    while epochs(&folder).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("the same command goes on where it was"), "{said}");
+    let shown = folder.ok("checkpoint show state");
+    assert!(shown.contains("interrupted: the same command goes on"), "{shown}");
+    drop(stdin);
+    // Its producer sends the same again.
+    let mut child = waiting(&folder);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let output = std::thread::scope(|threads| {
+        let writing = threads.spawn(move || stdin.write_all(trades.as_bytes()));
+        let output = child.wait_with_output().expect("it ends");
+        writing.join().expect("it ends").expect("written");
+        output
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn what_is_in_a_folder_can_be_seen() {
+    let (folder, _) = folder();
+    die(&folder, JOB);
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.ok("checkpoint list state --json")).expect("JSON");
+    let newest = &listed[0];
+    assert_eq!((&newest["is_whole"], &newest["end"]), (&true.into(), &serde_json::Value::Null));
+    let shown = folder.ok(&format!("checkpoint show state --epoch {}", newest["checkpoint"]));
+    for line in
+        ["t.csv: ", "o.csv: ", "instruments: 5 changes", "under way, or killed", "output.file = o.csv"]
+    {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_str(&folder.ok("checkpoint show state --json")).expect("JSON");
+    assert_eq!((&manifest["trades"], &manifest["format"]), (&newest["trades"], &1.into()));
+    assert_eq!(folder.run("checkpoint verify state").code, 0);
+    assert_eq!(folder.run("checkpoint show state --epoch 99999").code, 2);
+    assert_eq!(folder.run("checkpoint list nowhere").code, 74);
+    folder.ok(JOB);
+    assert!(folder.ok("checkpoint list state").contains("complete"));
+    let mode = |name: &str| fs::metadata(folder.path(name)).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode("state"), 0o700);
+    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("text");
+        assert_eq!(mode(&format!("state/{name}")), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_folder_that_others_may_write_in_is_refused() {
+    let (folder, _) = folder();
+    fs::create_dir(folder.path("state")).expect("a folder");
+    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o777)).expect("changed");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("others than its owner may write in this folder"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    let (folder, _) = folder();
+    for (flags, part) in [
+        ("--correct 100rows --corrections c.csv", "--checkpoint does not go with --correct"),
+        ("--watch --journal j.jsonl", "--checkpoint does not go with --journal"),
+        ("--checkpoint-every banana", "20000rows"),
+        ("--checkpoint-every 0s", "20000rows"),
+        ("--checkpoint-keep 0", "checkpoint-keep"),
+    ] {
+        let said = folder.fails(2, &format!("{JOB} {flags}"));
+        assert!(said.contains(part), "{flags}: {said}");
+    }
+    let said = folder.fails(2, &JOB.replace("o.csv", "o.parquet"));
+    assert!(said.contains("in parts") && said.contains("folder"), "{said}");
+    assert_eq!(folder.names(), ["i.csv", "state", "t.csv", "want.csv"]);
+}
+
+/// Standard output cannot be taken back: what was written behind the last checkpoint comes
+/// twice.
+#[test]
+fn standard_output_gets_every_trade_at_least_once() {
+    let (folder, want) = folder();
+    let job = JOB.replace("o.csv", "-");
+    let mut command = folder.command(&format!("{job} {SMALL} --output-format csv"));
+    let output = command.env("TRADEJOIN_FAULTS", "kill@25:before").output().expect("it runs");
+    assert_eq!(output.status.signal(), Some(9));
+    let first = String::from_utf8(output.stdout).expect("text");
+    let second = folder.ok(&job);
+    assert!(want.starts_with(&first), "as far as it came");
+    let rows = second.strip_prefix(want.lines().next().expect("a header")).unwrap_or(&second);
+    assert!(want.ends_with(rows.trim_start()), "from a checkpoint on");
+    assert!(first.len() + rows.trim_start().len() >= want.len(), "nothing is missing");
+}
+
+/// As where a quota ends, or the limit of a file's size.
+#[test]
+fn a_file_that_may_not_grow_ends_the_run_and_the_next_one_goes_on() {
+    let (folder, want) = folder();
+    let mut command = std::process::Command::new("sh");
+    let binary = assert_cmd::cargo::cargo_bin!("tradejoin");
+    let script = format!("ulimit -f 200; exec {} {JOB} {SMALL}", binary.display());
+    let output = command.current_dir(folder.path("")).args(["-c", &script]).output().expect("a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("File too large") && said.contains("the same command goes on"), "{said}");
+    folder.ok(JOB);
+    assert!(folder.read("o.csv") == want);
+}
+
+/// What has changed in a file while no run was there is a reload of the one that goes on.
+#[test]
+fn a_watched_table_is_compared_with_what_was_kept() {
+    let (folder, _) = folder();
+    let job = "run --trades - --format csv --instruments i.csv --output - --checkpoint state --watch=5ms \
+               --verbose --checkpoint-every 10rows --batch-len 10 --max-removed 100%";
+    let start = || {
+        let mut command = folder.command(job);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("it starts")
+    };
+    let first: String = (1..=100).map(trade).collect();
+    let first = format!("trade_id,instrument_id,price\n{first}");
+    let mut child = start();
+    child.stdin.as_mut().expect("a pipe").write_all(first.as_bytes()).expect("written");
+    let begin = Instant::now();
+    while epochs(&folder).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    // One row changes, one goes.
+    let rows = table("SPY").replace("1,SPY,", "1,QQQ,");
+    folder.put("i.csv", rows.trim_end().rsplit_once('\n').expect("rows").0);
+    let mut child = start();
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(first.as_bytes()).expect("written");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut found = |instrument: usize, from: usize| {
+        let mut number = from;
+        loop {
+            number += 1;
+            stdin.write_all(format!("{number},{instrument},1\n{number},0,1\n").as_bytes()).expect("written");
+            // The trade of instrument 0, which stays, says that the other was dropped.
+            let mut line = stdout.by_ref().map(|line| line.expect("text"));
+            let line = line.find(|line| line.starts_with(&format!("{number},"))).expect("a row");
+            assert!(begin.elapsed() < Duration::from_secs(100), "nothing is reloaded: {line}");
+            if line.contains("QQQ") || instrument == 4 && line.starts_with(&format!("{number},0,")) {
+                return number;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let number = found(1, 1_000);
+    found(4, number + 1);
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("instruments reloaded"), "{said}");
+}

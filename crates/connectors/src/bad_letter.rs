@@ -1,0 +1,176 @@
+//! What is written of a record that was refused: a line of the dead letters.
+
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use arrow_array::RecordBatch;
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::flaw::{BadRecord, Place};
+use crate::text_encoder::{JsonEncoder, push_json_text};
+
+/// Bytes of a record that a letter has at most: of a longer one its first ones.
+pub const LETTER_BYTES_MAX: usize = 64 << 10;
+
+/// Which time letters tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LetterTime {
+    /// None: two runs of the same inputs write the same bytes.
+    #[default]
+    None,
+    /// When the record was refused, or the trade put aside.
+    Written,
+}
+
+/// A record as it stood in its input.
+#[derive(Clone, Copy)]
+pub(crate) enum Raw<'r> {
+    /// Of a text: without the end of its line.
+    Text(&'r [u8]),
+    /// A row of columns with types.
+    Row(&'r RecordBatch, usize),
+}
+
+/// A record and where it stands.
+pub(crate) type Record<'r> = (Place, Raw<'r>);
+
+impl<'r> Raw<'r> {
+    /// A line of a text, with or without its end.
+    pub(crate) fn line(line: &'r [u8]) -> Self {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        Self::Text(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+/// The line of a record, without its end.
+pub(crate) fn letter(bad: &BadRecord, raw: Raw<'_>, time: LetterTime) -> Box<[u8]> {
+    let mut line = Vec::with_capacity(512);
+    member("reason", bad.reason.code(), &mut line);
+    member("source", &bad.source_name, &mut line);
+    // Writing to memory does not fail.
+    let _ = match bad.place {
+        Place::Line(number) => write!(line, ",\"line\":{number}"),
+        Place::Row(number) => write!(line, ",\"row\":{number}"),
+    };
+    bad.column.iter().for_each(|column| member("column", column, &mut line));
+    bad.value.iter().for_each(|value| member("value", value, &mut line));
+    member("message", &bad.to_string(), &mut line);
+    push_time(time, &mut line);
+    match raw {
+        Raw::Text(record) => text(record, &mut line),
+        Raw::Row(batch, row) => fields(batch, row, &mut line),
+    }
+    line.push(b'}');
+    line.into()
+}
+
+/// The member `time`, if letters have one.
+pub(crate) fn push_time(time: LetterTime, line: &mut Vec<u8>) {
+    if time == LetterTime::Written {
+        #[expect(clippy::disallowed_methods, reason = "the user asks for it, and nothing else depends on it")]
+        let now = DateTime::<Utc>::from(SystemTime::now());
+        member("time", &now.to_rfc3339_opts(SecondsFormat::Millis, true), line);
+    }
+}
+
+fn member(name: &str, value: &str, line: &mut Vec<u8>) {
+    line.push(if line.is_empty() { b'{' } else { b',' });
+    push_json_text(name.as_bytes(), line);
+    line.push(b':');
+    push_json_text(value.as_bytes(), line);
+}
+
+/// The record, or as much of it as is kept, and how long it is if that is not all.
+fn text(record: &[u8], line: &mut Vec<u8>) {
+    let kept = &record[..record.len().min(LETTER_BYTES_MAX)];
+    match std::str::from_utf8(kept) {
+        Ok(text) => member("raw", text, line),
+        // What was cut is a character.
+        Err(error) if kept.len() < record.len() && error.error_len().is_none() => {
+            member("raw", &String::from_utf8_lossy(&kept[..error.valid_up_to()]), line);
+        }
+        Err(_) => member("raw_base64", &base64(kept), line),
+    }
+    if kept.len() < record.len() {
+        let _ = write!(line, ",\"raw_bytes\":{}", record.len());
+    }
+}
+
+/// The row as an object. One that no JSON can hold is left out: its place is told.
+fn fields(batch: &RecordBatch, row: usize, line: &mut Vec<u8>) {
+    let mut object = Vec::new();
+    let encoder = JsonEncoder::new(batch.schema_ref(), std::iter::empty(), "");
+    if encoder.rows(&batch.slice(row, 1), &[], 0..1, &mut object).is_ok() {
+        line.extend_from_slice(b",\"fields\":");
+        line.extend_from_slice(object.trim_ascii_end());
+    }
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let six = bits >> (18 - 6 * digit) & 63;
+            text.push(if digit <= three.len() { char::from(DIGITS[six as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flaw::Reason;
+
+    fn written(raw: &[u8]) -> serde_json::Value {
+        let bad = BadRecord {
+            source_name: "t.csv".into(),
+            place: Place::Line(3),
+            column: Some("a \"b\"".to_owned()),
+            value: None,
+            reason: Reason::Empty,
+        };
+        serde_json::from_slice(&letter(&bad, Raw::line(raw), LetterTime::None)).expect("an object")
+    }
+
+    #[test]
+    fn a_letter_says_what_where_and_why() {
+        let expected = serde_json::json!({
+            "reason": "no-value", "source": "t.csv", "line": 3, "column": "a \"b\"",
+            "message": "t.csv, line 3, column a \\\"b\\\": no value, but the column needs one",
+            "raw": "1,\t\"é\"",
+        });
+        assert_eq!(written("1,\t\"é\"\r\n".as_bytes()), expected);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_base64() {
+        for (bytes, text) in [
+            (&b"\xff"[..], "/w=="),
+            (b"\xff\xfe", "//4="),
+            (b"\xff\xfe\xfd", "//79"),
+            (b"any carnal pleas\xff", "YW55IGNhcm5hbCBwbGVhc/8="),
+        ] {
+            assert_eq!(written(bytes)["raw_base64"], text);
+            assert_eq!(written(bytes).get("raw"), None);
+        }
+    }
+
+    #[test]
+    fn a_long_record_is_cut_between_characters_and_its_length_told() {
+        let long = "é".repeat(LETTER_BYTES_MAX);
+        // One byte in front: the limit is in the middle of a character.
+        let letter = written(format!("x{long}").as_bytes());
+        assert_eq!(letter["raw"].as_str().map(str::len), Some(LETTER_BYTES_MAX - 1));
+        assert_eq!(letter["raw_bytes"], 2 * LETTER_BYTES_MAX + 1);
+        let exact = "x".repeat(LETTER_BYTES_MAX);
+        assert_eq!(written(exact.as_bytes())["raw"].as_str(), Some(&*exact));
+        assert_eq!(written(exact.as_bytes()).get("raw_bytes"), None);
+        let odd = [&b"\xff"[..], long.as_bytes()].concat();
+        assert_eq!(written(&odd)["raw_bytes"], odd.len());
+    }
+}
