@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tradejoin_engine::{Engine, EngineError, Report};
+use tradejoin_engine::{Engine, EngineError, Order, Report};
 use tradejoin_flow::TableSource;
 
 use crate::collect::{Collect, Revisions};
@@ -61,6 +61,13 @@ proptest! {
         let ledger = report.ledger;
         prop_assert_eq!(ledger.check(), Ok(()));
         let written = ledger.enriched + ledger.unmatched_kept + ledger.dead_lettered;
-        prop_assert_eq!(rows.lock().expect("not poisoned").len() as u64, written);
+        let rows = rows.lock().expect("not poisoned").len() as u64;
+        // In line a trade has its outcome before it is written, which it may never be if what
+        // is under way is dropped.
+        if case.order == Order::Strict {
+            prop_assert!(rows <= written);
+        } else {
+            prop_assert_eq!(rows, written);
+        }
     }
 }
