@@ -14,6 +14,7 @@ use crate::config::{EngineConfig, Stop};
 use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Begin, Event, Keeper, Keeping};
 use crate::load::{Feed, Generations, add_loaded};
+use crate::pulse::Pulse;
 use crate::report::{Monitor, Publisher, Report, RunClock, shard_report};
 use crate::run::{Ended, Ends, Run};
 use crate::updates::Updates;
@@ -25,6 +26,7 @@ pub struct Engine {
     stop: Stop,
     monitor: Monitor,
     updates: Updates,
+    pulse: Pulse,
 }
 
 impl Engine {
@@ -32,7 +34,8 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let monitor = Monitor::new(config.tables.len());
-        Self { config, stop: Stop::default(), monitor, updates: Updates::default() }
+        let pulse = Pulse::new(config.shards.as_usize());
+        Self { config, stop: Stop::default(), monitor, updates: Updates::default(), pulse }
     }
 
     /// The same engine, ended early by a request that others know already.
@@ -51,6 +54,12 @@ impl Engine {
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// What the threads of a run of this engine are at.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Where changes of tables wait that come from beside the source.
@@ -148,9 +157,10 @@ impl Engine {
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
         let updates = &self.updates;
-        let feed = Feed::new(&config.tables, tables, &generations, stop, updates, keeper, source);
+        let feed =
+            Feed::new(&config.tables, tables, &generations, stop, (updates, &self.pulse), keeper, source);
         let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
-        let ends = Ends { sink, revise: &mut *revise, keeper, begin };
+        let ends = Ends { sink, revise: &mut *revise, keeper, begin, pulse: &self.pulse };
         let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers)?;
 
         let cpus = scope(|scope| {
@@ -158,7 +168,8 @@ impl Engine {
                 (Some(keeper), Some(events), Some(keep)) => {
                     let run = &run;
                     let work = move || {
-                        let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, &mut **keep)));
+                        let kept =
+                            catch_unwind(AssertUnwindSafe(|| keeper.work(&events, &mut **keep, &self.pulse)));
                         if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
                             run.fail_beside(error);
                         }
@@ -209,6 +220,7 @@ impl Engine {
         if !interrupted {
             ended.budget.judge(&ledger, &config.tables)?;
         }
+        self.pulse.enter_beside(Some(Stage::Write));
         if config.corrections.is_some() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
                 .map_err(|panic| panicked(panic, Stage::Write))?
@@ -238,6 +250,7 @@ impl Engine {
                 .map_err(|panic| panicked(panic, Stage::Write))?
                 .map_err(EngineError::Sink)?,
         }
+        self.pulse.enter_beside(None);
         let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
         let shared = generations.pin().into_iter();
