@@ -14,6 +14,7 @@ use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::Place;
 use crate::input::{Cut, Input, Progress};
+use crate::ipc_claims::{self, MAGIC};
 use crate::last_read::LastRead;
 use crate::parquet_columns::ParquetColumns;
 use crate::stored_file::{Growth, StoredFile, Unlike};
@@ -243,11 +244,13 @@ pub(crate) fn guarded<T>(
 }
 
 fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches), OpenError> {
-    const MAGIC: &[u8] = b"ARROW1";
     let mut start = Vec::new();
     let io = |error| ReadError::of_io(name, error);
     input.raw.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
     let is_file_format = start == MAGIC;
+    if input.file_bytes.is_some() {
+        ipc_claims::check(&input.raw.file).map_err(|error| of_arrow(name, error))?;
+    }
     if is_file_format && input.file_bytes.is_some() {
         input.raw.rewind().map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, input.raw))?);
@@ -255,6 +258,7 @@ fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches)
     let mut bytes = Cursor::new(start).chain(input.raw);
     if is_file_format {
         let file = spool(name, &mut bytes)?;
+        ipc_claims::check(&file).map_err(|error| of_arrow(name, error))?;
         return Ok(guarded(name, || ipc_file(name, file))?);
     }
     let reader = guarded(name, || {

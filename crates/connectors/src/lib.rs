@@ -75,6 +75,7 @@ mod arrow_blocks;
 mod arrow_keys;
 mod arrow_times;
 mod arrow_trades;
+mod ipc_claims;
 mod json_values;
 mod key_text;
 mod parquet_columns;
