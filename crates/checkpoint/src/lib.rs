@@ -63,6 +63,7 @@
 //!     trades: 0,
 //!     position: Position(0),
 //!     ledger: Ledger::new(0),
+//!     bad: BTreeMap::new(),
 //!     held: None,
 //!     output: Box::new(NothingPrepared),
 //!     end: Some(End::Complete),

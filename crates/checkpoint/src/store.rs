@@ -74,7 +74,9 @@ impl Store {
     }
 
     /// The newest checkpoint that is whole: its manifest is what was written, and so are
-    /// its files. `None` if there is no checkpoint.
+    /// its files. `None` if there is no checkpoint. In a folder that is
+    /// [open](Self::open) it is durable from here on: whatever a run does with it, the
+    /// power may fail and the next one finds it, too.
     ///
     /// # Errors
     /// If there are some and none is whole; if a newer version has written the newest
@@ -88,7 +90,13 @@ impl Store {
                 Ok(checkpoint)
             });
             match checkpoint {
-                Ok(checkpoint) => return Ok(Some(Checkpoint { passed_over, ..checkpoint })),
+                Ok(checkpoint) => {
+                    if self.lock.is_some() {
+                        // Its run may have died before its name was.
+                        self.sync()?;
+                    }
+                    return Ok(Some(Checkpoint { passed_over, ..checkpoint }));
+                }
                 Err(error) if error.kind() == CheckpointErrorKind::Damaged => {
                     passed_over.push(PassedOver { epoch, reason: error.to_string() });
                     newest.get_or_insert(error);

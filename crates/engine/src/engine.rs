@@ -1,18 +1,17 @@
-//! Starts the threads of a run, and sees to it that all of them end.
+//! A run from its settings to its report.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, ScopedJoinHandle, scope};
 use std::time::Instant;
 
-use crossbeam_utils::sync::Parker;
 use tradejoin_flow::{BoxError, Encode as _, End, Resume, Revise, Sink, Source, SourcePosition, TableSource};
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
 use crate::config::{EngineConfig, Stop};
+use crate::drive::{Driver, KeptBy};
 use crate::error::{EngineError, Stage, panicked};
-use crate::kept::{Begin, Event, Keeper, Keeping};
+use crate::kept::{Begin, Keeper, Keeping};
 use crate::load::{Feed, Generations, add_loaded};
 use crate::report::{Monitor, Publisher, Report, RunClock, shard_report};
 use crate::run::{Ended, Ends, Run};
@@ -28,6 +27,9 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Of so many numbers one says that a run in steps which is to stop takes too long.
+    pub const DRAIN_PICKS: usize = 64;
+
     /// An engine with these settings.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
@@ -128,66 +130,71 @@ impl Engine {
         revise: &mut dyn Revise,
         keeping: Option<Keeping<'_>>,
     ) -> Result<Report, EngineError> {
+        self.run_driven(tables, source, sink, revise, keeping, Driver::Threads)
+    }
+
+    /// As [`Engine::run_kept`], but on the calling thread alone, for tests whose order of
+    /// events is to be theirs, and the same each time: no thread is started, and no clock
+    /// decides anything if holds and [`KeepEvery`](crate::KeepEvery) go by trades.
+    ///
+    /// The threads that there would be take turns, and so does what keeps: `pick` is given
+    /// how many of them can go on, and says which does, by carrying out one task; or keeping
+    /// the changes of a batch, or a cut. Once the run is to stop, it is asked before each of
+    /// them for one of [`Engine::DRAIN_PICKS`] whether what is under way takes too long: 0
+    /// drops it.
+    ///
+    /// # Errors
+    /// As [`Engine::run_kept`]; or if no thread is left to be picked and the run has not
+    /// ended, where threads would sleep for ever.
+    ///
+    /// # Panics
+    /// As [`Engine::run_kept`], or if `pick` picks nothing that there is.
+    pub fn run_in_steps<'env>(
+        &'env self,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+        sink: impl Sink,
+        revise: &mut dyn Revise,
+        keeping: Option<Keeping<'_>>,
+        pick: &mut dyn FnMut(usize) -> usize,
+    ) -> Result<Report, EngineError> {
+        self.run_driven(tables, source, sink, revise, keeping, Driver::Steps(pick))
+    }
+
+    fn run_driven<'env>(
+        &'env self,
+        tables: Vec<Option<Box<dyn TableSource + 'env>>>,
+        source: impl Source + 'env,
+        sink: impl Sink,
+        revise: &mut dyn Revise,
+        keeping: Option<Keeping<'_>>,
+        driver: Driver<'_>,
+    ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
-        let (mut keep, keeper, events, begin) = match keeping {
+        let (mut kept_by, begin) = match keeping {
             Some(Keeping { keep, every, resume }) => {
-                let (keeper, events) = Keeper::new(every, resume.as_ref());
+                let kept_by = KeptBy::new(&driver, keep, every, resume.as_ref());
                 let begin = resume.map(|Resume { trades, position, ledger, held, bad }| Begin {
                     place: (position, trades),
                     ledger,
                     held,
                     bad,
                 });
-                (Some(keep), Some(keeper), Some(events), begin)
+                (Some(kept_by), begin)
             }
-            None => (None, None, None, None),
+            None => (None, None),
         };
-        let keeper = keeper.as_ref();
+        let (keeper, mut keep) = kept_by.as_mut().map(KeptBy::split).unzip();
         let (config, stop) = (&self.config.chosen(&tables), &self.stop);
         let clock = RunClock::start();
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
         let updates = &self.updates;
         let feed = Feed::new(&config.tables, tables, &generations, stop, updates, keeper, source);
-        let parkers: Vec<_> = config.shards.shards().map(|_| Parker::new()).collect();
         let ends = Ends { sink, revise: &mut *revise, keeper, begin };
-        let run = Run::new(config, stop, &generations, feed, ends, publisher, &parkers)?;
-
-        let cpus = scope(|scope| {
-            let keeping = match (keeper, events, &mut keep) {
-                (Some(keeper), Some(events), Some(keep)) => {
-                    let run = &run;
-                    let work = move || {
-                        let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, &mut **keep)));
-                        if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
-                            run.fail_beside(error);
-                        }
-                        // Whoever waits to hand something over is let go with it.
-                        drop(events);
-                    };
-                    Some(Builder::new().name("checkpoints".to_owned()).spawn_scoped(scope, work)?)
-                }
-                _ => None,
-            };
-            let spawn = |(thread, parker): (usize, Parker)| {
-                let (run, encoder) = (&run, run.encoder());
-                let work = move || run.work(thread, encoder, &parker);
-                Builder::new().name(format!("shard-{thread}")).spawn_scoped(scope, work)
-            };
-            let threads: Vec<_> = parkers.into_iter().enumerate().map(spawn).collect();
-            if threads.iter().any(Result::is_err) {
-                // Those that have started end, and the error is told below.
-                stop.request();
-            }
-            let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
-            let joined = joined.collect::<Result<Vec<_>, _>>();
-            keeper.iter().for_each(|keeper| keeper.send(Event::End));
-            // A panic in there has been told.
-            let _ = keeping.map(ScopedJoinHandle::join);
-            joined
-        });
-        let cpus = cpus.map_err(EngineError::Thread)?.into_iter();
-        let cpus = cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))?;
+        let (wakers, driver) = driver.begin(config.shards);
+        let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
+        let cpus = driver.drive(&run, stop, keeper.zip(keep.as_mut()))?;
 
         let (ended, feed) = run.end();
         let Ended { mut sink, mut ledger, mut publisher, failure, interrupted, .. } = ended;
@@ -215,7 +222,7 @@ impl Engine {
                 .map_err(EngineError::Revise)?;
         }
         match (keeper, keep) {
-            (Some(keeper), Some(mut keep)) => {
+            (Some(keeper), Some(keep)) => {
                 // What is complete is, wherever the source stands.
                 let source = source.or_else(|| (end == End::Complete).then(SourcePosition::default));
                 if let Some(source) = source.filter(|_| !ended.is_given_up) {
@@ -229,7 +236,7 @@ impl Engine {
                             output,
                             Some(end),
                         );
-                        keeper.keep(&mut *keep, cut).map_err(EngineError::Keep)
+                        keeper.keep(keep.keep, cut).map_err(EngineError::Keep)
                     }))
                     .unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep)))?;
                 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use arrow_schema::ArrowError;
 use thiserror::Error;
-use tradejoin_flow::BoxError;
+use tradejoin_flow::{BoxError, Task};
 use tradejoin_merger::{HeldError, Miss};
 use tradejoin_model::{LedgerError, ShardIndex};
 
@@ -32,6 +32,18 @@ pub enum Stage {
     Keep,
     /// Finding out what to do next.
     Schedule,
+}
+
+impl Stage {
+    /// The stage that a task begins in.
+    pub(crate) fn of<M, P>(task: &Task<M, P>) -> Self {
+        match task {
+            Task::Read => Self::Read,
+            Task::LookUp(shard, _) => Self::LookUp(*shard),
+            Task::Pass(..) => Self::Hold,
+            Task::Write(..) => Self::Write,
+        }
+    }
 }
 
 impl fmt::Display for Stage {

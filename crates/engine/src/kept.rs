@@ -6,7 +6,8 @@
 //! writes it has the output prepared. What changes tables goes the same way, batch by batch.
 //! All of it is handed to a thread of its own, which makes it durable while the run goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -83,9 +84,17 @@ const EVENTS_MAX: usize = 64;
 /// No batch has this index.
 const NONE: u64 = u64::MAX;
 
+/// The way to what keeps.
+enum Events {
+    /// To a thread of its own.
+    Channel(SyncSender<Event>),
+    /// In a run of one thread, which must not wait for itself: with any room.
+    Queue(Mutex<VecDeque<Event>>),
+}
+
 /// What the threads of a kept run share.
 pub(crate) struct Keeper {
-    events: SyncSender<Event>,
+    events: Events,
     every: KeepEvery,
     /// The batch behind which the next cut lies.
     at: AtomicU64,
@@ -117,6 +126,15 @@ impl Keeper {
     /// Gives what takes the events, too.
     pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> (Self, Receiver<Event>) {
         let (events, receiver) = sync_channel(EVENTS_MAX);
+        (Self::with(Events::Channel(events), every, resume), receiver)
+    }
+
+    /// One whose events [wait](Self::next_event) for the only thread of a run.
+    pub(crate) fn in_steps(every: KeepEvery, resume: Option<&Resume>) -> Self {
+        Self::with(Events::Queue(Mutex::default()), every, resume)
+    }
+
+    fn with(events: Events, every: KeepEvery, resume: Option<&Resume>) -> Self {
         let trades = resume.map_or(0, |resume| resume.trades);
         let state = State {
             // The first one lies where the tables are complete, so that they need not be
@@ -129,7 +147,7 @@ impl Keeper {
             held: None,
             pause: Duration::ZERO,
         };
-        let keeper = Self {
+        Self {
             events,
             every,
             at: AtomicU64::new(NONE),
@@ -145,8 +163,7 @@ impl Keeper {
                 }),
                 ..KeptReport::default()
             }),
-        };
-        (keeper, receiver)
+        }
     }
 
     /// Whether the run goes on where another one was: its tables are kept already.
@@ -219,7 +236,23 @@ impl Keeper {
 
     /// Hands something to the thread that keeps. If it has failed, the run ends for that.
     pub(crate) fn send(&self, event: Event) {
-        let _ = self.events.send(event);
+        match &self.events {
+            Events::Channel(events) => drop(events.send(event)),
+            Events::Queue(events) => lock(events).push_back(event),
+        }
+    }
+
+    /// Whether events wait in a run of one thread.
+    pub(crate) fn has_event(&self) -> bool {
+        matches!(&self.events, Events::Queue(events) if !lock(events).is_empty())
+    }
+
+    /// The first of them.
+    pub(crate) fn next_event(&self) -> Option<Event> {
+        match &self.events {
+            Events::Channel(_) => None,
+            Events::Queue(events) => lock(events).pop_front(),
+        }
     }
 
     /// Notes the first batch that is not one of the tables of a run before.
@@ -250,21 +283,29 @@ impl Keeper {
     /// Keeps what comes until nothing more does.
     pub(crate) fn work(&self, events: &Receiver<Event>, keep: &mut dyn Keep) -> Result<(), EngineError> {
         for event in events {
-            match event {
-                Event::Lanes(lanes) => {
-                    for (table, lane) in lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
-                        keep.changes(table, lane).map_err(EngineError::Keep)?;
-                    }
-                }
-                Event::Rows(table, lane) => keep.changes(table, &lane).map_err(EngineError::Keep)?,
-                Event::Cut(cut) => {
-                    self.keep(keep, *cut).map_err(EngineError::Keep)?;
-                    self.is_busy.store(false, Ordering::Relaxed);
-                }
-                Event::End => break,
+            if self.take(event, keep)?.is_break() {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Keeps one event; breaks off if none follows.
+    pub(crate) fn take(&self, event: Event, keep: &mut dyn Keep) -> Result<ControlFlow<()>, EngineError> {
+        match event {
+            Event::Lanes(lanes) => {
+                for (table, lane) in lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
+                    keep.changes(table, lane).map_err(EngineError::Keep)?;
+                }
+            }
+            Event::Rows(table, lane) => keep.changes(table, &lane).map_err(EngineError::Keep)?,
+            Event::Cut(cut) => {
+                self.keep(keep, *cut).map_err(EngineError::Keep)?;
+                self.is_busy.store(false, Ordering::Relaxed);
+            }
+            Event::End => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// A cut behind all of `ledger`, which lacks what was `loaded` past the shards.

@@ -34,6 +34,7 @@
 
 mod budget;
 mod config;
+mod drive;
 mod engine;
 mod error;
 mod kept;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
-use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Revise, Sink, Source, Task};
 use tradejoin_merger::{HeldError, HoldPeak, Merged, Merger, MissedKeys, MissingKeys, Passage, RecentPeak};
 use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages, Position, ShardIndex};
@@ -14,10 +13,11 @@ use tradejoin_worker::Worker;
 
 use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
+use crate::drive::{Stepped, Wakers};
 use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Begin, Keeper};
 use crate::load::{Feed, Generations, Next};
-use crate::report::{Publisher, thread_cpu};
+use crate::report::Publisher;
 use crate::updates::Updates;
 
 /// How long a run that was asked to stop may go on writing what it has read.
@@ -43,7 +43,7 @@ pub(crate) struct Run<'a, S, K: Sink> {
     keeper: Option<&'a Keeper>,
     /// Where the first batch behind restored tables is, until it has been read.
     place: Mutex<Option<(Position, u64)>>,
-    unparkers: Vec<Unparker>,
+    pub(crate) wakers: Wakers,
     /// When the stop was noticed.
     stopping: Mutex<Option<Instant>>,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Ended<K> {
 }
 
 /// What one thread has for itself.
-struct Own<E> {
+pub(crate) struct Own<E> {
     thread: usize,
     encoder: E,
     merger: Merger,
@@ -131,7 +131,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         feed: Feed<'a, S>,
         ends: Ends<'a, K>,
         publisher: Publisher,
-        parkers: &[Parker],
+        wakers: Wakers,
     ) -> Result<Self, EngineError> {
         let Ends { sink, revise, keeper, begin } = ends;
         let shards = config.shards.as_usize();
@@ -175,39 +175,49 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }),
             keeper,
             place: Mutex::new(place),
-            unparkers: parkers.iter().map(|parker| parker.unparker().clone()).collect(),
+            wakers,
             stopping: Mutex::new(None),
         })
     }
 
-    /// The encoder of one thread.
-    pub(crate) fn encoder(&self) -> K::Encoder {
-        lock(&self.output).sink.encoder()
-    }
-
-    /// What one thread does until there is nothing left to do; gives its
-    /// processor time.
-    pub(crate) fn work(&self, thread: usize, encoder: K::Encoder, parker: &Parker) -> Duration {
+    /// What one thread has.
+    pub(crate) fn own(&self, thread: usize) -> Own<K::Encoder> {
         let merger = Merger::new(&self.config.tables)
             .with_wait_column(self.config.wait_column)
             .with_corrections(self.config.corrections.is_some());
-        let mut own = Own { thread, encoder, merger };
-        loop {
-            match self.claim(thread) {
-                Claim::Wait => parker.park(),
-                Claim::End => return thread_cpu(),
-                Claim::Task(task) => {
-                    let mut stage = stage_of(&task);
-                    let carried_out =
-                        catch_unwind(AssertUnwindSafe(|| self.carry_out(task, &mut own, &mut stage)));
-                    match carried_out {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => self.fail(thread, error),
-                        Err(panic) => self.fail(thread, panicked(panic, stage)),
-                    }
-                }
-            }
+        Own { thread, encoder: lock(&self.output).sink.encoder(), merger }
+    }
+
+    /// Claims a task for a thread and carries it out. What goes wrong ends the run.
+    pub(crate) fn step(&self, own: &mut Own<K::Encoder>) -> Stepped {
+        let task = match self.claim(own.thread) {
+            Claim::Wait => return Stepped::Waits,
+            Claim::End => return Stepped::Ended,
+            Claim::Task(task) => task,
+        };
+        let mut stage = Stage::of(&task);
+        let carried_out = catch_unwind(AssertUnwindSafe(|| self.carry_out(task, own, &mut stage)));
+        match carried_out {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.fail(own.thread, error),
+            Err(panic) => self.fail(own.thread, panicked(panic, stage)),
         }
+        Stepped::Worked
+    }
+
+    /// How many threads it is for.
+    pub(crate) fn threads(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Whether the run is to end before its source does.
+    pub(crate) fn is_stopping(&self) -> bool {
+        lock(&self.stopping).is_some()
+    }
+
+    /// Drops what was read and is not written.
+    pub(crate) fn give_up(&self) {
+        lock(&self.board).give_up();
     }
 
     fn claim(&self, thread: usize) -> Claim<Merged, Encoded<K::Piece>> {
@@ -219,7 +229,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 board.close();
                 stopping.get_or_insert_with(Instant::now);
             }
-            if stopping.is_some_and(|since| since.elapsed() > DRAIN) {
+            if stopping.is_some_and(|since| self.wakers.go_by_the_clock() && since.elapsed() > DRAIN) {
                 board.give_up();
             }
         }
@@ -242,7 +252,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// Wakes threads. A call of the system for each: others have the board by then.
     fn wake(&self, threads: Vec<usize>) {
-        threads.into_iter().for_each(|thread| self.unparkers[thread].unpark());
+        threads.into_iter().for_each(|thread| self.wakers.wake(thread));
     }
 
     /// Ends the run for an error that is none of its threads'.
@@ -479,15 +489,6 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 /// Trades of a batch that do not go on in the columns that they were read in.
 fn trades_copied(read: &Arc<Messages>, enriched: &Enriched) -> u64 {
     if Arc::ptr_eq(read, &enriched.messages) { 0 } else { enriched.trades().num_rows() as u64 }
-}
-
-fn stage_of<M, P>(task: &Task<M, P>) -> Stage {
-    match task {
-        Task::Read => Stage::Read,
-        Task::LookUp(shard, _) => Stage::LookUp(*shard),
-        Task::Pass(..) => Stage::Hold,
-        Task::Write(..) => Stage::Write,
-    }
 }
 
 /// What a panic has left behind is looked at by nobody but those who end.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tradejoin_checkpoint::{Checkpoint, Job, Store};
 use tradejoin_disk::{Disk, DiskFile, FaultyDisk, Mode, SimulatedDisk};
-use tradejoin_flow::{BoxError, Keep as _, OutputPosition, Prepared};
+use tradejoin_flow::{BoxError, Keep as _, NothingPrepared, OutputPosition, Prepared};
 use tradejoin_model::{Held, LookUp};
 
 use crate::support::{FOLDER, Form, Op, Table, cut, job, lane, restored};
@@ -177,6 +177,29 @@ fn what_was_kept_is_found_after_a_crash_anywhere() {
         if let Err(wrong) = case(seed, None) {
             panic!("seed {seed}: {wrong}");
         }
+    }
+}
+
+#[test]
+fn what_a_run_goes_on_from_stays_there() {
+    // Ends behind the operation of this number, the last of its first checkpoint if there is none.
+    let run_to = |disk: &SimulatedDisk, fails_at: u64| {
+        let faults = format!("eio@{fails_at}:ever").parse().expect("faults");
+        let faulty = Arc::new(FaultyDisk::new(Arc::new(disk.clone()), faults));
+        let store = Store::open(Arc::<FaultyDisk>::clone(&faulty), Path::new(FOLDER)).expect("opened");
+        let mut keeper = store.begin(job(FORM), None).expect("begun");
+        (keeper.keep(cut(1, NothingPrepared)).is_ok(), faulty.operations())
+    };
+    let (is_kept, operations) = run_to(&SimulatedDisk::new(), u64::MAX);
+    assert!(is_kept);
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new();
+        let (is_kept, _) = run_to(&disk, operations);
+        assert!(!is_kept, "its name is not durable");
+        let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("opened");
+        assert!(store.latest().expect("whole").is_some(), "it is there all the same");
+        let store = Store::open(Arc::new(disk.crash(seed)), Path::new(FOLDER)).expect("opened");
+        assert!(store.latest().expect("whole").is_some(), "seed {seed}: a run has gone on from it");
     }
 }
 

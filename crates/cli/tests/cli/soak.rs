@@ -1,14 +1,15 @@
 //! Many reloads in a row, and journals of runs whose timing is drawn.
 //!
 //! A few of each here; `TRADEJOIN_RELOADS` and `TRADEJOIN_REPLAYS` say how many, and
-//! the second tier asks for 1,000 and 100.
+//! the second tier asks for 1,000 and 100. And a run with all that may grow in use, for
+//! `TRADEJOIN_SOAK_SECONDS`: a few here, half an hour there.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -199,5 +200,94 @@ fn a_journal_gives_the_same_bytes_whatever_the_timing_was() {
         folder.put("o.csv", &output);
         let job = "verify --trades t.csv --instruments first.csv --replay-journal journal.jsonl";
         folder.ok(&format!("{job} {POLICY} --output o.csv"));
+    }
+}
+
+/// What a block of a stream comes to.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    trades: u64,
+    changes: u64,
+    bad: u64,
+}
+
+/// A block of messages: trades, most of whose instruments are there, changes, and lines that
+/// are none. Every instrument that is missed comes within the block or the next.
+fn drawn_block(draw: &mut StdRng) -> (String, Counts) {
+    let (mut block, mut counts) = (String::new(), Counts::default());
+    for _ in 0..BLOCK {
+        let id = draw.random_range(0..KEYS);
+        match draw.random_range(0..100) {
+            0..8 => {
+                let strike = draw.random_range(1..900);
+                let _ = writeln!(
+                    block,
+                    r#"{{"type":"instrument","instrument_id":{id},"ticker":"SPY","strike":{strike},"expiry":"2024-11-03","option_type":"call"}}"#
+                );
+                counts.changes += 1;
+            }
+            8..10 => {
+                let _ = writeln!(block, r#"{{"type":"instrument","instrument_id":{id},"deleted":true}}"#);
+                counts.changes += 1;
+            }
+            10 => {
+                let _ = writeln!(block, r#"{{"type":"trade","instrument_id":"x{id}"}}"#);
+                counts.bad += 1;
+            }
+            _ => {
+                let _ =
+                    writeln!(block, r#"{{"type":"trade","trade_id":1,"instrument_id":{id},"price":1.25}}"#);
+                counts.trades += 1;
+            }
+        }
+    }
+    (block, counts)
+}
+
+#[test]
+fn memory_stays_flat_with_all_that_may_grow_in_use() {
+    /// What the allocator of a thread may still come to need: little after some minutes.
+    const SLACK_KIB: u64 = 1 << 10;
+    const LONG: Duration = Duration::from_secs(300);
+    let time = Duration::from_secs(how_many("TRADEJOIN_SOAK_SECONDS", 4).into());
+    let folder = Folder::empty();
+    let mut draw = StdRng::seed_from_u64(1);
+    let blocks: Vec<_> = (0..64).map(|_| drawn_block(&mut draw)).collect();
+    let job = "run --messages - --tables instruments --on-miss instruments=hold=20000rows,then=drop \
+               --output /dev/null --output-format jsonl --on-bad-record skip \
+               --checkpoint state --checkpoint-every 200ms --workers 2 --json";
+    let mut command = folder.command(job);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let (begin, mut counts, mut resident) = (Instant::now(), Counts::default(), Vec::new());
+    let mut looked = begin;
+    for (block, of_block) in blocks.iter().cycle() {
+        stdin.write_all(block.as_bytes()).expect("written");
+        counts.trades += of_block.trades;
+        counts.changes += of_block.changes;
+        counts.bad += of_block.bad;
+        if looked.elapsed() > time / 100 {
+            looked = Instant::now();
+            resident.extend(resident_kib(child.id()));
+        }
+        if begin.elapsed() > time {
+            break;
+        }
+    }
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(summary["rows_read"], counts.trades + counts.bad);
+    assert_eq!(summary["outcomes"]["rejected"], counts.bad);
+    assert_eq!(summary["tables"][0]["changes"], counts.changes);
+    let outcomes = ["enriched", "unmatched", "rejected"].map(|name| summary["outcomes"][name].as_u64());
+    assert_eq!(outcomes.into_iter().flatten().sum::<u64>(), counts.trades + counts.bad);
+    assert!(summary["checkpoints"]["count"].as_u64() > Some(2), "{}", summary["checkpoints"]);
+    // What holds, tables and buffers come to has been reached after a third.
+    let (first, rest) = resident.split_at(resident.len() / 3);
+    if let (Some(first), Some(most)) = (first.iter().max(), rest.iter().max()) {
+        let slack = if time < LONG { GROWTH_MAX_KIB } else { SLACK_KIB };
+        assert!(*most <= first + first / 50 + slack, "from {first} to {most} KiB: {resident:?}");
     }
 }

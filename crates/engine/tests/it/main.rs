@@ -7,6 +7,7 @@
 //!   distribution and policy, the engine equals the oracle
 //! - `hot_keys`: the same where few keys have nearly all trades, by the trades' times
 //! - `schedules`: router, workers and merger stepped in one thread in any order
+//! - `in_steps`: whole runs on one thread, in any order of their tasks
 //! - `updates`: changes from beside the source
 //! - `kept`: runs that end at any of their cuts and go on
 //! - `properties`: how often these two are tested, and what they say when they fail
@@ -17,6 +18,7 @@ mod collect;
 mod equals_oracle;
 mod faults;
 mod hot_keys;
+mod in_steps;
 mod kept;
 mod properties;
 mod schedules;

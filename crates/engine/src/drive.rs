@@ -1,0 +1,246 @@
+//! What carries a run to its end: a thread for each shard, or one that does all there is
+//! to do in an order of somebody's choice.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread::{Builder, ScopedJoinHandle, scope};
+use std::time::Duration;
+
+use crossbeam_utils::sync::{Parker, Unparker};
+use tradejoin_flow::{Keep, Resume, Sink, Source};
+use tradejoin_model::ShardCount;
+
+use crate::config::Stop;
+use crate::engine::Engine;
+use crate::error::{EngineError, Stage, panicked};
+use crate::kept::{Event, KeepEvery, Keeper};
+use crate::report::thread_cpu;
+use crate::run::{Own, Run};
+
+/// Which of them it is.
+pub(crate) enum Driver<'p> {
+    Threads,
+    /// Picks one of so many.
+    Steps(&'p mut dyn FnMut(usize) -> usize),
+}
+
+/// One that is about to drive.
+pub(crate) enum Begun<'p> {
+    Threads(Vec<Parker>),
+    Steps(&'p mut dyn FnMut(usize) -> usize),
+}
+
+/// How threads are told that there is something to do.
+pub(crate) enum Wakers {
+    Threads(Vec<Unparker>),
+    /// Whether each has been told.
+    Steps(Vec<AtomicBool>),
+}
+
+/// What has come of the step of a thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stepped {
+    /// A task was carried out.
+    Worked,
+    /// There is nothing to do until the thread is woken.
+    Waits,
+    /// Nor will there be.
+    Ended,
+}
+
+/// What keeps a run, and what it shares with those who run it.
+pub(crate) struct KeptBy<'k> {
+    keeper: Keeper,
+    events: Option<Receiver<Event>>,
+    keep: Box<dyn Keep + 'k>,
+}
+
+/// What keeps a run.
+pub(crate) struct Keeps<'k> {
+    pub(crate) keep: &'k mut dyn Keep,
+    /// Where what is to be kept comes from, if it is kept by a thread of its own.
+    events: Option<Receiver<Event>>,
+}
+
+impl Wakers {
+    pub(crate) fn wake(&self, thread: usize) {
+        match self {
+            Self::Threads(unparkers) => unparkers[thread].unpark(),
+            Self::Steps(are_told) => are_told[thread].store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it was told since it was asked last.
+    fn is_told(&self, thread: usize) -> bool {
+        matches!(self, Self::Steps(are_told) if are_told[thread].swap(false, Ordering::Relaxed))
+    }
+
+    /// Whether the time that passes means anything.
+    pub(crate) fn go_by_the_clock(&self) -> bool {
+        matches!(self, Self::Threads(_))
+    }
+}
+
+impl<'k> KeptBy<'k> {
+    pub(crate) fn new(
+        driver: &Driver<'_>,
+        keep: Box<dyn Keep + 'k>,
+        every: KeepEvery,
+        resume: Option<&Resume>,
+    ) -> Self {
+        let (keeper, events) = match driver {
+            Driver::Threads => {
+                let (keeper, events) = Keeper::new(every, resume);
+                (keeper, Some(events))
+            }
+            Driver::Steps(_) => (Keeper::in_steps(every, resume), None),
+        };
+        Self { keeper, events, keep }
+    }
+
+    pub(crate) fn split(&mut self) -> (&Keeper, Keeps<'_>) {
+        (&self.keeper, Keeps { keep: &mut *self.keep, events: self.events.take() })
+    }
+}
+
+impl<'p> Driver<'p> {
+    /// A driver of so many threads, and what wakes them.
+    pub(crate) fn begin(self, threads: ShardCount) -> (Wakers, Begun<'p>) {
+        match self {
+            Self::Threads => {
+                let parkers: Vec<_> = threads.shards().map(|_| Parker::new()).collect();
+                let unparkers = parkers.iter().map(|parker| parker.unparker().clone()).collect();
+                (Wakers::Threads(unparkers), Begun::Threads(parkers))
+            }
+            Self::Steps(pick) => {
+                let are_told = threads.shards().map(|_| AtomicBool::new(false)).collect();
+                (Wakers::Steps(are_told), Begun::Steps(pick))
+            }
+        }
+    }
+}
+
+impl Begun<'_> {
+    /// Carries a run to its end, whichever that is; gives the processor time of each thread.
+    pub(crate) fn drive<S: Source, K: Sink>(
+        self,
+        run: &Run<'_, S, K>,
+        stop: &Stop,
+        keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+    ) -> Result<Vec<Duration>, EngineError> {
+        match self {
+            Self::Threads(parkers) => by_threads(run, stop, parkers, keeping),
+            Self::Steps(pick) => in_steps(run, keeping, pick),
+        }
+    }
+}
+
+fn by_threads<S: Source, K: Sink>(
+    run: &Run<'_, S, K>,
+    stop: &Stop,
+    parkers: Vec<Parker>,
+    keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+) -> Result<Vec<Duration>, EngineError> {
+    let cpus = scope(|scope| {
+        let keeper = keeping.as_ref().map(|(keeper, _)| *keeper);
+        let keeping = match keeping {
+            Some((keeper, Keeps { keep, events })) => {
+                let events = events.take();
+                let work = move || events.into_iter().for_each(|events| keep_all(run, keeper, events, *keep));
+                Some(Builder::new().name("checkpoints".to_owned()).spawn_scoped(scope, work)?)
+            }
+            None => None,
+        };
+        let spawn = |(thread, parker): (usize, Parker)| {
+            let mut own = run.own(thread);
+            let work = move || loop {
+                match run.step(&mut own) {
+                    Stepped::Worked => {}
+                    Stepped::Waits => parker.park(),
+                    Stepped::Ended => return thread_cpu(),
+                }
+            };
+            Builder::new().name(format!("shard-{thread}")).spawn_scoped(scope, work)
+        };
+        let threads: Vec<_> = parkers.into_iter().enumerate().map(spawn).collect();
+        if threads.iter().any(Result::is_err) {
+            // Those that have started end, and the error is told below.
+            stop.request();
+        }
+        let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
+        let joined = joined.collect::<Result<Vec<_>, _>>();
+        keeper.iter().for_each(|keeper| keeper.send(Event::End));
+        // A panic in there has been told.
+        let _ = keeping.map(ScopedJoinHandle::join);
+        joined
+    });
+    let cpus = cpus.map_err(EngineError::Thread)?.into_iter();
+    cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))
+}
+
+/// What the thread does that keeps. Whoever waits to hand something over is let go when
+/// it ends.
+fn keep_all<S: Source, K: Sink>(
+    run: &Run<'_, S, K>,
+    keeper: &Keeper,
+    events: Receiver<Event>,
+    keep: &mut dyn Keep,
+) {
+    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, keep)));
+    if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
+        run.fail_beside(error);
+    }
+}
+
+/// One thread of a run in steps.
+struct InTurn<E> {
+    own: Own<E>,
+    state: Stepped,
+}
+
+fn in_steps<S: Source, K: Sink>(
+    run: &Run<'_, S, K>,
+    mut keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+    pick: &mut dyn FnMut(usize) -> usize,
+) -> Result<Vec<Duration>, EngineError> {
+    let mut threads: Vec<_> =
+        (0..run.threads()).map(|thread| InTurn { own: run.own(thread), state: Stepped::Worked }).collect();
+    loop {
+        for (number, thread) in threads.iter_mut().enumerate() {
+            if thread.state == Stepped::Waits && run.wakers.is_told(number) {
+                thread.state = Stepped::Worked;
+            }
+        }
+        if run.is_stopping() && pick(Engine::DRAIN_PICKS) == 0 {
+            run.give_up();
+        }
+        let mut able: Vec<_> =
+            threads.iter_mut().filter(|thread| thread.state == Stepped::Worked).map(Some).collect();
+        if keeping.as_ref().is_some_and(|(keeper, _)| keeper.has_event()) {
+            able.push(None);
+        }
+        if able.is_empty() {
+            break;
+        }
+        match able.swap_remove(pick(able.len())) {
+            Some(thread) => thread.state = run.step(&mut thread.own),
+            None => keep_next(run, &mut keeping),
+        }
+    }
+    if threads.iter().any(|thread| thread.state != Stepped::Ended) {
+        return Err(panicked(Box::new("every thread waits for another"), Stage::Schedule));
+    }
+    Ok(vec![Duration::ZERO; threads.len()])
+}
+
+/// Keeps one event. What keeps is not there any more once it has failed.
+fn keep_next<S: Source, K: Sink>(run: &Run<'_, S, K>, keeping: &mut Option<(&Keeper, &mut Keeps<'_>)>) {
+    let Some((keeper, keeps)) = keeping else { return };
+    let Some(event) = keeper.next_event() else { return };
+    let kept = catch_unwind(AssertUnwindSafe(|| keeper.take(event, keeps.keep)));
+    if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
+        run.fail_beside(error);
+        *keeping = None;
+    }
+}
