@@ -1,23 +1,27 @@
 //! What the compressed buffers of an Arrow file say of their lengths. The library takes
-//! memory for what they say before it looks further, and a process that asks for more than
-//! there can be ends.
+//! memory for what they say before it looks further: a few bytes could fill it, and a
+//! process that asks for more than there can be ends.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use arrow_ipc::{RecordBatch, root_as_footer, root_as_message};
+use arrow_ipc::{CompressionType, RecordBatch, root_as_footer, root_as_message};
 use arrow_schema::ArrowError;
 
+/// Bytes in front of a compressed buffer: its length, unpacked.
+const PREFIX_LEN: i64 = 8;
+/// Bytes that may stand for next to nothing.
+const BLOCK_LEN: i64 = 128 << 10;
 /// In front of the length of a message.
 const CONTINUATION: [u8; 4] = [0xFF; 4];
 /// What stands around the messages of the file format.
 pub(crate) const MAGIC: &[u8] = b"ARROW1";
 
-/// Sees to it that there is memory for each buffer of a file. What makes no sense otherwise
-/// is left to the reader.
+/// Sees to it that no buffer of a file says that it is longer than its bytes can be. What
+/// makes no sense otherwise is left to the reader.
 ///
 /// # Errors
-/// If one says that it is longer than memory can be.
+/// If one does.
 pub(crate) fn check(file: &File) -> Result<(), ArrowError> {
     let Ok(len) = file.metadata().map(|metadata| metadata.len()) else { return Ok(()) };
     match bytes_at(file, 0, MAGIC.len()) {
@@ -78,15 +82,17 @@ fn message_at(file: &File, at: u64, len: u64) -> Option<(Vec<u8>, u64)> {
 }
 
 fn check_batch(file: &File, body: u64, batch: &RecordBatch<'_>) -> Result<(), ArrowError> {
-    let (Some(_), Some(buffers)) = (batch.compression(), batch.buffers()) else { return Ok(()) };
-    for buffer in buffers.iter().filter(|buffer| buffer.length() > 8) {
+    let (Some(compression), Some(buffers)) = (batch.compression(), batch.buffers()) else { return Ok(()) };
+    // A byte of LZ4 stands for 255 at most, and four of Zstandard for a block of 128 KiB.
+    let most = if compression.codec() == CompressionType::LZ4_FRAME { 256 } else { 1 << 16 };
+    for buffer in buffers.iter().filter(|buffer| buffer.length() > PREFIX_LEN) {
         let at = u64::try_from(buffer.offset()).ok().and_then(|offset| body.checked_add(offset));
         let claim = at.and_then(|at| bytes_at(file, at, 8)?.try_into().ok()).map_or(0, i64::from_le_bytes);
-        let has_room =
-            usize::try_from(claim).is_ok_and(|len| Vec::<u8>::new().try_reserve_exact(len).is_ok());
+        let packed = buffer.length() - PREFIX_LEN;
         // A negative one says that the buffer is not compressed, or is refused.
-        if claim > 0 && !has_room {
-            return Err(ArrowError::IpcError(format!("a buffer says that it has {claim} bytes")));
+        if claim > packed.saturating_mul(most).saturating_add(BLOCK_LEN) {
+            let text = format!("{packed} compressed bytes cannot be {claim} bytes");
+            return Err(ArrowError::IpcError(text));
         }
     }
     Ok(())
