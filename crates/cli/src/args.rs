@@ -25,9 +25,12 @@ use crate::control::ControlArgs;
 use crate::correct::CorrectArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
+use crate::limits::LimitArgs;
 use crate::policy;
 use crate::reload::{ReloadArgs, ReloadCommandArgs};
 use crate::replay::{self, ReplayArgs};
+pub(crate) use crate::report_args::ReportArgs;
+use crate::stall::StallArgs;
 use crate::table_arg::TableArg as JoinedTable;
 use crate::tap::TapArgs;
 use crate::verify::VerifyArgs;
@@ -190,6 +193,8 @@ pub(crate) struct RunArgs {
     pub(crate) kept: CheckpointArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+    #[command(flatten)]
+    pub(crate) stall: StallArgs,
 
     /// The flags that were given, here or in the file, by their names with _ for -
     #[arg(skip)]
@@ -272,6 +277,9 @@ pub(crate) struct InputArgs {
     /// Refuse a table in which a key stands twice (otherwise the later row wins)
     #[arg(long)]
     pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }
 
 impl InputArgs {
@@ -441,23 +449,6 @@ pub(crate) enum UnmatchedArg {
     Drop,
     /// It is passed on with empty columns and counted
     Keep,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "Report")]
-pub(crate) struct ReportArgs {
-    /// Print the summary as one line of JSON, the last line of standard output (of standard error if
-    /// the trades go to standard output)
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// No settings, no progress and no summary
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-
-    /// Settings and summary even if the trades go to standard output and standard error is no terminal
-    #[arg(long, conflicts_with = "quiet")]
-    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Args)]

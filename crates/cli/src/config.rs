@@ -34,6 +34,9 @@ pub(crate) struct Config {
     /// How the run is kept, so that a later one goes on.
     #[serde(default)]
     checkpoint: CheckpointConfig,
+    /// What inputs may ask for.
+    #[serde(default)]
+    limits: LimitsConfig,
     /// How the work is done.
     #[serde(default)]
     engine: EngineConfig,
@@ -180,6 +183,28 @@ struct CheckpointConfig {
     keep: Option<u32>,
 }
 
+/// What inputs may ask for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LimitsConfig {
+    /// The longest line or record, such as 16MiB.
+    max_line: Option<String>,
+    /// Most fields of a record, and columns of a file.
+    max_fields: Option<u64>,
+    /// How deep objects and lists of a line of JSON may lie in each other.
+    max_depth: Option<u64>,
+    /// The most that a packed file may unpack to, such as 1TiB.
+    max_unpacked: Option<String>,
+    /// How many times its own size a packed file may unpack to.
+    max_ratio: Option<u64>,
+    /// The longest message of an Arrow file, such as 4GiB.
+    max_message: Option<String>,
+    /// Most text that is under way, such as 64MiB.
+    max_in_flight: Option<String>,
+    /// Most tables.
+    max_tables: Option<u64>,
+}
+
 /// How the work is done.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +226,8 @@ struct EngineConfig {
     hold_rows: Option<u64>,
     /// Most bytes that waiting trades are counted with, such as 64MiB.
     hold_bytes: Option<String>,
+    /// Say which stage has made no progress for so long, such as 10s; 0 for never.
+    stall_warning: Option<String>,
     /// How tables are spread, by name: partitioned, broadcast or auto.
     distribution: Option<BTreeMap<String, String>>,
     /// How tables are looked up, by name: latest or as-of.
@@ -233,7 +260,7 @@ impl Config {
 
     /// The arguments that say what it says, but for flags among `given`.
     pub(crate) fn arguments(&self, given: &ArgMatches) -> Vec<OsString> {
-        let Self { input, tables, output, reload, checkpoint, engine } = self;
+        let Self { input, tables, output, reload, checkpoint, limits, engine } = self;
         let mut arguments = Arguments { given, all: Vec::new() };
         arguments.path("trades", &input.trades);
         arguments.path("instruments", &input.instruments);
@@ -288,6 +315,14 @@ impl Config {
         arguments.path("checkpoint", &checkpoint.folder);
         arguments.text("checkpoint_every", checkpoint.every.as_ref());
         arguments.text("checkpoint_keep", checkpoint.keep);
+        arguments.text("max_line", limits.max_line.as_ref());
+        arguments.text("max_fields", limits.max_fields);
+        arguments.text("max_depth", limits.max_depth);
+        arguments.text("max_unpacked", limits.max_unpacked.as_ref());
+        arguments.text("max_ratio", limits.max_ratio);
+        arguments.text("max_message", limits.max_message.as_ref());
+        arguments.text("max_in_flight", limits.max_in_flight.as_ref());
+        arguments.text("max_tables", limits.max_tables);
         arguments.text("workers", engine.workers);
         arguments.text("batch_len", engine.batch_len);
         arguments.text("queue_depth", engine.queue_depth);
@@ -296,6 +331,7 @@ impl Config {
         arguments.by_table("on_miss", engine.on_miss.as_ref());
         arguments.text("hold_rows", engine.hold_rows);
         arguments.text("hold_bytes", engine.hold_bytes.as_ref());
+        arguments.text("stall_warning", engine.stall_warning.as_ref());
         arguments.by_table("distribution", engine.distribution.as_ref());
         arguments.by_table("mode", engine.mode.as_ref());
         arguments.by_table("tolerance", engine.tolerance.as_ref());

@@ -248,7 +248,7 @@ mod tests {
             ("rows", "a number of trades"),
             ("-1rows", "a number of trades"),
             ("0rows", "no trade is recent"),
-            ("1TB", "no unit of bytes"),
+            ("1XB", "no unit of bytes"),
             ("5m,6m", "a second limit"),
             ("5rows,6rows", "a second limit"),
         ] {

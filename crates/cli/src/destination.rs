@@ -20,6 +20,7 @@ use crate::plan;
 use crate::policy;
 use crate::sample::Sample;
 use crate::settings::Settings;
+use crate::style::printable;
 use crate::summary::Summary;
 
 /// Where the enriched trades go.
@@ -250,6 +251,7 @@ impl Destination {
     }
 
     fn print(&self, text: &str) -> std::io::Result<()> {
+        let text = printable(text);
         if self.is_standard() {
             anstream::stderr().write_all(text.as_bytes())
         } else {

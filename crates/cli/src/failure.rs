@@ -10,7 +10,7 @@ use tradejoin_connectors::{
 use tradejoin_engine::EngineError;
 
 use crate::control::SocketError;
-use crate::style::ERROR;
+use crate::style::{ERROR, printable};
 
 /// Done.
 pub(crate) const OK: u8 = 0;
@@ -134,7 +134,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(IO);
     }
     let code = exit_code(error);
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {error:#}");
+    let text = format!("{error:#}");
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", printable(&text));
     if code == BUG {
         eprintln!("this is a bug of tradejoin; please report it with the command that showed it");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, MessagesOptions,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, Limits, MessagesOptions,
     OpenChanges, Readiness, Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind,
     TableMode, TableOptions, TradesOptions, open_changes, open_letters, open_messages, open_table,
     open_trades, select_outputs,
@@ -22,6 +22,7 @@ use crate::correct;
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::gates;
+use crate::limits;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
@@ -87,6 +88,7 @@ fn check(args: &RunArgs) -> anyhow::Result<()> {
     let input = &args.input;
     let usage = |text: &str| Err(UsageError(text.to_owned()).into());
     check_files(input)?;
+    limits::check_files(args)?;
     let reloads = [
         ("--watch", args.reload.watch.is_some()),
         ("--replay-journal", args.reload.replay_journal.is_some()),
@@ -199,7 +201,8 @@ fn files(
     let opened = args.changes.table_changes.as_deref().map(|path| shared.open_changes(path)).transpose()?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
     for (table, path, _) in joined_tables(&args.input)? {
-        let file = WatchedFile::new(path, format).with_bad_records(shared.on_bad_record);
+        let file = WatchedFile::new(path, format).with_limits(shared.limits);
+        let file = file.with_bad_records(shared.on_bad_record);
         if args.reload.watch.is_some() {
             file.check()?;
         }
@@ -407,6 +410,7 @@ struct Shared {
     gate_timeout: Option<GateTimeout>,
     last_read: Option<LastRead>,
     stop: Stop,
+    limits: Limits,
 }
 
 impl Shared {
@@ -422,6 +426,7 @@ impl Shared {
             gate_timeout: args.input.gate_timeout.map(GateTimeout::new),
             last_read: args.last_read.clone(),
             stop: stop.clone(),
+            limits: args.input.limits.limits(&args.engine)?,
         })
     }
 
@@ -441,6 +446,7 @@ impl Shared {
             gate_timeout: self.gate_timeout.clone(),
             last_read: self.last_read.clone(),
             stop: Some(self.stop.flag()),
+            limits: self.limits,
             ..input
         }
     }

@@ -5,6 +5,7 @@
 
 mod arg_values;
 mod args;
+mod report_args;
 mod table_arg;
 
 mod control;
@@ -13,11 +14,13 @@ mod memory;
 mod policy;
 mod reload;
 mod signals;
+mod stall;
 mod style;
 
 mod destination;
 mod gates;
 mod job;
+mod limits;
 mod modes;
 mod plan;
 mod sample;

@@ -91,10 +91,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
-        _ => return Err(format!("{unit} is no unit of bytes: KB, MB, GB, KiB, MiB or GiB")),
+        "t" | "tib" => 1 << 40,
+        _ => return Err(format!("{unit} is no unit of bytes: KB, MB, GB, TB, KiB, MiB, GiB or TiB")),
     };
     let number: u64 = number.parse().map_err(|_| "write a size such as 64MiB or 1GB".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| format!("{text} is more than 64 bits can count"))

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tradejoin_connectors::{BadRecords, Beside, DeadLetters, Letters, Output, OutputHandle, Readiness};
+use tradejoin_connectors::{
+    BadRecords, Beside, DeadLetters, Letters, Location, Output, OutputHandle, Readiness,
+};
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
 use tradejoin_model::LookUp;
@@ -20,10 +22,11 @@ use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
-use crate::style::WARNING;
+use crate::stall::{Names, Watchdog};
+use crate::style::{WARNING, plain};
 use crate::summary::Summary;
 use crate::tap::Taps;
-use crate::watch::{Bar, Nowhere};
+use crate::watch::{Bar, Nowhere, Said};
 
 /// Carries out the command, and gives its exit code.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
@@ -96,6 +99,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut server = server.transpose()?;
     create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
+    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::name));
+    // That a pipe is silent is news for those who ask for much.
+    let (say, is_quiet) = (bar.say(!args.report.verbose), args.report.quiet || args.report.json);
+    let say = move |said: Said<'_>| {
+        if !is_quiet {
+            say(said)
+        }
+    };
+    let watchdog = Watchdog::begin(engine.pulse(), names, args.stall.stall_warning, say)?;
     let report = match output {
         Some(output) => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
@@ -112,6 +124,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
             eprintln!("what was kept stands: the same command goes on from the last checkpoint");
         }
     })?;
+    let stalls = watchdog.stalls();
+    drop(watchdog);
     bar.clear();
     let trades = report.ledger.rows_read - report.ledger.rejected;
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
@@ -119,7 +133,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     warn(&engine, &report);
     warn_of_bad(args, &job.bad_records, job.letters.as_ref());
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
-    let summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
+    let summary = summary.with_stalls(stalls).with_changes(job.changes.as_ref().map(ChangesReport::new));
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
@@ -186,13 +200,13 @@ impl LastWords {
 }
 
 fn warning(text: String) {
-    anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}");
+    anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", plain(&text));
 }
 
 /// Says which records were left out, and which letters were none of a trade.
 fn warn_of_bad(args: &RunArgs, bad_records: &BadRecords, letters: Option<&Letters>) {
     bad::warning(args, bad_records).into_iter().for_each(warning);
-    bad_records.first().iter().for_each(|record| eprintln!("  {record}"));
+    bad_records.first().iter().for_each(|record| eprintln!("  {}", plain(&record.to_string())));
     match letters.map_or(0, Letters::bad_records) {
         0 => {}
         1 => warning(

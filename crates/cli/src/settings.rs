@@ -44,7 +44,7 @@ struct Section {
 
 /// One setting, under the name of its flag.
 #[derive(Clone, Debug)]
-struct Setting {
+pub(crate) struct Setting {
     name: &'static str,
     value: Value,
     /// For people; `None` for what need not be said.
@@ -140,7 +140,7 @@ impl Section {
 }
 
 impl Setting {
-    fn new(name: &'static str, value: impl Into<Value>, is_default: bool) -> Self {
+    pub(crate) fn new(name: &'static str, value: impl Into<Value>, is_default: bool) -> Self {
         let value = value.into();
         let text = match &value {
             // What is not done need not be said.
@@ -152,6 +152,11 @@ impl Setting {
         Self { name, value, text, is_default }
     }
 
+    /// Its name, with _ for -.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Shows it under another name.
     fn renamed(self, name: &str) -> Self {
         let text = self.value.as_str().map(|value| format!("{name} {value}"));
@@ -159,7 +164,7 @@ impl Setting {
     }
 
     /// Shows this in its place.
-    fn shown(self, text: impl Into<String>) -> Self {
+    pub(crate) fn shown(self, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..self }
     }
 
@@ -381,6 +386,9 @@ fn engine(args: &RunArgs, config: &EngineConfig) -> Section {
         settings.push(Setting::new("hold_rows", engine.hold_rows, !args.is_given("hold_rows")));
         settings.push(bytes.shown(format!("hold-bytes {}", HumanBytes(engine.hold_bytes))));
     }
+    settings.extend(args.input.limits.settings(args));
+    let warning = args.is_given("stall_warning").then_some(args.stall.stall_warning);
+    settings.extend(warning.map(|after| Setting::new("stall_warning", time(after), false)));
     Section::new("engine", settings)
 }
 

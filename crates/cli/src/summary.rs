@@ -15,6 +15,7 @@ use crate::correct::Corrected;
 use crate::memory;
 use crate::reload::Reloads;
 use crate::settings::Settings;
+use crate::stall::Stalls;
 use crate::style::{FAINT, HEADING};
 
 /// Keys that were missed most, for programs.
@@ -48,6 +49,9 @@ pub(crate) struct Summary {
     /// What keeping the run has come to.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoints: Option<KeptSummary>,
+    /// Stages that stood still for long.
+    #[serde(skip_serializing_if = "Stalls::are_none")]
+    stalls: Stalls,
     workers: u32,
     /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
@@ -178,6 +182,7 @@ impl Summary {
                 .collect(),
             reloads: Vec::new(),
             table_changes: None,
+            stalls: Stalls::default(),
             checkpoints: KeptSummary::new(report),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
             workers_asked: config.shards.get(),
@@ -194,6 +199,11 @@ impl Summary {
     /// The same with what became of newer files of tables.
     pub(crate) fn with_reloads(self, reloads: Vec<Reloads>) -> Self {
         Self { reloads, ..self }
+    }
+
+    /// The same with what stood still for long.
+    pub(crate) fn with_stalls(self, stalls: Stalls) -> Self {
+        Self { stalls, ..self }
     }
 
     /// The same with what came of changes beside the trades.

@@ -25,6 +25,8 @@ pub(crate) fn of_writing(arg: Arg) -> Arg {
             | "settle"
             | "keep_generations"
             | "generations"
+            | "max_in_flight"
+            | "stall_warning"
             | "verbose"
     );
     if is_of_writing { arg.hide(true) } else { arg }

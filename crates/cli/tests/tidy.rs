@@ -92,7 +92,7 @@ fn every_page_is_in_the_book_and_every_link_leads_somewhere() {
     }
     let pages = markdown(&root().join("docs"))
         .into_iter()
-        .chain(["README.md", "CONTRIBUTING.md"].map(|p| root().join(p)));
+        .chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|p| root().join(p)));
     for page in pages {
         let text = fs::read_to_string(&page).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

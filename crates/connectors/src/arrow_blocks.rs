@@ -10,13 +10,16 @@ use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use tradejoin_flow::InputPosition;
 
+use crate::arrow_lengths::{Messages, check_file};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::Place;
 use crate::input::{Cut, Input, Progress};
 use crate::ipc_claims::{self, MAGIC};
 use crate::last_read::LastRead;
+use crate::limits::TooMuch;
 use crate::parquet_columns::ParquetColumns;
+use crate::shared_file::SharedFile;
 use crate::stored_file::{Growth, StoredFile, Unlike};
 
 /// What a panic of a decoder is told as.
@@ -95,7 +98,7 @@ impl RowShare {
 impl ArrowBlocks {
     pub(crate) fn open(mut input: Input) -> Result<Self, OpenError> {
         let name = Arc::clone(&input.name);
-        let batch_len = input.options.batch_len.max(1);
+        let (batch_len, fields_max) = (input.options.batch_len.max(1), input.options.limits.fields);
         let cut = input.raw.cut();
         let (last_read, stored) = (input.options.last_read.clone(), input.raw.stored.clone());
         let (schema, batches) = match input.options.encoding.format {
@@ -117,6 +120,9 @@ impl ArrowBlocks {
                 (schema, Batches::Ipc { batches, rest: None })
             }
         };
+        if schema.fields().len() > fields_max {
+            return Err(ReadError::too_much(&name, TooMuch::Columns(fields_max)).into());
+        }
         Ok(Self { schema, batches, name, stored, cut, batch_len, last_read, rows_read: 0 })
     }
 
@@ -244,6 +250,7 @@ pub(crate) fn guarded<T>(
 }
 
 fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches), OpenError> {
+    let max = input.options.limits.message_bytes;
     let mut start = Vec::new();
     let io = |error| ReadError::of_io(name, error);
     input.raw.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
@@ -252,17 +259,20 @@ fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches)
         ipc_claims::check(&input.raw.file).map_err(|error| of_arrow(name, error))?;
     }
     if is_file_format && input.file_bytes.is_some() {
+        SharedFile::new(Arc::clone(&input.raw.file)).and_then(|file| check_file(&file, max)).map_err(io)?;
         input.raw.rewind().map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, input.raw))?);
     }
     let mut bytes = Cursor::new(start).chain(input.raw);
     if is_file_format {
-        let file = spool(name, &mut bytes)?;
+        let file = Arc::new(spool(name, &mut bytes)?);
         ipc_claims::check(&file).map_err(|error| of_arrow(name, error))?;
+        SharedFile::new(Arc::clone(&file)).and_then(|file| check_file(&file, max)).map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, file))?);
     }
     let reader = guarded(name, || {
-        StreamReader::try_new(BufReader::new(bytes), None).map_err(|error| of_arrow(name, error))
+        StreamReader::try_new(Messages::new(BufReader::new(bytes), max), None)
+            .map_err(|error| of_arrow(name, error))
     })?;
     Ok((reader.schema(), Box::new(reader)))
 }

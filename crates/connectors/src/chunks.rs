@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr_iter;
 
-use crate::LINE_BYTES_MAX;
 use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Place, Reason};
 use crate::input::{Cut, Origin, Patience, TextInput};
 use crate::last_read::LastRead;
+use crate::limits::Limits;
 use crate::records::Scanner;
 
-/// Bytes at which a chunk is full, whatever its records.
-const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Bytes that are asked for at a time.
 const READ_LEN: usize = 128 << 10;
 
@@ -31,6 +29,8 @@ pub(crate) struct Chunk {
     pub(crate) records: usize,
     /// The places of its start and its end.
     pub(crate) places: [TextPlace; 2],
+    /// What its records are held to.
+    pub(crate) limits: Limits,
 }
 
 /// Cuts a text input into [`Chunk`]s. Looks at no more of a record than it
@@ -63,6 +63,7 @@ struct Inflow {
     received: u64,
     /// Where in the buffer bytes of a line that is too long were left out, and how many.
     dropped: VecDeque<(usize, u64)>,
+    limits: Limits,
 }
 
 /// A place in a text: what lies before it.
@@ -102,11 +103,11 @@ enum Filled {
 
 impl Chunks {
     pub(crate) fn new(input: TextInput, format: Format) -> Self {
-        let TextInput { name, bytes, origin, cut, patience, linger, last_read } = input;
+        let TextInput { name, bytes, origin, cut, patience, linger, last_read, limits } = input;
         Self {
             input: bytes,
             name,
-            inflow: Box::new(Inflow { origin, offset: 0, received: 0, dropped: VecDeque::new() }),
+            inflow: Box::new(Inflow { origin, offset: 0, received: 0, dropped: VecDeque::new(), limits }),
             cut,
             patience,
             linger,
@@ -141,7 +142,11 @@ impl Chunks {
         mut look: impl FnMut(&[u8]) -> Look,
     ) -> Result<Option<Chunk>, ReadError> {
         let (mut records, mut end, mut deadline) = (0, self.start, None);
-        while records < records_max && end - self.start < CHUNK_BYTES_MAX {
+        let is_room = |chunks: &Self, end: usize| {
+            // Blank lines may be all that comes.
+            end.max(chunks.scanner.record()) - chunks.start < chunks.inflow.limits.block_bytes
+        };
+        while records < records_max && (records == 0 || is_room(self, end)) {
             if let Some(record) = self.scan() {
                 if self.is_beyond(&record) {
                     self.fail_beyond(record.start);
@@ -162,7 +167,9 @@ impl Chunks {
                 }
                 continue;
             }
-            if records > 0 {
+            if records == 0 {
+                end = self.pass_blank();
+            } else {
                 deadline = deadline.or_else(|| Some(Instant::now() + self.linger));
             }
             if self.fill(deadline) != Filled::More {
@@ -182,6 +189,16 @@ impl Chunks {
         }
         // What was not asked for is not told.
         if records_max > 0 { self.take_failure().map(|()| None) } else { Ok(None) }
+    }
+
+    /// What its records are held to.
+    pub(crate) fn limits(&self) -> Limits {
+        self.inflow.limits
+    }
+
+    /// The name of the input.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Whether the input was ended by the stop flag.
@@ -238,12 +255,13 @@ impl Chunks {
     /// Whether no more can be said of a record than that it is too long. Lines
     /// are told apart all the same, and refused one by one.
     fn is_beyond(&self, record: &Range<usize>) -> bool {
-        self.scanner.has_quotes() && record.len() > LINE_BYTES_MAX
+        self.scanner.has_quotes() && record.len() > self.inflow.limits.line_bytes
     }
 
     fn fail_beyond(&mut self, record: usize) {
         let place = Place::Line(self.line() + count_lines(&self.buffer[self.start..record]));
-        self.end = End::Failed(Flaw::record(Reason::OpenQuote).at(&self.name, place).into());
+        let flaw = Flaw::record(Reason::OpenQuote { bytes_max: self.inflow.limits.line_bytes });
+        self.end = End::Failed(flaw.at(&self.name, place).into());
     }
 
     /// Reads more, and takes care that no record fills the memory.
@@ -253,7 +271,7 @@ impl Chunks {
         }
         let filled = self.read(self.filled, deadline);
         let record = self.scanner.record();
-        if filled == Filled::More && self.scanner.at() - record > LINE_BYTES_MAX {
+        if filled == Filled::More && self.scanner.at() - record > self.inflow.limits.line_bytes {
             if self.scanner.has_quotes() {
                 self.fail_beyond(record);
                 return Filled::End;
@@ -302,7 +320,7 @@ impl Chunks {
     /// Keeps of a line that is too long as much as shows that it is, and its
     /// end.
     fn drop_line(&mut self, record: usize) {
-        let kept = record + LINE_BYTES_MAX + 1;
+        let kept = record + self.inflow.limits.line_bytes + 1;
         let mut from = kept;
         let mut dropped = 0;
         loop {
@@ -350,13 +368,26 @@ impl Chunks {
             }
             bytes
         };
-        let chunk = Chunk { bytes, line, records, places: [start, self.before] };
+        let chunk = Chunk { bytes, line, records, places: [start, self.before], limits: self.inflow.limits };
         if let Some(last_read) = &self.last_read {
             let mut records = Records::new(&chunk, self.format);
             let first = records.next().unwrap_or_default();
             last_read.set(&self.name, records.place(&first));
         }
         chunk
+    }
+
+    /// Lets go of blank lines before the first record, where they are many, and gives where
+    /// the buffer begins.
+    fn pass_blank(&mut self) -> usize {
+        let blank = self.scanner.record();
+        if blank - self.start >= READ_LEN {
+            self.before.lines += count_lines(&self.buffer[self.start..blank]);
+            self.before.bytes += (blank - self.start) as u64;
+            self.buffer.copy_within(blank..self.filled, 0);
+            self.move_back(blank);
+        }
+        self.start
     }
 
     /// Notes that the first bytes of the buffer are gone.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use crate::flaw::{Flaw, Reason};
+use crate::limits::Limits;
 
 /// The cells of one record.
 pub(crate) type CsvCells<'c> = Vec<Cow<'c, str>>;
@@ -23,12 +24,18 @@ impl<'c> CsvText<'c> {
     }
 
     /// A record, or what is wrong with one that is not UTF-8.
-    pub(crate) fn record(&self, record: Range<usize>, columns: &[String]) -> Result<&'c str, Flaw> {
+    pub(crate) fn record(
+        &self,
+        record: Range<usize>,
+        columns: &[String],
+        limits: Limits,
+    ) -> Result<&'c str, Flaw> {
         match self.whole {
             Some(text) => Ok(&text[record]),
             None => {
                 let bytes = &self.bytes[record];
-                std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to(), columns))
+                std::str::from_utf8(bytes)
+                    .map_err(|error| not_utf8(bytes, error.valid_up_to(), columns, limits))
             }
         }
     }
@@ -36,25 +43,25 @@ impl<'c> CsvText<'c> {
 
 /// What is wrong with a record that is text up to `valid`: it may have another
 /// number of fields besides.
-fn not_utf8(record: &[u8], valid: usize, columns: &[String]) -> Flaw {
+fn not_utf8(record: &[u8], valid: usize, columns: &[String], limits: Limits) -> Flaw {
     let mut cells = Vec::new();
     let before = std::str::from_utf8(&record[..valid]).unwrap_or_default();
     split(before, &mut cells);
     let field = cells.len() - 1;
     let text = String::from_utf8_lossy(record).into_owned();
     let mut cells = Vec::new();
-    split(&text, &mut cells);
-    match check_count(cells.len(), columns) {
+    let counted = split_within(&text, &mut cells, limits).and_then(|()| check_count(cells.len(), columns));
+    match counted {
         Err(flaw) => flaw,
         Ok(()) => Flaw::cell(&columns[field], &cells[field], Reason::NotUtf8),
     }
 }
 
 /// The header's names.
-pub(crate) fn header(record: &[u8]) -> Result<Vec<String>, Flaw> {
+pub(crate) fn header(record: &[u8], limits: Limits) -> Result<Vec<String>, Flaw> {
     let mut cells = Vec::new();
     let text = String::from_utf8_lossy(record);
-    split(&text, &mut cells);
+    split_within(&text, &mut cells, limits)?;
     match std::str::from_utf8(record) {
         Ok(_) => Ok(cells.into_iter().map(Cow::into_owned).collect()),
         Err(_) => {
@@ -62,6 +69,15 @@ pub(crate) fn header(record: &[u8]) -> Result<Vec<String>, Flaw> {
             Err(Flaw { column: None, value, reason: Reason::NotUtf8 })
         }
     }
+}
+
+/// # Errors
+/// If a record has more fields than any may have, or not as many as the header.
+pub(crate) fn check_count_within(found: usize, columns: &[String], limits: Limits) -> Result<(), Flaw> {
+    if found > limits.fields {
+        return Err(Flaw::record(Reason::TooManyFields { max: limits.fields }));
+    }
+    check_count(found, columns)
 }
 
 /// # Errors
@@ -73,6 +89,26 @@ pub(crate) fn check_count(found: usize, columns: &[String]) -> Result<(), Flaw> 
 
 /// The contents of a record's fields; at least one.
 pub(crate) fn split<'c>(record: &'c str, cells: &mut CsvCells<'c>) {
+    split_at_most(record, cells, usize::MAX);
+}
+
+/// As [`split`].
+///
+/// # Errors
+/// If there are more than any record may have.
+pub(crate) fn split_within<'c>(
+    record: &'c str,
+    cells: &mut CsvCells<'c>,
+    limits: Limits,
+) -> Result<(), Flaw> {
+    if split_at_most(record, cells, limits.fields) {
+        return Ok(());
+    }
+    Err(Flaw::record(Reason::TooManyFields { max: limits.fields }))
+}
+
+/// Whether these are all.
+fn split_at_most<'c>(record: &'c str, cells: &mut CsvCells<'c>, max: usize) -> bool {
     cells.clear();
     let mut at = 0;
     loop {
@@ -82,9 +118,12 @@ pub(crate) fn split<'c>(record: &'c str, cells: &mut CsvCells<'c>) {
             let end = field_end(record, at);
             (Cow::Borrowed(&record[at..end]), end)
         };
+        if cells.len() == max {
+            return false;
+        }
         cells.push(cell);
         if end == record.len() {
-            break;
+            return true;
         }
         at = end + 1;
     }
@@ -178,9 +217,9 @@ mod tests {
     fn what_is_not_utf8_is_named_with_its_column() {
         let columns = ["a".to_owned(), "b".to_owned()];
         let text = CsvText::new(b"\xEF\xBF\xBD,x\xFFy");
-        let flaw = text.record(0..7, &columns).expect_err("not UTF-8");
+        let flaw = text.record(0..7, &columns, Limits::default()).expect_err("not UTF-8");
         assert_eq!((flaw.column.as_deref(), flaw.value.as_deref()), (Some("b"), Some("x\u{FFFD}y")));
-        let flaw = CsvText::new(b"\xFF").record(0..1, &columns).expect_err("not UTF-8");
+        let flaw = CsvText::new(b"\xFF").record(0..1, &columns, Limits::default()).expect_err("not UTF-8");
         assert_eq!(flaw.reason, Reason::FieldCount { found: 1, expected: 2 });
     }
 }

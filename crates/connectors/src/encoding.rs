@@ -156,7 +156,7 @@ pub enum Location {
 
 impl Location {
     /// What messages call it as an input.
-    pub(crate) fn name(&self) -> Arc<str> {
+    pub fn name(&self) -> Arc<str> {
         match self {
             Self::Path(path) => path.display().to_string().into(),
             Self::Standard => "standard input".into(),

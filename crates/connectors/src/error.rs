@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::encoding::KNOWN_ENDINGS;
 use crate::flaw::{BadRecord, Place};
+use crate::limits::TooMuch;
 use crate::ready::{RowCount, Unready};
 use crate::resume_error::ResumeError;
 use crate::stored_file::Unlike;
@@ -82,6 +83,14 @@ pub enum ReadError {
         /// What the decoder says.
         source: BoxError,
     },
+    /// The input goes beyond its limits.
+    #[error("{source_name}: {too_much}")]
+    TooMuch {
+        /// The file.
+        source_name: Arc<str>,
+        /// In what.
+        too_much: TooMuch,
+    },
     /// A bad record, where such are not skipped.
     #[error(transparent)]
     Bad(#[from] BadRecord),
@@ -145,6 +154,7 @@ impl ReadError {
         match self {
             Self::Io { .. } | Self::NotReady { timeout: Some(_), .. } => Category::Io,
             Self::Corrupt { .. }
+            | Self::TooMuch { .. }
             | Self::Bad(_)
             | Self::DuplicateKey { .. }
             | Self::OtherInput { .. }
@@ -155,12 +165,19 @@ impl ReadError {
     /// An error of a reader: the system's own errors have a code, those of
     /// decoders have none.
     pub(crate) fn of_io(source_name: &Arc<str>, source: io::Error) -> Self {
+        if let Some(too_much) = source.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()) {
+            return Self::too_much(source_name, *too_much);
+        }
         let source_name = Arc::clone(source_name);
         if source.raw_os_error().is_some() {
             Self::Io { source_name, source }
         } else {
             Self::Corrupt { source_name, source: source.into() }
         }
+    }
+
+    pub(crate) fn too_much(source_name: &Arc<str>, too_much: TooMuch) -> Self {
+        Self::TooMuch { source_name: Arc::clone(source_name), too_much }
     }
 
     pub(crate) fn other_input(source_name: &Arc<str>, unlike: Unlike) -> Self {

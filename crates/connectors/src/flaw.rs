@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tradejoin_model::{ParseFieldError, Validity};
 
+use crate::limits::Size;
 use crate::mode::Span;
 use crate::ready::{RowCount, Unready};
 
@@ -67,11 +68,29 @@ pub enum Reason {
     #[error("the member stands twice in its object")]
     DuplicateMember,
     /// A CSV record beyond the limit.
-    #[error("longer than {} MiB; a quote may not be closed", crate::LINE_BYTES_MAX >> 20)]
-    OpenQuote,
+    #[error("longer than {} (--max-line); a quote may not be closed", Size(*.bytes_max as u64))]
+    OpenQuote {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// A line beyond the limit.
-    #[error("longer than {} MiB", crate::LINE_BYTES_MAX >> 20)]
-    TooLong,
+    #[error("longer than {} (--max-line)", Size(*.bytes_max as u64))]
+    TooLong {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A record with more fields than any may have.
+    #[error("more than {max} fields (--max-fields)")]
+    TooManyFields {
+        /// The limit.
+        max: usize,
+    },
+    /// Objects and lists that lie too deep in each other.
+    #[error("objects and lists lie more than {max} deep in each other (--max-depth)")]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
     /// A row of a table that the run has not.
     #[error("a row of a table that the run does not join: name its tables (--tables)")]
     NoTable,

@@ -13,6 +13,7 @@ use crate::gates::{GateOptions, Gates, MARKER, TABLE, Verdict};
 use crate::input::InputOptions;
 use crate::json_rows::{Members, Union};
 use crate::lane_builder::TableKind;
+use crate::limits::Limits;
 use crate::messages::{TRADE, TYPE};
 use crate::parse::json_text;
 use crate::ready::{GateTimeout, Readiness, ReadyBy};
@@ -26,6 +27,7 @@ pub(crate) struct Waiting {
     readiness: Readiness,
     timeout: Option<GateTimeout>,
     stop: Option<Arc<AtomicBool>>,
+    limits: Limits,
 }
 
 impl Waiting {
@@ -36,12 +38,13 @@ impl Waiting {
             readiness: options.readiness.clone(),
             timeout: options.gate_timeout.clone(),
             stop: options.stop.clone(),
+            limits: options.limits,
         }
     }
 
     /// The gates of tables, each with whether its marker is among the first lines.
     fn gates(&self, tables: impl Iterator<Item = (TableKind, bool)>, options: &GateOptions) -> Gates {
-        Gates::new(tables, options, self.since, &self.readiness)
+        Gates::new(tables, options, self.since, &self.readiness, self.limits)
     }
 
     /// Whether there is something to wait for beyond the timeout, which holds if so.
@@ -111,7 +114,8 @@ impl<'a> FirstLines<'a> {
 
     /// Reads as many lines as it takes; all of them come again.
     pub(crate) fn read(&mut self, lines: &mut Chunks) -> Result<(), ReadError> {
-        let (mut members, mut union, mut trades) = (Members::default(), Union::default(), 0);
+        let (mut members, mut union, mut trades) = (Members::within(lines.limits()), Union::default(), 0);
+        let limits = lines.limits();
         self.waiting.look_at(&self.gates);
         lines.look_ahead(|line| {
             let Ok(text) = members.scan(line) else { return true };
@@ -129,9 +133,10 @@ impl<'a> FirstLines<'a> {
                 self.gates.show();
                 self.waiting.look_at(&self.gates);
             }
-            trades < Union::LINES
+            trades < Union::LINES && union.is_within(limits)
         })?;
-        self.columns = if union.columns.is_empty() { known_columns() } else { union.columns };
+        let columns = union.into_columns(lines)?;
+        self.columns = if columns.is_empty() { known_columns() } else { columns };
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::chunks::Look;
 use crate::flaw::{Flaw, Reason};
 use crate::json_rows::Members;
 use crate::lane_builder::TableKind;
+use crate::limits::Limits;
 use crate::messages::{TRADE, TYPE};
 use crate::parse::{json_text, trade_number};
 use crate::ready::{Readiness, ReadyAfter, ReadyBy, Slot, Unready, WaitsFor};
@@ -75,6 +76,7 @@ impl Gates {
         options: &GateOptions,
         opened_at: Instant,
         readiness: &Readiness,
+        limits: Limits,
     ) -> Self {
         let gate = |(kind, is_marked)| Gate::new(kind, options.of(kind, is_marked), opened_at, readiness);
         Self {
@@ -82,7 +84,7 @@ impl Gates {
             has_early_trade: false,
             lines: 0,
             verdicts: Vec::new(),
-            members: Members::default(),
+            members: Members::within(limits),
         }
     }
 

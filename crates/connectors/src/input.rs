@@ -15,6 +15,7 @@ use crate::bad::{BadRecords, OnBadRecord, Refusals};
 use crate::encoding::{Compression, Encoding, Location};
 use crate::error::{EncodingError, OpenError, ReadError};
 use crate::last_read::LastRead;
+use crate::limits::{Limits, within};
 use crate::ready::{GateTimeout, Readiness};
 use crate::stored_file::StoredFile;
 
@@ -48,6 +49,8 @@ pub struct InputOptions {
     /// Ends a pipe or a terminal quietly, as if its writer had left, once it is
     /// set. Noticed within a tenth of a second.
     pub stop: Option<Arc<AtomicBool>>,
+    /// What it may ask for.
+    pub limits: Limits,
 }
 
 impl InputOptions {
@@ -80,6 +83,7 @@ impl InputOptions {
             gate_timeout: None,
             last_read: None,
             stop: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -162,7 +166,7 @@ impl Input {
     /// The unpacked bytes of a text format, without a byte order mark.
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
         let (cut, patience) = (self.raw.cut(), self.raw.patience.clone());
-        let (is_plain, origin) = (self.is_plain(), self.origin());
+        let (is_plain, origin, limits) = (self.is_plain(), self.origin(), self.options.limits);
         let failed = |error| ReadError::of_io(&self.name, error);
         let mut raw = self.raw;
         // A file without a byte is empty, however it would be packed.
@@ -173,14 +177,19 @@ impl Input {
         let is_empty = start.is_empty();
         let raw = Cursor::new(start).chain(raw);
         let bytes: Box<dyn Read + Send> = match self.options.encoding.compression {
-            Compression::Gzip if !is_empty => Box::new(flate2::read::MultiGzDecoder::new(raw)),
-            Compression::Zstd if !is_empty => Box::new(zstd::Decoder::new(raw).map_err(failed)?),
+            Compression::Gzip if !is_empty => {
+                let unpacked = within(raw, limits, |raw| Ok(flate2::read::MultiGzDecoder::new(raw)));
+                Box::new(unpacked.map_err(failed)?)
+            }
+            Compression::Zstd if !is_empty => {
+                Box::new(within(raw, limits, zstd::Decoder::new).map_err(failed)?)
+            }
             _ => Box::new(raw),
         };
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
         let (linger, last_read) = (self.options.linger, self.options.last_read);
         let bytes = Box::new(bytes);
-        Ok(TextInput { name: self.name, bytes, origin, cut, patience, linger, last_read })
+        Ok(TextInput { name: self.name, bytes, origin, cut, patience, linger, last_read, limits })
     }
 }
 
@@ -225,6 +234,7 @@ pub(crate) struct TextInput {
     pub(crate) patience: Patience,
     pub(crate) linger: Duration,
     pub(crate) last_read: Option<LastRead>,
+    pub(crate) limits: Limits,
 }
 
 /// What a text is made of.
@@ -383,7 +393,7 @@ pub(crate) fn memory(bytes: impl Read) -> TextInput {
     let bytes = Box::new(io::Cursor::new(owned));
     let (cut, patience, linger) = (Cut(Arc::default()), Patience::default(), Duration::ZERO);
     let (name, origin) = ("memory".into(), Origin::Stream);
-    TextInput { name, bytes, origin, cut, patience, linger, last_read: None }
+    TextInput { name, bytes, origin, cut, patience, linger, last_read: None, limits: Limits::default() }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::ops::Range;
 use crate::parse::is_json_number;
 
 /// Shows the name, without quotes, and the token of each member of an object to
-/// `member`. `None` if the line is no object or not a plain one: with an escape
-/// in a text, a value that is an object or a list, or spaces other than blanks.
-pub(crate) fn members(line: &str, mut member: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
+/// `member`. `None` if that says so, or the line is no object or not a plain one: with an
+/// escape in a text, a value that is an object or a list, or spaces other than blanks.
+pub(crate) fn members(
+    line: &str,
+    mut member: impl FnMut(Range<usize>, Range<usize>) -> Option<()>,
+) -> Option<()> {
     let mut text = Text { bytes: line.as_bytes(), at: 0 };
     text.skip(b'{')?;
     if text.skip(b'}').is_none() {
@@ -15,7 +18,7 @@ pub(crate) fn members(line: &str, mut member: impl FnMut(Range<usize>, Range<usi
             let name = text.string()?;
             text.skip(b':')?;
             let token = text.token()?;
-            member(name.start + 1..name.end - 1, token);
+            member(name.start + 1..name.end - 1, token)?;
             if text.skip(b',').is_none() {
                 break;
             }

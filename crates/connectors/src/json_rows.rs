@@ -5,11 +5,11 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::LINE_BYTES_MAX;
 use crate::chunks::Chunks;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Reason};
 use crate::json_plain;
+use crate::limits::{Limits, TooMuch, depth};
 use crate::parse::is_sound_token;
 
 /// The members of one object, as places in its line.
@@ -17,24 +17,31 @@ use crate::parse::is_sound_token;
 pub(crate) struct Members {
     names: String,
     spans: Vec<(Range<usize>, Range<usize>)>,
+    limits: Limits,
 }
 
 impl Members {
+    /// Of lines that are held to these limits.
+    pub(crate) fn within(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Finds the members of the object that `line` consists of. Gives back the
     /// line as text.
     pub(crate) fn scan<'a>(&mut self, line: &'a [u8]) -> Result<&'a str, Reason> {
         self.names.clear();
         self.spans.clear();
-        if line.len() > LINE_BYTES_MAX {
-            return Err(Reason::TooLong);
+        if line.len() > self.limits.line_bytes {
+            return Err(Reason::TooLong { bytes_max: self.limits.line_bytes });
         }
         // Without its end, or the parser takes what is missing for a second line.
         let line = std::str::from_utf8(line.trim_ascii_end()).map_err(|_| Reason::NotUtf8)?;
-        let Self { names, spans } = self;
+        let Self { names, spans, limits } = self;
         let plain = json_plain::members(line, |name, token| {
             let start = names.len();
             names.push_str(&line[name]);
             spans.push((start..names.len(), token));
+            (spans.len() <= limits.fields).then_some(())
         });
         if plain.is_some() { Ok(line) } else { self.parse(line) }
     }
@@ -44,7 +51,16 @@ impl Members {
         self.spans.clear();
         let mut json = serde_json::Deserializer::from_str(line);
         let seed = Scan { members: self, start: line.as_ptr().addr() };
-        seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| not_json(line, &error))?;
+        let parsed = seed.deserialize(&mut json).and_then(|()| json.end());
+        let Limits { fields, depth: deep, .. } = self.limits;
+        if self.spans.len() > fields {
+            return Err(Reason::TooManyFields { max: fields });
+        }
+        parsed.map_err(|error| not_json(line, &error))?;
+        // The object of the line is the first level.
+        if self.spans.iter().any(|(_, token)| depth(&line[token.clone()]) >= deep) {
+            return Err(Reason::TooDeep { max: deep });
+        }
         Ok(line)
     }
 
@@ -138,6 +154,9 @@ impl<'de> Visitor<'de> for Scan<'_> {
             let token = map.next_value::<&'de RawValue>()?.get();
             let at = token.as_ptr().addr() - self.start;
             self.members.spans.push((name, at..at + token.len()));
+            if self.members.spans.len() > self.members.limits.fields {
+                return Err(serde::de::Error::custom("too many members"));
+            }
         }
         Ok(())
     }
@@ -183,19 +202,34 @@ impl Union {
             self.columns.push(name.to_owned());
         }
     }
+
+    /// Whether there are not too many.
+    pub(crate) fn is_within(&self, limits: Limits) -> bool {
+        self.columns.len() <= limits.fields
+    }
+
+    /// # Errors
+    /// If there are too many.
+    pub(crate) fn into_columns(self, chunks: &Chunks) -> Result<Vec<String>, ReadError> {
+        if self.is_within(chunks.limits()) {
+            return Ok(self.columns);
+        }
+        Err(ReadError::too_much(chunks.name(), TooMuch::Columns(chunks.limits().fields)))
+    }
 }
 
 /// The columns of the first lines; none if there are no objects.
 pub(crate) fn columns(chunks: &mut Chunks) -> Result<Vec<String>, ReadError> {
-    let (mut members, mut union, mut seen) = (Members::default(), Union::default(), 0);
+    let (mut members, mut union, mut seen) = (Members::within(chunks.limits()), Union::default(), 0);
+    let limits = chunks.limits();
     chunks.look_ahead(|line| {
         if let Ok(text) = members.scan(line) {
             members.iter(text).for_each(|(name, _)| union.add(name));
         }
         seen += 1;
-        seen < Union::LINES
+        seen < Union::LINES && union.is_within(limits)
     })?;
-    Ok(union.columns)
+    union.into_columns(chunks)
 }
 
 #[cfg(test)]
@@ -246,12 +280,34 @@ mod tests {
             assert!(matches!(scan(broken), Err(Reason::NotJson(_))), "{broken}");
         }
         assert!(scan(&"[".repeat(100_000)).is_err());
-        assert!(scan(&format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000))).is_ok());
+    }
+
+    #[test]
+    fn what_lies_too_deep_or_has_too_many_members_is_refused() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(scan(&nested(127)).is_ok());
+        for levels in [128, 1_000_000] {
+            assert_eq!(scan(&nested(levels)), Err(Reason::TooDeep { max: 128 }), "{levels}");
+        }
+        assert!(matches!(scan(&format!("{{\"a\":{}", "[".repeat(1_000_000))), Err(Reason::NotJson(_))));
+        for first in ["", "\"x\":[],"] {
+            let members = |len| {
+                let members: Vec<_> = (0..len).map(|i| format!("\"{i}\":1")).collect();
+                format!("{{{first}{}}}", members.join(","))
+            };
+            let first = usize::from(!first.is_empty());
+            assert!(scan(&members(4_096 - first)).is_ok());
+            let broken = members(5_000 - first).replace('}', "x");
+            for line in [members(4_097 - first), broken] {
+                assert_eq!(scan(&line), Err(Reason::TooManyFields { max: 4_096 }));
+            }
+        }
     }
 
     #[test]
     fn a_line_without_end_is_cut_and_the_next_one_read() {
-        let bytes = [b"{\"a\":\"".as_slice(), &vec![b'x'; LINE_BYTES_MAX], b"\"}\n\n{\"a\":1}"].concat();
+        let bytes = [b"{\"a\":\"".as_slice(), &vec![b'x'; Limits::default().line_bytes], b"\"}\n\n{\"a\":1}"]
+            .concat();
         let mut chunks = Chunks::new(crate::input::memory(bytes.as_slice()), Format::JsonLines);
         let mut lines = Vec::new();
         while let Some(chunk) = chunks.next(10).expect("from memory") {
@@ -261,7 +317,10 @@ mod tests {
                 lines.push((records.place(&line), members));
             }
         }
-        let expected = [(Place::Line(1), Err(Reason::TooLong)), (Place::Line(3), Ok("{\"a\":1}".to_owned()))];
+        let expected = [
+            (Place::Line(1), Err(Reason::TooLong { bytes_max: 16 << 20 })),
+            (Place::Line(3), Ok("{\"a\":1}".to_owned())),
+        ];
         assert_eq!(lines, expected);
     }
 }

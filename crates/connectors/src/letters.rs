@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
-use crate::LINE_BYTES_MAX;
 use crate::error::OpenError;
 use crate::input::{Input, Origin, TextInput};
 use crate::json_rows::Members;
+use crate::limits::Limits;
 use crate::parse::json_text;
 use crate::reason_codes::{NO_MATCH, reason_codes};
 use crate::trades::{TradeReader, TradesOptions, open_text_trades};
@@ -75,12 +75,16 @@ pub fn open_letters(options: TradesOptions) -> Result<(TradeReader, Letters), Op
     let input = Input::open(options.input.clone())?;
     let refusals = input.refusals();
     let text = input.into_text()?;
+    // The trade lies in an object, and in a longer line.
+    let own = text.limits;
+    let limits = Limits { depth: own.depth.saturating_add(1), ..own };
     let fields = FieldsOf {
         letters: letters.clone(),
         bytes: BufReader::with_capacity(128 << 10, text.bytes),
         lines: 0,
         line: Vec::new(),
-        members: Members::default(),
+        members: Members::within(limits),
+        line_bytes_max: limits.line_bytes,
         fields: Vec::new(),
         given: 0,
     };
@@ -101,6 +105,7 @@ struct FieldsOf<R> {
     /// What has come of the next letter.
     line: Vec<u8>,
     members: Members,
+    line_bytes_max: usize,
     /// The fields of a letter, of which so many bytes have been given.
     fields: Vec<u8>,
     given: usize,
@@ -109,7 +114,7 @@ struct FieldsOf<R> {
 impl<R: Read> FieldsOf<R> {
     /// Reads the next letter; `false` at the end.
     fn next(&mut self) -> io::Result<bool> {
-        let room = (LINE_BYTES_MAX + 1).saturating_sub(self.line.len()) as u64;
+        let room = (self.line_bytes_max + 1).saturating_sub(self.line.len()) as u64;
         // What has come before an error stays, and more comes behind it.
         self.bytes.by_ref().take(room).read_until(b'\n', &mut self.line)?;
         if self.line.is_empty() {

@@ -58,6 +58,7 @@ mod bad;
 mod bad_letter;
 mod input;
 mod last_read;
+mod limits;
 mod ready;
 mod reason_codes;
 
@@ -73,6 +74,7 @@ mod text_rows;
 
 mod arrow_blocks;
 mod arrow_keys;
+mod arrow_lengths;
 mod arrow_times;
 mod arrow_trades;
 mod ipc_claims;
@@ -167,6 +169,7 @@ pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use last_read::LastRead;
 pub use letters::{Letter, Letters, open_letters};
+pub use limits::{Limits, TooMuch};
 pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
 pub use messages::{MessageReader, MessagesOptions, open_messages};
 pub use mode::{TableMode, time_for_people, validity_for_people};
@@ -192,7 +195,3 @@ pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
 pub use with_changes::{ChangesBy, Note, Warn, WithChanges, WithChangesOptions};
 pub use writers::{MessageWriter, TableWriter, WrittenTable};
-
-/// Bytes of a line or record at most: a file that is not what its name says
-/// must not fill the memory.
-const LINE_BYTES_MAX: usize = 16 << 20;

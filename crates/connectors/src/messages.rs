@@ -217,7 +217,7 @@ impl MessageDecoder {
             columns: self.trades.columns(),
             lanes: self.lanes.clone(),
             turns: Turns::default(),
-            members: Members::default(),
+            members: Members::within(chunk.limits),
         };
         let mut rejected = 0;
         let mut lines = Records::new(&chunk, Format::JsonLines);

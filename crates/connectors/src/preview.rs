@@ -9,6 +9,7 @@ use tradejoin_model::{Column, Enriched};
 
 use crate::csv_rows;
 use crate::json_rows::Members;
+use crate::limits::Limits;
 use crate::output::AddedColumn;
 use crate::parse::json_text;
 use crate::render::Cells;
@@ -102,7 +103,7 @@ fn record_fields(record: &[u8], encoding: &str, schema: &Schema) -> Vec<String> 
         csv_rows::split(text, &mut cells);
         return cells.into_iter().map(Cow::into_owned).collect();
     }
-    let mut members = Members::default();
+    let mut members = Members::within(Limits::NONE);
     let found = members.scan(record).is_ok();
     let token = |name: &str| members.get(text, name).filter(|_| found).unwrap_or_default().to_owned();
     schema.fields().iter().map(|field| token(field.name())).collect()

@@ -9,6 +9,7 @@ use tradejoin_model::Enriched;
 
 use crate::csv_rows::{self, CsvCells};
 use crate::json_rows::Members;
+use crate::limits::Limits;
 use crate::output::AddedColumn;
 use crate::parse::{day, is_json_number, json_text, timestamp};
 use crate::render::{Cells, Form, form_of_csv};
@@ -136,7 +137,7 @@ impl<'a> RowTexts<'a> {
             }
             Trade::Json(records, names, members) => {
                 let (text, members) = members.get_or_insert_with(|| {
-                    let mut members = Members::default();
+                    let mut members = Members::within(Limits::NONE);
                     let text = members.scan(records.value(row)).unwrap_or_default();
                     (text, members)
                 });

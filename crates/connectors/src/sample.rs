@@ -90,7 +90,7 @@ pub fn sample_trades(
         }
         if encoding.format.is_text()
             && encoding.compression == Compression::None
-            && let Some(sample) = TextFile::sample(path, &reader, size)?
+            && let Some(sample) = TextFile::sample(path, &reader, size, input.limits)?
         {
             return Ok(sample);
         }

@@ -14,6 +14,7 @@ use crate::csv_rows::{self, CsvText};
 use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::input::{Cut, Origin, Patience, TextInput};
+use crate::limits::Limits;
 use crate::records::Scanner;
 use crate::sample::{SampleSize, SampledFrom, TradeSample, keys_alone};
 use crate::shared_file::SharedFile;
@@ -35,6 +36,7 @@ pub(crate) struct TextFile<'r> {
     file: SharedFile,
     decoder: &'r Arc<TradeDecoder>,
     name: &'r Arc<str>,
+    limits: Limits,
     /// Where the first record starts.
     start: u64,
     /// Bytes of a record, by the first ones.
@@ -83,8 +85,9 @@ impl<'r> TextFile<'r> {
         path: &Path,
         reader: &'r TradeReader,
         size: SampleSize,
+        limits: Limits,
     ) -> Result<Option<TradeSample>, ReadError> {
-        let Some(file) = Self::open(path, reader)? else { return Ok(None) };
+        let Some(file) = Self::open(path, reader, limits)? else { return Ok(None) };
         let bytes = file.file.len() - file.start;
         let Some(plan) = Plan::new(bytes, size.share_of((bytes as f64 / file.record_bytes) as u64)) else {
             return Ok(None);
@@ -104,12 +107,12 @@ impl<'r> TextFile<'r> {
     }
 
     /// `None` if the file does not begin with a few records.
-    fn open(path: &Path, reader: &'r TradeReader) -> Result<Option<Self>, ReadError> {
+    fn open(path: &Path, reader: &'r TradeReader, limits: Limits) -> Result<Option<Self>, ReadError> {
         let Some(decoder) = reader.text_decoder() else { return Ok(None) };
         let name = &reader.refusals().source_name;
         let file = File::open(path).and_then(SharedFile::new);
         let file = file.map_err(|error| ReadError::of_io(name, error))?;
-        let mut opened = Self { file, decoder, name, start: 0, record_bytes: 0.0 };
+        let mut opened = Self { file, decoder, name, limits, start: 0, record_bytes: 0.0 };
         let head = opened.window(0)?;
         let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
         let mut scanner = Scanner::new(decoder.format);
@@ -175,7 +178,7 @@ impl<'r> TextFile<'r> {
             && let Some(range) = scanner.next(window)
         {
             records += 1;
-            if let Ok(record) = text.record(range, columns) {
+            if let Ok(record) = text.record(range, columns, self.limits) {
                 csv_rows::split(record, &mut cells);
                 good += u32::from(csv_rows::check_count(cells.len(), columns).is_ok());
             }
@@ -199,6 +202,7 @@ impl<'r> TextFile<'r> {
             patience: Patience::default(),
             linger: std::time::Duration::ZERO,
             last_read: None,
+            limits: self.limits,
         };
         let mut taken = 0;
         let look = |record: &[u8]| {

@@ -246,7 +246,7 @@ impl ChangesReader {
         let (watermark, mut looked_at) = (self.watermark, 0);
         let mut refusals = self.refusals.of_next_block();
         let mut block = ChangeBlock::default();
-        let mut members = Members::default();
+        let mut members = Members::within(chunk.limits);
         let mut lines = Records::new(&chunk, Format::JsonLines);
         while let Some(line) = lines.next() {
             match self.take_line(&chunk.bytes[line.clone()], &mut members) {

@@ -31,7 +31,7 @@ impl TextRows {
                 Some(chunk) => {
                     let mut records = Records::new(&chunk, format);
                     let record = records.next().unwrap_or_default();
-                    let header = csv_rows::header(&chunk.bytes[record.clone()]);
+                    let header = csv_rows::header(&chunk.bytes[record.clone()], chunk.limits);
                     chunks.forget_records();
                     header.map_err(|flaw| flaw.at(&name, records.place(&record)))?
                 }
@@ -57,7 +57,7 @@ pub(crate) fn for_each_row<E>(
 ) -> Result<(), E> {
     let mut records = Records::new(chunk, format);
     if format == Format::JsonLines {
-        let mut members = Members::default();
+        let mut members = Members::within(chunk.limits);
         while let Some(record) = records.next() {
             let mut cells = Vec::with_capacity(columns.len());
             let line = members.scan(&chunk.bytes[record.clone()]).map_err(Flaw::record);
@@ -71,8 +71,8 @@ pub(crate) fn for_each_row<E>(
     let text = CsvText::new(&chunk.bytes);
     let mut cells = Vec::with_capacity(columns.len());
     while let Some(record) = records.next() {
-        let split = text.record(record.clone(), columns).and_then(|record| {
-            csv_rows::split(record, &mut cells);
+        let split = text.record(record.clone(), columns, chunk.limits).and_then(|record| {
+            csv_rows::split_within(record, &mut cells, chunk.limits)?;
             csv_rows::check_count(cells.len(), columns)
         });
         let raw = Raw::Text(&chunk.bytes[record.clone()]);

@@ -14,6 +14,7 @@ use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::Flaw;
 use crate::json_rows::{Members, UnknownMembers};
+use crate::limits::Limits;
 use crate::trade_builder::{Block, TradeBuilder};
 use crate::trade_layout::{Fields, TradeLayout};
 
@@ -70,14 +71,14 @@ impl TradeDecoder {
         let mut cells = CsvCells::with_capacity(self.layout.columns().len());
         let mut read_cells = Vec::with_capacity(self.read_columns.len());
         while let Some(range) = records.next() {
-            let pushed = text.record(range.clone(), self.layout.columns()).and_then(|record| {
+            let pushed = text.record(range.clone(), self.layout.columns(), chunk.limits).and_then(|record| {
                 let plain = !has_quotes || memchr(b'"', record.as_bytes()).is_none();
                 if plain && self.layout.fields == Fields::InRecord {
-                    self.find_cells(record, &mut read_cells)?;
+                    self.find_cells(record, &mut read_cells, chunk.limits)?;
                     builder.push_record(record, |column| &record[self.cell(column, &read_cells)])?;
                     builder.push_texts(|column| &record[self.cell(column, &read_cells)]);
                 } else {
-                    csv_rows::split(record, &mut cells);
+                    csv_rows::split_within(record, &mut cells, chunk.limits)?;
                     csv_rows::check_count(cells.len(), self.layout.columns())?;
                     builder.push(|column| &cells[column])?;
                     builder.push_texts(|column| &cells[column]);
@@ -94,7 +95,7 @@ impl TradeDecoder {
 
     /// Finds the cells that are looked into, in the order of `read_columns`, in a
     /// record without quotes.
-    fn find_cells(&self, record: &str, cells: &mut Vec<Range<usize>>) -> Result<(), Flaw> {
+    fn find_cells(&self, record: &str, cells: &mut Vec<Range<usize>>, limits: Limits) -> Result<(), Flaw> {
         let bytes = record.as_bytes();
         cells.clear();
         for &column in &self.read_columns {
@@ -106,7 +107,7 @@ impl TradeDecoder {
             let end = memchr(b',', &bytes[start..]).map_or(bytes.len(), |len| start + len);
             cells.push(start..end);
         }
-        csv_rows::check_count(memchr_iter(b',', bytes).count() + 1, self.layout.columns())
+        csv_rows::check_count_within(memchr_iter(b',', bytes).count() + 1, self.layout.columns(), limits)
     }
 
     fn cell(&self, column: usize, cells: &[Range<usize>]) -> Range<usize> {
@@ -121,7 +122,7 @@ impl TradeDecoder {
         refusals: &mut Refusals,
     ) -> Result<(), ReadError> {
         let mut records = Records::new(chunk, self.format);
-        let mut members = Members::default();
+        let mut members = Members::within(chunk.limits);
         let columns = self.layout.columns();
         while let Some(range) = records.next() {
             let line = members.scan(&chunk.bytes[range.clone()]).map_err(Flaw::record);

@@ -29,7 +29,7 @@ fn a_bad_trade_is_named_or_skipped() {
         ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":2,\"instrument_id\":3}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: \"3\": the member stands twice in its object"),
         ("jsonl", b"{\"instrument_id\":1,\"s\":\"\"}\n{\"instrument_id\":2,\"s\":\"\\ud800\"}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column s: \"\\\"\\\\ud800\\\"\": not valid UTF-8"),
         ("jsonl", b"{\"instrument_id\":1}\n\xFF\n{\"instrument_id\":4}\n".to_vec(), ", line 2: not valid UTF-8"),
-        ("jsonl", [b"{\"instrument_id\":1}\n", long.as_bytes(), b"{\"instrument_id\":4}\n"].concat(), ", line 2: longer than 16 MiB"),
+        ("jsonl", [b"{\"instrument_id\":1}\n", long.as_bytes(), b"{\"instrument_id\":4}\n"].concat(), ", line 2: longer than 16 MiB (--max-line)"),
     ];
     let files = Files::new();
     for (ending, bytes, expected) in cases {

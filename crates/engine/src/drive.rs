@@ -187,7 +187,7 @@ fn keep_all<S: Source, K: Sink>(
     events: Receiver<Event>,
     keep: &mut dyn Keep,
 ) {
-    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, keep)));
+    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, keep, run.pulse())));
     if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
         run.fail_beside(error);
     }

@@ -13,6 +13,7 @@ use crate::drive::{Driver, KeptBy};
 use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Begin, Keeper, Keeping};
 use crate::load::{Feed, Generations, add_loaded};
+use crate::pulse::Pulse;
 use crate::report::{Monitor, Publisher, Report, RunClock, shard_report};
 use crate::run::{Ended, Ends, Run};
 use crate::updates::Updates;
@@ -24,6 +25,7 @@ pub struct Engine {
     stop: Stop,
     monitor: Monitor,
     updates: Updates,
+    pulse: Pulse,
 }
 
 impl Engine {
@@ -34,7 +36,8 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let monitor = Monitor::new(config.tables.len());
-        Self { config, stop: Stop::default(), monitor, updates: Updates::default() }
+        let pulse = Pulse::new(config.shards.as_usize());
+        Self { config, stop: Stop::default(), monitor, updates: Updates::default(), pulse }
     }
 
     /// The same engine, ended early by a request that others know already.
@@ -53,6 +56,12 @@ impl Engine {
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// What the threads of a run of this engine are at.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Where changes of tables wait that come from beside the source.
@@ -190,8 +199,9 @@ impl Engine {
         let publisher = Publisher::new(self.monitor.clone(), clock);
         let generations = Generations::new(config.tables.len());
         let updates = &self.updates;
-        let feed = Feed::new(&config.tables, tables, &generations, stop, updates, keeper, source);
-        let ends = Ends { sink, revise: &mut *revise, keeper, begin };
+        let feed =
+            Feed::new(&config.tables, tables, &generations, stop, (updates, &self.pulse), keeper, source);
+        let ends = Ends { sink, revise: &mut *revise, keeper, begin, pulse: &self.pulse };
         let (wakers, driver) = driver.begin(config.shards);
         let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
         let cpus = driver.drive(&run, stop, keeper.zip(keep.as_mut()))?;
@@ -216,6 +226,7 @@ impl Engine {
         if !interrupted {
             ended.budget.judge(&ledger, &config.tables)?;
         }
+        self.pulse.enter_beside(Some(Stage::Write));
         if config.corrections.is_some() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
                 .map_err(|panic| panicked(panic, Stage::Write))?
@@ -245,6 +256,7 @@ impl Engine {
                 .map_err(|panic| panicked(panic, Stage::Write))?
                 .map_err(EngineError::Sink)?,
         }
+        self.pulse.enter_beside(None);
         let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
         let distributions = config.tables.iter().map(|table| table.distribution).collect();
         let shared = generations.pin().into_iter();

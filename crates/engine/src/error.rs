@@ -5,9 +5,9 @@ use std::fmt;
 
 use arrow_schema::ArrowError;
 use thiserror::Error;
-use tradejoin_flow::{BoxError, Task};
+use tradejoin_flow::BoxError;
 use tradejoin_merger::{HeldError, Miss};
-use tradejoin_model::{LedgerError, ShardIndex};
+use tradejoin_model::{BatchIndex, LedgerError, Position, ShardIndex};
 
 use crate::budget::TooManyBad;
 
@@ -32,18 +32,6 @@ pub enum Stage {
     Keep,
     /// Finding out what to do next.
     Schedule,
-}
-
-impl Stage {
-    /// The stage that a task begins in.
-    pub(crate) fn of<M, P>(task: &Task<M, P>) -> Self {
-        match task {
-            Task::Read => Self::Read,
-            Task::LookUp(shard, _) => Self::LookUp(*shard),
-            Task::Pass(..) => Self::Hold,
-            Task::Write(..) => Self::Write,
-        }
-    }
 }
 
 impl fmt::Display for Stage {
@@ -99,10 +87,12 @@ pub enum EngineError {
     #[error("cannot go on with the trades that waited")]
     Held(#[from] HeldError),
     /// A bug: a stage panicked.
-    #[error("{stage} failed unexpectedly: {message}")]
+    #[error("{stage} failed unexpectedly{}: {message}", batch.map(|batch| batch.to_string()).unwrap_or_default())]
     Panicked {
-        /// The stage.
+        /// The stage, and which shard if it is one.
         stage: Stage,
+        /// The batch that it was at, if it was at one.
+        batch: Option<BatchPlace>,
         /// What it said.
         message: String,
     },
@@ -114,9 +104,41 @@ pub enum EngineError {
     Thread(#[source] std::io::Error),
 }
 
+/// A batch, and where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Its number, from 0.
+    pub index: BatchIndex,
+    /// The place of its first message in the sequence, from 0, and how many trades stand
+    /// before it; `None` if not all batches before it were decoded.
+    pub begins_at: Option<(Position, u64)>,
+}
+
+impl fmt::Display for BatchPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " at batch {}", self.index.0)?;
+        match self.begins_at {
+            Some((position, 1)) => write!(f, ", which begins at position {}, behind 1 trade", position.0),
+            Some((position, trades)) => {
+                write!(f, ", which begins at position {}, behind {trades} trades", position.0)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// The error that a panic is.
 pub(crate) fn panicked(panic: Box<dyn Any + Send>, stage: Stage) -> EngineError {
+    panicked_at(panic, stage, None)
+}
+
+/// The error that a panic at a batch is.
+pub(crate) fn panicked_at(
+    panic: Box<dyn Any + Send>,
+    stage: Stage,
+    batch: Option<BatchPlace>,
+) -> EngineError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    EngineError::Panicked { stage, message: message.unwrap_or_else(|| "no message".to_owned()) }
+    EngineError::Panicked { stage, batch, message: message.unwrap_or_else(|| "no message".to_owned()) }
 }

@@ -17,8 +17,9 @@ use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition}
 use tradejoin_model::{BatchIndex, ChangeLane, Held, Ledger, Position, TableLedger};
 
 use crate::budget::Budget;
-use crate::error::EngineError;
+use crate::error::{EngineError, Stage};
 use crate::load::{Loaded, add_loaded};
+use crate::pulse::Pulse;
 use crate::run::lock;
 
 /// How a run is kept.
@@ -281,12 +282,20 @@ impl Keeper {
     }
 
     /// Keeps what comes until nothing more does.
-    pub(crate) fn work(&self, events: &Receiver<Event>, keep: &mut dyn Keep) -> Result<(), EngineError> {
+    pub(crate) fn work(
+        &self,
+        events: &Receiver<Event>,
+        keep: &mut dyn Keep,
+        pulse: &Pulse,
+    ) -> Result<(), EngineError> {
         for event in events {
+            pulse.enter_beside(Some(Stage::Keep));
             if self.take(event, keep)?.is_break() {
                 break;
             }
+            pulse.enter_beside(None);
         }
+        pulse.enter_beside(None);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ mod engine;
 mod error;
 mod kept;
 mod load;
+mod pulse;
 mod report;
 mod run;
 mod updates;
@@ -46,8 +47,9 @@ mod updates;
 pub use budget::{MaxBad, Share, TooManyBad};
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
-pub use error::{EngineError, Stage};
+pub use error::{BatchPlace, EngineError, Stage};
 pub use kept::{KeepEvery, Keeping, KeptReport};
+pub use pulse::{Doing, Pulse};
 pub use report::{Monitor, Report, ShardReport, process_cpu, thread_cpu};
 pub use tradejoin_merger::{
     CorrectionConfig, Corrections, HoldPeak, Holds, Miss, MissingKey, MissingKeys, RecentPeak,

@@ -14,6 +14,7 @@ use tradejoin_model::{
 use crate::config::Stop;
 use crate::error::EngineError;
 use crate::kept::{Event, Keeper};
+use crate::pulse::Pulse;
 use crate::updates::Updates;
 
 /// The generation in force of each table that every shard has whole. A reload
@@ -53,6 +54,7 @@ pub(crate) struct Feed<'a, S> {
     pub(crate) loaded: Vec<Loaded>,
     stop: &'a Stop,
     pub(crate) updates: &'a Updates,
+    pulse: &'a Pulse,
     source: S,
     /// What the source gave, or its end, before an update that came while it was waited
     /// for.
@@ -74,14 +76,26 @@ impl<'a, S: Source> Feed<'a, S> {
         loads: Vec<Option<Box<dyn TableSource + 'a>>>,
         generations: &'a Generations,
         stop: &'a Stop,
-        updates: &'a Updates,
+        (updates, pulse): (&'a Updates, &'a Pulse),
         keeper: Option<&'a Keeper>,
         source: S,
     ) -> Self {
         let loaded = vec![Loaded::default(); specs.len()];
         let loads = loads.into_iter().enumerate().filter_map(|(index, load)| Some((index, load?))).collect();
         let building = None;
-        Self { keeper, building, specs, loads, generations, loaded, stop, updates, source, pending: None }
+        Self {
+            keeper,
+            building,
+            specs,
+            loads,
+            generations,
+            loaded,
+            stop,
+            updates,
+            pulse,
+            source,
+            pending: None,
+        }
     }
 
     /// How far the source has been read, if nothing of it waits here, and the tables are
@@ -131,6 +145,7 @@ impl<'a, S: Source> Feed<'a, S> {
                         if self.stop.is_requested() {
                             return Ok(None);
                         }
+                        self.pulse.part();
                         add(&mut generation, &spec.outputs, &lane, loaded);
                         let refused = std::mem::take(&mut lane.refused);
                         if let Some(keeper) = self.keeper.filter(|_| !resumes) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tradejoin_merger::{HoldPeak, MissingKeys, RecentPeak};
-use tradejoin_model::{Distribution, Ledger, LedgerError, ShardIndex};
+use tradejoin_model::{Distribution, Enriched, Ledger, LedgerError, Messages, ShardIndex};
 use tradejoin_worker::Worker;
 
 use crate::kept::KeptReport;
@@ -152,6 +152,11 @@ pub(crate) fn shard_report(worker: &Worker, cpu: Duration) -> ShardReport {
         cpu,
         table_bytes: worker.memory_bytes() as u64,
     }
+}
+
+/// Trades of a batch that do not go on in the columns that they were read in.
+pub(crate) fn trades_copied(read: &Arc<Messages>, enriched: &Enriched) -> u64 {
+    if Arc::ptr_eq(read, &enriched.messages) { 0 } else { enriched.trades().num_rows() as u64 }
 }
 
 /// Processor time of the whole process so far, its threads together.

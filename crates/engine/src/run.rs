@@ -1,5 +1,6 @@
 //! What the threads of a run share, and what each of them does.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use tradejoin_worker::Worker;
 use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
-use crate::error::{EngineError, Stage, panicked};
+use crate::error::{BatchPlace, EngineError, Stage, panicked_at};
 use crate::kept::{Begin, Keeper};
 use crate::load::{Feed, Generations, Next};
-use crate::report::Publisher;
+use crate::pulse::{At, Pulse};
+use crate::report::{Publisher, trades_copied};
 use crate::updates::Updates;
 
 /// How long a run that was asked to stop may go on writing what it has read.
@@ -41,6 +43,7 @@ pub(crate) struct Run<'a, S, K: Sink> {
     passage: Option<Mutex<InOrder<'a>>>,
     output: Mutex<Output<K>>,
     keeper: Option<&'a Keeper>,
+    pulse: &'a Pulse,
     /// Where the first batch behind restored tables is, until it has been read.
     place: Mutex<Option<(Position, u64)>>,
     pub(crate) wakers: Wakers,
@@ -55,6 +58,7 @@ pub(crate) struct Ends<'a, K> {
     /// What keeps the run, if it is kept.
     pub(crate) keeper: Option<&'a Keeper>,
     pub(crate) begin: Option<Begin>,
+    pub(crate) pulse: &'a Pulse,
 }
 
 /// What batches pass one after the other.
@@ -133,7 +137,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         publisher: Publisher,
         wakers: Wakers,
     ) -> Result<Self, EngineError> {
-        let Ends { sink, revise, keeper, begin } = ends;
+        let Ends { sink, revise, keeper, begin, pulse } = ends;
         let shards = config.shards.as_usize();
         // A cut lies between what is written and what is not.
         let in_order = config.order != Order::Arrival || keeper.is_some();
@@ -174,6 +178,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 publisher,
             }),
             keeper,
+            pulse,
             place: Mutex::new(place),
             wakers,
             stopping: Mutex::new(None),
@@ -195,14 +200,19 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Claim::End => return Stepped::Ended,
             Claim::Task(task) => task,
         };
-        let mut stage = Stage::of(&task);
-        let carried_out = catch_unwind(AssertUnwindSafe(|| self.carry_out(task, own, &mut stage)));
+        let mut at = At::new(self.pulse, own.thread, &task);
+        let carried_out = catch_unwind(AssertUnwindSafe(|| self.carry_out(task, own, &mut at)));
         match carried_out {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.fail(own.thread, error),
-            Err(panic) => self.fail(own.thread, panicked(panic, stage)),
+            Err(panic) => self.fail(own.thread, self.panicked(panic, &at)),
         }
         Stepped::Worked
+    }
+
+    /// Where it shows what each thread is at.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        self.pulse
     }
 
     /// How many threads it is for.
@@ -255,6 +265,13 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         threads.into_iter().for_each(|thread| self.wakers.wake(thread));
     }
 
+    /// The error that a panic is, with the place of the batch.
+    fn panicked(&self, panic: Box<dyn Any + Send>, at: &At<'_>) -> EngineError {
+        let begins_at = |index| lock(&self.board).place_of(index);
+        let batch = at.batch.map(|index| BatchPlace { index, begins_at: begins_at(index) });
+        panicked_at(panic, at.stage, batch)
+    }
+
     /// Ends the run for an error that is none of its threads'.
     pub(crate) fn fail_beside(&self, error: EngineError) {
         self.fail(0, error);
@@ -266,21 +283,21 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         self.stop.request();
     }
 
-    /// Carries out a task; `stage` is kept at what is being done.
+    /// Carries out a task; `at` is kept at what is being done.
     fn carry_out(
         &self,
         task: Task<Merged, Encoded<K::Piece>>,
         own: &mut Own<K::Encoder>,
-        stage: &mut Stage,
+        at: &mut At<'_>,
     ) -> Result<(), EngineError> {
         match task {
-            Task::Read => self.read(own, stage),
+            Task::Read => self.read(own, at),
             Task::LookUp(shard, routed) => {
                 let spent = own.merger.take_spent().unwrap_or_default();
                 let answer = lock(&self.shards[shard.as_usize()]).step(&routed, spent);
                 drop(routed);
                 match self.update(own.thread, |board| board.answered(shard, answer)) {
-                    Ok(Some(complete)) => self.complete(complete, own, stage),
+                    Ok(Some(complete)) => self.complete(complete, own, at),
                     Ok(None) => Ok(()),
                     Err(answer) => {
                         own.merger.recycle_answer(answer);
@@ -304,7 +321,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 }
                 drop(in_order);
                 self.update(own.thread, Board::passed);
-                *stage = Stage::Encode;
+                at.enter(Stage::Encode);
                 let aside = Beside { account, missed, trades_copied: passed.trades_copied(), lanes };
                 self.encode(index, passed.assemble()?, aside, own)
             }
@@ -339,7 +356,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         }
     }
 
-    fn read(&self, own: &Own<K::Encoder>, stage: &mut Stage) -> Result<(), EngineError> {
+    fn read(&self, own: &Own<K::Encoder>, at: &mut At<'_>) -> Result<(), EngineError> {
         let mut feed = lock(&self.feed);
         let next = feed.next();
         let is_due = matches!(next, Ok(Some(Next::Block(_) | Next::Update(..))))
@@ -355,6 +372,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     lock(&self.stopping).get_or_insert_with(Instant::now);
                 }
                 let index = self.read_as(thread, next.as_ref());
+                at.batch = index;
                 if let (Some(index), Some(next)) = (index, next) {
                     if let (Some(keeper), Some(position)) = (self.keeper, position) {
                         keeper.cut_behind(index, position, loaded);
@@ -367,7 +385,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                             messages.into()
                         }
                     };
-                    *stage = Stage::Decode;
+                    at.enter(Stage::Decode);
                     self.decode(thread, index, block);
                 }
             }
@@ -411,11 +429,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         &self,
         complete: Complete,
         own: &mut Own<K::Encoder>,
-        stage: &mut Stage,
+        at: &mut At<'_>,
     ) -> Result<(), EngineError> {
         let Complete { routed, first_position, trades_before, answers } = complete;
         let index = routed.batch.index;
-        *stage = Stage::Merge;
+        at.enter(Stage::Merge);
         self.updates.has_place(index, trades_before);
         match own.merger.merge(&routed, first_position, trades_before, answers) {
             Err(miss) => self.update(own.thread, |board| board.failed(index, EngineError::Miss(miss))),
@@ -423,7 +441,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 self.update(own.thread, |board| board.merged(index, merged));
             }
             Ok(Merged { enriched, account, missed, .. }) => {
-                *stage = Stage::Encode;
+                at.enter(Stage::Encode);
                 let trades_copied = trades_copied(&routed.batch.messages, &enriched);
                 let lanes = self.lanes_to_keep(index, &routed.batch.messages);
                 return self.encode(index, enriched, Beside { account, missed, trades_copied, lanes }, own);
@@ -484,11 +502,6 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         };
         (ended, into_inner(self.feed))
     }
-}
-
-/// Trades of a batch that do not go on in the columns that they were read in.
-fn trades_copied(read: &Arc<Messages>, enriched: &Enriched) -> u64 {
-    if Arc::ptr_eq(read, &enriched.messages) { 0 } else { enriched.trades().num_rows() as u64 }
 }
 
 /// What a panic has left behind is looked at by nobody but those who end.

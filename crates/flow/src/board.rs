@@ -494,3 +494,5 @@ impl<M, P, E> Board<M, P, E> {
         self.slots.len()
     }
 }
+
+mod place;

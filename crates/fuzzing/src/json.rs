@@ -42,7 +42,7 @@ impl Line {
             let members = serde::Deserializer::deserialize_map(&mut json, Members).ok()?;
             json.end().ok().map(|()| members)
         });
-        members.map_or(Self::Other, Self::Object)
+        members.filter(|_| depth(line) <= DEPTH_MAX).map_or(Self::Other, Self::Object)
     }
 
     /// The fields of these columns; `None` if a member is none of them, or stands twice.
@@ -57,6 +57,26 @@ impl Line {
         }
         Some(fields.into_iter().map(|field| field.unwrap_or(Field::None)).collect())
     }
+}
+
+/// How deep objects and lists may lie in each other.
+const DEPTH_MAX: usize = 128;
+
+/// How deep they do.
+fn depth(line: &[u8]) -> usize {
+    let (mut depth, mut most, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+    for &byte in line {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
 }
 
 /// All lines that are not blank, but for a mark in front. White space at the end is none

@@ -27,6 +27,7 @@ use crate::failure::{self, UsageError};
 use crate::job::{check_files, joined_tables, select, set_look_ups};
 use crate::modes::{check_names, modes};
 use crate::reload::Share;
+use crate::style::printable;
 use crate::watch::Nowhere;
 use crate::{plan, policy};
 
@@ -94,16 +95,18 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<u8> {
     check_files(&args.input)?;
     let report = predict(args, trades)?;
     let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    anstream::stdout().write_all(printable(&text).as_bytes()).context("cannot print the report")?;
     Ok(if report.is_ok() { failure::OK } else { failure::NO })
 }
 
 fn predict(args: &CheckArgs, trades: &PathBuf) -> anyhow::Result<CheckReport> {
     let format = args.input.format.as_deref();
-    let input = plan::input(trades, format, None)?;
+    let limits = args.input.limits.limits(&args.engine)?;
+    let within = |input| InputOptions { limits, ..input };
+    let input = within(plan::input(trades, format, None)?);
     let mut tables = Vec::new();
     for (table, path, distribution) in joined_tables(&args.input)? {
-        tables.push(CheckedTable::open(plan::input(path, None, format)?, table, distribution)?);
+        tables.push(CheckedTable::open(within(plan::input(path, None, format)?), table, distribution)?);
     }
     let names: Vec<_> = tables.iter().map(CheckedTable::name).collect();
     check_min_match(&args.min_match, &names)?;

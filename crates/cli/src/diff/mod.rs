@@ -24,8 +24,10 @@ use self::rows::{KeyForm, first_rows};
 use crate::arg_values::{mode, number};
 use crate::args::{ModeArg, TableArg};
 use crate::failure::{self, UsageError, category_of};
+use crate::limits::LimitArgs;
 use crate::plan;
 use crate::reload::{Guards, WatchedFile, WatchedTable};
+use crate::style::printable;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -79,8 +81,11 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
+    #[command(flatten)]
+    limits: LimitArgs,
+
     /// Print one line of JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     json: bool,
 }
 
@@ -88,7 +93,7 @@ pub(crate) struct DiffArgs {
 pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
     let report = Comparison::begin(args)?.report(args)?;
     let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    anstream::stdout().write_all(printable(&text).as_bytes()).context("cannot print the report")?;
     Ok(if report.is_refused() { failure::NO } else { failure::OK })
 }
 
@@ -117,7 +122,7 @@ impl Comparison {
         reader.set_mode(&mode)?;
         let selected = select(args, &reader)?;
         reader.load(&selected.fields)?;
-        let file = WatchedFile::new(&args.new, args.format.as_deref());
+        let file = WatchedFile::new(&args.new, args.format.as_deref()).with_limits(args.limits.of_file());
         let (watched, mut load) = WatchedTable::new(0, file, reader, &selected, &mode);
         let mut keys = KeyForm::default();
         while let Some(lane) = load.next().map_err(|error| anyhow::anyhow!(error))? {
@@ -187,7 +192,7 @@ fn refusal(error: anyhow::Error) -> anyhow::Result<String> {
 }
 
 fn open_old(args: &DiffArgs, table: &TableDefinition) -> anyhow::Result<TableReader> {
-    let input = plan::input(&args.old, None, args.format.as_deref())?;
+    let input = args.limits.apply(plan::input(&args.old, None, args.format.as_deref())?);
     Ok(open_table(TableOptions { input, table: table.clone(), strict: false })?)
 }
 

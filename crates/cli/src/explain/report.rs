@@ -11,7 +11,7 @@ use tradejoin_model::{LookUp, OwnedKey, TableSpec, Validity, Verdict};
 
 use crate::args::RunArgs;
 use crate::failure;
-use crate::style::{FAINT, HEADING};
+use crate::style::{FAINT, HEADING, printable};
 
 use super::Wanted;
 use super::find::{Found, Trade};
@@ -25,7 +25,7 @@ const ROWS_MAX: usize = 5;
 pub(super) fn print(run: &RunArgs, wanted: &Wanted, found: &Found, traced: &Traced) -> anyhow::Result<u8> {
     let text =
         if run.report.json { format!("{}\n", json(found, traced)) } else { text(wanted, found, traced) };
-    anstream::stdout().write_all(text.as_bytes())?;
+    anstream::stdout().write_all(printable(&text).as_bytes())?;
     Ok(if found.trades.is_empty() { failure::NO } else { failure::OK })
 }
 

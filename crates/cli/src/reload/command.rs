@@ -11,7 +11,7 @@ use indicatif::HumanCount;
 use crate::arg_values::duration;
 use crate::control::{Client, Done, Heard, Outcome, Reply, Request};
 use crate::failure;
-use crate::style::ERROR;
+use crate::style::{ERROR, plain};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -91,7 +91,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
                 return Ok(code);
             }
             Reply::Refused { code, why } => {
-                anstream::eprintln!("{ERROR}error{ERROR:#}: {why}");
+                anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain(&why));
                 return Ok(code);
             }
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
-use tradejoin_connectors::{Compression, Encoding, InputOptions, Location, OnBadRecord};
+use tradejoin_connectors::{Compression, Encoding, InputOptions, Limits, Location, OnBadRecord};
 
 use super::tables::Stamp;
 use crate::args::RunArgs;
@@ -35,6 +35,7 @@ pub(super) struct Kept {
     path: PathBuf,
     encoding: Encoding,
     on_bad_record: OnBadRecord,
+    limits: Limits,
     stamp: Option<Stamp>,
 }
 
@@ -83,6 +84,7 @@ impl Store {
         path: &Path,
         encoding: Encoding,
         on_bad_record: OnBadRecord,
+        limits: Limits,
         done: &AtomicBool,
     ) -> io::Result<Arc<Kept>> {
         self.copies += 1;
@@ -92,6 +94,8 @@ impl Store {
             path: self.folder.path().join(self.copies.to_string()),
             encoding: Encoding { compression, ..encoding },
             on_bad_record,
+            // It is packed here, and unpacks to what was there.
+            limits: Limits { unpacked_ratio: u64::MAX, ..limits },
             stamp: None,
         };
         let mut from = File::open(path)?;
@@ -119,7 +123,8 @@ impl Kept {
         );
         let location = Location::Path(self.path.clone());
         let on_bad_record = self.on_bad_record;
-        Ok(InputOptions { on_bad_record, ..InputOptions::with_encoding(location, self.encoding) })
+        let limits = self.limits;
+        Ok(InputOptions { on_bad_record, limits, ..InputOptions::with_encoding(location, self.encoding) })
     }
 
     /// Whether a file has the content that was copied.
@@ -227,7 +232,8 @@ mod tests {
         let mut store = Store::create(Some(folder.path()), 1).expect("a store");
         let mut history = History::default();
         let plain: Encoding = "csv".parse().expect("an encoding");
-        let mut keep = || store.keep(&path, plain, OnBadRecord::Fail, &done).expect("a copy");
+        let mut keep =
+            || store.keep(&path, plain, OnBadRecord::Fail, Limits::default(), &done).expect("a copy");
         let kept = [keep(), keep(), keep()];
         assert!(kept[0].is_content_of(&path, plain, &done).expect("read"));
         let paths: Vec<_> = kept.iter().map(|kept| kept.path.clone()).collect();

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use tradejoin_connectors::{
-    Difference, Encoding, Fingerprints, InputOptions, Journal, JournalError, LoadedTable, OnBadRecord,
-    SelectedTable, TableColumn, TableDefinition, TableMode, TableOptions, TableReader, open_table,
+    Difference, Encoding, Fingerprints, InputOptions, Journal, JournalError, Limits, LoadedTable,
+    OnBadRecord, SelectedTable, TableColumn, TableDefinition, TableMode, TableOptions, TableReader,
+    open_table,
 };
 use tradejoin_flow::{BoxError, TableSource};
 use tradejoin_model::{ChangeLane, LookUp};
@@ -25,6 +26,7 @@ pub(crate) struct WatchedFile {
     format: Option<String>,
     /// What becomes of bad rows of the file that the run begins with.
     pub(super) on_bad_record: OnBadRecord,
+    pub(super) limits: Limits,
     /// As it was before it was opened first.
     pub(super) stamp: Option<Stamp>,
 }
@@ -32,7 +34,8 @@ pub(crate) struct WatchedFile {
 impl WatchedFile {
     pub(crate) fn new(path: &Path, format: Option<&str>) -> Self {
         let format = format.map(str::to_owned);
-        Self { path: path.to_owned(), format, on_bad_record: OnBadRecord::Fail, stamp: Stamp::of(path) }
+        let (on_bad_record, limits) = (OnBadRecord::Fail, Limits::default());
+        Self { path: path.to_owned(), format, on_bad_record, limits, stamp: Stamp::of(path) }
     }
 
     /// The same with what becomes of bad rows of the first file.
@@ -40,8 +43,14 @@ impl WatchedFile {
         Self { on_bad_record, ..self }
     }
 
+    /// The same with what its files may ask for.
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     fn input(&self) -> anyhow::Result<InputOptions> {
-        plan::input(&self.path, None, self.format.as_deref())
+        let input = plan::input(&self.path, None, self.format.as_deref())?;
+        Ok(InputOptions { limits: self.limits, ..input })
     }
 
     /// How it is encoded.

@@ -93,7 +93,9 @@ impl Watcher {
         let is_same = || Stamp::of(path) == stamp;
         let copied = match table.file.encoding() {
             _ if !is_same() => Err("it changed before it could be copied".to_owned()),
-            Ok(encoding) => store.keep(path, encoding, on_bad_record, &self.done).map_err(|e| e.to_string()),
+            Ok(encoding) => store
+                .keep(path, encoding, on_bad_record, table.file.limits, &self.done)
+                .map_err(|e| e.to_string()),
             Err(error) => Err(format!("{error:#}")),
         };
         let copied = copied.and_then(|kept| {

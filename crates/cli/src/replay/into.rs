@@ -17,10 +17,12 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
         (run.output.take().unwrap_or_default(), run.input.trades.clone().unwrap_or_default());
     check(&run, &output, &letters, enriched)?;
     let format = run.input.format.as_deref();
-    let enriched = plan::input(enriched, None, format)?;
+    let limits = run.input.limits;
+    let of_output = |input| InputOptions { limits: limits.of_file().of_output(), ..input };
+    let enriched = of_output(plan::input(enriched, None, format)?);
     let location = Location::of_argument(&output);
     let encoding = plan::output(&location, run.output_format.take().as_deref(), enriched.encoding)?;
-    let ids = LetterIds::read(&plan::input(&letters, format, None)?)?;
+    let ids = LetterIds::read(&limits.apply(plan::input(&letters, format, None)?))?;
     ids.check_apart(&enriched)?;
 
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -36,6 +38,7 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
         return Ok(code);
     }
     let recovered = InputOptions::with_encoding(Location::Path(recovered), Encoding::plain(format));
+    let recovered = of_output(recovered);
     let merged = merge(&ids, MergeOptions { enriched, recovered, location, encoding })?;
     if !(run.report.quiet || run.report.json) {
         let [recovered, enriched] = [merged.recovered, merged.enriched].map(HumanCount);

@@ -15,7 +15,7 @@ use clap::Args;
 use crate::args::RunArgs;
 use crate::control::{Client, Heard, Reply, Request};
 use crate::failure::{self, UsageError};
-use crate::style::{ERROR, WARNING};
+use crate::style::{ERROR, WARNING, plain};
 use crate::unsaid;
 
 mod decimal;
@@ -133,7 +133,7 @@ fn live(path: &Path, rows: Rows, json: bool) -> anyhow::Result<u8> {
                 return Ok(failure::OK);
             }
             (Reply::Refused { code, why }, _) => {
-                anstream::eprintln!("{ERROR}error{ERROR:#}: {why}");
+                anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain(&why));
                 return Ok(code);
             }
             (Reply::Row(_) | Reply::Tables(_) | Reply::InEffect { .. }, _) => {

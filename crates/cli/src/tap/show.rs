@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::value::RawValue;
 
-use crate::style::HEADING;
+use crate::style::{HEADING, plain};
 
 /// Rows by which the widths of columns are found.
 const LOOK_AHEAD: usize = 20;
@@ -123,6 +123,7 @@ impl<W: Write> Show<W> {
 fn aligned(cell: &str, width: usize, to_the_right: bool) -> String {
     // A line of its own for each row.
     let cell = cell.replace(['\n', '\r', '\t'], " ");
+    let cell = plain(&cell);
     if to_the_right { format!("{cell:>width$}") } else { format!("{cell:width$}") }
 }
 
@@ -170,6 +171,8 @@ mod tests {
         assert_eq!(shown(Form::Csv, &rows), "id,a name\n7,\"é \"\"x\"\", y\"\n1.70,\n12345,\"a\nb\"\n");
         let json = "{\"id\":7,\"a name\":\"é \\\"x\\\", y\"}\n{\"id\":1.70,\"a name\":null}\n";
         assert_eq!(shown(Form::JsonLines, &rows[..2]), json);
+        let hostile = [r#"[1,"\u001b[2J\u0007x"]"#];
+        assert_eq!(shown(Form::Table, &hostile).lines().last(), Some(" 1  \\u{1b}[2J\\u{7}x"));
         assert_eq!(shown(Form::Csv, &[]), "id,a name\n");
         assert_eq!(shown(Form::JsonLines, &[]), "");
     }

@@ -89,7 +89,10 @@ pub(crate) fn verify(mut args: VerifyArgs) -> anyhow::Result<u8> {
             csv_safe: destination.is_csv_safe(),
             ..OutputOptions::new(location.clone(), encoding, schema)
         },
-        input: InputOptions::with_encoding(location, encoding),
+        input: InputOptions {
+            limits: run.input.limits.of_file().of_output(),
+            ..InputOptions::with_encoding(location, encoding)
+        },
         any_order: config.order == Order::Arrival,
         shown_max,
     })?;

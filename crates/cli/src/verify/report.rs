@@ -10,7 +10,7 @@ use tradejoin_connectors::{CellDifference, Compared, DifferenceKind, OtherColumn
 
 use crate::args::{OrderArg, ReportArgs, RunArgs};
 use crate::failure;
-use crate::style::{FAINT, HEADING};
+use crate::style::{FAINT, HEADING, printable};
 
 /// What came of a comparison.
 pub(super) struct Report {
@@ -63,7 +63,7 @@ impl Report {
             ReportArgs { quiet: true, .. } => String::new(),
             _ => self.text(elapsed),
         };
-        anstream::stdout().write_all(text.as_bytes())?;
+        anstream::stdout().write_all(printable(&text).as_bytes())?;
         Ok(if self.verdict() == Verdict::Equal { failure::OK } else { failure::NO })
     }
 

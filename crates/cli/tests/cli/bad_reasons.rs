@@ -19,6 +19,8 @@ fn bad_inputs(folder: &Folder) -> Vec<String> {
             .map(str::to_owned),
     );
     lines.push(format!("{{\"instrument_id\":1{}}}", " ".repeat(16 << 20)));
+    lines.push(format!("{{\"instrument_id\":1,\"a\":{}{}}}", "[".repeat(200), "]".repeat(200)));
+    lines.push(format!("{{\"instrument_id\":1{}}}", ",\"a\":1".repeat(5_000)));
     folder.put("t.jsonl", lines.join("\n"));
     let rows = [
         ("tomorrow", "A", "1", "C", ""),

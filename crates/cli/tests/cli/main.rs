@@ -43,6 +43,7 @@ mod diff;
 mod explain;
 mod kill;
 mod kill_jobs;
+mod limits;
 mod live;
 mod live_changes;
 mod modes;

@@ -80,10 +80,30 @@ fn a_long_record_is_no_different_where_the_text_is_cut() {
         let mut chunks = Chunks::new(memory(text(len).as_slice()), Format::Csv);
         std::iter::from_fn(|| chunks.next(1).transpose()).map(|chunk| chunk.map(|_| ())).collect::<Vec<_>>()
     };
-    let longest = LINE_BYTES_MAX - 2;
+    let longest = Limits::default().line_bytes - 2;
     assert!(records(longest).iter().all(Result::is_ok));
     assert_eq!(records(longest).len(), 3);
     assert!(records(longest + 1)[1].is_err());
+}
+
+#[test]
+fn blank_lines_take_no_memory() {
+    for (format, record) in [(Format::Csv, "a,1\n"), (Format::JsonLines, "{}\n")] {
+        let blank = "\n".repeat(3 * READ_LEN);
+        let text = [blank.as_str(), record, &blank, record, &blank].concat();
+        let limits = Limits { block_bytes: Limits::BLOCK_BYTES_MIN, ..Limits::default() };
+        let input = TextInput { limits, ..memory(text.as_bytes()) };
+        let mut chunks = Chunks::new(input, format);
+        let mut found = Vec::new();
+        while let Some(chunk) = chunks.next(100).expect("from memory") {
+            assert!(chunk.bytes.len() < 2 * READ_LEN && chunks.buffer.len() <= 4 * READ_LEN);
+            let mut records = Records::new(&chunk, format);
+            let record = records.next().expect("a record");
+            found.push(records.place(&record));
+        }
+        let first = 3 * READ_LEN as u64 + 1;
+        assert_eq!(found, [Place::Line(first), Place::Line(2 * first)]);
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::chunks::{Chunk, Records};
 use crate::csv_rows::{check_count, split};
 use crate::encoding::Format;
 use crate::json_rows::{Members, UnknownMembers};
+use crate::limits::Limits;
 use crate::output::OutputPiece;
 use crate::parse::json_text;
 use crate::render::Cells;
@@ -65,7 +66,7 @@ pub(super) fn push_rows(
 /// Appends the rows of a chunk of text.
 pub(super) fn push_text(chunk: &Chunk, format: Format, columns: &[String], rows: &mut VecDeque<Row>) {
     let mut records = Records::new(chunk, format);
-    let mut members = Members::default();
+    let mut members = Members::within(Limits::NONE);
     while let Some(range) = records.next() {
         let record = &chunk.bytes[range];
         let row = match format {

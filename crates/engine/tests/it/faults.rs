@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use tradejoin_engine::{Engine, EngineError, Order, Stage, Stop};
-use tradejoin_flow::{Block, BoxError, Encode, End, NothingPrepared, Prepared, Sink, Source};
+use tradejoin_engine::{Engine, EngineError, KeepEvery, Keeping, Order, Stage, Stop};
+use tradejoin_flow::{
+    Block, BoxError, Cut, Encode, End, Keep, NothingPrepared, Prepared, Revise, Sink, Source,
+};
 use tradejoin_model::{
-    ChangeKind, Column, Distribution, Enriched, Key, LookUp, Messages, MissPolicy, TextColumn,
+    ChangeKind, ChangeLane, Column, Distribution, Enriched, Key, LookUp, Messages, MissPolicy, Position,
+    Revised, TextColumn,
 };
 
 use crate::streams::{Case, Collect, Rest, Rows, Stamp, Step, TABLES};
@@ -136,6 +139,23 @@ fn broken(case: &Case, at: usize) -> Vec<Messages> {
     blocks
 }
 
+/// The batch at which something panicked, whose place is what the blocks before it say, as
+/// is told.
+fn place(case: &Case, ran: Result<tradejoin_engine::Report, EngineError>) -> usize {
+    let error = ran.expect_err("a panic");
+    let text = error.to_string();
+    let EngineError::Panicked { stage, batch: Some(batch), message } = error else { panic!("{text}") };
+    let blocks = case.blocks();
+    let before = &blocks[..batch.index.0 as usize];
+    let messages: u64 = before.iter().map(Messages::len).sum();
+    let trades: usize = before.iter().map(|block| block.trades.num_rows()).sum();
+    assert_eq!(batch.begins_at, Some((Position(messages), trades as u64)));
+    let place =
+        format!("at batch {}, which begins at position {messages}, behind {trades} trades", before.len());
+    assert_eq!(text, format!("{stage} failed unexpectedly {place}: {message}"));
+    before.len()
+}
+
 #[test]
 fn a_stage_that_panics_is_named() {
     let case = case(5_000);
@@ -143,10 +163,13 @@ fn a_stage_that_panics_is_named() {
     blocks[200] = Block::Encoded(Box::new(|| panic!("at the decoder")));
     let error = run(&case, Rest::new(blocks), Collect(Arc::default()));
     assert!(
-        matches!(&error, Err(EngineError::Panicked { stage: Stage::Decode, message }) if message == "at the decoder")
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Decode, message, .. }) if message == "at the decoder")
     );
+    let text = error.expect_err("a panic").to_string();
+    assert!(text.starts_with("decoding failed unexpectedly at batch 200"), "{text}");
     let error = run(&case, Rest::new(broken(&case, 200)), Collect(Arc::default()));
     assert!(matches!(error, Err(EngineError::Panicked { stage: Stage::LookUp(_), .. })), "{error:?}");
+    assert_eq!(place(&case, error), 200);
 }
 
 #[test]
@@ -160,9 +183,94 @@ fn a_shard_that_panics_is_named() {
     lanes[0].at_rows.push(0);
     blocks[5].lanes = lanes.into();
     let error = run(&case, Rest::new(blocks), Collect(Arc::default()));
-    let Err(EngineError::Panicked { stage: Stage::LookUp(shard), .. }) = error else { panic!("{error:?}") };
+    let Err(EngineError::Panicked { stage: Stage::LookUp(shard), batch: Some(batch), .. }) = error else {
+        panic!("{error:?}")
+    };
     let router = tradejoin_router::Router::new(case.engine().config().shards, case.tables());
     assert_eq!(shard, router.shard_of(Key(1)));
+    assert_eq!(batch.index.0, 5);
+}
+
+/// A sink whose encoder panics at its third batch.
+struct Encoder(Arc<Mutex<u32>>);
+
+impl Sink for Encoder {
+    type Piece = ();
+    type Encoder = Self;
+
+    fn encoder(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    fn write(&mut self, _: &mut ()) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        panic!("a failed run is not finished");
+    }
+}
+
+impl Encode for Encoder {
+    type Piece = ();
+
+    fn encode(&mut self, _: &Enriched, _: &mut ()) -> Result<(), BoxError> {
+        let mut left = self.0.lock().expect("no one panics with it");
+        *left -= 1;
+        let is_over = *left == 0;
+        drop(left);
+        assert!(!is_over, "at the encoder");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_in_an_encoder_is_named() {
+    let case = case(500);
+    let error = run(&case, Rest::new(case.blocks()), Encoder(Arc::new(Mutex::new(3))));
+    assert!(matches!(error, Err(EngineError::Panicked { stage: Stage::Encode, .. })), "{error:?}");
+    place(&case, error);
+}
+
+/// Panics with a cut.
+struct Keeps;
+
+impl Keep for Keeps {
+    fn changes(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: Cut) -> Result<u64, BoxError> {
+        panic!("at the keeper")
+    }
+}
+
+#[test]
+fn a_panic_in_what_keeps_is_named() {
+    let case = case(500);
+    let keeping = Keeping { keep: Box::new(Keeps), every: KeepEvery::Trades(100), resume: None };
+    let loads = (0..TABLES).map(|_| None).collect();
+    let engine = case.engine();
+    let source = Rest::new(case.blocks());
+    let error = engine.run_kept(loads, source, Collect(Arc::default()), &mut Unread, Some(keeping));
+    let text = error.expect_err("a panic").to_string();
+    assert_eq!(text, "keeping a checkpoint failed unexpectedly: at the keeper");
+}
+
+struct Unread;
+
+impl Revise for Unread {
+    fn write(&mut self, _: Revised) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -186,12 +294,13 @@ fn a_panic_at_either_end_is_named() {
     let source = Then(Rest::new(case.blocks()), || panic!("at the source"));
     let error = run(&case, source, Collect(Arc::default()));
     assert!(
-        matches!(&error, Err(EngineError::Panicked { stage: Stage::Read, message }) if message == "at the source")
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Read, message, .. }) if message == "at the source")
     );
     let error = run(&case, Rest::new(case.blocks()), Third(0, || panic!("at the sink")));
     assert!(
-        matches!(&error, Err(EngineError::Panicked { stage: Stage::Write, message }) if message == "at the sink")
+        matches!(&error, Err(EngineError::Panicked { stage: Stage::Write, message, .. }) if message == "at the sink")
     );
+    place(&case, error);
 }
 
 /// A source without an end that asks for the stop itself.

@@ -1,0 +1,263 @@
+//! What has stood still for long while a run goes on.
+
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use tradejoin_engine::{Doing, Pulse, Stage};
+
+use crate::arg_values::duration;
+use crate::args::RunArgs;
+use crate::watch::Said;
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct StallArgs {
+    /// Say which stage of a run has made no progress for so long, and again after twice the time: 10s,
+    /// 0 for never
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_hyphen_values = true,
+        value_parser = duration,
+        help_heading = "Report"
+    )]
+    pub(crate) stall_warning: Duration,
+}
+
+/// What stood still, for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Stalls {
+    /// How often a stage made no progress for as long as is told.
+    count: u64,
+    longest_s: f64,
+}
+
+/// What the stages of a run are called.
+pub(crate) struct Names {
+    /// What is read, and whether it may be waited for.
+    input: (String, bool),
+    output: Arc<str>,
+}
+
+impl Names {
+    pub(crate) fn new(args: &RunArgs, output: Arc<str>) -> Self {
+        let input = &args.input;
+        let beside = args.changes.table_changes.as_deref();
+        let tables = input.table.iter().map(|table| table.file.as_path());
+        let known = [&input.trades, &input.messages, &input.instruments, &input.users];
+        let files: Vec<&Path> =
+            known.into_iter().filter_map(Option::as_deref).chain(beside).chain(tables).collect();
+        let name = |path: &&Path| match path.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => path.display().to_string(),
+        };
+        let waits =
+            |path: &&Path| *path == Path::new("-") || path.metadata().is_ok_and(|file| !file.is_file());
+        let first = files.iter().find(|path| waits(path)).or(files.first());
+        let shown = first.map_or("generated trades".to_owned(), name);
+        Self { input: (shown, files.iter().any(waits)), output }
+    }
+
+    fn of(&self, stage: Stage) -> String {
+        match stage {
+            Stage::Read if self.input.1 => format!("waiting for {}", self.input.0),
+            Stage::Read => format!("reading {}", self.input.0),
+            Stage::Write => format!("writing to {}", self.output),
+            stage => stage.to_string(),
+        }
+    }
+}
+
+/// Looks at a run from a thread of its own until it is dropped.
+pub(crate) struct Watchdog {
+    stalls: Arc<Mutex<Stalls>>,
+    /// Ends the thread when it goes.
+    alive: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Tells with `say` what stands still for `after`; zero for never. What merely waits for
+    /// input is news.
+    pub(crate) fn begin(
+        pulse: Pulse,
+        names: Names,
+        after: Duration,
+        say: impl Fn(Said<'_>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stalls = Arc::<Mutex<Stalls>>::default();
+        if after.is_zero() {
+            return Ok(Self { stalls, alive: None, thread: None });
+        }
+        let (alive, is_over) = sync_channel::<()>(0);
+        let count = Arc::clone(&stalls);
+        let look = move || {
+            let every = (after / 8).clamp(Duration::from_millis(5), Duration::from_secs(1));
+            let mut watched = Watched { names, after, stages: Vec::new() };
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                watched.look(&pulse.threads(), Instant::now(), &say, &count);
+            }
+        };
+        let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(look)?;
+        Ok(Self { stalls, alive: Some(alive), thread: Some(thread) })
+    }
+
+    /// What stood still so far.
+    pub(crate) fn stalls(&self) -> Stalls {
+        *self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stalls {
+    /// Whether nothing did.
+    pub(crate) fn are_none(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        // It prints nothing behind what follows.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// What is known of each thread.
+struct Watched {
+    names: Names,
+    after: Duration,
+    stages: Vec<Standing>,
+}
+
+/// A thread since it was seen to come further.
+#[derive(Clone, Copy)]
+struct Standing {
+    doing: Doing,
+    since: Instant,
+    /// How long it may stand still until that is told.
+    told_after: Duration,
+}
+
+impl Watched {
+    fn look(&mut self, threads: &[Doing], now: Instant, say: &impl Fn(Said<'_>), stalls: &Mutex<Stalls>) {
+        let fresh = |doing: Doing| Standing { doing, since: now, told_after: self.after };
+        if self.stages.len() != threads.len() {
+            self.stages = threads.iter().map(|&doing| fresh(doing)).collect();
+            return;
+        }
+        for (standing, &doing) in self.stages.iter_mut().zip(threads) {
+            let stood = now.duration_since(standing.since);
+            let Some(stage) = standing.doing.stage else {
+                *standing = fresh(doing);
+                continue;
+            };
+            let waits = stage == Stage::Read && self.names.input.1;
+            let tell = |text: &str| say(if waits { Said::News(text) } else { Said::Warning(text) });
+            if !waits && standing.told_after > self.after {
+                let mut stalls = stalls.lock().unwrap_or_else(PoisonError::into_inner);
+                stalls.longest_s = stalls.longest_s.max(stood.as_secs_f64());
+            }
+            if standing.doing != doing {
+                if standing.told_after > self.after {
+                    tell(&format!("{} goes on after {}", self.names.of(stage), time(stood)));
+                }
+                *standing = fresh(doing);
+            } else if stood >= standing.told_after {
+                let text = format!("{} has made no progress for {}", self.names.of(stage), time(stood));
+                tell(&if waits { format!("{} for {}", self.names.of(stage), time(stood)) } else { text });
+                let is_first = standing.told_after == self.after;
+                standing.told_after = stood * 2;
+                let mut stalls = stalls.lock().unwrap_or_else(PoisonError::into_inner);
+                if !waits {
+                    stalls.count += u64::from(is_first);
+                    stalls.longest_s = stalls.longest_s.max(stood.as_secs_f64());
+                }
+            }
+        }
+    }
+}
+
+/// A time for people: whole seconds, or milliseconds where there are none.
+fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradejoin_model::ShardIndex;
+
+    use super::*;
+
+    /// What is said of one thread that is seen at these seconds.
+    fn said(waits: bool, seen: &[(u64, Option<Stage>, u64)]) -> (Vec<String>, Stalls) {
+        let names = Names { input: ("t.csv".to_owned(), waits), output: "o.csv".into() };
+        let mut watched = Watched { names, after: Duration::from_secs(10), stages: Vec::new() };
+        let (said, stalls) = (Mutex::new(Vec::new()), Mutex::new(Stalls::default()));
+        let say = |line: Said<'_>| {
+            let line = match line {
+                Said::Warning(text) => format!("! {text}"),
+                Said::News(text) => text.to_owned(),
+            };
+            said.lock().expect("one thread").push(line);
+        };
+        let begin = Instant::now();
+        for &(at, stage, tick) in seen {
+            watched.look(&[Doing { stage, tick }], begin + Duration::from_secs(at), &say, &stalls);
+        }
+        (said.into_inner().expect("one thread"), stalls.into_inner().expect("one thread"))
+    }
+
+    #[test]
+    fn what_stands_still_is_told_again_after_twice_the_time_and_when_it_goes_on() {
+        let write = Some(Stage::Write);
+        let seen = [
+            (0, write, 1),
+            (9, write, 1),
+            (10, write, 1),
+            (15, write, 1),
+            (20, write, 1),
+            (39, write, 1),
+            (41, write, 1),
+            (50, None, 2),
+            (90, None, 2),
+        ];
+        let (lines, stalls) = said(false, &seen);
+        let still = |seconds| format!("! writing to o.csv has made no progress for {seconds} s");
+        let expected = [still(10), still(20), still(41), "! writing to o.csv goes on after 50 s".to_owned()];
+        assert_eq!(lines, expected);
+        assert_eq!(stalls, Stalls { count: 1, longest_s: 50.0 });
+    }
+
+    #[test]
+    fn what_comes_further_or_has_nothing_to_do_is_not_told() {
+        let shard = Some(Stage::LookUp(ShardIndex(3)));
+        let seen: Vec<_> = (0..10).map(|step| (9 * step, shard, step)).collect();
+        assert_eq!(said(false, &seen), (vec![], Stalls::default()));
+        assert_eq!(said(false, &[(0, None, 1), (100, None, 1)]).0, [""; 0]);
+        assert_eq!(
+            said(false, &[(0, shard, 1), (12, shard, 1)]).0,
+            ["! shard 3 has made no progress for 12 s"]
+        );
+    }
+
+    #[test]
+    fn a_pipe_that_is_silent_is_waited_for() {
+        let read = Some(Stage::Read);
+        let seen = [(0, read, 1), (11, read, 1), (12, read, 2)];
+        let expected = ["waiting for t.csv for 11 s", "waiting for t.csv goes on after 12 s"];
+        let (lines, stalls) = said(true, &seen);
+        assert_eq!((lines.as_slice(), stalls), (&expected.map(str::to_owned)[..], Stalls::default()));
+        let (lines, stalls) = said(false, &seen);
+        assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
+        assert_eq!(stalls.count, 1);
+    }
+}
