@@ -15,7 +15,6 @@ use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::Place;
 use crate::input::{Cut, Input, Progress};
-use crate::ipc_claims::{self, MAGIC};
 use crate::last_read::LastRead;
 use crate::limits::TooMuch;
 use crate::parquet_columns::ParquetColumns;
@@ -251,13 +250,11 @@ pub(crate) fn guarded<T>(
 
 fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches), OpenError> {
     let max = input.options.limits.message_bytes;
+    const MAGIC: &[u8] = b"ARROW1";
     let mut start = Vec::new();
     let io = |error| ReadError::of_io(name, error);
     input.raw.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
     let is_file_format = start == MAGIC;
-    if input.file_bytes.is_some() {
-        ipc_claims::check(&input.raw.file).map_err(|error| of_arrow(name, error))?;
-    }
     if is_file_format && input.file_bytes.is_some() {
         SharedFile::new(Arc::clone(&input.raw.file)).and_then(|file| check_file(&file, max)).map_err(io)?;
         input.raw.rewind().map_err(io)?;
@@ -266,7 +263,6 @@ fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches)
     let mut bytes = Cursor::new(start).chain(input.raw);
     if is_file_format {
         let file = Arc::new(spool(name, &mut bytes)?);
-        ipc_claims::check(&file).map_err(|error| of_arrow(name, error))?;
         SharedFile::new(Arc::clone(&file)).and_then(|file| check_file(&file, max)).map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, file))?);
     }

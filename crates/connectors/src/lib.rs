@@ -77,7 +77,6 @@ mod arrow_keys;
 mod arrow_lengths;
 mod arrow_times;
 mod arrow_trades;
-mod ipc_claims;
 mod json_values;
 mod key_text;
 mod parquet_columns;
