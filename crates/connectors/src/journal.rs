@@ -12,10 +12,10 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Category;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Key, OccSymbol, TextColumn};
+
+use crate::journal_error::JournalError;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -44,128 +44,6 @@ pub struct JournalEntry {
     pub table: usize,
     /// What changes.
     pub changes: ChangeLane,
-}
-
-/// A journal could not be written or read.
-#[derive(Debug, Error)]
-pub enum JournalError {
-    /// The file cannot be created.
-    #[error("cannot create {path}")]
-    Create {
-        /// The file.
-        path: Arc<str>,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Writing failed.
-    #[error("cannot write {path}")]
-    Write {
-        /// The file.
-        path: Arc<str>,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Reading failed.
-    #[error("cannot read {path}")]
-    Io {
-        /// The file.
-        path: Arc<str>,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A line is not one of a journal.
-    #[error("{path}, line {line}: {what}")]
-    Line {
-        /// The file.
-        path: Arc<str>,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// There is no last line.
-    #[error(
-        "{path} has no line for the end: the run that wrote it was cut short; add {{\"end\":{{\"trades\":N}}}} with \
-         the number of trades to repeat what is there"
-    )]
-    NoEnd {
-        /// The file.
-        path: Arc<str>,
-    },
-    /// A table is another one than the journal began with.
-    #[error(
-        "{} is not the table that the journal began with: {} rows then, {} now, or others; give the file as it was",
-        .expected.name, .expected.rows, .found.rows
-    )]
-    OtherTable {
-        /// What the journal says.
-        expected: Box<LoadedTable>,
-        /// What was loaded.
-        found: Box<LoadedTable>,
-    },
-    /// A table was loaded in another way than the journal began with.
-    #[error(
-        "the journal is of {} in the mode {} with the columns {}, and this run has it in the mode {} with {}: give \
-         the same --mode, --version-column and --columns",
-        .expected.name, .expected.mode, .expected.columns.join(", "), .found.mode, .found.columns.join(", ")
-    )]
-    OtherColumns {
-        /// What the journal says.
-        expected: Box<LoadedTable>,
-        /// What was loaded.
-        found: Box<LoadedTable>,
-    },
-    /// The tables of the run are others.
-    #[error("the journal is of the tables {expected}, and this run has {found}")]
-    OtherTables {
-        /// Those of the journal.
-        expected: String,
-        /// Those of the run.
-        found: String,
-    },
-    /// Changes that a table cannot take.
-    #[error(
-        "the journal's update of {table} behind {trades} trades has keys or fields of another kind than the table"
-    )]
-    OtherKinds {
-        /// The table's name.
-        table: String,
-        /// The trades before it.
-        trades: u64,
-    },
-    /// A run has gone further in another journal.
-    #[error(
-        "{entries} updates of the journal stand before the {trades} trades that were read at the checkpoint, but \
-         not in this journal: give the same"
-    )]
-    OtherPlace {
-        /// Updates before the place.
-        entries: u64,
-        /// Trades before it.
-        trades: u64,
-    },
-    /// The trades are others.
-    #[error("the journal is of {expected} trades, and these are {found}: give the same trades and limits")]
-    OtherTrades {
-        /// What the journal says.
-        expected: u64,
-        /// What was read.
-        found: u64,
-    },
-}
-
-impl JournalError {
-    /// What kind of problem it is.
-    #[must_use]
-    pub fn category(&self) -> Category {
-        match self {
-            Self::Create { .. } => Category::CannotCreate,
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Category::MissingInput,
-            Self::Write { .. } | Self::Io { .. } => Category::Io,
-            Self::OtherTables { .. } | Self::OtherColumns { .. } => Category::Usage,
-            _ => Category::Data,
-        }
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -408,6 +286,9 @@ impl Changes {
     fn into_lane(self) -> Result<ChangeLane, String> {
         let keys: ChangeKeys = match self.keys {
             Values::Ids(ids) => ids.into_iter().map(Key).collect::<Vec<_>>().into(),
+            Values::Texts(texts) if texts.iter().any(Option::is_none) => {
+                return Err("a key that is null".to_owned());
+            }
             Values::Texts(texts) => read(texts)?.into(),
             Values::Integers(_) | Values::Options(_) => return Err("keys are ids or texts".to_owned()),
         };
@@ -425,7 +306,7 @@ impl Changes {
             return Err("lists of unequal lengths".to_owned());
         }
         let [valid_from, valid_to, versions] = stamps;
-        Ok(ChangeLane {
+        let lane = ChangeLane {
             at_rows: vec![0; len],
             keys,
             kinds,
@@ -434,7 +315,12 @@ impl Changes {
             valid_to,
             versions,
             ..ChangeLane::default()
-        })
+        };
+        let is_never = |change| lane.kinds[change] == ChangeKind::Upsert && !lane.validity(change).is_some();
+        if (0..len).any(is_never) {
+            return Err("a row that ends before it begins".to_owned());
+        }
+        Ok(lane)
     }
 }
 
@@ -487,6 +373,9 @@ fn read(texts: Vec<Option<Text>>) -> Result<TextColumn, String> {
             Some(Text::Bytes { hex }) => {
                 let byte = |pair: &[u8]| {
                     let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+                    // Otherwise a sign would do for a digit.
+                    let pair =
+                        Some(pair).filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
                     u8::from_str_radix(pair, 16).ok()
                 };
                 let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();

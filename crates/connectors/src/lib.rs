@@ -93,6 +93,7 @@ mod difference;
 mod gated_lines;
 mod gates;
 mod journal;
+mod journal_error;
 mod lane_builder;
 mod letters;
 mod merge;
@@ -161,7 +162,8 @@ pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, Sele
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
-pub use journal::{Journal, JournalEntry, JournalError, JournalWriter, LoadedTable};
+pub use journal::{Journal, JournalEntry, JournalWriter, LoadedTable};
+pub use journal_error::JournalError;
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use last_read::LastRead;

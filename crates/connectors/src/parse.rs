@@ -136,6 +136,10 @@ pub(crate) fn expiry(text: &str) -> Result<Expiry, Reason> {
 /// A day as Arrow's `Date32`, in any year.
 pub(crate) fn day(text: &str) -> Result<i64, Reason> {
     let date: chrono::NaiveDate = text.parse().map_err(|_| ParseFieldError::NotADate)?;
+    // The library takes spaces, and fewer digits.
+    if date.to_string() != text {
+        return Err(ParseFieldError::NotADate.into());
+    }
     Ok(i64::from(date.to_epoch_days()))
 }
 
@@ -200,6 +204,17 @@ mod tests {
                 let time = DateTime::parse_from_rfc3339(&text).ok().and_then(|time| time.timestamp_nanos_opt());
                 proptest::prop_assert_eq!(Some(ns), time);
             }
+        }
+    }
+
+    #[test]
+    fn days_are_written_in_one_way() {
+        assert_eq!(day("2024-11-03"), Ok(20_030));
+        assert_eq!(day("-0001-01-01").map(|day| day < 0), Ok(true));
+        for bad in
+            ["", "2024-11-3", " 2024-11-03", "2024 - 11-03", "2000\u{b}-4-01 ", "2024-02-30", "20241103"]
+        {
+            assert_eq!(day(bad), Err(ParseFieldError::NotADate.into()), "{bad:?}");
         }
     }
 

@@ -8,7 +8,8 @@ use arrow_schema::Schema;
 use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition};
 use tradejoin_model::{ChangeLane, Keys, Messages, Turns};
 
-use crate::journal::{Journal, JournalEntry, JournalError};
+use crate::journal::{Journal, JournalEntry};
+use crate::journal_error::JournalError;
 
 /// The name of the journal among the inputs.
 const JOURNAL: &str = "journal";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Revise, Sink, Source, Task};
-use tradejoin_merger::{HeldError, HoldPeak, Merged, Merger, MissedKeys, MissingKeys, Passage, RecentPeak};
+use tradejoin_merger::{HeldError, Merged, Merger, MissedKeys, MissingKeys, Passage};
 use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages, Position, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
@@ -21,6 +21,10 @@ use crate::load::{Feed, Generations, Next};
 use crate::pulse::{At, Pulse};
 use crate::report::{Publisher, trades_copied};
 use crate::updates::Updates;
+
+mod ended;
+
+pub(crate) use ended::Ended;
 
 /// How long a run that was asked to stop may go on writing what it has read.
 /// What is left then is dropped: it must not delay the end.
@@ -99,25 +103,6 @@ struct Output<K> {
     trades_copied: u64,
     budget: Budget,
     publisher: Publisher,
-}
-
-/// What a run has come to when its threads have ended.
-pub(crate) struct Ended<K> {
-    pub(crate) sink: K,
-    pub(crate) ledger: Ledger,
-    pub(crate) missing: MissingKeys,
-    pub(crate) trades_copied: u64,
-    pub(crate) budget: Budget,
-    pub(crate) publisher: Publisher,
-    pub(crate) workers: Vec<Worker>,
-    /// Trades that still wait.
-    pub(crate) passage: Option<Passage>,
-    pub(crate) hold_peak: HoldPeak,
-    pub(crate) recent_peak: RecentPeak,
-    pub(crate) interrupted: bool,
-    /// Whether something that was read has been dropped.
-    pub(crate) is_given_up: bool,
-    pub(crate) failure: Option<EngineError>,
 }
 
 /// What one thread has for itself.
@@ -469,38 +454,6 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         own.merger.recycle(enriched.columns);
         self.update(own.thread, |board| board.encoded(index, encoded, account));
         Ok(())
-    }
-
-    /// What the run has come to.
-    pub(crate) fn end(self) -> (Ended<K>, Feed<'a, S>) {
-        let Output { sink, ledger, missing, trades_copied, budget, publisher } = into_inner(self.output);
-        let interrupted = into_inner(self.stopping).is_some();
-        let workers = self.shards.into_iter().map(|shard| into_inner(shard.into_inner())).collect();
-        let board = into_inner(self.board.into_inner());
-        // Of batches that were dropped on the way nothing is accounted for: those of
-        // their trades that wait must not leave.
-        let passage = self.passage.map(|in_order| into_inner(in_order).passage);
-        let hold_peak = passage.as_ref().map(Passage::hold_peak).unwrap_or_default();
-        let recent_peak = passage.as_ref().map(Passage::recent_peak).unwrap_or_default();
-        let is_given_up = board.is_given_up();
-        let passage = passage.filter(|_| !is_given_up);
-        let failure = board.into_failure();
-        let ended = Ended {
-            sink,
-            ledger,
-            missing,
-            trades_copied,
-            budget,
-            publisher,
-            workers,
-            passage,
-            hold_peak,
-            recent_peak,
-            interrupted,
-            is_given_up,
-            failure,
-        };
-        (ended, into_inner(self.feed))
     }
 }
 

@@ -79,7 +79,8 @@ impl ChangeLane {
     /// If a change is out of bounds, or `other` is of another table.
     pub fn append_rows(&mut self, other: &Self, changes: &[u32]) {
         let numbers = || changes.iter().map(|&change| change as usize);
-        self.at_rows.resize(self.at_rows.len() + changes.len(), 0);
+        let before = self.at_rows.len();
+        self.at_rows.resize(before + changes.len(), 0);
         self.keys.append_rows(&other.keys, changes);
         self.kinds.extend(numbers().map(|change| other.kinds[change]));
         if self.fields.is_empty() {
@@ -93,8 +94,13 @@ impl ChangeLane {
             (&mut self.valid_to, &other.valid_to),
             (&mut self.versions, &other.versions),
         ] {
-            // No value at all, or one for each change: of all lanes of a table alike.
-            values.extend(numbers().filter_map(|change| other.get(change)));
+            // No value at all, or one for each change.
+            if !other.is_empty() {
+                values.resize(before, INTEGER_NULL);
+                values.extend(numbers().map(|change| other[change]));
+            } else if !values.is_empty() {
+                values.resize(before + changes.len(), INTEGER_NULL);
+            }
         }
     }
 
@@ -376,6 +382,21 @@ mod tests {
         let mut some = messages(3, &[&[0, 1], &[1]]).expect("valid");
         some.rejected = 2;
         assert_eq!(some.len(), 8);
+    }
+
+    #[test]
+    fn changes_without_times_have_none_behind_those_that_have() {
+        let timed = || ChangeLane { valid_from: vec![7; 2], versions: vec![3; 2], ..lane(&[0, 0]) };
+        let (mut before, mut behind) = (lane(&[0]), timed());
+        before.append_rows(&timed(), &[1]);
+        behind.append_rows(&lane(&[0]), &[0]);
+        assert_eq!(before.valid_from, [INTEGER_NULL, 7]);
+        assert_eq!(
+            (&behind.valid_from[..], &behind.versions[..]),
+            (&[7, 7, INTEGER_NULL][..], &[3, 3, INTEGER_NULL][..])
+        );
+        assert!(before.valid_to.is_empty() && behind.valid_to.is_empty());
+        assert_eq!((before.check(0), behind.check(0)), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -112,21 +112,46 @@ pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, ParseFieldError> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
         return Err(ParseFieldError::NotADecimal);
     }
-    let value = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(text).map_err(|_| ParseFieldError::NotADecimal)?
-    } else {
-        Decimal::from_str_exact(text).map_err(|error| match error {
-            rust_decimal::Error::Underflow => ParseFieldError::TooManyDecimals { scale },
-            _ if is_number(text) => ParseFieldError::DecimalTooLarge,
-            _ => ParseFieldError::NotADecimal,
-        })?
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent_of(exponent)?),
+        None => (text, 0),
     };
+    let value = Decimal::from_str_exact(number).map_err(|error| match error {
+        rust_decimal::Error::Underflow => ParseFieldError::TooManyDecimals { scale },
+        _ if is_number(number) => ParseFieldError::DecimalTooLarge,
+        _ => ParseFieldError::NotADecimal,
+    })?;
     let value = value.normalize();
-    let Some(missing) = scale.checked_sub(value.scale()) else {
-        return Err(ParseFieldError::TooManyDecimals { scale });
+    let mut mantissa = value.mantissa();
+    if mantissa == 0 {
+        return Ok(0);
+    }
+    // The value is `mantissa` × 10^`power`: whole if that is not negative.
+    let power = i64::from(exponent) - i64::from(value.scale());
+    let times = |mantissa: i128, power: i64| {
+        let factor = u32::try_from(power).ok().and_then(|power| 10_i128.checked_pow(power));
+        factor.and_then(|factor| mantissa.checked_mul(factor)).ok_or(ParseFieldError::DecimalTooLarge)
     };
-    // A mantissa has 96 bits and `missing` is at most 9: no overflow.
-    Ok(value.mantissa() * 10_i128.pow(missing))
+    if power > 0 && times(mantissa, power)?.unsigned_abs() >= 1 << MANTISSA_BITS {
+        return Err(ParseFieldError::DecimalTooLarge);
+    }
+    let mut power = power + i64::from(scale);
+    while power < 0 && mantissa % 10 == 0 {
+        (mantissa, power) = (mantissa / 10, power + 1);
+    }
+    if power < 0 { Err(ParseFieldError::TooManyDecimals { scale }) } else { times(mantissa, power) }
+}
+
+/// Bits of the digits that a decimal has.
+const MANTISSA_BITS: u32 = 96;
+
+/// The number behind an `e`: digits with at most one sign.
+fn exponent_of(text: &str) -> Result<i32, ParseFieldError> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ParseFieldError::NotADecimal);
+    }
+    text.parse().map_err(|_| ParseFieldError::DecimalTooLarge)
 }
 
 /// Whether `text` is digits with at most a sign in front and a point among them.
@@ -168,6 +193,9 @@ mod tests {
             ("-0.000000001", -1, "-0.000000001"),
             ("250", 250_000_000_000, "250"),
             ("17e-1", 1_700_000_000, "1.7"),
+            ("1.7E+3", 1_700_000_000_000, "1700"),
+            ("10e-10", 1, "0.000000001"),
+            ("0e99", 0, "0"),
             (".5", 500_000_000, "0.5"),
             ("0.1000000000", 100_000_000, "0.1"),
         ] {
@@ -182,6 +210,18 @@ mod tests {
         for text in ["", "abc", "1.0000000001", "1,5", "1_000", "--1", "1e-10", "NaN", "1e999", " 1"] {
             assert!(text.parse::<Price>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_exponent_is_as_exact_as_the_number_before_it() {
+        for text in
+            ["1.00000000000000000000000000001e0", "0.99999999999999999999999999999999e1", "1e-+5", "1e", "e1"]
+        {
+            assert!(text.parse::<Price>().is_err(), "{text}");
+        }
+        let too_large = Err(ParseFieldError::DecimalTooLarge);
+        assert_eq!("1e29".parse::<Price>(), too_large);
+        assert_eq!("1e99999999999".parse::<Price>(), too_large);
     }
 
     #[test]
