@@ -117,7 +117,7 @@ impl Engine {
 
     /// As [`Engine::run_correcting`], and the run is kept, if `keeping` says how, so that a
     /// later one can go on where it was, also with other numbers of workers, batch lengths
-    /// and queue depths. Batches are then written in their order, whatever [`Order`] says.
+    /// and queue depths. Batches are then written in their order, whatever [`Order`](crate::Order) says.
     ///
     /// One that goes on has the tables that were kept as its `tables`, a source that stands
     /// where it did and a sink with what was kept of the output; its ledger, and the numbers
