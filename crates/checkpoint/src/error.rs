@@ -80,7 +80,7 @@ pub enum CheckpointError {
         known: u32,
     },
     /// The system refused.
-    #[error("{}: cannot {doing}: {source}", file.display())]
+    #[error("{}: cannot {doing}", file.display())]
     Io {
         /// The file or folder.
         file: PathBuf,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
-use tradejoin_checkpoint::{EndState, Listed, Manifest, Store};
+use tradejoin_checkpoint::{CheckpointError, EndState, Listed, Manifest, Store};
 use tradejoin_disk::RealDisk;
 
 use crate::failure::{self, UsageError};
@@ -151,6 +151,10 @@ fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
         writeln!(anstream::stdout(), "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
+    if listed.is_empty() {
+        writeln!(anstream::stdout(), "there are no checkpoints")?;
+        return Ok(());
+    }
     let header = ["checkpoint", "trades", "tables", "written", "state"];
     let mut table = plain_table(&header, header.len());
     let newest = listed.iter().position(|listed| listed.state.is_ok());
@@ -169,12 +173,18 @@ fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
                 table.add_row([epoch, trades, bytes, manifest.created.clone(), state.to_owned()]);
             }
             Err(error) => {
-                table.add_row([epoch, String::new(), String::new(), String::new(), error.to_string()]);
+                table.add_row([epoch, String::new(), String::new(), String::new(), with_causes(error)]);
             }
         }
     }
     writeln!(anstream::stdout(), "{table}")?;
     Ok(())
+}
+
+/// An error and what it comes from.
+fn with_causes(error: &CheckpointError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn as_json(listed: &Listed) -> Value {
@@ -196,7 +206,7 @@ fn as_json(listed: &Listed) -> Value {
             "checkpoint": epoch,
             "manifest": path.display().to_string(),
             "is_whole": false,
-            "reason": error.to_string(),
+            "reason": with_causes(error),
         }),
     }
 }

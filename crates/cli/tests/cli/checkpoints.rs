@@ -263,7 +263,10 @@ fn what_is_in_a_folder_can_be_seen() {
     assert_eq!((&manifest["trades"], &manifest["format"]), (&newest["trades"], &1.into()));
     assert_eq!(folder.run("checkpoint verify state").code, 0);
     assert_eq!(folder.run("checkpoint show state --epoch 99999").code, 2);
-    assert_eq!(folder.run("checkpoint list nowhere").code, 74);
+    let said = folder.fails(74, "checkpoint list nowhere");
+    assert_eq!(said, "error: nowhere: cannot list it: No such file or directory (os error 2)\n");
+    fs::create_dir(folder.path("none")).expect("a folder");
+    assert_eq!(folder.ok("checkpoint list none"), "there are no checkpoints\n");
     folder.ok(JOB);
     assert!(folder.ok("checkpoint list state").contains("complete"));
     let mode = |name: &str| fs::metadata(folder.path(name)).expect("there").permissions().mode() & 0o777;
