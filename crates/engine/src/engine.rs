@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tradejoin_flow::{BoxError, Encode as _, End, Resume, Revise, Sink, Source, SourcePosition, TableSource};
+use tradejoin_flow::{BoxError, Encode as _, End, Revise, Sink, Source, SourcePosition, TableSource};
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
 use crate::config::{EngineConfig, Stop};
 use crate::drive::{Driver, KeptBy};
 use crate::error::{EngineError, Stage, panicked};
-use crate::kept::{Begin, Keeper, Keeping};
+use crate::kept::{Keeper, Keeping};
 use crate::load::{Feed, Generations, add_loaded};
 use crate::pulse::Pulse;
 use crate::report::{Monitor, Publisher, Report, RunClock, shard_report};
@@ -180,16 +180,9 @@ impl Engine {
         driver: Driver<'_>,
     ) -> Result<Report, EngineError> {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
-        let (mut kept_by, begin) = match keeping {
+        let (mut kept_by, resume) = match keeping {
             Some(Keeping { keep, every, resume }) => {
-                let kept_by = KeptBy::new(&driver, keep, every, resume.as_ref());
-                let begin = resume.map(|Resume { trades, position, ledger, held, bad }| Begin {
-                    place: (position, trades),
-                    ledger,
-                    held,
-                    bad,
-                });
-                (Some(kept_by), begin)
+                (Some(KeptBy::new(&driver, keep, every, resume.as_ref())), resume)
             }
             None => (None, None),
         };
@@ -201,7 +194,7 @@ impl Engine {
         let updates = &self.updates;
         let feed =
             Feed::new(&config.tables, tables, &generations, stop, (updates, &self.pulse), keeper, source);
-        let ends = Ends { sink, revise: &mut *revise, keeper, begin, pulse: &self.pulse };
+        let ends = Ends { sink, revise: &mut *revise, keeper, resume, pulse: &self.pulse };
         let (wakers, driver) = driver.begin(config.shards);
         let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
         let cpus = driver.drive(&run, stop, keeper.zip(keep.as_mut()))?;

@@ -6,7 +6,7 @@
 //! writes it has the output prepared. What changes tables goes the same way, batch by batch.
 //! All of it is handed to a thread of its own, which makes it durable while the run goes on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -59,14 +59,6 @@ pub struct KeptReport {
     pub restored_in: Option<Duration>,
     /// Trades and changes of the runs that it goes on from, those refused among them.
     pub messages_before: u64,
-}
-
-/// Where a run begins, if not at the beginning.
-pub(crate) struct Begin {
-    pub(crate) place: (Position, u64),
-    pub(crate) ledger: Ledger,
-    pub(crate) held: Option<Held>,
-    pub(crate) bad: BTreeMap<String, u64>,
 }
 
 /// What goes to the thread that keeps.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
-use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Revise, Sink, Source, Task};
+use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Resume, Revise, Sink, Source, Task};
 use tradejoin_merger::{HeldError, Merged, Merger, MissedKeys, MissingKeys, Passage};
 use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages, Position, ShardIndex};
 use tradejoin_router::Router;
@@ -16,7 +16,7 @@ use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
 use crate::error::{BatchPlace, EngineError, Stage, panicked_at};
-use crate::kept::{Begin, Keeper};
+use crate::kept::Keeper;
 use crate::load::{Feed, Generations, Next};
 use crate::pulse::{At, Pulse};
 use crate::report::{Publisher, trades_copied};
@@ -61,7 +61,8 @@ pub(crate) struct Ends<'a, K> {
     pub(crate) revise: &'a mut dyn Revise,
     /// What keeps the run, if it is kept.
     pub(crate) keeper: Option<&'a Keeper>,
-    pub(crate) begin: Option<Begin>,
+    /// What it goes on from, if not from the beginning.
+    pub(crate) resume: Option<Resume>,
     pub(crate) pulse: &'a Pulse,
 }
 
@@ -122,7 +123,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         publisher: Publisher,
         wakers: Wakers,
     ) -> Result<Self, EngineError> {
-        let Ends { sink, revise, keeper, begin, pulse } = ends;
+        let Ends { sink, revise, keeper, resume, pulse } = ends;
         let shards = config.shards.as_usize();
         // A cut lies between what is written and what is not.
         let in_order = config.order != Order::Arrival || keeper.is_some();
@@ -135,11 +136,11 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         let mut passage = Passage::new(&config.tables, config.hold_config(), config.corrections);
         let (mut ledger, mut place) = (Ledger::new(config.tables.len()), None);
         let mut budget = Budget::new(config.max_bad);
-        if let Some(begin) = begin {
-            (ledger, place) = (begin.ledger, Some(begin.place));
-            budget.go_on_from(&begin.bad);
-            match (&mut passage, begin.held) {
-                (Some(passage), Some(held)) => passage.go_on_from(held, begin.place.1, Instant::now())?,
+        if let Some(resume) = resume {
+            (ledger, place) = (resume.ledger, Some((resume.position, resume.trades)));
+            budget.go_on_from(&resume.bad);
+            match (&mut passage, resume.held) {
+                (Some(passage), Some(held)) => passage.go_on_from(held, resume.trades, Instant::now())?,
                 (None, None) => {}
                 _ => return Err(HeldError.into()),
             }
