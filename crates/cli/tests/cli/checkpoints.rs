@@ -164,6 +164,18 @@ fn what_belongs_to_another_job_is_refused_with_what_differs() {
 }
 
 #[test]
+fn how_the_work_is_done_may_change_from_one_life_to_the_next() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    folder.ok(&format!(
+        "{JOB} --workers 3 --batch-len 333 --queue-depth 2 --distribution instruments=partitioned --linger 0 \
+         --checkpoint-every 1m --checkpoint-keep 1 --gate-timeout 1m --stall-warning 5s --max-in-flight 1GiB \
+         --max-message 1MiB --max-ratio 7 --max-tables 2 --max-unpacked 1GiB --watch"
+    ));
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
 fn a_file_that_has_grown_is_read_to_its_new_end() {
     let (folder, want) = folder();
     die(&folder, JOB);
