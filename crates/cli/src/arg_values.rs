@@ -80,9 +80,9 @@ pub(crate) fn ready_after(text: &str) -> Result<(Option<String>, ReadyAfter), St
         let is_twice = if condition == "marker" {
             false
         } else if let Some(rows) = condition.strip_suffix("rows") {
-            let rows = rows.trim().replace('_', "").parse();
+            let rows = count(rows);
             let rows =
-                rows.map_err(|_| format!("{condition:?}: write a number of rows, such as 10000rows"))?;
+                rows.ok_or_else(|| format!("{condition:?}: write a number of rows, such as 10000rows"))?;
             ready_after.rows.replace(rows).is_some()
         } else {
             let time = duration(condition);
@@ -94,6 +94,16 @@ pub(crate) fn ready_after(text: &str) -> Result<(Option<String>, ReadyAfter), St
         }
     }
     Ok((table.map(str::to_owned), ready_after))
+}
+
+/// A count as people write it: 20000 or 20_000.
+pub(crate) fn count(text: &str) -> Option<u64> {
+    text.trim().replace('_', "").parse().ok()
+}
+
+/// A time as flags have it: 1m30s.
+pub(crate) fn time_text(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use tradejoin_connectors::{BadRecords, LetterTime};
 use tradejoin_engine::{EngineError, MaxBad, Share};
 
+use crate::arg_values::count;
 use crate::args::RunArgs;
 use crate::failure::{self, BadData, UsageError};
 use crate::policy::size;
@@ -60,7 +61,7 @@ impl LetterArgs {
 fn max_bad(text: &str) -> Result<MaxBad, String> {
     let max = match text.strip_suffix('%') {
         Some(percent) => Share::of_percent(percent).map(MaxBad::Share),
-        None => text.replace('_', "").parse().ok().map(MaxBad::Records),
+        None => count(text).map(MaxBad::Records),
     };
     max.ok_or_else(|| {
         "write a number of records, such as 100, or a share from 0% to 100%, such as 0.1%".to_owned()

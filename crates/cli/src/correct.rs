@@ -13,6 +13,7 @@ use tradejoin_connectors::{AddedColumn, CorrectionFile, Encoding, Location, Outp
 use tradejoin_engine::{CorrectionConfig, Corrections, EngineConfig, Report};
 use tradejoin_model::{Revised, TIMESTAMP};
 
+use crate::arg_values::{count, time_text};
 use crate::args::RunArgs;
 use crate::destination::Destination;
 use crate::failure::UsageError;
@@ -49,11 +50,8 @@ impl std::str::FromStr for Window {
         let mut window = Self::default();
         for part in text.split(',') {
             let is_twice = if let Some(rows) = part.strip_suffix("rows") {
-                let rows: u64 = rows
-                    .trim()
-                    .replace('_', "")
-                    .parse()
-                    .map_err(|_| format!("{part}: write a number of trades, such as 100000rows"))?;
+                let rows = count(rows)
+                    .ok_or_else(|| format!("{part}: write a number of trades, such as 100000rows"))?;
                 if rows == 0 {
                     return Err("0rows: no trade is recent then".to_owned());
                 }
@@ -77,7 +75,7 @@ impl std::str::FromStr for Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = self.time.map(|time| humantime::format_duration(time).to_string().replace(' ', ""));
+        let time = self.time.map(time_text);
         let rows = self.rows.map(|rows| format!("{rows}rows"));
         let bytes = self.bytes.map(|bytes| format!("{bytes}B"));
         f.write_str(&[time, rows, bytes].into_iter().flatten().collect::<Vec<_>>().join(","))

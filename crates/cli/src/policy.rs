@@ -5,6 +5,7 @@ use std::time::Duration;
 use tradejoin_engine::Holds;
 use tradejoin_model::{Expired, Hold, HoldLimit, MissPolicy, TableSpec};
 
+use crate::arg_values::count;
 use crate::failure::UsageError;
 
 /// Trades that may wait unless the user says.
@@ -63,11 +64,9 @@ fn hold(limit: &str, rest: Option<&str>) -> Result<MissPolicy, String> {
     }
     let limit = match (limit.strip_suffix("rows"), clock) {
         (Some(rows), None) => {
-            let rows =
-                rows.trim().replace('_', "").parse().map_err(|_| {
-                    format!("hold={limit}: the limit is a number of trades, such as 100000rows")
-                })?;
-            HoldLimit::Rows(rows)
+            HoldLimit::Rows(count(rows).ok_or_else(|| {
+                format!("hold={limit}: the limit is a number of trades, such as 100000rows")
+            })?)
         }
         (Some(_), Some(())) => return Err("clock=processing is for a time: hold=30s".to_owned()),
         (None, Some(())) => HoldLimit::Processing(duration(limit)?),

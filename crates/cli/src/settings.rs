@@ -12,6 +12,7 @@ use tradejoin_connectors::{AddedColumn, Encoding, KeyPair, Location};
 use tradejoin_engine::EngineConfig;
 use tradejoin_model::{Expired, Hold, HoldLimit, LookUp, MissPolicy, TableSpec};
 
+use crate::arg_values::time_text as time;
 use crate::args::{RunArgs, StreamArgs};
 use crate::bad::LetterArgs;
 use crate::correct::CorrectArgs;
@@ -419,11 +420,6 @@ fn policy(policy: MissPolicy) -> String {
         HoldLimit::Processing(duration) => (time(duration), ",clock=processing"),
     };
     format!("hold={limit},then={}{clock}", Expired::as_str(then))
-}
-
-/// A time as flags have it.
-fn time(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
 /// The name of a flag's value.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tradejoin_engine::KeepEvery;
 
+use crate::arg_values::{count, time_text};
+
 /// How often a run is kept, as it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Every(KeepEvery);
@@ -21,8 +23,8 @@ impl FromStr for Every {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(rows) = text.strip_suffix("rows") {
-            let rows = rows.trim().replace('_', "").parse().ok().filter(|&rows: &u64| rows > 0);
-            let rows = rows.ok_or("write a number of trades, such as 20000rows")?;
+            let rows =
+                count(rows).filter(|&rows| rows > 0).ok_or("write a number of trades, such as 20000rows")?;
             return Ok(Self(KeepEvery::Trades(rows)));
         }
         match humantime::parse_duration(text) {
@@ -35,9 +37,7 @@ impl FromStr for Every {
 impl fmt::Display for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            KeepEvery::Time(time) => {
-                f.write_str(&humantime::format_duration(time).to_string().replace(' ', ""))
-            }
+            KeepEvery::Time(time) => f.write_str(&time_text(time)),
             KeepEvery::Trades(trades) => write!(f, "{trades}rows"),
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use crate::arg_values::{duration, number};
+use crate::arg_values::{duration, number, time_text};
 
 mod asks;
 mod command;
@@ -86,9 +86,5 @@ fn every(text: &str) -> Result<Duration, String> {
 
 /// The same, as the flag has it.
 pub(crate) fn every_text(every: Duration) -> String {
-    if every == ASKED {
-        "asked".to_owned()
-    } else {
-        humantime::format_duration(every).to_string().replace(' ', "")
-    }
+    if every == ASKED { "asked".to_owned() } else { time_text(every) }
 }
