@@ -153,8 +153,13 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// How deep objects and lists lie in each other in a token of JSON that is whole.
+/// How deep objects and lists lie in each other in a token of JSON that is whole, and has
+/// nothing in front.
 pub(crate) fn depth(token: &str) -> usize {
+    // Nearly all values: their bytes need not be looked at once more.
+    if !token.starts_with(['{', '[']) {
+        return 0;
+    }
     let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
     for &byte in token.as_bytes() {
         match byte {

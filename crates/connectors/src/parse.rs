@@ -136,8 +136,11 @@ pub(crate) fn expiry(text: &str) -> Result<Expiry, Reason> {
 /// A day as Arrow's `Date32`, in any year.
 pub(crate) fn day(text: &str) -> Result<i64, Reason> {
     let date: chrono::NaiveDate = text.parse().map_err(|_| ParseFieldError::NotADate)?;
-    // The library takes spaces, and fewer digits.
-    if date.to_string() != text {
+    // The library takes spaces, and fewer digits. Years of four digits need no memory.
+    let is_digit =
+        |at: usize, byte: u8| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    let is_plain = text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| is_digit(at, byte));
+    if !is_plain && date.to_string() != text {
         return Err(ParseFieldError::NotADate.into());
     }
     Ok(i64::from(date.to_epoch_days()))
