@@ -8,12 +8,11 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
 use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
-use tradejoin_disk::{Disk, FaultyDisk, RealDisk};
+use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{OutputPosition, SourcePosition, TableSource};
 use tradejoin_model::TableSpec;
@@ -172,9 +171,10 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
 /// The file system, with faults if a test asks for them.
 fn disk() -> anyhow::Result<Arc<dyn Disk>> {
     let Some(spec) = std::env::var_os(FAULTS) else { return Ok(Arc::new(RealDisk)) };
-    let spec = spec.into_string().ok().context("TRADEJOIN_FAULTS is not UTF-8")?;
+    let misread = |error: ParseFaultsError| UsageError(format!("{FAULTS}: {error}"));
+    let faults = spec.to_string_lossy().parse().map_err(misread)?;
     anstream::eprintln!("{WARNING}warning{WARNING:#}: {FAULTS} is set: the file system will have faults");
-    Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), spec.parse()?)))
+    Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), faults)))
 }
 
 /// Where the checkpoints of a run are, to be held against its files.

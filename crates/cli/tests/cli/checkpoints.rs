@@ -311,6 +311,9 @@ fn what_cannot_be_kept_is_refused() {
         let said = folder.fails(2, &format!("{JOB} {flags}"));
         assert!(said.contains(part), "{flags}: {said}");
     }
+    let output = folder.command(JOB).env("TRADEJOIN_FAULTS", "banana").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("TRADEJOIN_FAULTS: \"banana\""), "{said}");
     let said = folder.fails(2, &JOB.replace("o.csv", "o.parquet"));
     assert!(said.contains("in parts") && said.contains("folder"), "{said}");
     assert_eq!(folder.names(), ["i.csv", "state", "t.csv", "want.csv"]);
