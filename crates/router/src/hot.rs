@@ -208,6 +208,61 @@ mod tests {
         assert_eq!(lens(shards, &rows), [250; 4]);
     }
 
+    /// What is taken out of rows of these keys, of which none changes.
+    fn taken(shards: u32, keys: &[u32]) -> (Repeats, Selections) {
+        let shards = ShardCount::new(shards).expect("within bounds");
+        let mut rows = selections(shards, keys);
+        let key_of_row = |row: u32| keys[row as usize];
+        let repeats = take_repeats(shards, &mut rows, key_of_row, |_| std::iter::empty::<(u32, u32)>());
+        (repeats, rows)
+    }
+
+    #[test]
+    fn hot_keys_stay_where_no_shard_has_more_than_nine_eighths_of_the_mean() {
+        // Of 16 rows 9 have key 1, which the second of two shards owns, and 7 key 2.
+        let keys: Vec<u32> = (0..16).map(|row| if row < 9 { 1 } else { 2 }).collect();
+        let (repeats, rows) = taken(2, &keys);
+        assert_eq!((repeats.all(), rows.all().len()), (&[][..], 16));
+        // Of 17 rows 10 have it.
+        let keys: Vec<u32> = (0..17).map(|row| if row < 10 { 1 } else { 2 }).collect();
+        let (repeats, rows) = taken(2, &keys);
+        assert_eq!((repeats.all().len(), rows.all()), (15, &[10, 0][..]));
+    }
+
+    #[test]
+    fn a_key_of_four_rows_of_the_sample_is_hot_and_one_of_three_is_not() {
+        // All of 512 rows are in the sample of four shards. The hot key is the greatest, and
+        // its rows stand close to each other.
+        let keys_with = |count: u32| -> Vec<u32> {
+            (0..512).map(|row| if (101..101 + count).contains(&row) { 4_000 } else { row * 4 + 1 }).collect()
+        };
+        let (repeats, _) = taken(4, &keys_with(4));
+        let pairs: Vec<_> = repeats.all().iter().map(|repeat| (repeat.row, repeat.of)).collect();
+        assert_eq!(pairs, [(102, 101), (103, 101), (104, 101)]);
+        assert!(taken(4, &keys_with(3)).0.all().is_empty());
+    }
+
+    #[test]
+    fn keys_that_are_texts_are_looked_up_again_behind_their_changes_alone() {
+        let shards = ShardCount::new(2).expect("within bounds");
+        let texts: Vec<String> = (0..100).map(|row| if row % 2 == 0 { 1 } else { row }.to_string()).collect();
+        let key = |row: u32| Some(texts[row as usize].as_bytes());
+        // The second shard owns all rows.
+        let mut rows = Selections::new(shards, &[1; 100]);
+        let changes: [(u32, Option<&[u8]>); 3] = [(40, Some(b"1")), (50, Some(b"7")), (71, Some(b"1"))];
+        let changes_of = |shard: ShardIndex| changes.into_iter().filter(move |_| shard.0 == 1);
+        let repeats = take_repeats(shards, &mut rows, key, changes_of);
+        let is_hot = |&row: &u32| texts[row as usize] == "1";
+        // Row 1 has the hot key, too.
+        let looked_up: Vec<u32> = rows.all().iter().copied().filter(is_hot).collect();
+        assert_eq!(looked_up, [0, 40, 72]);
+        assert_eq!(rows.all().len(), 49 + 3);
+        let expected =
+            |row: u32| Repeat { row, of: [0, 40, 72][usize::from(row > 40) + usize::from(row > 72)] };
+        let repeated = (0..100).filter(|row| is_hot(row) && ![0, 40, 72].contains(row));
+        assert_eq!(repeats.all(), repeated.map(expected).collect::<Vec<_>>());
+    }
+
     #[test]
     fn a_hot_key_is_looked_up_again_behind_its_changes_alone() {
         let shards = ShardCount::new(2).expect("within bounds");

@@ -178,6 +178,9 @@ fn scale(hash: u32, shards: ShardCount) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::{ArrayRef, RecordBatch};
+    use tradejoin_model::{BatchIndex, ChangeKind, Messages};
+
     use super::*;
 
     #[test]
@@ -213,6 +216,7 @@ mod tests {
         let router = Router::new(shards, vec![TableSpec::instruments()]);
         let keys: UInt32Array = (0..100).map(|row| (row % 7 != 0).then_some(row * 31)).collect();
         let (rows, unkeyed) = router.select_rows(&keys);
+        assert_eq!(unkeyed, (0..100).filter(|row| row % 7 == 0).collect::<Vec<_>>());
         let mut all: Vec<_> = unkeyed;
         for shard in shards.shards() {
             let of_shard = rows.get(shard);
@@ -222,5 +226,129 @@ mod tests {
         }
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_row_with_a_text_has_one_owner() {
+        let shards = ShardCount::new(3).expect("within bounds");
+        let router = Router::new(shards, vec![TableSpec::users()]);
+        let mut keys = TextColumn::default();
+        (0..100).for_each(|row| keys.push((row % 7 != 0).then(|| format!("name {row}")).as_deref()));
+        let (rows, unkeyed) = router.select_texts(&keys);
+        assert_eq!(unkeyed, (0..100).filter(|row| row % 7 == 0).collect::<Vec<_>>());
+        let mut all: Vec<_> = unkeyed;
+        for shard in shards.shards() {
+            let of_shard = rows.get(shard);
+            assert!(of_shard.is_sorted());
+            let owner = |&row: &u32| router.shard_of_text(keys.get(row as usize).expect("a key"));
+            assert!(of_shard.iter().all(|row| owner(row) == shard));
+            all.extend(of_shard);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+    }
+
+    /// A batch of trades with these ids, and changes of others before their rows.
+    fn batch(ids: Vec<Option<u32>>, changes: &[(u32, u32)]) -> Batch {
+        let lane = ChangeLane {
+            at_rows: changes.iter().map(|change| change.0).collect(),
+            keys: changes.iter().map(|change| Key(change.1)).collect::<Vec<_>>().into(),
+            kinds: vec![ChangeKind::Delete; changes.len()],
+            ..ChangeLane::default()
+        };
+        let ids = UInt32Array::from(ids);
+        let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
+        let messages = Messages::new(trades.expect("one column"), vec![ids.into()], vec![lane]);
+        Batch { index: BatchIndex(0), messages: Arc::new(messages.expect("they fit together")) }
+    }
+
+    fn route(shards: u32, spec: TableSpec, generation: Option<Arc<StoredTable>>, batch: Batch) -> TableRoute {
+        let router = Router::new(ShardCount::new(shards).expect("within bounds"), vec![spec]);
+        router.route(batch, &[generation], ShardIndex(0)).routes.remove(0)
+    }
+
+    #[test]
+    fn a_table_is_partitioned_unless_it_is_broadcast_or_there_is_one_shard() {
+        let of = |distribution| TableSpec { distribution, ..TableSpec::instruments() };
+        let generation =
+            || Some(Arc::new(StoredTable::new(LookUp::Latest, &TableSpec::instruments().outputs)));
+        let is_partitioned = |shards, distribution, generation| {
+            let route = route(shards, of(distribution), generation, batch(vec![Some(1)], &[]));
+            matches!(route, TableRoute::Partitioned(_))
+        };
+        assert!(is_partitioned(2, Distribution::Partitioned, None));
+        assert!(is_partitioned(2, Distribution::Auto, None));
+        assert!(!is_partitioned(2, Distribution::Broadcast, None));
+        assert!(!is_partitioned(2, Distribution::Auto, generation()), "all shards have its rows");
+        assert!(!is_partitioned(1, Distribution::Partitioned, None), "there is nothing to select");
+    }
+
+    #[test]
+    fn each_change_and_each_row_of_a_batch_goes_to_the_owner_of_its_key() {
+        let shards = ShardCount::new(3).expect("within bounds");
+        let router = Router::new(shards, vec![TableSpec::instruments()]);
+        let changes: Vec<(u32, u32)> = (0..50).map(|change| (change / 2, change * 3)).collect();
+        let ids: Vec<_> = (0..90).map(Some).chain([None]).collect();
+        let TableRoute::Partitioned(found) = route(3, TableSpec::instruments(), None, batch(ids, &changes))
+        else {
+            panic!("partitioned")
+        };
+        let owned = |keys: &[u32], shard| -> Vec<u32> {
+            let all = (0..).zip(keys).filter(|&(_, &key)| router.shard_of(Key(key)) == shard);
+            all.map(|(number, _)| number).collect()
+        };
+        let changed: Vec<u32> = changes.iter().map(|change| change.1).collect();
+        for shard in shards.shards() {
+            assert_eq!(found.changes.get(shard), owned(&changed, shard));
+            assert_eq!(found.rows.get(shard), owned(&(0..90).collect::<Vec<_>>(), shard));
+        }
+        assert_eq!((found.unkeyed, found.repeats.all().len()), (vec![90], 0));
+    }
+
+    #[test]
+    fn rows_of_a_hot_key_repeat_the_first_of_them_or_make_a_stretch() {
+        // Before row 60 the key changes.
+        let skewed = || batch(vec![Some(7); 100], &[(60, 7)]);
+        let partition = |look_up| {
+            let spec = TableSpec { look_up, ..TableSpec::instruments() };
+            let TableRoute::Partitioned(partition) = route(2, spec, None, skewed()) else {
+                panic!("partitioned")
+            };
+            partition
+        };
+        for look_up in [LookUp::Latest, LookUp::LatestVersion] {
+            let partition = partition(look_up);
+            assert_eq!((partition.rows.all(), partition.repeats.all().len()), (&[0, 60][..], 98));
+            assert!(partition.stretches.is_empty());
+        }
+        let partition = partition(LookUp::AsOf { tolerance: None });
+        assert!(partition.rows.all().is_empty() && partition.repeats.all().is_empty());
+        assert_eq!(partition.stretches.rows(), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_of_a_hot_text_repeat_the_first_of_them() {
+        let texts = |count| -> TextColumn {
+            let mut texts = TextColumn::default();
+            (0..count).for_each(|_| texts.push(Some("hot")));
+            texts
+        };
+        let lane = ChangeLane {
+            at_rows: vec![60],
+            keys: texts(1).into(),
+            kinds: vec![ChangeKind::Delete],
+            ..ChangeLane::default()
+        };
+        let numbers: UInt32Array = (0..100).map(Some).collect();
+        let trades = RecordBatch::try_from_iter([("number", Arc::new(numbers) as ArrayRef)]);
+        let messages = Messages::new(trades.expect("one column"), vec![texts(100).into()], vec![lane]);
+        let messages = Arc::new(messages.expect("they fit together"));
+        let batch = Batch { index: BatchIndex(0), messages };
+        let TableRoute::Partitioned(found) = route(2, TableSpec::users(), None, batch) else {
+            panic!("partitioned")
+        };
+        assert_eq!((found.rows.all(), found.repeats.all().len()), (&[0, 60][..], 98));
+        let owner = Router::new(ShardCount::new(2).expect("within bounds"), vec![]).shard_of_text(b"hot");
+        assert_eq!(found.changes.get(owner), [0]);
     }
 }

@@ -110,3 +110,6 @@ impl Worker {
         self.tables.iter().map(ShardTable::memory_bytes).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;
