@@ -79,3 +79,46 @@ impl<R: Read> Summing<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufWriter;
+
+    use super::*;
+
+    /// Gives these one after the other, and then the end.
+    struct Pieces(Vec<io::Result<&'static [u8]>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0)?;
+            bytes[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_summed_up_to_its_end() {
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let pieces = vec![interrupted(), Ok(&b"some"[..]), interrupted(), Ok(b" bytes"), interrupted()];
+        let summed = Summing::new(Pieces(pieces)).sum_up().expect("an interruption is none of the file");
+        assert_eq!(summed, Summed { bytes: 10, hash: hash_of(b"some bytes") });
+        let pieces = vec![Ok(&b"some"[..]), Err(io::ErrorKind::PermissionDenied.into()), Ok(b" bytes")];
+        let error = Summing::new(Pieces(pieces)).sum_up().expect_err("not all was read");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn what_is_written_is_summed_up_and_goes_on() {
+        let mut summing = Summing::new(BufWriter::new(Vec::new()));
+        summing.write_all(b"some bytes").expect("written");
+        assert!(summing.inner.get_ref().is_empty());
+        summing.flush().expect("flushed");
+        let (inner, summed) = summing.into_parts();
+        assert_eq!(inner.get_ref(), b"some bytes");
+        assert_eq!(summed, Summed { bytes: 10, hash: hash_of(b"some bytes") });
+    }
+}

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, Manifest, Store};
 use tradejoin_disk::{Disk, Mode, SimulatedDisk};
 use tradejoin_flow::{Keep as _, NothingPrepared};
@@ -188,6 +189,95 @@ fn nonsense_under_a_right_checksum_is_refused() {
         let verified = store.verify().expect("listed");
         let error = verified[0].state.as_ref().expect_err(to);
         assert_eq!(error.kind(), CheckpointErrorKind::Damaged, "{to}: {error}");
+    }
+}
+
+/// Copies of the files of the last checkpoint under other names, and its manifest under the
+/// name and with the members that `edit` says, its checksum right.
+fn rewritten(name: &str, edit: impl FnOnce(&mut Value)) -> SimulatedDisk {
+    let disk = copy(&kept());
+    let put = |name: &str, bytes: &[u8]| {
+        // The manifest may be there.
+        drop(disk.remove(&path(name)));
+        let mut file = disk.create(&path(name), Mode::Private).expect("made");
+        file.write_all(bytes).expect("written");
+    };
+    let whole = String::from_utf8(disk.read(&path("manifest-2.json")).expect("readable")).expect("a text");
+    let (body, _) = whole.split_once(",\n  \"checksum\"").expect("a checksum");
+    let mut manifest: Value = serde_json::from_str(&format!("{body}\n}}")).expect("a manifest");
+    let table = manifest["tables"][0]["segments"][0]["file"].as_str().expect("a name");
+    let table = disk.read(&path(table)).expect("readable");
+    ["table-0-3-0.arrow", "table-1-2-0.arrow", "notes.txt"].iter().for_each(|name| put(name, &table));
+    put("held-3.arrow", &disk.read(&path("held-2.arrow")).expect("readable"));
+    edit(&mut manifest);
+    let text = serde_json::to_string_pretty(&manifest).expect("a text");
+    let body = text.strip_suffix("\n}").expect("an object");
+    let checksum = twox_hash::XxHash64::oneshot(0, body.as_bytes());
+    put(name, format!("{body},\n  \"checksum\": \"{checksum:016x}\"\n}}\n").as_bytes());
+    disk
+}
+
+/// The checkpoint that a manifest makes, of whose files no more than the length is looked at.
+fn listed(disk: SimulatedDisk, epoch: u64) -> Result<Checkpoint, CheckpointError> {
+    let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
+    let all = store.all().expect("listed");
+    all.into_iter().find(|listed| listed.epoch == epoch).expect("it is listed").state
+}
+
+#[test]
+fn parts_that_cannot_be_together_are_refused_though_each_is_whole() {
+    const TOO_MANY: u64 = 1 << 56;
+    let number = |manifest: &mut Value, epoch: u64| {
+        (manifest["epoch"], manifest["held"]) = (epoch.into(), Value::Null);
+    };
+    let segment = |manifest: &mut Value, file: &str| {
+        manifest["tables"][0]["segments"][0]["file"] = file.into();
+    };
+    let held = |manifest: &mut Value, file: &str| manifest["held"]["file"] = file.into();
+    let counts = |manifest: &mut Value, count: u64| {
+        let ledger = &mut manifest["ledger"];
+        (ledger["rows_read"], ledger["enriched"]) = (count.into(), count.into());
+        ledger["tables"][0]["matched"] = count.into();
+    };
+    let rows = |manifest: &mut Value, count: u64| {
+        manifest["tables"][0]["segments"][0]["rows"] = count.into();
+    };
+    type Edit<'a> = &'a dyn Fn(&mut Value);
+    let edits: [(&str, u64, Edit<'_>); 13] = [
+        ("of another number", 2, &|manifest| number(manifest, 1)),
+        ("of no number", 0, &|manifest| number(manifest, 0)),
+        ("of too high a number", TOO_MANY, &|manifest| number(manifest, TOO_MANY)),
+        ("too many trades", 2, &|manifest| manifest["trades"] = TOO_MANY.into()),
+        ("too high a position", 2, &|manifest| manifest["position"] = TOO_MANY.into()),
+        ("too high a count", 2, &|manifest| counts(manifest, TOO_MANY)),
+        ("too many rows", 2, &|manifest| rows(manifest, TOO_MANY)),
+        ("no rows", 2, &|manifest| rows(manifest, 0)),
+        ("a later file", 2, &|manifest| segment(manifest, "table-0-3-0.arrow")),
+        ("a file of another table", 2, &|manifest| segment(manifest, "table-1-2-0.arrow")),
+        ("a file of no table", 2, &|manifest| segment(manifest, "notes.txt")),
+        ("another file of trades that wait", 2, &|manifest| held(manifest, "held-3.arrow")),
+        ("a file twice", 2, &|manifest| {
+            let segments = manifest["tables"][0]["segments"].as_array_mut().expect("segments");
+            segments.push(segments[0].clone());
+        }),
+    ];
+    for (what, epoch, edit) in edits {
+        let error = listed(rewritten(&format!("manifest-{epoch}.json"), edit), epoch).expect_err(what);
+        assert_eq!(error.kind(), CheckpointErrorKind::Damaged, "{what}: {error}");
+    }
+    // Just below, and what is older than its manifest.
+    let edits: [(&str, u64, Edit<'_>); 4] = [
+        ("nothing", 2, &|_| ()),
+        ("a high number", TOO_MANY - 1, &|manifest| number(manifest, TOO_MANY - 1)),
+        ("high counts", 2, &|manifest| {
+            counts(manifest, TOO_MANY - 1);
+            (manifest["trades"], manifest["position"]) = ((TOO_MANY - 1).into(), (TOO_MANY - 1).into());
+            rows(manifest, TOO_MANY - 1);
+        }),
+        ("the next number", 3, &|manifest| number(manifest, 3)),
+    ];
+    for (what, epoch, edit) in edits {
+        listed(rewritten(&format!("manifest-{epoch}.json"), edit), epoch).expect(what);
     }
 }
 
