@@ -271,3 +271,101 @@ fn option_from_bytes(bytes: &[u8]) -> Option<OccSymbol> {
         strike: Strike::from_thousandths(u32::from_le_bytes(rest.try_into().ok()?))?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids, a field of each kind, and nothing of what need not be there.
+    fn plain() -> Shape {
+        Shape {
+            keys: KeyKind::Ids,
+            fields: vec![FieldKind::Text, FieldKind::Integers, FieldKind::Options],
+            deleted: false,
+            valid_from: false,
+            valid_to: false,
+            versions: false,
+        }
+    }
+
+    /// Shapes of one table with each choice of what need not be there, as bits.
+    fn shapes() -> impl Iterator<Item = (u32, Shape)> {
+        (0..16).map(|bits| {
+            let has = |bit: u32| bits & 1 << bit != 0;
+            let (deleted, valid_from, valid_to, versions) = (has(0), has(1), has(2), has(3));
+            (bits, Shape { deleted, valid_from, valid_to, versions, ..plain() })
+        })
+    }
+
+    #[test]
+    fn a_union_has_what_either_has_and_covers_both() {
+        for (bits, shape) in shapes() {
+            for (other_bits, other) in shapes() {
+                let union = shape.union(&other).expect("of one table");
+                let (_, expected) = shapes().nth((bits | other_bits) as usize).expect("16 shapes");
+                assert_eq!(union, expected);
+                assert_eq!(shape.covers(&other), bits | other_bits == bits);
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_of_different_tables_have_no_union() {
+        let others = [
+            Shape { keys: KeyKind::Texts, ..plain() },
+            Shape { fields: vec![FieldKind::Text], ..plain() },
+            Shape { keys: KeyKind::Texts, fields: vec![], ..plain() },
+        ];
+        for other in others {
+            assert_eq!(plain().union(&other), None);
+            assert!(!plain().covers(&other) && !other.covers(&plain()));
+        }
+    }
+
+    #[test]
+    fn a_schema_reads_back_and_no_other_does() {
+        for (_, shape) in shapes() {
+            for keys in [KeyKind::Ids, KeyKind::Texts] {
+                let shape = Shape { keys, ..shape.clone() };
+                assert_eq!(Shape::read(&shape.schema()), Ok(shape));
+            }
+        }
+        let field = |name: &str, ty| Field::new(name, ty, false);
+        let key = || field(KEY, DataType::UInt32);
+        let no_key = [vec![], vec![field(KEY, DataType::Int64)]];
+        for fields in no_key {
+            assert_eq!(Shape::read(&Schema::new(fields)), Err("its first column is no key".to_owned()));
+        }
+        let no_changes = [
+            vec![key(), field("other", DataType::Int64)],
+            vec![key(), field("1", DataType::Int64)],
+            vec![key(), field("0", DataType::Boolean)],
+            vec![key(), field(VERSION, DataType::Int64), field(DELETED, DataType::Boolean)],
+            vec![field("id", DataType::UInt32)],
+        ];
+        for fields in no_changes {
+            let error = Shape::read(&Schema::new(fields)).expect_err("other columns");
+            assert_eq!(error, "its columns are not those of changes");
+        }
+    }
+
+    #[test]
+    fn an_option_reads_back_and_impossible_terms_do_not() {
+        let symbol: OccSymbol = "A990101P99999999".parse().expect("a symbol");
+        let bytes = option_to_bytes(&symbol);
+        assert_eq!(option_from_bytes(&bytes), Some(symbol));
+        let with = |at: usize, other: &[u8]| {
+            let mut bytes = bytes;
+            bytes[at..at + other.len()].copy_from_slice(other);
+            option_from_bytes(&bytes)
+        };
+        assert_eq!(with(0, b"      "), None, "no ticker");
+        assert_eq!(with(0, b"A A   "), None, "none either");
+        assert_eq!(with(6, &i32::MIN.to_le_bytes()), None, "no day");
+        assert_eq!(with(10, b"X"), None, "neither call nor put");
+        assert_eq!(with(11, &u32::MAX.to_le_bytes()), None, "no strike");
+        assert_eq!(option_from_bytes(&bytes[..OPTION_LEN - 1]), None, "too short");
+        let call = OccSymbol { option_type: OptionType::Call, ..symbol };
+        assert_eq!(with(10, b"C"), Some(call));
+    }
+}

@@ -160,7 +160,11 @@ fn value_bytes(array: &ArrayRef, row: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{StringViewArray, UInt32Array};
+    use arrow_array::types::{Int8Type, Int32Type};
+    use arrow_array::{
+        BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, Int16Array, LargeBinaryArray,
+        LargeStringArray, ListArray, StringArray, StringViewArray, UInt32Array,
+    };
     use arrow_schema::Field;
 
     use super::*;
@@ -178,5 +182,42 @@ mod tests {
         assert_eq!((texts.value(0), texts.value(1)), ("a long text, number 7", "a long text, number 999"));
         assert_eq!(rows.keys[0].get(1), Some(tradejoin_model::OwnedKey::Id(999)));
         assert_eq!(row_bytes(&rows.trades, 0), 16 + 21);
+    }
+
+    #[test]
+    fn bytes_that_wait_keep_no_memory_of_others() {
+        let notes = BinaryViewArray::from_iter_values((0..1_000).map(|n| format!("a long text, number {n}")));
+        let batch = RecordBatch::try_from_iter([("note", Arc::new(notes) as ArrayRef)]).expect("a batch");
+        let own = without_shared_memory(batch.slice(7, 1)).expect("one row");
+        assert!(own.get_array_memory_size() < 1_000, "{}", own.get_array_memory_size());
+        assert_eq!(own.column(0).as_binary_view().value(0), b"a long text, number 7");
+    }
+
+    #[test]
+    fn a_row_is_counted_with_the_width_and_the_text_of_each_of_its_values() {
+        let texts = ["", "four"];
+        let sides: DictionaryArray<Int8Type> = ["buy", "sell"].into_iter().collect();
+        let lists = [Some(vec![Some(1)]), None];
+        let arrays: [(ArrayRef, u64); 10] = [
+            (Arc::new(StringArray::from_iter_values(texts)), 4 + 4),
+            (Arc::new(BinaryArray::from_iter_values(texts)), 4 + 4),
+            (Arc::new(LargeStringArray::from_iter_values(texts)), 8 + 4),
+            (Arc::new(LargeBinaryArray::from_iter_values(texts)), 8 + 4),
+            (Arc::new(StringViewArray::from_iter_values(texts)), 16 + 4),
+            (Arc::new(BinaryViewArray::from_iter_values(texts)), 16 + 4),
+            (Arc::new(sides), 1),
+            (Arc::new(BooleanArray::from(vec![true, false])), 1),
+            (Arc::new(Int16Array::from(vec![1, 2])), 2),
+            (Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)), 64),
+        ];
+        for (array, expected) in &arrays {
+            assert_eq!(value_bytes(array, 1), *expected, "{:?}", array.data_type());
+        }
+        let columns =
+            arrays.iter().enumerate().map(|(number, (array, _))| (number.to_string(), Arc::clone(array)));
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        let of_texts = 6 * 4;
+        let all = arrays.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        assert_eq!((row_bytes(&batch, 0), row_bytes(&batch, 1)), (all - of_texts, all));
     }
 }
