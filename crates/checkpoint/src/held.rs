@@ -225,3 +225,59 @@ fn check(held: &Held, tables: usize) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two trades of one table that wait, the second with no time.
+    fn held() -> Held {
+        let ids = UInt32Array::from(vec![Some(7), None]);
+        let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
+        let rows = HeldRows { trades: trades.expect("one column"), keys: vec![ids.into()], columns: vec![] };
+        let trade = |row, time| HeldTrade {
+            chunk: 0,
+            row,
+            number: 5 + u64::from(row),
+            waits_for: 1,
+            waited: Duration::new(1, 999_999_999),
+            time,
+        };
+        Held { chunks: vec![rows], trades: vec![trade(0, Some(3)), trade(1, None)], latest_time: 3 }
+    }
+
+    fn refused(change: impl FnOnce(&mut Held)) -> String {
+        let mut held = held();
+        change(&mut held);
+        check(&held, 1).expect_err("its parts cannot be together")
+    }
+
+    #[test]
+    fn trades_and_rows_that_cannot_be_together_are_refused() {
+        assert_eq!(check(&held(), 1), Ok(()));
+        assert_eq!(check(&held(), 2), Err("its trades have keys of other tables".to_owned()));
+        for (chunk, row) in [(0, 2), (0, 3), (1, 0)] {
+            let error = refused(|held| (held.trades[1].chunk, held.trades[1].row) = (chunk, row));
+            assert_eq!(error, "a trade is not among its rows", "row {row} of chunk {chunk}");
+        }
+        for waits_for in [2, 3, u64::MAX] {
+            let error = refused(|held| held.trades[1].waits_for = waits_for);
+            assert_eq!(error, "a trade waits for a table that is not there", "{waits_for:b}");
+        }
+        let mut of_many = held();
+        of_many.chunks[0].keys = vec![of_many.chunks[0].keys[0].clone(); 64];
+        of_many.trades[0].waits_for = u64::MAX;
+        assert_eq!(check(&of_many, 64), Ok(()), "it waits for all of 64 tables");
+    }
+
+    #[test]
+    fn a_second_has_no_more_than_its_nanoseconds() {
+        let batch = trades_to_arrow(&held()).expect("a batch");
+        assert_eq!(trades_from_arrow(&batch).expect("trades"), held().trades);
+        let mut columns = batch.columns().to_vec();
+        columns[5] = Arc::new(UInt32Array::from(vec![0, 1_000_000_000]));
+        let batch = RecordBatch::try_new(batch.schema(), columns).expect("a batch");
+        let error = trades_from_arrow(&batch).expect_err("another second has begun");
+        assert!(error.to_string().contains("a time is out of range"), "{error}");
+    }
+}

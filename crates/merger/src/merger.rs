@@ -228,3 +228,29 @@ fn scatter(
         stretched.repeat(column);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::RecordBatch;
+    use tradejoin_model::{Batch, BatchIndex, Messages, ShardCount, ShardIndex};
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_as_many_answers_as_a_batch_has_is_kept() {
+        let shards = ShardCount::new(3).expect("within bounds");
+        let messages =
+            Messages::new(RecordBatch::new_empty(Arc::new(arrow_schema::Schema::empty())), vec![], vec![]);
+        let batch = Batch { index: BatchIndex(0), messages: Arc::new(messages.expect("no trades")) };
+        let routed = Routed { batch, routes: vec![], shards, whole_shard: ShardIndex(0) };
+        let mut merger = Merger::new(&[]);
+        let answer = |shard| Answer { shard, tables: vec![] };
+        for _ in 0..3 {
+            let answers = shards.shards().map(answer).collect();
+            merger.merge(&routed, Position(0), 0, answers).expect("nothing is missed");
+        }
+        assert_eq!(std::iter::from_fn(|| merger.take_spent()).count(), 4, "and of one more");
+        merger.recycle_answer(answer(ShardIndex(2)));
+        assert_eq!(merger.take_spent().map(|answer| answer.shard), Some(ShardIndex(2)));
+    }
+}

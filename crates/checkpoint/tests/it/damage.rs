@@ -315,6 +315,81 @@ fn damaged_changes_under_a_right_hash_are_an_error() {
 }
 
 #[test]
+fn a_list_looks_at_lengths_and_a_verification_at_bytes() {
+    let disk = kept();
+    let store =
+        |disk: &SimulatedDisk| Store::inspect(Arc::new(disk.clone()), Path::new(FOLDER)).expect("there");
+    let states = |listed: Vec<tradejoin_checkpoint::Listed>| -> Vec<Option<CheckpointErrorKind>> {
+        listed.into_iter().map(|listed| listed.state.err().map(|error| error.kind())).collect()
+    };
+    let whole = disk.read(&path("held-2.arrow")).expect("readable");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let damaged = [Some(CheckpointErrorKind::Damaged), None];
+    let other_bytes = store(&with(&disk, "held-2.arrow", &flipped));
+    assert_eq!(states(other_bytes.all().expect("listed")), [None, None]);
+    assert_eq!(states(other_bytes.verify().expect("listed")), damaged);
+    for bytes in [[whole.as_slice(), b"\n"].concat(), whole[1..].to_vec()] {
+        let other_len = store(&with(&disk, "held-2.arrow", &bytes));
+        assert_eq!(states(other_len.all().expect("listed")), damaged);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long_for_a_manifest_is_not_read() {
+    const BYTES_MAX: u64 = 64 << 20;
+    let disk = kept();
+    for (len, is_too_long) in [(BYTES_MAX, false), (BYTES_MAX + 1, true)] {
+        disk.open(&path("manifest-2.json")).and_then(|mut file| file.set_len(len)).expect("longer");
+        let error = listed(disk.clone(), 2).expect_err("no manifest");
+        assert_eq!(error.to_string().contains("it is too long for a manifest"), is_too_long, "{error}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_beside_an_older_checkpoint_that_is_damaged_but_not_of_a_newer_format() {
+    let disk = kept();
+    let begin = |disk: &SimulatedDisk| {
+        let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("opened");
+        let latest = store.latest().expect("whole").expect("one");
+        assert_eq!(latest.manifest().epoch, 2);
+        store.begin(job(FORM), Some(&latest)).map(drop)
+    };
+    begin(&with(&disk, "manifest-1.json", b"{}")).expect("it needs none of its files");
+    let newer = String::from_utf8(disk.read(&path("manifest-1.json")).expect("readable")).expect("a text");
+    let (body, _) = newer.split_once(",\n  \"checksum\"").expect("a checksum");
+    let body = body.replacen("\"format\": 1", "\"format\": 2", 1);
+    let checksum = twox_hash::XxHash64::oneshot(0, body.as_bytes());
+    let newer = format!("{body},\n  \"checksum\": \"{checksum:016x}\"\n}}\n");
+    let error =
+        begin(&with(&disk, "manifest-1.json", newer.as_bytes())).expect_err("what it needs is not known");
+    assert_eq!(error.kind(), CheckpointErrorKind::NewerFormat);
+}
+
+#[test]
+fn a_file_that_ends_too_early_is_damaged_and_no_error_of_the_system() {
+    let disk = kept();
+    let checkpoint = latest(&disk).expect("whole").expect("one");
+    let (segment, held) = (&checkpoint.manifest().tables[0].segments[0], checkpoint.manifest().held.clone());
+    let held = held.expect("held");
+    for (name, hash) in [(&segment.file, segment.hash), (&held.file, held.hash)] {
+        let whole = disk.read(&path(name)).expect("readable");
+        for len in (0..whole.len()).step_by(7) {
+            let cut = &whole[..len];
+            let other = twox_hash::XxHash64::oneshot(0, cut);
+            let disk = forged(&with(&disk, name, cut), &hash.to_string(), &other.to_string());
+            let len_of = |len: usize| format!("\"bytes\": {len},");
+            let disk = forged(&disk, &len_of(whole.len()), &len_of(len));
+            let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
+            let verified = store.verify().expect("listed").remove(0);
+            // What ends behind the last change is whole but for the mark of its end.
+            let Err(error) = verified.state else { continue };
+            assert_eq!(error.kind(), CheckpointErrorKind::Damaged, "{name} at {len}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_cannot_be_read_is_not_taken_for_a_damaged_checkpoint() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk: Arc<dyn Disk> = Arc::new(tradejoin_disk::RealDisk);

@@ -12,7 +12,10 @@ use arrow_schema::Schema;
 use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, EndState, Job, Keeper, Store};
 use tradejoin_disk::{Disk, FaultyDisk, RealDisk, SimulatedDisk};
 use tradejoin_flow::{BoxError, End, InputPosition, Keep as _, NothingPrepared, OutputPosition, Prepared};
-use tradejoin_model::{Column, Held, HeldRows, HeldTrade, Keys, LookUp, TextColumn};
+use tradejoin_model::{
+    Column, ColumnType, Held, HeldRows, HeldTrade, Keys, LookUp, OptionPart, OutputColumn, OutputSource,
+    TableSpec, TextColumn,
+};
 
 use crate::support::{FOLDER, Form, Op, cut, job, keep, lane, reopen, spec};
 
@@ -170,6 +173,95 @@ fn a_checkpoint_of_another_job_is_refused_with_the_difference() {
     assert!(misfit(&latest, &other).ends_with("it has tables table, and the job users"));
     let store = Store::open(disk, Path::new(FOLDER)).expect("opened");
     store.begin(other, Some(&latest)).expect_err("refused here, too");
+}
+
+#[test]
+fn a_checkpoint_fits_a_job_whose_columns_can_be_made_of_its_fields() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
+    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keep(&mut keeper, 1);
+    let store = Store::inspect(disk, Path::new(FOLDER)).expect("there");
+    let checkpoint = store.latest().expect("whole").expect("one");
+    // Field 0 is a text, field 1 an integer, field 2 an option.
+    let fits = |output| {
+        let table = TableSpec { outputs: vec![output], ..spec("table", LookUp::Latest) };
+        checkpoint.fits(&Job { tables: vec![table], ..job(FORM) })
+    };
+    let option = |field| {
+        let source = OutputSource::Option(field, OptionPart::Compact);
+        OutputColumn { name: "symbol".to_owned(), source, column_type: ColumnType::Text }
+    };
+    fits(OutputColumn::field("text", 0, ColumnType::Text)).expect("a text");
+    fits(OutputColumn::field("number", 1, ColumnType::Integer)).expect("an integer");
+    fits(option(2)).expect("an option");
+    for other in [
+        OutputColumn::field("text", 1, ColumnType::Text),
+        OutputColumn::field("number", 0, ColumnType::Integer),
+        OutputColumn::field("number", 3, ColumnType::Integer),
+        option(0),
+        option(3),
+    ] {
+        let name = format!("{other:?}");
+        let error = fits(other).expect_err(&name);
+        assert!(error.to_string().contains("its fields are not those of its table"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_run_is_told_the_number_and_the_bytes_of_each_checkpoint() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
+    assert_eq!(keeper.epoch(), 1);
+    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    let mut cut = cut(1, NothingPrepared);
+    cut.held = Some(Held::default());
+    let bytes = keeper.keep(cut).expect("kept");
+    let sizes = |start: &str| -> u64 {
+        let names = names(disk.as_ref()).into_iter().filter(|name| name.starts_with(start));
+        names.filter_map(|name| disk.size(&Path::new(FOLDER).join(name)).expect("readable")).sum()
+    };
+    let parts = ["manifest-", "table-", "held-"].map(sizes);
+    assert!(parts.iter().all(|&part| part > 0), "{parts:?}");
+    assert_eq!((bytes, keeper.epoch()), (parts.iter().sum(), 2));
+    keep(&mut keeper, 2);
+    drop(keeper);
+    let (keeper, _) = reopen(disk, job(FORM));
+    assert_eq!(keeper.epoch(), 3);
+}
+
+#[test]
+fn a_folder_has_one_owner_however_it_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let owner = |path: &Path| {
+        let store = open(path).expect("opened");
+        assert_eq!(store.folder(), path);
+        store.owner()
+    };
+    let (of_first, of_second) = (owner(&first), owner(&second));
+    assert_ne!(of_first, of_second);
+    assert_eq!(owner(&second.join("../first")), of_first);
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    assert!(of_first.len() == 16 && of_first.bytes().all(is_digit), "{of_first}");
+}
+
+#[test]
+fn a_folder_that_goes_while_it_is_looked_at_has_no_checkpoints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("checkpoints");
+    let mut keeper = open(&folder).expect("made").begin(job(FORM), None).expect("begun");
+    keep(&mut keeper, 1);
+    drop(keeper);
+    let looked_at = Store::inspect(Arc::new(RealDisk), &folder).expect("there");
+    assert!(looked_at.latest().expect("whole").is_some());
+    let held = open(&folder).expect("free");
+    fs::remove_dir_all(&folder).expect("removed");
+    assert!(looked_at.latest().expect("nothing to read").is_none());
+    let error = held.latest().expect_err("a run needs its folder");
+    assert_eq!(error.kind(), CheckpointErrorKind::Io);
+    let error = Store::inspect(Arc::new(RealDisk), &folder).expect_err("missing");
+    assert_eq!(error.kind(), CheckpointErrorKind::Io);
 }
 
 #[test]
