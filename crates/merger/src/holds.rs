@@ -476,3 +476,6 @@ enum Limit {
 fn tables_of(bits: u64) -> impl Iterator<Item = usize> {
     (0..Holds::TABLES_MAX).filter(move |table| bits & 1 << table != 0)
 }
+
+#[cfg(test)]
+mod tests;

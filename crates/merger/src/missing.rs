@@ -271,4 +271,26 @@ mod tests {
         assert_eq!(most[0].count + others, total, "every miss is counted somewhere");
         assert!(missing.tables[0].ids.len() <= MissingKeys::KEYS_MAX);
     }
+
+    #[test]
+    fn as_many_keys_as_fit_are_all_counted_and_half_of_more_is_forgotten() {
+        let most = MissingKeys::KEYS_MAX;
+        let ids = |len: usize| -> Keys { UInt32Array::from_iter_values(0..len as u32).into() };
+        let texts = |len: usize| -> Keys {
+            let mut texts = tradejoin_model::TextColumn::default();
+            (0..len).for_each(|number| texts.push(Some(&number.to_string())));
+            texts.into()
+        };
+        let counted = |keys: &Keys| {
+            let mut missing = MissingKeys::default();
+            missing.add(vec![MissedKeys::new(keys, 0..keys.len() as u32, 0)]);
+            let (counted, others) = missing.most_missed(0, keys.len());
+            assert!(counted.windows(2).all(|pair| pair[0].first < pair[1].first), "the first ones stay");
+            (counted.len(), others as usize)
+        };
+        for keys in [ids, texts] as [fn(usize) -> Keys; 2] {
+            assert_eq!(counted(&keys(most)), (most, 0));
+            assert_eq!(counted(&keys(most + 1)), (most / 2, most / 2 + 1));
+        }
+    }
 }

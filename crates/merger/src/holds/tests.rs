@@ -1,0 +1,133 @@
+//! Many trades that wait, by batches made by hand: whole runs have few.
+
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use tradejoin_model::{
+    BatchIndex, ChangeKind, ChangeLane, Column, Expired, Hold, INTEGER_NULL, Key, MissPolicy, OutputColumn,
+    Position,
+};
+
+use super::*;
+
+/// A table that adds an integer, for whose keys trades wait for so many others.
+fn spec(rows: u64) -> TableSpec {
+    let hold = Hold { limit: HoldLimit::Rows(rows), then: Expired::Keep };
+    TableSpec {
+        outputs: vec![OutputColumn::field("value", 0, ColumnType::Integer)],
+        on_miss: MissPolicy::Hold(hold),
+        ..TableSpec::new("table", "id")
+    }
+}
+
+/// A batch behind so many trades, of trades with these ids, all of which miss; before its
+/// first one these keys appear.
+fn batch(trades_before: u64, ids: &[u32], appear: &[u32]) -> Merged {
+    let lane = ChangeLane {
+        at_rows: vec![0; appear.len()],
+        keys: appear.iter().map(|&key| Key(key)).collect::<Vec<_>>().into(),
+        kinds: vec![ChangeKind::Upsert; appear.len()],
+        fields: vec![Column::Integers(appear.iter().map(|&key| i64::from(key)).collect())],
+        ..ChangeLane::default()
+    };
+    let ids = UInt32Array::from(ids.to_vec());
+    let len = ids.len();
+    let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
+    let messages = Messages::new(trades.expect("one column"), vec![ids.into()], vec![lane]);
+    let enriched = Enriched {
+        index: BatchIndex::default(),
+        first_position: Position::default(),
+        trades_before,
+        numbers: None,
+        messages: Arc::new(messages.expect("they fit together")),
+        columns: vec![Column::Integers(vec![INTEGER_NULL; len])],
+        kept: Some(vec![false; len]),
+        rows_kept: 0,
+        dead_letters: Vec::new(),
+    };
+    let appeared = |change| Appeared { change, until: INTEGER_NULL };
+    Merged {
+        enriched,
+        account: Ledger::new(1),
+        missed: Vec::new(),
+        trades_before,
+        waiting: (0..len as u32).map(|row| (row, 1)).collect(),
+        lacking: Vec::new(),
+        appeared: vec![(0..appear.len() as u32).map(appeared).collect()],
+        effects: Vec::new(),
+    }
+}
+
+fn holds(rows: u64, config: HoldConfig) -> Holds {
+    Holds::new(&[spec(rows)], config).expect("its misses wait")
+}
+
+/// What goes on with a batch: the id and the added value of each trade.
+fn pass(holds: &mut Holds, merged: Merged) -> (Vec<(u32, i64)>, Ledger) {
+    let (passed, account) = holds.pass(merged, Instant::now()).expect("few rows");
+    (written(passed), account)
+}
+
+fn written(passed: Passed) -> Vec<(u32, i64)> {
+    let enriched = passed.assemble().expect("few rows");
+    let Column::Integers(values) = &enriched.columns[0] else { panic!("integers") };
+    let ids = enriched.messages.keys[0].ids();
+    enriched.rows().map(|row| (ids.value(row), values[row])).collect()
+}
+
+#[test]
+fn all_of_many_that_wait_for_one_key_leave_with_it() {
+    let mut holds = holds(u64::MAX, HoldConfig::default());
+    let ids: Vec<_> = (0..3_000).map(|number| if number % 10 == 0 { 8 } else { 7 }).collect();
+    assert_eq!(pass(&mut holds, batch(0, &ids, &[])).0, []);
+    let (found, account) = pass(&mut holds, batch(3_000, &[], &[7]));
+    assert_eq!(found, [(7, 7); 2_700]);
+    assert_eq!((account.hold.found, account.enriched), (2_700, 2_700));
+    let (found, account) = pass(&mut holds, batch(3_000, &[], &[8, 7]));
+    assert_eq!((found.len(), account.hold.found), (300, 300));
+    assert_eq!(holds.bytes(), 0);
+}
+
+#[test]
+fn what_waits_at_the_end_leaves_in_batches_that_are_bounded() {
+    let mut holds = holds(u64::MAX, HoldConfig::default());
+    let len = Holds::LAST_ROWS + 5;
+    let ids: Vec<_> = (0..len as u32).collect();
+    assert_eq!(pass(&mut holds, batch(0, &ids, &[])).0, []);
+    let mut all = Vec::new();
+    for expected in [Holds::LAST_ROWS, 5] {
+        let (passed, account) = holds.finish().expect("few rows").expect("more wait");
+        let last = written(passed);
+        assert_eq!((last.len(), account.hold.expired as usize), (expected, expected));
+        assert_eq!(account.unmatched_kept as usize, expected);
+        all.extend(last);
+    }
+    assert!(holds.finish().expect("few rows").is_none());
+    assert!(all.into_iter().eq(ids.into_iter().map(|id| (id, INTEGER_NULL))));
+}
+
+#[test]
+fn over_a_limit_of_rows_or_bytes_the_first_leave_early() {
+    let bytes = 192 + 24 + 4;
+    let by_rows = HoldConfig { rows_max: 3, ..HoldConfig::default() };
+    let by_bytes = HoldConfig { bytes_max: 4 * bytes - 1, ..HoldConfig::default() };
+    for config in [by_rows, by_bytes] {
+        let mut holds = holds(u64::MAX, config);
+        let (early, account) = pass(&mut holds, batch(0, &[1, 2, 3], &[]));
+        assert_eq!((early, account.hold.early, holds.bytes()), (vec![], 0, 3 * bytes));
+        let (early, account) = pass(&mut holds, batch(3, &[4, 5], &[]));
+        assert_eq!((early, account.hold.early), (vec![(1, INTEGER_NULL), (2, INTEGER_NULL)], 2));
+        assert_eq!(holds.bytes(), 3 * bytes);
+        assert_eq!(holds.peak(), HoldPeak { rows: 3, bytes: 3 * bytes });
+    }
+}
+
+#[test]
+fn a_trade_leaves_behind_the_one_that_is_its_limit() {
+    let mut holds = holds(2, HoldConfig::default());
+    let nothing = |ids: &[u32]| ids.iter().map(|&id| (id, INTEGER_NULL)).collect::<Vec<_>>();
+    assert_eq!(pass(&mut holds, batch(0, &[1, 2], &[])).0, []);
+    let (expired, account) = pass(&mut holds, batch(2, &[3, 4, 5], &[]));
+    assert_eq!((expired, account.hold.expired), (nothing(&[1, 2, 3]), 3));
+    // The key of the last one comes in time.
+    let (found, account) = pass(&mut holds, batch(5, &[], &[5]));
+    assert_eq!((found, account.hold.found), (vec![(5, 5)], 1));
+}
