@@ -224,7 +224,10 @@ fn a_run_is_told_the_number_and_the_bytes_of_each_checkpoint() {
     let parts = ["manifest-", "table-", "held-"].map(sizes);
     assert!(parts.iter().all(|&part| part > 0), "{parts:?}");
     assert_eq!((bytes, keeper.epoch()), (parts.iter().sum(), 2));
-    keep(&mut keeper, 2);
+    // As large a file again, and the one that the two are made into.
+    keeper.changes(0, &lane(FORM, &[op(2)])).expect("taken");
+    let bytes = keep(&mut keeper, 2);
+    assert_eq!(bytes, sizes("table-0-1-") + sizes("table-0-2-") + sizes("manifest-2."));
     drop(keeper);
     let (keeper, _) = reopen(disk, job(FORM));
     assert_eq!(keeper.epoch(), 3);

@@ -130,4 +130,7 @@ fn a_trade_leaves_behind_the_one_that_is_its_limit() {
     // The key of the last one comes in time.
     let (found, account) = pass(&mut holds, batch(5, &[], &[5]));
     assert_eq!((found, account.hold.found), (vec![(5, 5)], 1));
+    assert_eq!(pass(&mut holds, batch(5, &[6], &[])).0, nothing(&[4]));
+    // Of those that have left nothing is kept.
+    assert_eq!((holds.by_key[0].len(), holds.by_number.len()), (1, 1));
 }
