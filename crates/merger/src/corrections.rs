@@ -454,3 +454,6 @@ fn finds(look_up: LookUp, effect: Effect, time: Option<i64>) -> Option<bool> {
         Now::Nothing => false,
     })
 }
+
+#[cfg(test)]
+mod tests;

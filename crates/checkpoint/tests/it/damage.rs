@@ -243,13 +243,19 @@ fn parts_that_cannot_be_together_are_refused_though_each_is_whole() {
         manifest["tables"][0]["segments"][0]["rows"] = count.into();
     };
     type Edit<'a> = &'a dyn Fn(&mut Value);
-    let edits: [(&str, u64, Edit<'_>); 13] = [
-        ("of another number", 2, &|manifest| number(manifest, 1)),
-        ("of no number", 0, &|manifest| number(manifest, 0)),
+    let edits: [(&str, u64, Edit<'_>); 14] = [
+        ("of another number", 2, &|manifest| number(manifest, 3)),
+        ("of no number", 0, &|manifest| {
+            number(manifest, 0);
+            manifest["tables"][0]["segments"] = Value::Array(Vec::new());
+        }),
         ("of too high a number", TOO_MANY, &|manifest| number(manifest, TOO_MANY)),
         ("too many trades", 2, &|manifest| manifest["trades"] = TOO_MANY.into()),
         ("too high a position", 2, &|manifest| manifest["position"] = TOO_MANY.into()),
         ("too high a count", 2, &|manifest| counts(manifest, TOO_MANY)),
+        ("too high a count of a table", 2, &|manifest| {
+            manifest["ledger"]["tables"][0]["changes"] = TOO_MANY.into();
+        }),
         ("too many rows", 2, &|manifest| rows(manifest, TOO_MANY)),
         ("no rows", 2, &|manifest| rows(manifest, 0)),
         ("a later file", 2, &|manifest| segment(manifest, "table-0-3-0.arrow")),

@@ -1,5 +1,7 @@
 //! Many trades that wait, by batches made by hand: whole runs have few.
 
+use std::time::Duration;
+
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use tradejoin_model::{
     BatchIndex, ChangeKind, ChangeLane, Column, Expired, Hold, INTEGER_NULL, Key, MissPolicy, OutputColumn,
@@ -16,6 +18,12 @@ fn spec(rows: u64) -> TableSpec {
         on_miss: MissPolicy::Hold(hold),
         ..TableSpec::new("table", "id")
     }
+}
+
+/// The same for a time of the clock.
+fn spec_by_clock(time: Duration) -> TableSpec {
+    let hold = Hold { limit: HoldLimit::Processing(time), then: Expired::Drop };
+    TableSpec { on_miss: MissPolicy::Hold(hold), ..spec(0) }
 }
 
 /// A batch behind so many trades, of trades with these ids, all of which miss; before its
@@ -133,4 +141,23 @@ fn a_trade_leaves_behind_the_one_that_is_its_limit() {
     assert_eq!(pass(&mut holds, batch(5, &[6], &[])).0, nothing(&[4]));
     // Of those that have left nothing is kept.
     assert_eq!((holds.by_key[0].len(), holds.by_number.len()), (1, 1));
+}
+
+#[test]
+fn a_trade_leaves_with_the_first_batch_at_the_moment_that_is_its_limit() {
+    let time = Duration::from_secs(10);
+    let tables = [spec_by_clock(time)];
+    let mut holds = Holds::new(&tables, HoldConfig::default()).expect("its misses wait");
+    let begin = Instant::now();
+    let later = |after: Duration| begin.checked_add(after).expect("the clock goes on");
+    let mut pass_at = |merged: Merged, after: Duration| {
+        let (passed, account) = holds.pass(merged, later(after)).expect("few rows");
+        (written(passed), account.hold.expired, account.unmatched_dropped)
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(pass_at(batch(0, &[1, 2], &[]), Duration::ZERO), (vec![], 0, 0));
+    assert_eq!(pass_at(batch(2, &[3], &[]), second), (vec![], 0, 0));
+    assert_eq!(pass_at(batch(3, &[], &[1]), time - second), (vec![(1, 1)], 0, 0));
+    assert_eq!(pass_at(batch(3, &[], &[2]), time), (vec![], 1, 1), "its key comes too late");
+    assert_eq!(pass_at(batch(3, &[], &[3]), time), (vec![(3, 3)], 0, 0));
 }
