@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use tradejoin_model::{
-    BatchIndex, ChangeKind, ChangeLane, Column, Expired, Hold, INTEGER_NULL, Key, MissPolicy, OutputColumn,
-    Position,
+    BatchIndex, ChangeKind, ChangeLane, Column, Expired, Held, Hold, INTEGER_NULL, Key, MissPolicy,
+    OutputColumn, Position,
 };
 
 use super::*;
@@ -160,4 +160,34 @@ fn a_trade_leaves_with_the_first_batch_at_the_moment_that_is_its_limit() {
     assert_eq!(pass_at(batch(3, &[], &[1]), time - second), (vec![(1, 1)], 0, 0));
     assert_eq!(pass_at(batch(3, &[], &[2]), time), (vec![], 1, 1), "its key comes too late");
     assert_eq!(pass_at(batch(3, &[], &[3]), time), (vec![(3, 3)], 0, 0));
+}
+
+#[test]
+fn trades_that_were_kept_wait_again_if_they_are_of_these_tables() {
+    let now = Instant::now();
+    let mut before = holds(u64::MAX, HoldConfig::default());
+    assert_eq!(pass(&mut before, batch(0, &[1, 2], &[])).0, []);
+    let kept = before.held(now);
+    type Edit<'a> = &'a dyn Fn(&mut Held);
+    let edits: [Edit<'_>; 8] = [
+        &|held| held.chunks[0].keys.clear(),
+        &|held| held.chunks[0].keys = vec![UInt32Array::from(vec![1]).into()],
+        &|held| held.chunks[0].columns.clear(),
+        &|held| held.chunks[0].columns = vec![Column::new(ColumnType::Text)],
+        &|held| held.chunks[0].columns = vec![Column::Integers(vec![0])],
+        &|held| held.trades[1].waits_for = 2,
+        &|held| held.trades[1].row = 2,
+        &|held| held.trades[1] = held.trades[0],
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut held = kept.clone();
+        edit(&mut held);
+        let gone_on = holds(u64::MAX, HoldConfig::default()).go_on_from(held, 2, now);
+        assert_eq!(gone_on, Err(HeldError), "edit {number}");
+    }
+    let mut after = holds(u64::MAX, HoldConfig::default());
+    after.go_on_from(kept, 2, now).expect("they are");
+    assert_eq!((after.bytes(), after.peak()), (before.bytes(), before.peak()));
+    let (found, account) = pass(&mut after, batch(2, &[], &[2]));
+    assert_eq!((found, account.hold.found), (vec![(2, 2)], 1));
 }
