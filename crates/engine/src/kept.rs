@@ -63,13 +63,23 @@ pub struct KeptReport {
 
 /// What goes to the thread that keeps.
 pub(crate) enum Event {
-    /// The changes of a batch, by table.
-    Lanes(Arc<[ChangeLane]>),
+    /// The changes of a batch.
+    Changes(Changes),
     /// Rows of one table that do not go through a batch.
     Rows(usize, Box<ChangeLane>),
     Cut(Box<Cut>),
     /// Nothing follows.
     End,
+}
+
+/// What a batch changes, or loads.
+pub(crate) struct Changes {
+    /// By table.
+    pub(crate) lanes: Arc<[ChangeLane]>,
+    /// Whether they are first rows of a table.
+    pub(crate) are_rows: bool,
+    /// Trades before the batch, refused ones not counted; known when it is written.
+    pub(crate) trades_before: u64,
 }
 
 /// Events that may wait to be kept: as many batches as are under way at most.
@@ -207,12 +217,13 @@ impl Keeper {
     pub(crate) fn written(
         &self,
         (ledger, budget): (&Ledger, &Budget),
-        lanes: Option<Arc<[ChangeLane]>>,
+        changes: Option<Changes>,
         output: Option<(Box<dyn Prepared>, Instant)>,
     ) {
-        lock(&self.state).trades = ledger.rows_read - ledger.rejected;
-        if let Some(lanes) = lanes {
-            self.send(Event::Lanes(lanes));
+        let trades = ledger.rows_read - ledger.rejected;
+        let trades_before = std::mem::replace(&mut lock(&self.state).trades, trades);
+        if let Some(changes) = changes {
+            self.send(Event::Changes(Changes { trades_before, ..changes }));
         }
         let Some((output, begin)) = output else { return };
         let mut state = lock(&self.state);
@@ -294,12 +305,15 @@ impl Keeper {
     /// Keeps one event; breaks off if none follows.
     pub(crate) fn take(&self, event: Event, keep: &mut dyn Keep) -> Result<ControlFlow<()>, EngineError> {
         match event {
-            Event::Lanes(lanes) => {
+            Event::Changes(Changes { lanes, are_rows: true, .. }) => {
                 for (table, lane) in lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
-                    keep.changes(table, lane).map_err(EngineError::Keep)?;
+                    keep.rows(table, lane).map_err(EngineError::Keep)?;
                 }
             }
-            Event::Rows(table, lane) => keep.changes(table, &lane).map_err(EngineError::Keep)?,
+            Event::Changes(Changes { lanes, trades_before, .. }) => {
+                keep.changes(trades_before, &lanes).map_err(EngineError::Keep)?;
+            }
+            Event::Rows(table, lane) => keep.rows(table, &lane).map_err(EngineError::Keep)?,
             Event::Cut(cut) => {
                 self.keep(keep, *cut).map_err(EngineError::Keep)?;
                 self.is_busy.store(false, Ordering::Relaxed);

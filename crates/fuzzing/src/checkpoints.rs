@@ -76,7 +76,7 @@ fn kept() -> SimulatedDisk {
     let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("a folder");
     let mut keeper = store.begin(job(), None).expect("a beginning");
     for trades in 1..=2 {
-        keeper.changes(0, &lane(trades as i64)).expect("taken");
+        keeper.rows(0, &lane(trades as i64)).expect("taken");
         let mut ledger = Ledger::new(1);
         (ledger.rows_read, ledger.enriched, ledger.tables[0].matched) = (trades, trades, trades);
         let cut = Cut {
@@ -222,7 +222,7 @@ pub(crate) fn checkpoint_contents(bytes: &[u8]) {
         let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("a folder");
         // What a run can go on from can be kept again.
         if let Ok(mut keeper) = store.begin(job(), Some(&latest)) {
-            let _ = keeper.changes(0, &lane(3));
+            let _ = keeper.rows(0, &lane(3));
         }
     }
 }

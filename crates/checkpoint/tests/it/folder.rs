@@ -69,7 +69,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let (mut keeper, _) = reopen(Arc::clone(&disk), Job { keep: 3, ..job(FORM) });
     for trades in 1..=9 {
-        keeper.changes(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
+        keeper.rows(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
         keep(&mut keeper, trades);
         let store = Store::inspect(Arc::clone(&disk), Path::new(FOLDER)).expect("there");
         let all = store.verify().expect("listed");
@@ -93,7 +93,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
 fn what_a_dead_run_left_goes_when_the_next_begins() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("taken");
     keep(&mut keeper, 1);
     drop(keeper);
     let whole = names(&disk);
@@ -107,7 +107,7 @@ fn what_a_dead_run_left_goes_when_the_next_begins() {
             store.begin(job(FORM), latest.as_ref())
         });
         let ended = begun.map_err(BoxError::from).and_then(|mut keeper| {
-            keeper.changes(0, &lane(FORM, &[op(2), op(3)]))?;
+            keeper.rows(0, &lane(FORM, &[op(2), op(3)]))?;
             keeper.keep(cut(2, NothingPrepared))
         });
         let left = names(faulty.as_ref());
@@ -132,7 +132,7 @@ fn an_error_of_the_system_is_told_as_it_is() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
     disk.set_capacity(Some(100));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
     let error = keeper.keep(cut(1, NothingPrepared)).expect_err("the disk is full");
     let error = error.downcast::<CheckpointError>().expect("an error of this crate");
     assert_eq!(error.kind(), CheckpointErrorKind::Io);

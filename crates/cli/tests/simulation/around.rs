@@ -151,17 +151,22 @@ impl Watched {
 }
 
 impl Keep for Watched {
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
-        self.hooks.pass("keep changes")?;
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+        self.hooks.pass("keep rows")?;
         match self.canary {
             Some(Canary::ChangesAreForgotten) if lane.at_rows.len() == 1 => return Ok(()),
             Some(Canary::ChangesAreBehindTheirCut) => {
                 let before = self.late.replace((table, lane.clone()));
-                return before.map_or(Ok(()), |(table, lane)| self.keeper.changes(table, &lane));
+                return before.map_or(Ok(()), |(table, lane)| self.keeper.rows(table, &lane));
             }
             _ => {}
         }
-        self.keeper.changes(table, lane)
+        self.keeper.rows(table, lane)
+    }
+
+    fn changes(&mut self, _: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        let mut lanes = lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        lanes.try_for_each(|(table, lane)| self.rows(table, lane))
     }
 
     fn keep(&mut self, mut cut: Cut) -> Result<u64, BoxError> {

@@ -240,7 +240,11 @@ fn a_panic_in_an_encoder_is_named() {
 struct Keeps;
 
 impl Keep for Keeps {
-    fn changes(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn changes(&mut self, _: u64, _: &[ChangeLane]) -> Result<(), BoxError> {
         Ok(())
     }
 

@@ -34,15 +34,25 @@ struct Snapshot {
 /// Keeps in memory.
 struct Memory {
     tables: Vec<Vec<ChangeLane>>,
+    /// How many trades stand before each change.
+    changed: Arc<Mutex<Vec<u64>>>,
     kept: Arc<Mutex<Vec<Snapshot>>>,
 }
 
 impl Keep for Memory {
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
         // As a table has them before the first trade.
         let at_rows = vec![0; lane.len()];
         self.tables[table].push(ChangeLane { at_rows, turns: Vec::new(), rejected: 0, ..lane.clone() });
         Ok(())
+    }
+
+    fn changes(&mut self, trades_before: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        let rows = lanes.iter().flat_map(|lane| &lane.at_rows);
+        let places = rows.map(|&row| trades_before + u64::from(row));
+        self.changed.lock().expect("not poisoned").extend(places);
+        let mut lanes = lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        lanes.try_for_each(|(table, lane)| self.rows(table, lane))
     }
 
     fn keep(&mut self, cut: Cut) -> Result<u64, BoxError> {
@@ -115,11 +125,27 @@ impl Source for Steps {
     }
 }
 
-/// What a run gave, and its cuts.
+/// How many trades stand before each of the changes that are read behind so many steps.
+fn places(case: &Case, steps: usize) -> Vec<u64> {
+    let loaded = if case.gated { case.loaded.len() } else { 0 };
+    let mut trades = 0;
+    let mut places = Vec::new();
+    for (at, step) in case.steps.iter().enumerate() {
+        match step {
+            Step::Trade(..) => trades += 1,
+            Step::Change { .. } if loaded + at >= steps => places.push(trades),
+            Step::Change { .. } => {}
+        }
+    }
+    places
+}
+
+/// What a run gave, its cuts, and where changes took effect.
 struct Ran {
     rows: Rows,
     report: Report,
     kept: Vec<Snapshot>,
+    changed: Vec<u64>,
 }
 
 /// Runs a case from a snapshot or the beginning, with the rows that count.
@@ -135,7 +161,8 @@ fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran 
             None => Some(Box::new(Rest::new(case.loaded_lanes(table)))),
         }
     };
-    let keep = Memory { tables, kept: Arc::clone(&kept) };
+    let changed = Arc::default();
+    let keep = Memory { tables, changed: Arc::clone(&changed), kept: Arc::clone(&kept) };
     let resume = from.cloned().map(|Snapshot { trades, position, ledger, held, .. }| Resume {
         trades,
         position,
@@ -151,7 +178,10 @@ fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran 
     let report = ran.expect("a run without faults");
     let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
     let kept = std::mem::take(&mut *kept.lock().expect("not poisoned"));
-    Ran { rows, report, kept }
+    let mut changed = std::mem::take(&mut *changed.lock().expect("not poisoned"));
+    // Those of a batch come table by table.
+    changed.sort_unstable();
+    Ran { rows, report, kept, changed }
 }
 
 /// How a run goes on: from which cut, with what.
@@ -177,6 +207,7 @@ proptest! {
         let mut ran = run(&case, every, None, Rows::new());
         let report = |ran: &Ran| Report { kept: None, ..ran.report.clone() };
         equals_oracle(&case, (ran.rows.clone(), Rows::new(), report(&ran)))?;
+        prop_assert_eq!(&ran.changed, &places(&case, 0));
         for (at, shards, queue_depth, cuts, distributions) in lives {
             prop_assert_eq!(ran.report.kept.expect("kept").cuts, ran.kept.len() as u64);
             let last = ran.kept.last().expect("the end is kept");
@@ -193,6 +224,7 @@ proptest! {
             case = Case { shards, queue_depth, cuts, distributions, ..case };
             ran = run(&case, every, Some(&from), ran.rows);
             equals_oracle(&case, (ran.rows.clone(), Rows::new(), report(&ran)))?;
+            prop_assert_eq!(&ran.changed, &places(&case, from.steps));
         }
     }
 }
