@@ -63,7 +63,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     }
     let letters =
         destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
-    let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
+    let mut corrections =
+        args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref())?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());

@@ -122,6 +122,8 @@ struct State {
     source: SourcePosition,
     loaded: Vec<Loaded>,
     held: Option<Held>,
+    /// What was written again before it.
+    revised: Option<Box<dyn Prepared>>,
     pause: Duration,
 }
 
@@ -148,6 +150,7 @@ impl Keeper {
             source: SourcePosition::default(),
             loaded: Vec::new(),
             held: None,
+            revised: None,
             pause: Duration::ZERO,
         };
         Self {
@@ -203,12 +206,11 @@ impl Keeper {
         self.at.load(Ordering::Relaxed) == batch.0
     }
 
-    /// Notes what waits at the cut.
-    pub(crate) fn hold(&self, held: impl FnOnce() -> Option<Held>) {
-        let begin = Instant::now();
-        let held = held();
+    /// Notes what waits at the cut, and what was written again before it, which was prepared
+    /// since `begin`.
+    pub(crate) fn hold(&self, held: Held, revised: Box<dyn Prepared>, begin: Instant) {
         let mut state = lock(&self.state);
-        (state.held, state.pause) = (held, begin.elapsed());
+        (state.held, state.revised, state.pause) = (Some(held), Some(revised), begin.elapsed());
     }
 
     /// Notes that so many trades were written, the last of them of a batch that is the
@@ -230,6 +232,10 @@ impl Keeper {
         self.at.store(NONE, Ordering::Relaxed);
         let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
         let (source, loaded) = (std::mem::take(&mut state.source), std::mem::take(&mut state.loaded));
+        let output = match state.revised.take() {
+            Some(revised) => Box::new((output, revised)),
+            None => output,
+        };
         let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
         drop(state);
         let mut report = lock(&self.report);

@@ -303,7 +303,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     passage.pass(merged, Instant::now(), give)?
                 };
                 if let Some(keeper) = self.keeper.filter(|keeper| keeper.is_behind(index)) {
-                    keeper.hold(|| passage.held(Instant::now()));
+                    let begin = Instant::now();
+                    let revised = revise.prepare(None).map_err(EngineError::Revise)?;
+                    keeper.hold(passage.held(begin), revised, begin);
                 }
                 drop(in_order);
                 self.update(own.thread, Board::passed);

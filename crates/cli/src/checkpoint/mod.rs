@@ -157,14 +157,11 @@ impl KeptRun {
 
 /// Refuses what a run that is kept cannot do.
 fn check(args: &RunArgs) -> Result<(), UsageError> {
-    let usage = |text: &str| Err(UsageError(format!("--checkpoint does not go with {text}")));
-    if args.correct.correct.is_some() {
-        return usage("--correct: which trades may still be written again is not kept");
-    }
     let is_packed =
         |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
     if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
-        return usage("--dead-letters-max for a packed file: how much was packed is not kept");
+        let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
+        return Err(UsageError(text.to_owned()));
     }
     Ok(())
 }

@@ -85,6 +85,18 @@ pub(crate) const JOBS: &[Job] = &[
                --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
         outputs: with_journal,
     },
+    Job {
+        name: "changes beside the trades that revise them, waiting",
+        line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --correct 3000rows \
+               --corrections out/c.csv --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
+        outputs: bytes,
+    },
+    Job {
+        name: "a stream that revises what was written, packed",
+        line: "--messages m.jsonl --unmatched keep --correct 5000rows,1MiB --corrections out/c.jsonl.gz \
+               --output out/o.jsonl",
+        outputs: bytes,
+    },
 ];
 
 /// Trades of a job.

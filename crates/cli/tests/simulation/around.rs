@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tradejoin_checkpoint::Keeper;
 use tradejoin_flow::{
-    BoxError, Cut, Encode, End, Keep, OutputPosition, Prepared, Revise, Sink, SourcePosition,
+    BoxError, Cut, Encode, End, Keep, NothingPrepared, OutputPosition, Prepared, Revise, Sink, SourcePosition,
 };
 use tradejoin_model::{ChangeLane, Enriched, Ledger, Revised};
 
@@ -187,6 +187,10 @@ pub(crate) struct NoRevisions;
 impl Revise for NoRevisions {
     fn write(&mut self, _: Revised) -> Result<(), BoxError> {
         Err("a revision".into())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -272,6 +272,10 @@ impl Revise for Unread {
         Ok(())
     }
 
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
+    }
+
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
