@@ -25,7 +25,7 @@ fn kept() -> SimulatedDisk {
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
     for trades in 1..=2 {
         let op = |key| Op { key, deletes: false, value: trades as u8, from: 0, time: 0, version: 0 };
-        keeper.changes(0, &lane(FORM, &[op(0), op(1)])).expect("taken");
+        keeper.rows(0, &lane(FORM, &[op(0), op(1)])).expect("taken");
         let held = Some(Held { latest_time: trades as i64, ..Held::default() });
         let mut cut = cut(trades, NothingPrepared);
         cut.held = held;
@@ -147,10 +147,17 @@ fn checkpoints_none_of_which_is_whole_are_no_beginning() {
 
 /// The manifest with other text, under a checksum that is right.
 fn forged(disk: &SimulatedDisk, from: &str, to: &str) -> SimulatedDisk {
+    forged_all(disk, &[(from, to)])
+}
+
+/// The same with several texts.
+fn forged_all(disk: &SimulatedDisk, texts: &[(&str, &str)]) -> SimulatedDisk {
     let whole = String::from_utf8(disk.read(&path("manifest-2.json")).expect("readable")).expect("a text");
     let (body, _) = whole.split_once(",\n  \"checksum\"").expect("a checksum");
-    assert!(body.contains(from), "{from}");
-    let body = body.replacen(from, to, 1);
+    let body = texts.iter().fold(body.to_owned(), |body, (from, to)| {
+        assert!(body.contains(from), "{from}");
+        body.replacen(from, to, 1)
+    });
     let checksum = twox_hash::XxHash64::oneshot(0, body.as_bytes());
     let forged = format!("{body},\n  \"checksum\": \"{checksum:016x}\"\n}}\n");
     with(disk, "manifest-2.json", forged.as_bytes())
@@ -383,9 +390,9 @@ fn a_file_that_ends_too_early_is_damaged_and_no_error_of_the_system() {
         for len in (0..whole.len()).step_by(7) {
             let cut = &whole[..len];
             let other = twox_hash::XxHash64::oneshot(0, cut);
-            let disk = forged(&with(&disk, name, cut), &hash.to_string(), &other.to_string());
-            let len_of = |len: usize| format!("\"bytes\": {len},");
-            let disk = forged(&disk, &len_of(whole.len()), &len_of(len));
+            let lens = [whole.len(), len].map(|len| format!("\"bytes\": {len},"));
+            let texts = [(&*hash.to_string(), &*other.to_string()), (&*lens[0], &*lens[1])];
+            let disk = forged_all(&with(&disk, name, cut), &texts);
             let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
             let verified = store.verify().expect("listed").remove(0);
             // What ends behind the last change is whole but for the mark of its end.

@@ -14,7 +14,7 @@ use tradejoin_disk::{Disk, FaultyDisk, RealDisk, SimulatedDisk};
 use tradejoin_flow::{BoxError, End, InputPosition, Keep as _, NothingPrepared, OutputPosition, Prepared};
 use tradejoin_model::{
     Column, ColumnType, Held, HeldRows, HeldTrade, Keys, LookUp, OptionPart, OutputColumn, OutputSource,
-    TableSpec, TextColumn,
+    RecentTrade, RecentTrades, TableSpec, TextColumn, Written,
 };
 
 use crate::support::{FOLDER, Form, Op, cut, job, keep, lane, reopen, spec};
@@ -72,7 +72,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let (mut keeper, _) = reopen(Arc::clone(&disk), Job { keep: 3, ..job(FORM) });
     for trades in 1..=9 {
-        keeper.changes(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
+        keeper.rows(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
         keep(&mut keeper, trades);
         let store = Store::inspect(Arc::clone(&disk), Path::new(FOLDER)).expect("there");
         let all = store.verify().expect("listed");
@@ -96,7 +96,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
 fn what_a_dead_run_left_goes_when_the_next_begins() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("taken");
     keep(&mut keeper, 1);
     drop(keeper);
     let whole = names(&disk);
@@ -110,7 +110,7 @@ fn what_a_dead_run_left_goes_when_the_next_begins() {
             store.begin(job(FORM), latest.as_ref())
         });
         let ended = begun.map_err(BoxError::from).and_then(|mut keeper| {
-            keeper.changes(0, &lane(FORM, &[op(2), op(3)]))?;
+            keeper.rows(0, &lane(FORM, &[op(2), op(3)]))?;
             keeper.keep(cut(2, NothingPrepared))
         });
         let left = names(faulty.as_ref());
@@ -135,7 +135,7 @@ fn an_error_of_the_system_is_told_as_it_is() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
     disk.set_capacity(Some(100));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
     let error = keeper.keep(cut(1, NothingPrepared)).expect_err("the disk is full");
     let error = error.downcast::<CheckpointError>().expect("an error of this crate");
     assert_eq!(error.kind(), CheckpointErrorKind::Io);
@@ -179,7 +179,7 @@ fn a_checkpoint_of_another_job_is_refused_with_the_difference() {
 fn a_checkpoint_fits_a_job_whose_columns_can_be_made_of_its_fields() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keeper.changes(0, &[lane(FORM, &[op(1)])]).expect("taken");
     keep(&mut keeper, 1);
     let store = Store::inspect(disk, Path::new(FOLDER)).expect("there");
     let checkpoint = store.latest().expect("whole").expect("one");
@@ -213,7 +213,7 @@ fn a_run_is_told_the_number_and_the_bytes_of_each_checkpoint() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
     assert_eq!(keeper.epoch(), 1);
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keeper.changes(0, &[lane(FORM, &[op(1)])]).expect("taken");
     let mut cut = cut(1, NothingPrepared);
     cut.held = Some(Held::default());
     let bytes = keeper.keep(cut).expect("kept");
@@ -225,7 +225,7 @@ fn a_run_is_told_the_number_and_the_bytes_of_each_checkpoint() {
     assert!(parts.iter().all(|&part| part > 0), "{parts:?}");
     assert_eq!((bytes, keeper.epoch()), (parts.iter().sum(), 2));
     // As large a file again, and the one that the two are made into.
-    keeper.changes(0, &lane(FORM, &[op(2)])).expect("taken");
+    keeper.changes(0, &[lane(FORM, &[op(2)])]).expect("taken");
     let bytes = keep(&mut keeper, 2);
     assert_eq!(bytes, sizes("table-0-1-") + sizes("table-0-2-") + sizes("manifest-2."));
     drop(keeper);
@@ -325,8 +325,24 @@ fn a_run_gets_back_what_was_cut() {
         HeldRows { trades: bare, keys: vec![texts(&[Some(long)]).into()], columns: vec![] },
     ];
     let waiting = vec![
-        HeldTrade { chunk: 0, row: 2, number: 5, waits_for: 1, waited: Duration::new(3, 4), time: None },
-        HeldTrade { chunk: 1, row: 0, number: 9, waits_for: 0, waited: Duration::MAX, time: Some(i64::MIN) },
+        HeldTrade {
+            chunk: 0,
+            row: 2,
+            number: 5,
+            waits_for: 1,
+            lacks: 0,
+            waited: Duration::new(3, 4),
+            time: None,
+        },
+        HeldTrade {
+            chunk: 1,
+            row: 0,
+            number: 9,
+            waits_for: 0,
+            lacks: 1,
+            waited: Duration::MAX,
+            time: Some(i64::MIN),
+        },
     ];
     let mut cut = cut(9, Told(Arc::clone(&disk)));
     cut.source.inputs.push(InputPosition {
@@ -335,7 +351,22 @@ fn a_run_gets_back_what_was_cut() {
         ..InputPosition::default()
     });
     cut.end = Some(End::Interrupted);
-    cut.held = Some(Held { chunks, trades: waiting.clone(), latest_time: -1 });
+    let recent = |chunk, row, time| RecentTrade {
+        chunk,
+        row,
+        number: 3,
+        time,
+        last_time: i64::MAX,
+        until: u64::MAX,
+        lacks: 1,
+        revision: u32::MAX,
+    };
+    let recents = [vec![recent(1, 0, None), recent(0, 1, Some(-7))], vec![recent(0, 0, Some(0))]];
+    let [written, caught_up] = recents
+        .clone()
+        .map(|trades| RecentTrades { chunks: chunks[..=trades[0].chunk as usize].to_vec(), trades });
+    let written = Some(Written { recent: written, waiting: caught_up, latest_time: i64::MIN });
+    cut.held = Some(Held { chunks, trades: waiting.clone(), latest_time: -1, written });
     let (source, ledger) = (cut.source.clone(), cut.ledger.clone());
     keeper.keep(cut).expect("kept");
 
@@ -352,6 +383,11 @@ fn a_run_gets_back_what_was_cut() {
     assert_eq!((resume.trades, resume.position.0, &resume.ledger), (9, 9, &ledger));
     let held = resume.held.expect("held");
     assert_eq!((held.trades, held.latest_time), (waiting, -1));
+    let Some(Written { recent, waiting, latest_time: i64::MIN }) = held.written else { panic!("written") };
+    assert_eq!([recent.trades, waiting.trades], recents);
+    assert_eq!([recent.chunks.len(), waiting.chunks.len()], [2, 1]);
+    assert_eq!(recent.chunks[0].trades, trades);
+    assert_eq!(manifest.held.as_ref().map(|held| (held.trades, held.recent)), Some((2, 2)));
     let [first, second] = held.chunks.as_slice() else { panic!("two chunks") };
     assert_eq!(first.trades, trades);
     assert_eq!((second.trades.num_rows(), second.trades.num_columns()), (1, 0));

@@ -28,7 +28,7 @@ proptest! {
         for (number, (lanes, ends)) in epochs.into_iter().enumerate() {
             for ops in lanes {
                 let lane = lane(form, &ops);
-                keeper.changes(0, &lane).expect("taken");
+                keeper.rows(0, &lane).expect("taken");
                 table.apply(&lane);
             }
             keep(&mut keeper, number as u64);
@@ -62,11 +62,11 @@ fn a_checkpoint_writes_what_has_changed() {
         let op =
             |value| Op { key: usize::from(value % 6), deletes: false, value, from: 1, time: 0, version: 1 };
         let many: Vec<_> = (0..100_000_u32).map(|row| op((row % 12) as u8)).collect();
-        keeper.changes(0, &lane(form, &many)).expect("taken");
+        keeper.rows(0, &lane(form, &many)).expect("taken");
         let first = keep(&mut keeper, 1);
         assert!(first > 4_000_000, "{first} bytes for all");
         for trades in 2..20 {
-            keeper.changes(0, &lane(form, &many[..10])).expect("taken");
+            keeper.rows(0, &lane(form, &many[..10])).expect("taken");
             let bytes = keep(&mut keeper, trades);
             assert!(bytes < 20_000, "{bytes} bytes for 10 changes and what they are merged with");
         }
@@ -83,10 +83,10 @@ fn a_table_that_is_empty_again_takes_no_room() {
         (0..6).map(|key| Op { key, deletes, value: 1, from: 0, time: 0, version: 0 }).collect()
     };
     for deletes in [false, true] {
-        keeper.changes(0, &lane(form, &all(deletes))).expect("taken");
+        keeper.rows(0, &lane(form, &all(deletes))).expect("taken");
     }
     keep(&mut keeper, 1);
-    keeper.changes(0, &lane(form, &all(true))).expect("taken");
+    keeper.rows(0, &lane(form, &all(true))).expect("taken");
     keep(&mut keeper, 2);
     keep(&mut keeper, 3);
     assert_eq!(disk.list(Path::new(FOLDER)).expect("listed"), ["manifest-2.json", "manifest-3.json"]);
@@ -130,7 +130,7 @@ fn large_tables_come_back_change_by_change_in_their_order() {
     for (trades, count) in [(1, 40_000), (2, 35_000)] {
         let ops: Vec<_> = (next..next + count).map(op).collect();
         next += count;
-        keeper.changes(0, &lane(form, &ops)).expect("taken");
+        keeper.changes(0, &[lane(form, &ops)]).expect("taken");
         keep(&mut keeper, trades);
         all.extend(changes_of(&ops));
         assert!(changes(&latest(&disk)) == all, "behind {trades} trades");
@@ -139,7 +139,7 @@ fn large_tables_come_back_change_by_change_in_their_order() {
     assert_eq!(rows, [75_000]);
     // What is deleted goes, and so do the deletes.
     let deletes: Vec<_> = (0..next).step_by(2).map(|number| Op { deletes: true, ..op(number) }).collect();
-    keeper.changes(0, &lane(form, &deletes)).expect("taken");
+    keeper.changes(0, &[lane(form, &deletes)]).expect("taken");
     keep(&mut keeper, 3);
     let left: Vec<_> = all.into_iter().skip(1).step_by(2).collect();
     assert!(changes(&latest(&disk)) == left, "every other one");
@@ -159,7 +159,7 @@ fn deletes_behind_many_upserts_are_kept_as_such() {
     // More than one block, so that the file has been begun when the deletes come.
     let mut ops: Vec<_> = (0..40_000).map(op).collect();
     ops.extend((0..3).map(|key| Op { deletes: true, ..op(key) }));
-    keeper.changes(0, &lane(form, &ops)).expect("taken");
+    keeper.changes(0, &[lane(form, &ops)]).expect("taken");
     keep(&mut keeper, 1);
     let mut table = Table::new(form);
     table.apply(&lane(form, &ops));
@@ -175,7 +175,7 @@ fn changes_with_and_without_an_end_in_one_checkpoint_are_both_kept() {
     let op = |key, from, time| Op { key, deletes: false, value: 1, from, time, version: 0 };
     for ops in [[op(0, 1, 0), op(1, 2, 0)], [op(2, 1, 3), op(3, 2, 0)], [op(4, 1, 0), op(5, 2, 0)]] {
         let lane = lane(form, &ops);
-        keeper.changes(0, &lane).expect("taken");
+        keeper.changes(0, std::slice::from_ref(&lane)).expect("taken");
         table.apply(&lane);
     }
     keep(&mut keeper, 1);
@@ -197,7 +197,7 @@ fn how_changes_come_makes_no_difference_to_what_is_written() {
     let written = |len: usize| {
         let disk = SimulatedDisk::new();
         let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(form));
-        ops.chunks(len).for_each(|ops| keeper.changes(0, &lane(form, ops)).expect("taken"));
+        ops.chunks(len).for_each(|ops| keeper.changes(0, &[lane(form, ops)]).expect("taken"));
         let bytes = keep(&mut keeper, 1);
         (bytes, latest(&disk).manifest().tables.clone())
     };
@@ -213,7 +213,7 @@ fn of_a_table_in_which_rows_were_deleted_the_others_are_left() {
             let disk = SimulatedDisk::new();
             let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(form));
             for (trades, ops) in (1..).zip(lanes) {
-                keeper.changes(0, &lane(form, ops)).expect("taken");
+                keeper.changes(0, &[lane(form, ops)]).expect("taken");
                 keep(&mut keeper, trades);
             }
             let segments = latest(&disk).manifest().tables[0].segments.clone();
@@ -234,7 +234,7 @@ fn a_table_tells_how_many_bytes_it_is_read_from() {
     let op = |key| Op { key, deletes: false, value: 1, from: 0, time: 0, version: 0 };
     // Of the second there are fewer than half as many, so that there are two files.
     for (trades, count) in [(1, 6), (2, 1)] {
-        keeper.changes(0, &lane(form, &(0..count).map(op).collect::<Vec<_>>())).expect("taken");
+        keeper.changes(0, &[lane(form, &(0..count).map(op).collect::<Vec<_>>())]).expect("taken");
         keep(&mut keeper, trades);
     }
     let checkpoint = latest(&disk);
