@@ -364,14 +364,17 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.push_chunk(rows(4));
         let now = Instant::now();
-        let first = waiting.enter(1, (1, 1), now, None);
-        let place = waiting.remove(first).expect("it waits").place();
-        waiting.take(&[place], &[ColumnType::Integer]).expect("one row");
-        let others: Vec<_> = (2..5).map(|number| waiting.enter(number, (1, 1), now, None)).collect();
-        for (id, &ticket) in (1..).zip(&others) {
+        // Half of them have left before the others come.
+        let places = [1, 2].map(|number| {
+            let ticket = waiting.enter(number, (1, 1), now, None);
+            waiting.remove(ticket).expect("it waits").place()
+        });
+        waiting.take(&places, &[ColumnType::Integer]).expect("two rows");
+        let others = [3, 4].map(|number| waiting.enter(number, (1, 1), now, None));
+        for (id, &ticket) in (2..).zip(&others) {
             assert_eq!(key(&waiting, ticket), Some(OwnedKey::Id(id)));
         }
-        assert_eq!(waiting.first().map(|(ticket, trade)| (ticket, trade.number)), Some((others[0], 2)));
+        assert_eq!(waiting.first().map(|(ticket, trade)| (ticket, trade.number)), Some((others[0], 3)));
     }
 
     #[test]

@@ -191,3 +191,22 @@ fn trades_that_were_kept_wait_again_if_they_are_of_these_tables() {
     let (found, account) = pass(&mut after, batch(2, &[], &[2]));
     assert_eq!((found, account.hold.found), (vec![(2, 2)], 1));
 }
+
+#[test]
+fn a_trade_is_copied_where_it_begins_to_wait_or_goes_on_among_others_that_have() {
+    let mut holds = holds(u64::MAX, HoldConfig::default());
+    let mut copied = |merged: Merged| {
+        let (passed, _) = holds.pass(merged, Instant::now()).expect("few rows");
+        passed.trades_copied()
+    };
+    // Only the first of them waits.
+    let others_go_on = |mut merged: Merged| {
+        merged.waiting.truncate(1);
+        (merged.enriched.kept, merged.enriched.rows_kept) = (Some(vec![false, true, true]), 2);
+        merged
+    };
+    assert_eq!(copied(batch(0, &[1, 2], &[])), 2);
+    assert_eq!(copied(others_go_on(batch(2, &[3, 4, 5], &[]))), 1);
+    assert_eq!(copied(others_go_on(batch(5, &[6, 7, 8], &[1]))), 3);
+    assert_eq!(copied(batch(8, &[], &[2])), 0, "it was when it began to wait");
+}
