@@ -363,4 +363,31 @@ mod tests {
         assert_eq!(numbers(&recents, 7), [1]);
         assert_eq!((0..5).map(|key| numbers(&recents, key).len()).sum::<usize>(), 10);
     }
+
+    #[test]
+    fn those_of_several_batches_that_are_left_are_put_together() {
+        let mut recents = recents(&[(7, 2), (8, 1)]);
+        let ids = UInt32Array::from_iter_values((0..3_000).map(|row| 100 + row));
+        let batch = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
+        recents.push_chunk(Rows {
+            trades: batch.expect("one column"),
+            keys: vec![ids.into()],
+            columns: vec![],
+        });
+        for row in 0..3_000 {
+            let last_time = if row >= 2_998 { 2 } else { 1 };
+            recents.enter(row, Recent { last_time, ..Recent::new(3 + u64::from(row), None, 0) });
+        }
+        while let Some(ticket) = recents.next_late(2) {
+            recents.leave(ticket);
+        }
+        recents.shrink(&[]).expect("few rows");
+        assert_eq!((recents.len(), recents.rows, recents.chunks.len()), (3, 3, 1));
+        for (key, number) in [(7, 1), (3_098, 3_001), (3_099, 3_002)] {
+            let [ticket] = recents.of_key(0, &OwnedKey::Id(key))[..] else { panic!("one of key {key}") };
+            let (_, row, rows) = recents.place(ticket).expect("it is recent");
+            assert_eq!(rows.keys[0].get(row), Some(OwnedKey::Id(key)));
+            assert_eq!(recents.get(ticket).map(|trade| trade.number), Some(number));
+        }
+    }
 }

@@ -38,7 +38,8 @@ fn kept() -> SimulatedDisk {
 fn with(disk: &SimulatedDisk, name: &str, bytes: &[u8]) -> SimulatedDisk {
     let disk = copy(disk);
     let mut file = disk.open(&path(name)).expect("there");
-    file.set_len(0).and_then(|()| file.write_all(bytes)).expect("written");
+    // Synced, so that it is still there in a copy of this one.
+    file.set_len(0).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync()).expect("written");
     disk
 }
 
