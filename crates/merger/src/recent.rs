@@ -390,4 +390,20 @@ mod tests {
             assert_eq!(recents.get(ticket).map(|trade| trade.number), Some(number));
         }
     }
+
+    #[test]
+    fn those_that_have_left_take_room_until_they_are_as_many_as_the_others() {
+        let trades: Vec<_> = (0..2_048).map(|row| (row, if row % 2 == 0 { 1 } else { 2 })).collect();
+        let mut recents = recents(&trades);
+        for _ in 0..1_023 {
+            let ticket = recents.next_late(2).expect("one of many");
+            recents.leave(ticket);
+        }
+        recents.shrink(&[]).expect("few rows");
+        assert_eq!(recents.rows, 2_048);
+        let last = recents.next_late(2).expect("the last one");
+        recents.leave(last);
+        recents.shrink(&[]).expect("few rows");
+        assert_eq!(recents.rows, 1_024);
+    }
 }
