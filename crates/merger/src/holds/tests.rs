@@ -64,6 +64,22 @@ fn batch(trades_before: u64, ids: &[u32], appear: &[u32]) -> Merged {
     }
 }
 
+/// The same where it is the second of two tables that they miss in.
+fn in_second(merged: Merged) -> Merged {
+    let Enriched { messages, columns, .. } = &merged.enriched;
+    let (keys, lane) = (messages.keys[0].clone(), messages.lanes[0].clone());
+    let lanes = vec![ChangeLane::default(), lane];
+    let messages = Messages::new(messages.trades.clone(), vec![keys; 2], lanes).expect("they fit together");
+    let (messages, columns) = (Arc::new(messages), vec![columns[0].clone(); 2]);
+    Merged {
+        enriched: Enriched { messages, columns, ..merged.enriched },
+        account: Ledger::new(2),
+        waiting: merged.waiting.into_iter().map(|(row, _)| (row, 0b10)).collect(),
+        appeared: [vec![Vec::new()], merged.appeared].concat(),
+        ..merged
+    }
+}
+
 fn holds(rows: u64, config: HoldConfig) -> Holds {
     Holds::new(&[spec(rows)], config).expect("its misses wait")
 }
@@ -76,22 +92,25 @@ fn pass(holds: &mut Holds, merged: Merged) -> (Vec<(u32, i64)>, Ledger) {
 
 fn written(passed: Passed) -> Vec<(u32, i64)> {
     let enriched = passed.assemble().expect("few rows");
-    let Column::Integers(values) = &enriched.columns[0] else { panic!("integers") };
+    let Some(Column::Integers(values)) = enriched.columns.last() else { panic!("integers") };
     let ids = enriched.messages.keys[0].ids();
     enriched.rows().map(|row| (ids.value(row), values[row])).collect()
 }
 
 #[test]
 fn all_of_many_that_wait_for_one_key_leave_with_it() {
-    let mut holds = holds(u64::MAX, HoldConfig::default());
     let ids: Vec<_> = (0..3_000).map(|number| if number % 10 == 0 { 8 } else { 7 }).collect();
-    assert_eq!(pass(&mut holds, batch(0, &ids, &[])).0, []);
-    let (found, account) = pass(&mut holds, batch(3_000, &[], &[7]));
-    assert_eq!(found, [(7, 7); 2_700]);
-    assert_eq!((account.hold.found, account.enriched), (2_700, 2_700));
-    let (found, account) = pass(&mut holds, batch(3_000, &[], &[8, 7]));
-    assert_eq!((found.len(), account.hold.found), (300, 300));
-    assert_eq!(holds.bytes(), 0);
+    for (tables, in_table) in [(1, (|merged| merged) as fn(Merged) -> Merged), (2, in_second)] {
+        let tables = vec![spec(u64::MAX); tables];
+        let mut holds = Holds::new(&tables, HoldConfig::default()).expect("their misses wait");
+        assert_eq!(pass(&mut holds, in_table(batch(0, &ids, &[]))).0, []);
+        let (found, account) = pass(&mut holds, in_table(batch(3_000, &[], &[7])));
+        assert_eq!(found, [(7, 7); 2_700]);
+        assert_eq!((account.hold.found, account.enriched), (2_700, 2_700));
+        let (found, account) = pass(&mut holds, in_table(batch(3_000, &[], &[8, 7])));
+        assert_eq!((found.len(), account.hold.found), (300, 300));
+        assert_eq!(holds.bytes(), 0);
+    }
 }
 
 #[test]
