@@ -99,7 +99,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut server = server.transpose()?;
     create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
-    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::name));
+    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));
     // That a pipe is silent is news for those who ask for much.
     let (say, is_quiet) = (bar.say(!args.report.verbose), args.report.quiet || args.report.json);
     let say = move |said: Said<'_>| {

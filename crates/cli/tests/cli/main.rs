@@ -14,6 +14,7 @@
 //! - `replay`: dead letters, once more
 //! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `resources`: too little memory, outputs that nobody reads, inputs that drip
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `bad_records`: what becomes of bad records, line by line
 //! - `bad_reasons`: what may be wrong with them
@@ -50,6 +51,7 @@ mod modes;
 mod refusals;
 mod reload;
 mod replay;
+mod resources;
 mod run;
 mod semantics;
 mod settings;
