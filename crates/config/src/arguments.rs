@@ -45,6 +45,8 @@ impl Config {
         }
         arguments.path("dead_letters", &output.dead_letters);
         arguments.text("dead_letters_max", output.dead_letters_max.as_ref());
+        arguments.text("dead_letters_rotate", output.dead_letters_rotate.as_ref());
+        arguments.text("dead_letters_keep", output.dead_letters_keep);
         arguments.flag("dead_letter_time", output.dead_letter_time);
         arguments.text("wait_column", output.wait_column.as_ref());
         arguments.text("correct", output.correct.as_ref());

@@ -129,6 +129,10 @@ pub(crate) struct OutputConfig {
     pub(crate) dead_letters: Option<PathBuf>,
     /// The most that they may take, such as 1GiB.
     pub(crate) dead_letters_max: Option<String>,
+    /// How much of them a file takes before they go on in the next, such as 256MiB.
+    pub(crate) dead_letters_rotate: Option<String>,
+    /// How many of these files stay.
+    pub(crate) dead_letters_keep: Option<u32>,
     /// Say in each when it was written.
     pub(crate) dead_letter_time: Option<bool>,
     /// The name of a last column: how many trades were read while a trade waited.

@@ -8,6 +8,7 @@
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
+//! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
@@ -44,6 +45,7 @@ mod diff;
 mod explain;
 mod kill;
 mod kill_jobs;
+mod letter_files;
 mod limits;
 mod live;
 mod live_changes;

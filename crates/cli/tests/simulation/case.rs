@@ -1,6 +1,6 @@
 //! What a simulation is of: a stream, its tables and policies, and an output.
 
-use tradejoin_connectors::{AddedColumn, Compression, Encoding, Format};
+use tradejoin_connectors::{AddedColumn, Compression, Encoding, Format, LetterRotation};
 use tradejoin_engine::Order;
 use tradejoin_model::{
     ColumnType, Distribution, Expired, Hold, HoldLimit, LookUp, MissPolicy, OptionPart, OutputColumn,
@@ -98,6 +98,12 @@ impl Case {
             letters: chance.of(&[Compression::None, Compression::None, Compression::Zstd]),
             keep: chance.within(1, 4),
         }
+    }
+
+    /// When the dead letters go on in another file: small ones, of some cases.
+    pub(crate) fn rotation(&self) -> Option<LetterRotation> {
+        let is_rotated = self.letters == Compression::None && self.keep % 2 == 1;
+        is_rotated.then_some(LetterRotation { file_bytes_max: 300, files_max: None })
     }
 
     /// The tables, spread like this.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job, Store};
 use tradejoin_connectors::{
     Beside, DeadLetterOptions, DeadLetters, Encoding, Format, Kept, LetterTime, Location, Output,
-    OutputOptions,
+    OutputOptions, resume_letter_files,
 };
 use tradejoin_disk::Disk;
 use tradejoin_engine::{Engine, EngineConfig, KeepEvery, Keeping};
@@ -229,9 +229,16 @@ impl Living<'_> {
             Some(Kept { disk: Arc::clone(disk), owner: OWNER.to_owned(), from })
         };
         let letters = read::letters(self.case.letters);
+        let kept_letters = match self.case.rotation() {
+            Some(_) => {
+                let from = resume_letter_files(disk, &letters, outputs)?;
+                Some(Kept { disk: Arc::clone(disk), owner: OWNER.to_owned(), from })
+            }
+            None => kept(&letters),
+        };
         let letters = self.case.has_letters().then(|| {
             DeadLetters::create(DeadLetterOptions {
-                kept: kept(&letters),
+                kept: kept_letters,
                 location: Location::Path(letters),
                 encoding: Encoding { format: Format::JsonLines, compression: self.case.letters },
                 schema: schema(),
@@ -239,6 +246,7 @@ impl Living<'_> {
                 letters: None,
                 time: LetterTime::None,
                 bytes_max: None,
+                rotation: self.case.rotation(),
             })
         });
         let letters = letters.transpose()?;

@@ -25,6 +25,14 @@ pub(crate) fn letters(compression: Compression) -> PathBuf {
     format!("/simulated/letters.jsonl{}", packing(compression)).into()
 }
 
+/// The name of a file that dead letters go on in.
+pub(crate) fn letters_after(number: usize) -> PathBuf {
+    match number {
+        0 => letters(Compression::None),
+        _ => format!("/simulated/letters.{number:06}.jsonl").into(),
+    }
+}
+
 fn packing(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "",
