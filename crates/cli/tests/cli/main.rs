@@ -43,6 +43,7 @@ mod corrections;
 mod days;
 mod diff;
 mod explain;
+mod kept_journal;
 mod kill;
 mod kill_jobs;
 mod letter_files;
