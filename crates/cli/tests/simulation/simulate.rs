@@ -174,8 +174,11 @@ impl Simulation {
                 // It is among those before the one that is.
                 continue;
             }
+            let is_again = output.name.contains("/corrections.");
             let (expected, compression) = if is_letters {
                 (&self.expected.letters, self.case.letters)
+            } else if is_again {
+                (&self.expected.corrections, self.case.corrected().compression)
             } else {
                 (&self.expected.output, self.case.encoding.compression)
             };
@@ -191,7 +194,11 @@ impl Simulation {
             }
             let is_of_trade = |line: &&str| !line.starts_with("{\"reason\":\"bad\"");
             let lines = text.lines().filter(is_of_trade).count() as u64;
-            if is_letters { aside = lines } else { rows = Some(lines) }
+            match (is_letters, is_again) {
+                (true, _) => aside = lines,
+                (_, true) => {}
+                _ => rows = Some(lines),
+            }
         }
         let Some(lines) = rows else { return Ok(()) };
         let has_header = self.case.encoding.format == tradejoin_connectors::Format::Csv;
@@ -258,6 +265,11 @@ impl Simulation {
                 Some(rotation) => letters_in_files(disk, rotation.file_bytes_max)?,
             };
             same("the dead letters", &letters, &self.expected.letters)?;
+        }
+        if self.case.corrections.is_some() {
+            let corrected = self.case.corrected();
+            let corrections = file(&read::corrections(corrected), corrected.compression)?;
+            same("the corrections", &corrections, &self.expected.corrections)?;
         }
         let store =
             Store::inspect(Arc::new(disk.clone()), Path::new(CHECKPOINTS)).map_err(|error| chain(&error))?;
