@@ -1,12 +1,16 @@
 //! What the user says of bad records, and what is said of them.
 
+use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
-use tradejoin_connectors::{BadRecords, LetterTime};
+use indicatif::HumanCount;
+use serde::Serialize;
+use tradejoin_connectors::{BadRecords, DroppedLetters, LetterRotation, LetterTime};
 use tradejoin_engine::{EngineError, MaxBad, Share};
 
-use crate::arg_values::count;
+use crate::arg_values::{count, number};
 use crate::args::RunArgs;
 use crate::failure::{self, BadData, UsageError};
 use crate::policy::size;
@@ -46,6 +50,15 @@ pub(crate) struct LetterArgs {
     #[arg(long, value_name = "SIZE", requires = "dead_letters", value_parser = size)]
     pub(crate) dead_letters_max: Option<u64>,
 
+    /// When the dead letters of a file take so much, such as 256MiB, before they are packed, complete it and
+    /// go on in the next: FILE.jsonl, FILE.000001.jsonl and so on
+    #[arg(long, value_name = "SIZE", requires = "dead_letters", value_parser = file_size)]
+    pub(crate) dead_letters_rotate: Option<u64>,
+
+    /// How many of these files stay: older ones are removed, and their letters counted [default: all]
+    #[arg(long, value_name = "N", requires = "dead_letters_rotate", allow_negative_numbers = true, value_parser = |text: &str| number::<u32>(text, 1..=1_000_000))]
+    pub(crate) dead_letters_keep: Option<u32>,
+
     /// Say in each dead letter when it was written; without, equal inputs make equal files
     #[arg(long, requires = "dead_letters")]
     pub(crate) dead_letter_time: bool,
@@ -54,6 +67,42 @@ pub(crate) struct LetterArgs {
 impl LetterArgs {
     pub(crate) fn time(&self) -> LetterTime {
         if self.dead_letter_time { LetterTime::Written } else { LetterTime::None }
+    }
+
+    pub(crate) fn rotation(&self) -> Option<LetterRotation> {
+        let files_max = self.dead_letters_keep.and_then(NonZeroU32::new);
+        self.dead_letters_rotate.map(|file_bytes_max| LetterRotation { file_bytes_max, files_max })
+    }
+}
+
+/// A size that leaves room for letters.
+fn file_size(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes >= 1 << 10 { Ok(bytes) } else { Err("write a size of at least 1KiB".to_owned()) }
+}
+
+/// Letters that are gone with their files, as a summary has them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Dropped {
+    files: u64,
+    letters: u64,
+}
+
+impl Dropped {
+    /// `None` if all are there.
+    pub(crate) fn new(dropped: &DroppedLetters) -> Option<Self> {
+        let (files, letters) = (dropped.files(), dropped.letters());
+        (files > 0).then_some(Self { files, letters })
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (files, letters) = (HumanCount(self.files), HumanCount(self.letters));
+        write!(
+            f,
+            "{letters} dead letters are gone with the oldest {files} of their files (--dead-letters-keep)"
+        )
     }
 }
 

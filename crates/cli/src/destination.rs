@@ -184,7 +184,8 @@ impl Destination {
                  or hold, or --on-bad-record dead-letter",
             );
         }
-        let kept = kept.map(|kept| kept.output(&location));
+        let rotation = args.letters.rotation();
+        let kept = kept.map(|kept| kept.letters(&location, rotation.is_some())).transpose()?;
         Ok(Some(DeadLetters::create(DeadLetterOptions {
             location,
             encoding,
@@ -193,6 +194,7 @@ impl Destination {
             letters,
             time: args.letters.time(),
             bytes_max: args.letters.dead_letters_max,
+            rotation,
             kept,
         })?))
     }

@@ -34,7 +34,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", default_value = "1TiB", value_parser = size)]
     pub(crate) max_unpacked: u64,
 
-    /// How many times its own size a packed file may unpack to, beyond the first 64 MiB
+    /// How many times its own size a packed file, or a message of Arrow, may unpack to, beyond the first 64 MiB
     #[arg(long, value_name = "N", default_value_t = 10_000, allow_negative_numbers = true, value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub(crate) max_ratio: u64,
 

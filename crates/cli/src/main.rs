@@ -52,10 +52,10 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use tradejoin_config::Config;
 
 use crate::args::{Cli, Command, RunArgs};
 use crate::check::CheckArgs;
-use crate::config::Config;
 
 fn main() -> ExitCode {
     let command = match command() {
@@ -100,7 +100,7 @@ fn command() -> anyhow::Result<Command> {
     let run = typed.as_ref().and_then(run_flags);
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
     let Some((run, file)) = file else { return Ok(parse(&words).unwrap_or_else(|error| error.exit())) };
-    let mut arguments = Config::read(file)?.arguments(run);
+    let mut arguments = config::read(file)?.arguments(|flag| is_given(run, flag));
     if typed.as_ref().and_then(ArgMatches::subcommand_name) == Some("tap") {
         // That of the runs of this file: a dry run has none, and one that goes on is named.
         arguments.retain(|argument| !argument.as_encoded_bytes().starts_with(b"--control="));
@@ -117,7 +117,6 @@ fn command() -> anyhow::Result<Command> {
 /// The command that words are, and for a run which of its flags are among them.
 fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
     let mut matches = Cli::command().try_get_matches_from(words)?;
-    let is_given = |run: &ArgMatches, flag: &str| run.value_source(flag) == Some(ValueSource::CommandLine);
     let given = run_flags(&matches).map(|run| {
         let flags = run.ids().map(clap::Id::as_str).filter(|flag| is_given(run, flag));
         flags.map(str::to_owned).collect()
@@ -133,6 +132,11 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
         _ => {}
     }
     Ok(command)
+}
+
+/// Whether the flag of this name was typed.
+fn is_given(run: &ArgMatches, flag: &str) -> bool {
+    run.value_source(flag) == Some(ValueSource::CommandLine)
 }
 
 /// The words of a command that has the flags of a run.

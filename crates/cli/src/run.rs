@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tradejoin_connectors::{
-    BadRecords, Beside, DeadLetters, Letters, Location, Output, OutputHandle, Readiness,
+    BadRecords, Beside, DeadLetters, DroppedLetters, Letters, Location, Output, OutputHandle, Readiness,
 };
 use tradejoin_engine::{Engine, EngineConfig, Monitor, Report};
 use tradejoin_flow::Sink;
@@ -63,6 +63,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     }
     let letters =
         destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
+    let dropped = letters.as_ref().map(DeadLetters::dropped).unwrap_or_default();
     let mut corrections =
         args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref())?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
@@ -90,6 +91,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         handle: handle.clone(),
         destination: Destination::new(args)?,
         readiness: readiness.clone(),
+        dropped: dropped.clone(),
         report: args.report,
     };
     signals.before_the_end(move || last.say());
@@ -103,7 +105,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut server = server.transpose()?;
     create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
-    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::name));
+    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));
     // That a pipe is silent is news for those who ask for much.
     let (say, is_quiet) = (bar.say(!args.report.verbose), args.report.quiet || args.report.json);
     let say = move |said: Said<'_>| {
@@ -122,9 +124,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
             engine.run_kept(loads, source, sink, &mut corrections, keeping)
         }
     };
+    let dropped = bad::Dropped::new(&dropped);
     let report = report.map_err(|error| bad::of_run(error, &job.bad_records)).inspect_err(|error| {
+        bar.clear();
+        // There is no summary that says it.
+        dropped.iter().for_each(|dropped| warning(dropped.to_string()));
         if is_kept && failure::exit_code(error) == failure::IO {
-            bar.clear();
             eprintln!("what was kept stands: the same command goes on from the last checkpoint");
         }
     })?;
@@ -137,7 +142,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     warn(&engine, &report);
     warn_of_bad(args, &job.bad_records, job.letters.as_ref());
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
-    let summary = summary.with_stalls(stalls).with_changes(job.changes.as_ref().map(ChangesReport::new));
+    let mut summary = summary.with_stalls(stalls).with_changes(job.changes.as_ref().map(ChangesReport::new));
+    summary.dead_letters_dropped = dropped;
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
@@ -189,13 +195,15 @@ struct LastWords {
     handle: Option<OutputHandle>,
     destination: Destination,
     readiness: Readiness,
+    dropped: DroppedLetters,
     report: crate::args::ReportArgs,
 }
 
 impl LastWords {
     fn say(self) {
         let so_far = Report { interrupted: true, ..(*self.monitor.report()).clone() };
-        let summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
+        let mut summary = Summary::new(&self.config, &so_far, self.settings, &self.readiness);
+        summary.dead_letters_dropped = bad::Dropped::new(&self.dropped);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
         eprintln!("a reader or writer was stuck; the file may end in the middle of a row");

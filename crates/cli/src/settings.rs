@@ -311,10 +311,18 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
     let names: Vec<_> = names.filter(|name| args.wait_column.as_deref() != Some(*name)).collect();
     let columns = Setting::new("columns", names.clone(), args.columns.is_empty());
     settings.push(columns.shown(format!("columns {}", names.join(", "))));
-    let LetterArgs { dead_letters, dead_letters_max, dead_letter_time } = &args.letters;
+    let LetterArgs {
+        dead_letters,
+        dead_letters_max,
+        dead_letters_rotate,
+        dead_letters_keep,
+        dead_letter_time,
+    } = &args.letters;
     let letters = dead_letters.as_ref().map(|path| path.display().to_string());
     settings.push(Setting::new("dead_letters", letters, dead_letters.is_none()));
     settings.extend(dead_letters_max.map(|max| Setting::new("dead_letters_max", max, false)));
+    settings.extend(dead_letters_rotate.map(|size| Setting::new("dead_letters_rotate", size, false)));
+    settings.extend(dead_letters_keep.map(|files| Setting::new("dead_letters_keep", files, false)));
     settings.extend(dead_letter_time.then(|| Setting::new("dead_letter_time", true, false)));
     settings.push(Setting::new("wait_column", args.wait_column.clone(), args.wait_column.is_none()));
     let CorrectArgs { correct, corrections } = &args.correct;

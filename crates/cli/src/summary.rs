@@ -9,6 +9,7 @@ use tradejoin_connectors::{Readiness, ReadyBy, TableReadiness, key_for_people};
 use tradejoin_engine::{EngineConfig, MissingKey, Report, ShardReport};
 use tradejoin_model::{LookUp, MissPolicy, TableSpec};
 
+use crate::bad::Dropped;
 use crate::changes::ChangesReport;
 use crate::checkpoint::KeptSummary;
 use crate::correct::Corrected;
@@ -49,6 +50,9 @@ pub(crate) struct Summary {
     /// What keeping the run has come to.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoints: Option<KeptSummary>,
+    /// Dead letters that were removed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letters_dropped: Option<Dropped>,
     /// Stages that stood still for long.
     #[serde(skip_serializing_if = "Stalls::are_none")]
     stalls: Stalls,
@@ -182,6 +186,7 @@ impl Summary {
                 .collect(),
             reloads: Vec::new(),
             table_changes: None,
+            dead_letters_dropped: None,
             stalls: Stalls::default(),
             checkpoints: KeptSummary::new(report),
             workers: if report.shards.is_empty() { config.shards.get() } else { report.shards.len() as u32 },
@@ -271,11 +276,10 @@ impl Summary {
                 HumanBytes(hold.bytes_max),
             );
         }
-        if let Some(kept) = &self.checkpoints {
-            let _ = writeln!(out, "\n{kept}");
-        }
-        if let Some(corrected) = &self.corrections {
-            let _ = writeln!(out, "\n{corrected}");
+        let (kept, corrected) = (self.checkpoints.iter(), self.corrections.iter());
+        let others = kept.map(ToString::to_string).chain(corrected.map(ToString::to_string));
+        for other in others.chain(self.dead_letters_dropped.iter().map(ToString::to_string)) {
+            let _ = writeln!(out, "\n{other}");
         }
         if !self.shards.is_empty() {
             let _ = writeln!(out, "\n{}", self.shard_table());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tradejoin_config::nearest;
 use tradejoin_connectors::{AnyTable, ColumnChoice, KeyPair};
 use tradejoin_model::{Distribution, MissPolicy};
 
@@ -188,14 +189,6 @@ fn unknown(table: &str, option: &str) -> String {
     let near = nearest(option, OPTIONS.iter().copied());
     let near = near.map(|near| format!(": did you mean {near}?")).unwrap_or_default();
     format!("table {table} has an unknown option {option:?}{near} (a file's name may hold no comma)")
-}
-
-/// That of `known` which a mistyped word was most likely meant to be.
-pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let distant = known.map(|known| (strsim::osa_distance(word, known), known));
-    // One slip, or two in a longer word.
-    let close = distant.filter(|(distance, known)| *distance <= 1 + known.len() / 6);
-    close.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub(crate) fn of_writing(arg: Arg) -> Arg {
         "output"
             | "dead_letters"
             | "dead_letters_max"
+            | "dead_letters_rotate"
+            | "dead_letters_keep"
             | "dead_letter_time"
             | "max_bad"
             | "correct"

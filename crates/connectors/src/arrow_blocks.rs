@@ -249,25 +249,27 @@ pub(crate) fn guarded<T>(
 }
 
 fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches), OpenError> {
-    let max = input.options.limits.message_bytes;
+    let limits = input.options.limits;
     const MAGIC: &[u8] = b"ARROW1";
     let mut start = Vec::new();
     let io = |error| ReadError::of_io(name, error);
     input.raw.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
     let is_file_format = start == MAGIC;
     if is_file_format && input.file_bytes.is_some() {
-        SharedFile::new(Arc::clone(&input.raw.file)).and_then(|file| check_file(&file, max)).map_err(io)?;
+        SharedFile::new(Arc::clone(&input.raw.file))
+            .and_then(|file| check_file(&file, limits))
+            .map_err(io)?;
         input.raw.rewind().map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, input.raw))?);
     }
     let mut bytes = Cursor::new(start).chain(input.raw);
     if is_file_format {
         let file = Arc::new(spool(name, &mut bytes)?);
-        SharedFile::new(Arc::clone(&file)).and_then(|file| check_file(&file, max)).map_err(io)?;
+        SharedFile::new(Arc::clone(&file)).and_then(|file| check_file(&file, limits)).map_err(io)?;
         return Ok(guarded(name, || ipc_file(name, file))?);
     }
     let reader = guarded(name, || {
-        StreamReader::try_new(Messages::new(BufReader::new(bytes), max), None)
+        StreamReader::try_new(Messages::new(BufReader::new(bytes), limits), None)
             .map_err(|error| of_arrow(name, error))
     })?;
     Ok((reader.schema(), Box::new(reader)))

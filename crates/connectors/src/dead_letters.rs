@@ -15,6 +15,7 @@ use crate::csv_rows;
 use crate::encoding::{Encoding, Format, Location};
 use crate::error::{Category, CreateError, WriteError};
 use crate::key_text::key_for_people;
+use crate::letter_files::{DroppedLetters, LetterFiles, LetterRotation};
 use crate::letters::{Letter, Letters};
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::prepared::Kept;
@@ -38,11 +39,14 @@ pub struct DeadLetterOptions {
     pub letters: Option<Letters>,
     /// Which time trades have that are put aside; records that are refused have theirs.
     pub time: LetterTime,
-    /// Bytes of all lines, before they are packed, that the file may have; `None` for any
-    /// number. Not for a packed file of a run that is kept: one that goes on knows no more
+    /// Bytes of all lines, before they are packed, that the file may have, or all files
+    /// together; `None` for any number. Not for a packed file of a run that is kept: one that goes on knows no more
     /// what was packed.
     pub bytes_max: Option<u64>,
-    /// That the run is kept with checkpoints, if it is.
+    /// When they go on in another file; `None` if all are in one.
+    pub rotation: Option<LetterRotation>,
+    /// That the run is kept with checkpoints, if it is; of letters in several files it goes on
+    /// from what [`resume_letter_files`](crate::resume_letter_files) gives.
     pub kept: Option<Kept>,
 }
 
@@ -75,10 +79,40 @@ impl DeadLettersFull {
 /// they are known, `message`, and the record as it stood, `raw` or `raw_base64`, or its `fields`.
 /// The file is made as an [`Output`] is.
 pub struct DeadLetters {
-    output: Output,
+    output: LetterOutput,
     bytes: u64,
     bytes_max: Option<u64>,
     encoder: DeadLetterEncoder,
+}
+
+/// Where the lines go.
+enum LetterOutput {
+    One(Box<Output>),
+    Several(Box<LetterFiles>),
+}
+
+impl LetterOutput {
+    /// The one that is written.
+    fn output(&self) -> &Output {
+        match self {
+            Self::One(output) => output,
+            Self::Several(files) => files.output(),
+        }
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        match self {
+            Self::One(output) => Ok(output.prepare(end)?),
+            Self::Several(files) => files.prepare(end),
+        }
+    }
+
+    fn close(&mut self, end: End) -> Result<(), BoxError> {
+        match self {
+            Self::One(output) => Ok(output.close(end)?),
+            Self::Several(files) => files.close(end),
+        }
+    }
 }
 
 /// What makes the lines of a batch, on any thread.
@@ -98,31 +132,58 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be made.
     pub fn create(options: DeadLetterOptions) -> Result<Self, CreateError> {
-        let DeadLetterOptions { location, encoding, schema, tables, letters, time, bytes_max, kept } =
-            options;
+        let DeadLetterOptions {
+            location,
+            encoding,
+            schema,
+            tables,
+            letters,
+            time,
+            bytes_max,
+            rotation,
+            kept,
+        } = options;
         // Of a file that is not packed, what is there are the lines.
-        let bytes = kept.as_ref().and_then(|kept| Some(kept.from.as_ref()?.bytes)).unwrap_or(0);
+        let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
+        let bytes = from.map_or(0, |from| from.bytes + from.bytes_before);
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
         let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
-        let output = Output::create(OutputOptions { kept, ..options })?;
-        let (name, json) = (output.name(), Arc::new(json));
+        let options = OutputOptions { kept, ..options };
+        let output = match rotation {
+            None => LetterOutput::One(Box::new(Output::create(options)?)),
+            Some(rotation) => LetterOutput::Several(Box::new(LetterFiles::create(options, rotation)?)),
+        };
+        let (name, json) = (output.output().name(), Arc::new(json));
         let encoder = DeadLetterEncoder { name, schema, json, tables: tables.into(), letters, time };
         Ok(Self { output, bytes, bytes_max, encoder })
     }
 
-    /// The handle by which the file can be asked after it was given away.
+    /// The handle by which the file that is written now can be asked after it was given away.
     #[must_use]
     pub fn handle(&self) -> OutputHandle {
-        self.output.handle()
+        self.output.output().handle()
+    }
+
+    /// The letters that are removed again, also after this was given away; always none but of
+    /// several files, of which some stay.
+    #[must_use]
+    pub fn dropped(&self) -> DroppedLetters {
+        match &self.output {
+            LetterOutput::One(_) => DroppedLetters::default(),
+            LetterOutput::Several(files) => files.dropped(),
+        }
     }
 
     fn write(&mut self, piece: &mut OutputPiece) -> Result<(), BoxError> {
         self.bytes += piece.text().len() as u64;
         if let Some(bytes_max) = self.bytes_max.filter(|&bytes_max| self.bytes > bytes_max) {
-            return Err(DeadLettersFull { target_name: self.output.name(), bytes_max }.into());
+            return Err(DeadLettersFull { target_name: Arc::clone(&self.encoder.name), bytes_max }.into());
         }
-        Ok(self.output.write_piece(piece)?)
+        match &mut self.output {
+            LetterOutput::One(output) => Ok(output.write_piece(piece)?),
+            LetterOutput::Several(files) => files.write(piece.text()),
+        }
     }
 
     /// A sink that writes what is put aside here, and all else to `sink`.

@@ -164,7 +164,8 @@ impl Location {
     }
 
     /// What messages call it as an output.
-    pub(crate) fn output_name(&self) -> Arc<str> {
+    #[must_use]
+    pub fn output_name(&self) -> Arc<str> {
         match self {
             Self::Path(path) => path.display().to_string().into(),
             Self::Standard => "standard output".into(),

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::encoding::KNOWN_ENDINGS;
 use crate::flaw::{BadRecord, Place};
+use crate::letter_files::LetterFilesError;
 use crate::limits::TooMuch;
 use crate::ready::{RowCount, Unready};
 use crate::resume_error::ResumeError;
@@ -409,6 +410,9 @@ pub enum CreateError {
         /// The folder.
         target_name: Arc<str>,
     },
+    /// Dead letters cannot go on in several files.
+    #[error(transparent)]
+    LetterFiles(#[from] LetterFilesError),
     /// What an earlier run has left is not what its checkpoint tells.
     #[error(transparent)]
     Resume(#[from] ResumeError),
@@ -422,6 +426,7 @@ impl CreateError {
             Self::Io { .. } | Self::OtherParts { .. } => Category::CannotCreate,
             Self::Schema { .. } => Category::Data,
             Self::NoFolder { .. } => Category::Usage,
+            Self::LetterFiles(error) => error.category(),
             Self::Resume(error) => error.category(),
         }
     }

@@ -21,8 +21,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes that a packed input unpacks to. One beyond it ends with an error.
     pub unpacked_bytes: u64,
-    /// How many times its own size a packed input unpacks to, once that is more than
-    /// [`Limits::RATIO_FROM`]. One beyond it ends with an error.
+    /// How many times its own size a packed input, or a message of Arrow IPC, unpacks to, once
+    /// that is more than [`Limits::RATIO_FROM`]. One beyond it ends with an error.
     pub unpacked_ratio: u64,
     /// Bytes of one message of Arrow IPC, and of one buffer that it unpacks. An input with a
     /// longer one ends with an error.

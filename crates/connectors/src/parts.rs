@@ -191,6 +191,7 @@ impl Prepared for PreparedParts {
             name: text(path)?,
             partial: text(path)?,
             bytes: named + self.staged.iter().map(|part| part.bytes).sum::<u64>(),
+            bytes_before: 0,
             tail: None,
             parts: known.named.len() as u64,
             staged: self.staged.clone(),

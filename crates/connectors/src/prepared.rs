@@ -167,7 +167,7 @@ fn is_partial_of(partial: &str, name: &str) -> bool {
 }
 
 /// Refuses a file that is not what a checkpoint tells, and gives its last bytes that count.
-fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<u8>, ResumeError> {
+pub(crate) fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<u8>, ResumeError> {
     let failed = |source| ResumeError::io(path, source);
     let Some(size) = disk.size(path).map_err(failed)? else {
         return Err(ResumeError::Missing { path: path.to_owned() });

@@ -113,8 +113,14 @@ impl CsvStyle {
                 let token = std::str::from_utf8(cells.text(row)).unwrap_or_default();
                 self.push_text(json_text(token).unwrap_or_default().as_bytes(), alone, out);
             }
-            // Numbers, and dates that begin with a digit in any year that trades have.
-            Form::PlainText | Form::Bare | Form::Float => cells.write(row, out),
+            Form::PlainText | Form::Bare | Form::Float => {
+                let start = out.len();
+                cells.write(row, out);
+                // An infinity below zero, and years of five digits.
+                if self.is_safe && is_formula(&out[start..]) {
+                    out.insert(start, b'\'');
+                }
+            }
         }
     }
 

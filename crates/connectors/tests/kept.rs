@@ -12,11 +12,11 @@ use proptest::prelude::*;
 use support::{Files, content, enriched, input, trades};
 use tradejoin_connectors::{
     Beside, BesidePiece, Category, CreateError, DeadLetterOptions, DeadLetters, Encoding, Fields, Kept,
-    LetterTime, Location, Output, OutputOptions, TradeReader,
+    LetterRotation, LetterTime, Location, Output, OutputOptions, TradeReader, resume_letter_files,
 };
 use tradejoin_disk::{Disk, RealDisk};
-use tradejoin_flow::{Encode as _, End, OutputPosition, Sink as _};
-use tradejoin_model::{DeadLetter, Messages, TableSpec};
+use tradejoin_flow::{BoxError, Encode as _, End, ForEach, OutputPosition, Sink as _};
+use tradejoin_model::{DeadLetter, Enriched, Messages, TableSpec};
 
 const TEXTS: [&str; 6] = ["csv", "jsonl", "csv.gz", "csv.zst", "jsonl.gz", "jsonl.zst"];
 
@@ -277,6 +277,7 @@ fn trades_that_are_put_aside_are_kept_beside_the_others() {
             letters: None,
             time: LetterTime::None,
             bytes_max: None,
+            rotation: None,
             kept: kept(from.map(|from| from[1].clone())),
         });
         let output = open(&files.path("out.csv"), &reader, from.map(|from| from[0].clone()));
@@ -307,6 +308,71 @@ fn trades_that_are_put_aside_are_kept_beside_the_others() {
     let ids: Vec<_> =
         letters.lines().filter_map(|line| line.split("\"key\":").nth(1)?.split(',').next()).collect();
     assert_eq!(ids, ["\"1\"", "\"4\""]);
+}
+
+type Discard = fn(&Enriched) -> Result<(), BoxError>;
+type Nowhere = ForEach<Discard>;
+
+/// The newest checkpoint may be damaged: the one before it goes on in a file that was completed
+/// meanwhile, and has its name.
+#[test]
+fn letters_go_on_from_an_older_checkpoint_in_a_file_that_was_complete() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 3);
+    let base = files.path("aside.jsonl");
+    let open = |outputs: &[OutputPosition]| {
+        let from = resume_letter_files(&disk(), &base, outputs)?;
+        let letters = DeadLetters::create(DeadLetterOptions {
+            location: Location::Path(base.clone()),
+            encoding: "jsonl".parse().expect("known"),
+            schema: reader.schema(),
+            tables: vec![TableSpec::instruments()],
+            letters: None,
+            time: LetterTime::None,
+            bytes_max: None,
+            rotation: Some(LetterRotation { file_bytes_max: 250, files_max: None }),
+            kept: Some(Kept { disk: disk(), owner: "owner".to_owned(), from }),
+        });
+        Ok::<_, BoxError>(letters?.beside(ForEach((|_| Ok(())) as Discard)))
+    };
+    let put = |sink: &mut Beside<Nowhere>, number: u64| {
+        let mut batch = enriched(blocks[0].clone(), Vec::new(), Some(vec![false; 3]));
+        batch.dead_letters = vec![DeadLetter { row: 1, table: 0, number }];
+        let mut piece = BesidePiece::default();
+        sink.encoder().encode(&batch, &mut piece).and_then(|()| sink.write(&mut piece)).expect("written");
+    };
+    let keep = |sink: &mut Beside<Nowhere>, end| {
+        let mut prepared = sink.prepare(end).expect("prepared");
+        let positions = prepared.make_durable().expect("durable");
+        prepared.publish().expect("published");
+        positions
+    };
+    let mut sink = open(&[]).expect("begins");
+    let mut kept = Vec::new();
+    for number in 1..=7 {
+        put(&mut sink, number);
+        kept.push(keep(&mut sink, None));
+    }
+    drop(sink);
+    let numbers = |name: &str| {
+        let text = content(&files.path(name));
+        let number = |line: &str| line.split("\"trade\":").nth(1)?.split(',').next()?.parse::<u64>().ok();
+        text.lines().filter_map(number).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers("aside.jsonl"), numbers("aside.000001.jsonl")), (vec![1, 2], vec![3, 4]));
+    // From the third: it was in the middle of the second file.
+    let mut sink = open(&kept[2]).expect("goes on");
+    assert_eq!(numbers("aside.000001.jsonl.owner.partial"), [3]);
+    (4..=7).for_each(|number| put(&mut sink, number));
+    keep(&mut sink, Some(End::Complete));
+    let all = ["aside.jsonl", "aside.000001.jsonl", "aside.000002.jsonl", "aside.000003.jsonl"];
+    assert_eq!(all.map(numbers).concat(), (1..=7).collect::<Vec<_>>());
+    assert_eq!(files.names().len(), 5, "{:?}", files.names());
+    // Nor is one taken for it that was edited.
+    fs::rename(files.path("aside.000001.jsonl"), files.path("other.jsonl")).expect("renamed");
+    fs::write(files.path("aside.000001.jsonl"), "other".repeat(100)).expect("written");
+    assert!(open(&kept[2]).err().expect("refused").to_string().contains("aside.000001.jsonl"));
+    assert!(files.path("aside.000001.jsonl").exists());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::error::Error as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,10 +133,10 @@ fn a_bomb_does_not_go_off() {
 }
 
 /// Trades as Arrow IPC with packed buffers, in the format of files or of streams.
-fn packed_arrow(is_file: bool) -> Vec<u8> {
+fn packed_arrow(is_file: bool, codec: CompressionType) -> Vec<u8> {
     let ids: ArrayRef = Arc::new(UInt32Array::from_iter_values((0..2_000).map(|id| id / 500)));
     let batch = RecordBatch::try_from_iter([("instrument_id", ids)]).expect("a batch");
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD));
+    let options = IpcWriteOptions::default().try_with_compression(Some(codec));
     let options = options.expect("a codec");
     let mut bytes = Vec::new();
     if is_file {
@@ -154,7 +155,7 @@ fn packed_arrow(is_file: bool) -> Vec<u8> {
 fn lengths_that_an_arrow_file_tells_are_not_believed() {
     let files = Files::new();
     for is_file in [true, false] {
-        let good = packed_arrow(is_file);
+        let good = packed_arrow(is_file, CompressionType::ZSTD);
         let path = files.put("t.arrow", &good);
         let mut reader = trades(input(&path), Fields::Typed).expect("opens");
         assert_eq!(
@@ -179,5 +180,29 @@ fn lengths_that_an_arrow_file_tells_are_not_believed() {
                 let _ = read_all(&mut reader);
             }
         }
+    }
+}
+
+/// A claim within the limit of a message costs as much memory as it says.
+#[test]
+fn a_buffer_of_arrow_cannot_unpack_to_more_than_its_codec_packs() {
+    let files = Files::new();
+    for (codec, is_file) in [CompressionType::ZSTD, CompressionType::LZ4_FRAME]
+        .into_iter()
+        .flat_map(|codec| [(codec, true), (codec, false)])
+    {
+        let mut bytes = packed_arrow(is_file, codec);
+        let at =
+            bytes.windows(8).rposition(|bytes| bytes == 8_000_i64.to_le_bytes()).expect("a packed buffer");
+        bytes[at..at + 8].copy_from_slice(&(1_i64 << 30).to_le_bytes());
+        let path = files.put("t.arrow", bytes);
+        assert!(said(Limits::default(), &path).ends_with("corrupt or cut off"));
+        let mut reader = trades(input(&path), Fields::Typed);
+        let read = reader.as_mut().map(|reader| read_all(reader).map(drop));
+        let cause = match &read {
+            Ok(read) => read.as_ref().expect_err("refused").source().expect("a cause").to_string(),
+            Err(error) => error.source().expect("a cause").to_string(),
+        };
+        assert!(cause.ends_with(" bytes to 1073741824"), "{cause}");
     }
 }

@@ -68,6 +68,9 @@ pub struct OutputPosition {
     pub partial: String,
     /// Bytes of it that count.
     pub bytes: u64,
+    /// Bytes of files that are complete before it, of dead letters in several files.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_before: u64,
     /// The hash of the last of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Fingerprint>,
@@ -78,6 +81,10 @@ pub struct OutputPosition {
     pub staged: Vec<StagedPart>,
     /// Whether nothing follows.
     pub is_complete: bool,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A part of an output that is whole.

@@ -3,23 +3,28 @@
 //!
 //! A target panics if the product does, or if a property does not hold: whatever the
 //! lengths of blocks the rows are the same, they are those that another reader finds, what
-//! is written reads back, and nothing damaged is taken for whole.
+//! is written reads back, nothing that is said is passed over, and nothing damaged is taken for
+//! whole.
 //!
 //! ```
 //! let run = tradejoin_fuzzing::target("symbols").expect("a target of this name");
 //! run(b"SPY241103C00200000");
 //! ```
 
+mod drawn;
 mod json;
 mod memory;
 mod rows;
 
 mod checkpoints;
+mod config;
 mod journals;
+mod kept_outputs;
 mod pipeline;
 mod stored;
 mod streams;
 mod tables;
+mod text_outputs;
 mod trades;
 mod values;
 
@@ -29,10 +34,11 @@ pub use checkpoints::checkpoint_seeds;
 pub type Target = fn(&[u8]);
 
 /// All targets, by their names.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("arrow", stored::arrow),
     ("checkpoint_contents", checkpoints::checkpoint_contents),
     ("checkpoint_files", checkpoints::checkpoint_files),
+    ("config", config::config),
     ("csv_tables", tables::csv_tables),
     ("csv_trades", trades::csv_trades),
     ("dates", values::dates),
@@ -41,6 +47,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("journals", journals::journals),
     ("jsonl_tables", tables::jsonl_tables),
     ("jsonl_trades", trades::jsonl_trades),
+    ("kept_outputs", kept_outputs::kept_outputs),
     ("manifests", checkpoints::manifests),
     ("messages", streams::messages),
     ("packed_trades", trades::packed_trades),
@@ -48,6 +55,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("pipeline", pipeline::pipeline),
     ("symbols", values::symbols),
     ("table_changes", streams::table_changes),
+    ("text_outputs", text_outputs::text_outputs),
 ];
 
 /// The target of a name.

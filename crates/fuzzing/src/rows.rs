@@ -104,7 +104,7 @@ impl Read {
 }
 
 /// A block as it would go on, without anything added.
-fn enriched(messages: &Arc<Messages>) -> Enriched {
+pub(crate) fn enriched(messages: &Arc<Messages>) -> Enriched {
     Enriched {
         index: Default::default(),
         first_position: Default::default(),

@@ -29,7 +29,7 @@ pub(crate) fn decimals(bytes: &[u8]) {
 }
 
 /// A decimal as an integer number of 10^-`scale`, if it is one, digit by digit.
-fn units(text: &str, scale: i64) -> Option<i128> {
+pub(crate) fn units(text: &str, scale: i64) -> Option<i128> {
     let (number, exponent) = match text.split_once(['e', 'E']) {
         Some((number, exponent)) => (number, exponent.parse::<i64>().ok()?),
         None => (text, 0),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
+use tradejoin_config::nearest;
 use tradejoin_connectors::{
     ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, Note, OpenChanges,
     TableDefinition, TableMode, TableReader, TradeFeed, WATERMARK, WithChanges, WithChangesOptions,
@@ -22,7 +23,6 @@ use crate::arg_values::duration;
 use crate::args::RunArgs;
 use crate::failure::UsageError;
 use crate::plan;
-use crate::table_arg::nearest;
 
 use self::reading::Reading;
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
-use tradejoin_connectors::{Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output};
+use tradejoin_connectors::{
+    Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output, resume_letter_files,
+};
 use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{Keep, OutputPosition, SourcePosition, TableSource};
@@ -96,6 +98,14 @@ impl KeptRun {
         Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from: outputs.find(is_at).cloned() }
     }
 
+    /// How the dead letters of the run are kept, which may be in several files.
+    pub(crate) fn letters(&self, location: &Location, is_rotated: bool) -> anyhow::Result<Kept> {
+        let (Location::Path(path), true) = (location, is_rotated) else { return Ok(self.output(location)) };
+        let outputs = self.from.as_ref().map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
+        let from = resume_letter_files(&self.disk, path, outputs)?;
+        Ok(Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from })
+    }
+
     /// How far the inputs were read.
     pub(crate) fn source_position(&self) -> Option<&SourcePosition> {
         self.from.as_ref().map(|from| &from.manifest().source)
@@ -157,11 +167,23 @@ impl KeptRun {
 
 /// Refuses what a run that is kept cannot do.
 fn check(args: &RunArgs) -> Result<(), UsageError> {
+    if args.letters.dead_letters_keep.is_some() {
+        let text = "--checkpoint does not go with --dead-letters-keep: a checkpoint may go on in a file that is gone";
+        return Err(UsageError(text.to_owned()));
+    }
     let is_packed =
         |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
-    if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
-        let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
-        return Err(UsageError(text.to_owned()));
+    let letters = &args.letters;
+    let is_packed = letters.dead_letters.as_ref().is_some_and(is_packed);
+    let sizes = [
+        ("--dead-letters-max", letters.dead_letters_max),
+        ("--dead-letters-rotate", letters.dead_letters_rotate),
+    ];
+    if let Some((flag, _)) = sizes.into_iter().find(|(_, size)| size.is_some() && is_packed) {
+        let text = format!(
+            "--checkpoint does not go with {flag} for a packed file: how much was packed is not kept"
+        );
+        return Err(UsageError(text));
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tradejoin_config::nearest;
+
 use crate::control::Reply;
 use crate::failure;
-use crate::table_arg::nearest;
 
 /// Most that may wait.
 const WAITING_MAX: usize = 16;

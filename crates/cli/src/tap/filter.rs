@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::str::Chars;
 
+use tradejoin_config::nearest;
 use tradejoin_connectors::{FieldText, RowTexts, instant_of_text};
 
 use super::decimal::Decimal;
-use crate::table_arg::nearest;
 
 /// Conditions of a row, all of which hold for those that are meant.
 #[derive(Clone, Debug, Default)]

@@ -59,7 +59,8 @@ pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "bad records and misses that are put aside",
         line: "--trades bad.csv.gz --instruments bad-i.csv --on-bad-record dead-letter --on-miss instruments=dead-letter \
-               --output out/o.csv --dead-letters out/d.jsonl --max-bad 500 --dead-letters-max 100MiB",
+               --output out/o.csv --dead-letters out/d.jsonl --max-bad 500 --dead-letters-max 100MiB \
+               --dead-letters-rotate 16KiB",
         outputs: bytes,
     },
     Job {

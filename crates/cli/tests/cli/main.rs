@@ -8,12 +8,14 @@
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
+//! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
 //! - `live_changes`: changes that come through a pipe
 //! - `refusals`: what bad input gets, and what is left behind
+//! - `resources`: too little memory, outputs that nobody reads, inputs that drip
 //! - `semantics`: what becomes of every trade and row, line by line
 //! - `bad_records`: what becomes of bad records, line by line
 //! - `bad_reasons`: what may be wrong with them
@@ -44,6 +46,7 @@ mod explain;
 mod kept_journal;
 mod kill;
 mod kill_jobs;
+mod letter_files;
 mod limits;
 mod live;
 mod live_changes;
@@ -51,6 +54,7 @@ mod modes;
 mod refusals;
 mod reload;
 mod replay;
+mod resources;
 mod run;
 mod semantics;
 mod settings;

@@ -20,9 +20,23 @@ pub(crate) fn output(encoding: Encoding) -> PathBuf {
     }
 }
 
+/// The name of what is written again.
+pub(crate) fn corrections(encoding: Encoding) -> PathBuf {
+    let ending = if encoding.format == Format::Csv { "csv" } else { "jsonl" };
+    format!("/simulated/corrections.{ending}").into()
+}
+
 /// The name of the dead letters.
 pub(crate) fn letters(compression: Compression) -> PathBuf {
     format!("/simulated/letters.jsonl{}", packing(compression)).into()
+}
+
+/// The name of a file that dead letters go on in.
+pub(crate) fn letters_after(number: usize) -> PathBuf {
+    match number {
+        0 => letters(Compression::None),
+        _ => format!("/simulated/letters.{number:06}.jsonl").into(),
+    }
 }
 
 fn packing(compression: Compression) -> &'static str {

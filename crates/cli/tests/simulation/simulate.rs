@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -170,12 +170,22 @@ impl Simulation {
         let (mut rows, mut aside) = (None, 0);
         for output in &manifest.outputs {
             let is_letters = output.name.contains("/letters.");
+            if is_letters && self.case.rotation().is_some() && !self.is_written(output, manifest) {
+                // It is among those before the one that is.
+                continue;
+            }
+            let is_again = output.name.contains("/corrections.");
             let (expected, compression) = if is_letters {
                 (&self.expected.letters, self.case.letters)
+            } else if is_again {
+                (&self.expected.corrections, self.case.corrected().compression)
             } else {
                 (&self.expected.output, self.case.encoding.compression)
             };
-            let Some(text) = self.counted(output, compression)? else { continue };
+            let Some(mut text) = self.counted(output, compression)? else { continue };
+            if is_letters && output.bytes_before > 0 {
+                text.insert_str(0, &self.letters_before(output)?);
+            }
             if !expected.starts_with(&text) {
                 return Err(format!(
                     "{} has\n{text}\nat checkpoint {}, of\n{expected}",
@@ -184,7 +194,11 @@ impl Simulation {
             }
             let is_of_trade = |line: &&str| !line.starts_with("{\"reason\":\"bad\"");
             let lines = text.lines().filter(is_of_trade).count() as u64;
-            if is_letters { aside = lines } else { rows = Some(lines) }
+            match (is_letters, is_again) {
+                (true, _) => aside = lines,
+                (_, true) => {}
+                _ => rows = Some(lines),
+            }
         }
         let Some(lines) = rows else { return Ok(()) };
         let has_header = self.case.encoding.format == tradejoin_connectors::Format::Csv;
@@ -195,6 +209,29 @@ impl Simulation {
             return Err(format!("{} trades were read and {all} are somewhere", ledger.rows_read));
         }
         Ok(())
+    }
+
+    /// Whether an output is the file of dead letters that is written, and not one before it.
+    fn is_written(&self, output: &OutputPosition, manifest: &Manifest) -> bool {
+        let of_letters = manifest.outputs.iter().filter(|output| output.name.contains("/letters."));
+        of_letters.max_by_key(|output| output.bytes_before).is_some_and(|last| last == output)
+    }
+
+    /// What is in the files of dead letters before one.
+    fn letters_before(&self, output: &OutputPosition) -> Result<String, String> {
+        let mut letters = String::new();
+        for path in (0..).map(read::letters_after).take_while(|path| Path::new(&output.name) != path) {
+            let partial = PathBuf::from(format!("{}.simulated.partial", path.display()));
+            let bytes = self.disk.read(&path).or_else(|_| self.disk.read(&partial));
+            let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
+            letters += &read::unpacked(&bytes, Compression::None)?;
+        }
+        let before = letters.len() as u64;
+        if before == output.bytes_before {
+            Ok(letters)
+        } else {
+            Err(format!("{before} bytes are before {}", output.name))
+        }
     }
 
     /// What counts of a file of text.
@@ -223,8 +260,16 @@ impl Simulation {
         };
         same("the output", &output, &self.expected.output)?;
         if self.case.has_letters() {
-            let letters = file(&read::letters(self.case.letters), self.case.letters)?;
+            let letters = match self.case.rotation() {
+                None => file(&read::letters(self.case.letters), self.case.letters)?,
+                Some(rotation) => letters_in_files(disk, rotation.file_bytes_max)?,
+            };
             same("the dead letters", &letters, &self.expected.letters)?;
+        }
+        if self.case.corrections.is_some() {
+            let corrected = self.case.corrected();
+            let corrections = file(&read::corrections(corrected), corrected.compression)?;
+            same("the corrections", &corrections, &self.expected.corrections)?;
         }
         let store =
             Store::inspect(Arc::new(disk.clone()), Path::new(CHECKPOINTS)).map_err(|error| chain(&error))?;
@@ -241,6 +286,29 @@ impl Simulation {
             return Err(format!("the ledger is {ledger:?} and not {:?}", self.expected.ledger));
         }
         Ok(())
+    }
+}
+
+/// All dead letters of several files, of which each is as long as it may be.
+fn letters_in_files(disk: &SimulatedDisk, file_bytes_max: u64) -> Result<String, String> {
+    let (mut all, mut longest) = (String::new(), u64::MAX);
+    for path in (0..).map(read::letters_after) {
+        let Ok(bytes) = disk.read(&path) else { break };
+        let text = read::unpacked(&bytes, Compression::None)?;
+        let first = text.split_inclusive('\n').next().map_or(0, str::len) as u64;
+        if longest.saturating_add(first) <= file_bytes_max && first > 0 {
+            return Err(format!("{} begins too early", path.display()));
+        }
+        longest = text.len() as u64;
+        if longest > file_bytes_max && longest > first {
+            return Err(format!("{} has {longest} bytes", path.display()));
+        }
+        all += &text;
+    }
+    let names = disk.list(Path::new("/simulated")).map_err(|error| error.to_string())?;
+    match names.iter().find(|name| name.starts_with("letters.") && name.ends_with(".partial")) {
+        Some(name) => Err(format!("{name} is left")),
+        None => Ok(all),
     }
 }
 

@@ -1,0 +1,2 @@
+#![no_main]
+tradejoin_fuzz::target!("config");
