@@ -1,7 +1,7 @@
 //! How many trades may be written again, by batches made by hand.
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use tradejoin_model::{BatchIndex, ChangeLane, OutputColumn, Position};
+use tradejoin_model::{BatchIndex, ChangeKind, ChangeLane, Key, OutputColumn, Position};
 
 use super::*;
 use crate::passed::Passed;
@@ -16,11 +16,25 @@ fn spec() -> TableSpec {
 
 /// Lets a batch of trades with these ids pass, behind so many others; no key changes.
 fn pass(corrections: &mut Corrections, trades_before: u64, ids: &[u32]) -> CorrectionLedger {
+    let (account, pieces) = pass_with(corrections, trades_before, ids, ChangeLane::default());
+    assert_eq!(pieces, [0; 0], "nothing is written again");
+    account
+}
+
+/// The same with changes, all of them upserts; tells how many trades are written again in each
+/// piece.
+fn pass_with(
+    corrections: &mut Corrections,
+    trades_before: u64,
+    ids: &[u32],
+    lane: ChangeLane,
+) -> (CorrectionLedger, Vec<usize>) {
     let ids = UInt32Array::from(ids.to_vec());
     let len = ids.len();
+    let all = (0..lane.len() as u32).map(|change| Effect::of_any_time(change, true)).collect();
+    let effects = vec![Effects { all, ..Effects::default() }];
     let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
-    let lanes = vec![ChangeLane::default()];
-    let messages = Messages::new(trades.expect("one column"), vec![ids.into()], lanes);
+    let messages = Messages::new(trades.expect("one column"), vec![ids.into()], vec![lane]);
     let messages = Arc::new(messages.expect("they fit together"));
     let passed = Passed::untouched(Enriched {
         index: BatchIndex::default(),
@@ -33,12 +47,15 @@ fn pass(corrections: &mut Corrections, trades_before: u64, ids: &[u32]) -> Corre
         rows_kept: len,
         dead_letters: Vec::new(),
     });
-    let effects = vec![Effects::default()];
     let touched = Touched { messages, trades_before, lacking: Vec::new(), effects };
     let arrivals = passed.arrivals(&touched, &Told::default());
-    let give = |_| -> Result<(), ArrowError> { panic!("nothing is written again") };
-    let passed = corrections.pass(&touched, Told::default(), passed.enriched(), &arrivals, give);
-    passed.expect("few rows")
+    let mut pieces = Vec::new();
+    let give = |revised: Revised| -> Result<(), ArrowError> {
+        pieces.push(revised.trades.num_rows());
+        Ok(())
+    };
+    let account = corrections.pass(&touched, Told::default(), passed.enriched(), &arrivals, give);
+    (account.expect("few rows"), pieces)
 }
 
 fn corrections(config: CorrectionConfig) -> Corrections {
@@ -84,4 +101,21 @@ fn a_trade_leaves_when_so_many_have_been_read_behind_it() {
     }
     assert_eq!(corrections.peak().rows, 2);
     assert_eq!(corrections.recents.len(), 2);
+}
+
+#[test]
+fn many_trades_are_written_again_in_pieces_that_are_bounded() {
+    let mut corrections = corrections(CorrectionConfig::new(None, None, None));
+    pass(&mut corrections, 0, &[1; Corrections::ROWS_AT_ONCE + 5]);
+    let lane = ChangeLane {
+        at_rows: vec![0],
+        keys: vec![Key(1)].into(),
+        kinds: vec![ChangeKind::Upsert],
+        fields: vec![Column::Integers(vec![8])],
+        ..ChangeLane::default()
+    };
+    let trades_before = Corrections::ROWS_AT_ONCE as u64 + 5;
+    let (account, pieces) = pass_with(&mut corrections, trades_before, &[], lane);
+    assert_eq!(pieces, [Corrections::ROWS_AT_ONCE, 5]);
+    assert_eq!(account.changed, trades_before);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use tradejoin_model::{
     BatchIndex, ChangeKind, ChangeLane, Column, Expired, Held, Hold, INTEGER_NULL, Key, MissPolicy,
-    OutputColumn, Position,
+    OutputColumn, Position, Refused,
 };
 
 use super::*;
@@ -228,4 +228,24 @@ fn a_trade_is_copied_where_it_begins_to_wait_or_goes_on_among_others_that_have()
     assert_eq!(copied(others_go_on(batch(2, &[3, 4, 5], &[]))), 1);
     assert_eq!(copied(others_go_on(batch(5, &[6, 7, 8], &[1]))), 3);
     assert_eq!(copied(batch(8, &[], &[2])), 0, "it was when it began to wait");
+}
+
+#[test]
+fn a_record_that_was_refused_stays_behind_the_trade_that_it_followed() {
+    let mut holds = holds(2, HoldConfig::default());
+    assert_eq!(pass(&mut holds, batch(0, &[1], &[])).0, []);
+    // Two that go on, in front of, between and behind which records were refused. The one that
+    // waits leaves behind the second.
+    let mut merged = batch(1, &[2, 3], &[]);
+    merged.waiting.clear();
+    (merged.enriched.kept, merged.enriched.rows_kept) = (None, 2);
+    let refused = |at_row| Refused { at_row, source: "trades".into(), place: 1, letter: Box::default() };
+    let messages =
+        Messages { refused: vec![refused(0), refused(1), refused(2)], ..(*merged.enriched.messages).clone() };
+    merged.enriched.messages = Arc::new(messages);
+    let (passed, _) = holds.pass(merged, Instant::now()).expect("few rows");
+    let enriched = passed.assemble().expect("few rows");
+    let ids = enriched.messages.keys[0].ids().values().to_vec();
+    let rows: Vec<_> = enriched.messages.refused.iter().map(|refused| refused.at_row).collect();
+    assert_eq!((ids, rows), (vec![2, 3, 1], vec![0, 1, 3]));
 }
