@@ -74,6 +74,11 @@ fn who_looks_misses_no_row_behind_the_first_and_is_told_the_end() {
         let (batches, limit) = (draw(5) as u32, [u64::MAX, 1, 3][draw(3)]);
         let schema = batch(0..1).trades().schema();
         let taps = Taps::new(schema, Vec::new());
+        // One that goes away at any time is nobody's loss.
+        let goes = thread::spawn({
+            let taps = taps.clone();
+            move || drop(taps.attach(wanted(), 1))
+        });
         let before = taps.attach(wanted(), limit);
         let writes = thread::spawn({
             let taps = taps.clone();
@@ -85,11 +90,6 @@ fn who_looks_misses_no_row_behind_the_first_and_is_told_the_end() {
                 let late = taps.attach(wanted(), u64::MAX);
                 look(&late)
             }
-        });
-        // One that goes away at any time is nobody's loss.
-        let goes = thread::spawn({
-            let taps = taps.clone();
-            move || drop(taps.attach(wanted(), 1))
         });
         let (rows, dropped) = look(&before);
         let all = u64::from(batches * ROWS);
