@@ -63,14 +63,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut keeper = open()?.begin(job(), None)?;
     let all = lane(0..ROWS, 0)?;
     let start = Instant::now();
-    keeper.changes(0, &all).map_err(|error| error.to_string())?;
+    keeper.rows(0, &all).map_err(|error| error.to_string())?;
     let taken = start.elapsed();
     let (bytes, kept) = keep(&mut keeper, 0)?;
     println!("{ROWS} rows: {bytes} bytes, taken in {taken:.1?}, kept in {kept:.1?}");
     let (mut most, mut longest) = (0, Duration::ZERO);
     for number in 1..=CHECKPOINTS {
         let changed = lane((0..CHANGES).map(|change| (change * 997 + number as u32) % ROWS), 1)?;
-        keeper.changes(0, &changed).map_err(|error| error.to_string())?;
+        keeper.rows(0, &changed).map_err(|error| error.to_string())?;
         let (bytes, elapsed) = keep(&mut keeper, number)?;
         (most, longest) = (most.max(bytes), longest.max(elapsed));
     }
@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let latest = open()?.latest()?.ok_or("a checkpoint")?;
     let mut keeper = open().and_then(|store| store.begin(job(), Some(&latest)))?;
-    keeper.changes(0, &lane(0..ROWS / 2, 2)?).map_err(|error| error.to_string())?;
+    keeper.rows(0, &lane(0..ROWS / 2, 2)?).map_err(|error| error.to_string())?;
     let (bytes, elapsed) = keep(&mut keeper, CHECKPOINTS + 2)?;
     println!("a merge of all: {bytes} bytes, kept in {elapsed:.1?} ({:.1?} in all)", start.elapsed());
     Ok(())

@@ -1,9 +1,11 @@
 //! The file with the trades that wait: Arrow streams one after the other. The first has
 //! the trades, and then each chunk of rows has two: the trades' own columns, and their
-//! keys with what the tables add.
+//! keys with what the tables add. In a run in which trades are written again those follow
+//! that may be, and those that wait with what they find by now, both in the same form.
 
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,9 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Metadata, Schema};
 use tradejoin_disk::{Disk, Mode};
-use tradejoin_model::{Column, Held, HeldRows, HeldTrade, Keys, TextColumn};
+use tradejoin_model::{
+    Column, Held, HeldRows, HeldTrade, Keys, RecentTrade, RecentTrades, TextColumn, Written,
+};
 
 use crate::error::CheckpointError;
 use crate::hash::{Summed, Summing};
@@ -24,6 +28,10 @@ use crate::segment::{guarded, of_arrow};
 
 const CHUNKS: &str = "chunks";
 const LATEST_TIME: &str = "latest_time";
+/// The latest time of a trade by which those leave that may be written again, if any may.
+const WRITTEN: &str = "written";
+/// A column that is not there in files of runs before it was kept.
+const LACKS: &str = "lacks";
 
 /// Writes the file, and makes it durable.
 pub(crate) fn write(
@@ -41,7 +49,12 @@ pub(crate) fn write(
     buffered.flush().map_err(io("write to it"))?;
     let mut file = buffered.into_inner().map_err(|error| io("write to it")(error.into_error()))?;
     file.sync().map_err(io("sync it"))?;
-    Ok(HeldState { file: name, trades: held.trades.len() as u64, bytes, hash })
+    Ok(HeldState { file: name, trades: held.trades.len() as u64, recent: recent(held), bytes, hash })
+}
+
+/// How many trades may be written again.
+fn recent(held: &Held) -> u64 {
+    held.written.as_ref().map_or(0, |written| written.recent.trades.len() as u64)
 }
 
 /// Reads the file back, of a run with so many tables.
@@ -57,7 +70,7 @@ pub(crate) fn read(
     let held = guarded(|| read_streams(&mut reader)).map_err(|error| of_arrow(&path, "read it", error))?;
     let summed = reader.sum_up().map_err(CheckpointError::io(&path, "read it"))?;
     let told = Summed { bytes: state.bytes, hash: state.hash };
-    if (summed, held.trades.len() as u64) != (told, state.trades) {
+    if (summed, held.trades.len() as u64, recent(&held)) != (told, state.trades, state.recent) {
         return Err(CheckpointError::damaged(&path, "it is not what its manifest says"));
     }
     check(&held, tables).map_err(|reason| CheckpointError::damaged(&path, reason))?;
@@ -66,7 +79,16 @@ pub(crate) fn read(
 
 fn write_streams(to: &mut impl Write, held: &Held) -> Result<(), ArrowError> {
     write_stream(to, &trades_to_arrow(held)?)?;
-    for HeldRows { trades, keys, columns } in &held.chunks {
+    write_chunks(to, &held.chunks)?;
+    for trades in held.written.iter().flat_map(|written| [&written.recent, &written.waiting]) {
+        write_stream(to, &recent_to_arrow(trades)?)?;
+        write_chunks(to, &trades.chunks)?;
+    }
+    Ok(())
+}
+
+fn write_chunks(to: &mut impl Write, chunks: &[HeldRows]) -> Result<(), ArrowError> {
+    for HeldRows { trades, keys, columns } in chunks {
         write_stream(to, trades)?;
         let keys = keys.iter().map(keys_to_arrow);
         let columns = columns.iter().map(field_to_arrow).collect::<Result<Vec<_>, _>>()?;
@@ -79,21 +101,44 @@ fn write_streams(to: &mut impl Write, held: &Held) -> Result<(), ArrowError> {
 
 fn read_streams(from: &mut impl Read) -> Result<Held, ArrowError> {
     let first = read_stream(from)?;
-    let schema = first.schema();
-    let member = |name: &str| {
-        schema.metadata().get(name).ok_or_else(|| ArrowError::SchemaError(format!("it does not tell {name}")))
-    };
-    let not_a_number = |name: &str| ArrowError::SchemaError(format!("its {name} are no number"));
-    let chunks: usize = member(CHUNKS)?.parse().map_err(|_| not_a_number(CHUNKS))?;
-    let latest_time = member(LATEST_TIME)?.parse().map_err(|_| not_a_number(LATEST_TIME))?;
+    let latest_time = number(&first, LATEST_TIME)?
+        .ok_or_else(|| ArrowError::SchemaError(format!("it does not tell {LATEST_TIME}")))?;
     let trades = trades_from_arrow(&first)?;
+    let chunks = read_chunks(from, &first)?;
+    let written = match number(&first, WRITTEN)? {
+        None => None,
+        Some(latest_time) => {
+            Some(Written { recent: read_recent(from)?, waiting: read_recent(from)?, latest_time })
+        }
+    };
+    Ok(Held { chunks, trades, latest_time, written })
+}
+
+fn read_recent(from: &mut impl Read) -> Result<RecentTrades, ArrowError> {
+    let first = read_stream(from)?;
+    let trades = recent_from_arrow(&first)?;
+    Ok(RecentTrades { chunks: read_chunks(from, &first)?, trades })
+}
+
+/// The chunks of which a batch tells how many there are.
+fn read_chunks(from: &mut impl Read, first: &RecordBatch) -> Result<Vec<HeldRows>, ArrowError> {
+    let chunks: usize = number(first, CHUNKS)?
+        .ok_or_else(|| ArrowError::SchemaError(format!("it does not tell {CHUNKS}")))?;
     // Not taken for memory before so many have been read.
     let chunks = (0..chunks).map(|_| {
         let trades = read_stream(from)?;
         let (keys, columns) = beside_from_arrow(&read_stream(from)?)?;
         Ok(HeldRows { trades, keys, columns })
     });
-    Ok(Held { chunks: chunks.collect::<Result<_, ArrowError>>()?, trades, latest_time })
+    chunks.collect()
+}
+
+/// A number that a batch tells beside its columns; `None` if it does not.
+fn number<T: FromStr>(batch: &RecordBatch, name: &str) -> Result<Option<T>, ArrowError> {
+    let schema = batch.schema();
+    let text = schema.metadata().get(name);
+    let not_a_number = || ArrowError::SchemaError(format!("its {name} are no number"));
+    text.map(|text| text.parse().map_err(|_| not_a_number())).transpose()
 }
 
 fn write_stream(to: &mut impl Write, batch: &RecordBatch) -> Result<(), ArrowError> {
@@ -138,11 +183,14 @@ fn trades_to_arrow(held: &Held) -> Result<RecordBatch, ArrowError> {
         ("row", small(|trade| trade.row)),
         ("number", large(|trade| trade.number)),
         ("waits_for", large(|trade| trade.waits_for)),
+        (LACKS, large(|trade| trade.lacks)),
         ("waited_s", large(|trade| trade.waited.as_secs())),
         ("waited_ns", small(|trade| trade.waited.subsec_nanos())),
         ("time", times),
     ];
-    let metadata = [(CHUNKS, held.chunks.len().to_string()), (LATEST_TIME, held.latest_time.to_string())];
+    let latest = [(LATEST_TIME, held.latest_time.to_string()), (CHUNKS, held.chunks.len().to_string())];
+    let written = held.written.iter().map(|written| (WRITTEN, written.latest_time.to_string()));
+    let metadata = latest.into_iter().chain(written);
     batch(columns.into_iter().map(|(name, column)| (name.to_owned(), column)), metadata, held.trades.len())
 }
 
@@ -151,6 +199,7 @@ fn trades_from_arrow(batch: &RecordBatch) -> Result<Vec<HeldTrade>, ArrowError> 
     let large = |name| column::<UInt64Array>(batch, name);
     let (chunk, row, number) = (small("chunk")?, small("row")?, large("number")?);
     let (waits_for, waited_s, waited_ns) = (large("waits_for")?, large("waited_s")?, small("waited_ns")?);
+    let lacks = batch.column_by_name(LACKS).map(|_| large(LACKS)).transpose()?;
     let time: &Int64Array = column(batch, "time")?;
     let trade = |at: usize| {
         let nanos = Some(waited_ns.value(at)).filter(|&nanos| nanos < 1_000_000_000);
@@ -160,11 +209,55 @@ fn trades_from_arrow(batch: &RecordBatch) -> Result<Vec<HeldTrade>, ArrowError> 
             row: row.value(at),
             number: number.value(at),
             waits_for: waits_for.value(at),
+            lacks: lacks.map_or(0, |lacks| lacks.value(at)),
             waited: Duration::new(waited_s.value(at), nanos),
             time: time.is_valid(at).then(|| time.value(at)),
         })
     };
     (0..batch.num_rows()).map(trade).collect()
+}
+
+fn recent_to_arrow(recent: &RecentTrades) -> Result<RecordBatch, ArrowError> {
+    let trades = || recent.trades.iter();
+    let small = |value: fn(&RecentTrade) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(trades().map(value)))
+    };
+    let large = |value: fn(&RecentTrade) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(trades().map(value)))
+    };
+    let times: ArrayRef = Arc::new(Int64Array::from_iter(trades().map(|trade| trade.time)));
+    let last_times: ArrayRef = Arc::new(Int64Array::from_iter_values(trades().map(|trade| trade.last_time)));
+    let columns = [
+        ("chunk", small(|trade| trade.chunk)),
+        ("row", small(|trade| trade.row)),
+        ("number", large(|trade| trade.number)),
+        ("time", times),
+        ("last_time", last_times),
+        ("until", large(|trade| trade.until)),
+        (LACKS, large(|trade| trade.lacks)),
+        ("revision", small(|trade| trade.revision)),
+    ];
+    let metadata = [(CHUNKS, recent.chunks.len().to_string())];
+    batch(columns.into_iter().map(|(name, column)| (name.to_owned(), column)), metadata, recent.trades.len())
+}
+
+fn recent_from_arrow(batch: &RecordBatch) -> Result<Vec<RecentTrade>, ArrowError> {
+    let small = |name| column::<UInt32Array>(batch, name);
+    let large = |name| column::<UInt64Array>(batch, name);
+    let (chunk, row, number) = (small("chunk")?, small("row")?, large("number")?);
+    let (until, lacks, revision) = (large("until")?, large(LACKS)?, small("revision")?);
+    let (time, last_time): (&Int64Array, &Int64Array) = (column(batch, "time")?, column(batch, "last_time")?);
+    let trade = |at: usize| RecentTrade {
+        chunk: chunk.value(at),
+        row: row.value(at),
+        number: number.value(at),
+        time: time.is_valid(at).then(|| time.value(at)),
+        last_time: last_time.value(at),
+        until: until.value(at),
+        lacks: lacks.value(at),
+        revision: revision.value(at),
+    };
+    Ok((0..batch.num_rows()).map(trade).collect())
 }
 
 fn column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, ArrowError> {
@@ -208,20 +301,33 @@ fn beside_from_arrow(batch: &RecordBatch) -> Result<(Vec<Keys>, Vec<Column>), Ar
 
 /// Whether its parts can be together.
 fn check(held: &Held, tables: usize) -> Result<(), String> {
+    let waiting = held.trades.iter().map(|trade| (trade.chunk, trade.row, trade.waits_for | trade.lacks));
+    check_rows(&held.chunks, waiting, tables)?;
+    let written = held.written.iter().flat_map(|written| [&written.recent, &written.waiting]);
+    for RecentTrades { chunks, trades } in written {
+        check_rows(chunks, trades.iter().map(|trade| (trade.chunk, trade.row, trade.lacks)), tables)?;
+    }
+    Ok(())
+}
+
+/// The chunk, the row, and a bit for each of some tables, of each trade.
+fn check_rows(
+    chunks: &[HeldRows],
+    trades: impl Iterator<Item = (u32, u32, u64)>,
+    tables: usize,
+) -> Result<(), String> {
     let is_beside = |rows: &HeldRows| rows.keys.len() == tables;
-    if !held.chunks.iter().all(is_beside) {
+    if !chunks.iter().all(is_beside) {
         return Err("its trades have keys of other tables".to_owned());
     }
-    let is_there = |trade: &HeldTrade| {
-        let chunk = held.chunks.get(trade.chunk as usize);
-        chunk.is_some_and(|chunk| (trade.row as usize) < chunk.trades.num_rows())
-    };
-    if !held.trades.iter().all(is_there) {
-        return Err("a trade is not among its rows".to_owned());
-    }
-    let is_known = |trade: &HeldTrade| trade.waits_for.checked_shr(tables as u32).unwrap_or(0) == 0;
-    if !held.trades.iter().all(is_known) {
-        return Err("a trade waits for a table that is not there".to_owned());
+    for (chunk, row, of_tables) in trades {
+        let chunk = chunks.get(chunk as usize);
+        if chunk.is_none_or(|chunk| row as usize >= chunk.trades.num_rows()) {
+            return Err("a trade is not among its rows".to_owned());
+        }
+        if of_tables.checked_shr(tables as u32).unwrap_or(0) != 0 {
+            return Err("a trade lacks a table that is not there".to_owned());
+        }
     }
     Ok(())
 }

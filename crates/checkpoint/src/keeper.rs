@@ -149,9 +149,14 @@ impl Keeper {
 }
 
 impl Keep for Keeper {
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
         let place = Self::place(&self.store, self.epoch);
         Ok(self.tables[table].take(&place, lane)?)
+    }
+
+    fn changes(&mut self, _: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        let mut lanes = lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        lanes.try_for_each(|(table, lane)| self.rows(table, lane))
     }
 
     fn keep(&mut self, cut: Cut) -> Result<u64, BoxError> {

@@ -21,7 +21,8 @@
 //!   left out: so there are few, and a change is written a few times.
 //! - `held-E.arrow`: the trades that wait, in Arrow streams one after the other: the
 //!   trades, then for each chunk of rows the trades' own columns, and their keys with what
-//!   tables add.
+//!   tables add. In a run that writes trades again, those that may be in the same form, and
+//!   those that wait once more, with what they find by now.
 //! - `lock`, which a run holds, and `manifest.tmp`, a manifest that is not whole.
 //!
 //! Every hash is XXH64 with seed 0. No file is written to once it is whole, and no name is

@@ -45,7 +45,8 @@ pub struct Manifest {
     pub bad: BTreeMap<String, u64>,
     /// The tables, in the order of the job.
     pub tables: Vec<TableState>,
-    /// The trades that wait.
+    /// The trades that wait, and those that may be written again; `None` in a run in which
+    /// none ever does.
     pub held: Option<HeldState>,
     /// How much of each output counts.
     pub outputs: Vec<OutputPosition>,
@@ -77,7 +78,7 @@ pub struct Segment {
     pub hash: u64,
 }
 
-/// The file with the trades that wait.
+/// The file with the trades that wait, and with those that may be written again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldState {
@@ -85,10 +86,18 @@ pub struct HeldState {
     pub file: String,
     /// How many trades wait.
     pub trades: u64,
+    /// How many may be written again.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub recent: u64,
     /// How many bytes it has.
     pub bytes: u64,
     /// xxHash (XXH64, seed 0) of them.
     pub hash: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as it is called")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How a run came to its end.

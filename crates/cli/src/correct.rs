@@ -15,6 +15,7 @@ use tradejoin_model::{Revised, TIMESTAMP};
 
 use crate::arg_values::{count, time_text};
 use crate::args::RunArgs;
+use crate::checkpoint::KeptRun;
 use crate::destination::Destination;
 use crate::failure::UsageError;
 use crate::plan;
@@ -133,6 +134,7 @@ impl CorrectArgs {
         config: &EngineConfig,
         schema: &SchemaRef,
         added: &[AddedColumn],
+        kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<CorrectionFile>> {
         let Some((location, encoding)) = self.place(destination)? else { return Ok(None) };
         let is_taken = |name: &str| {
@@ -151,6 +153,7 @@ impl CorrectArgs {
         let options = OutputOptions {
             added: added.to_vec(),
             csv_safe: destination.is_csv_safe(),
+            kept: kept.map(|kept| kept.output(&location)),
             ..OutputOptions::new(location, encoding, schema.clone())
         };
         Ok(Some(CorrectionFile::create(options, columns)?))

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
-    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, Limits, MessagesOptions,
-    OpenChanges, Readiness, Replayed, SelectedTable, Selection, TableColumns, TableDefinition, TableKind,
-    TableMode, TableOptions, TradesOptions, open_changes, open_letters, open_messages, open_table,
-    open_trades, select_outputs,
+    AddedColumn, BadRecords, Format, GateTimeout, InputOptions, LastRead, Letters, Limits, LoadedTable,
+    MessagesOptions, OpenChanges, Readiness, Replayed, SelectedTable, Selection, TableColumns,
+    TableDefinition, TableKind, TableMode, TableOptions, TradesOptions, open_changes, open_letters,
+    open_messages, open_table, open_trades, select_outputs,
 };
 use tradejoin_engine::{EngineError, Stop};
 use tradejoin_flow::{Source, SourcePosition, TableSource};
 use tradejoin_generator::{GeneratedSource, Mix};
-use tradejoin_model::{Distribution, TableSpec};
+use tradejoin_model::{Distribution, LookUp, TableSpec};
 
 use crate::args::{InputArgs, RunArgs};
 use crate::bad;
@@ -26,7 +26,7 @@ use crate::limits;
 use crate::modes::modes;
 use crate::plan;
 use crate::policy;
-use crate::reload::{WatchedFile, WatchedTable, as_in_journal, check_groups, read_journal};
+use crate::reload::{WatchedFile, WatchedTable, as_in_journal, check_groups, described, read_journal};
 use crate::watch::Progress;
 
 /// The inputs of a run, open.
@@ -43,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) letters: Option<Letters>,
     /// The tables whose files are watched.
     pub(crate) watched: Vec<WatchedTable>,
+    /// What a journal says of each table that changes, before it is loaded.
+    pub(crate) described: Vec<(LoadedTable, LookUp)>,
     /// The changes beside the trades.
     pub(crate) changes: Option<Changes>,
 }
@@ -181,6 +183,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         bad_records: BadRecords::default(),
         letters: None,
         watched: Vec::new(),
+        described: Vec::new(),
         changes: None,
     })
 }
@@ -257,8 +260,13 @@ fn files(
     let names: Vec<_> = readers.iter().map(|reader| reader.table().name().to_owned()).collect();
     check_groups(&args.reload.reload_group, &names)?;
     let journal = args.reload.replay_journal.as_deref().map(|path| read_journal(path, &names)).transpose()?;
-    // What repeats a run writes nothing down.
-    let is_journaled = args.changes.table_changes.is_some() && args.reload.journal.is_some() && !args.in_turn;
+    let of_table = |(table, mode): (_, &TableMode)| (described(table, mode), mode.look_up());
+    let described = tables.iter().zip(&modes).map(of_table).collect();
+    // What repeats a run writes nothing down, and where checkpoints are kept it is done with them.
+    let is_journaled = args.changes.table_changes.is_some()
+        && args.reload.journal.is_some()
+        && args.kept.checkpoint.is_none()
+        && !args.in_turn;
     let mut watched = Vec::new();
     let mut loads: Vec<Option<Box<dyn TableSource>>> = Vec::new();
     for ((index, reader), file) in readers.into_iter().enumerate().zip(files) {
@@ -291,6 +299,7 @@ fn files(
         loads,
         letters,
         watched,
+        described,
         source,
         progress: Progress::Bytes(shared.progress),
         schema,
@@ -372,6 +381,7 @@ fn interleaved(
         bad_records: shared.bad_records,
         letters: None,
         watched: Vec::new(),
+        described: Vec::new(),
         changes: None,
     })
 }

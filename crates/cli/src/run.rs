@@ -63,7 +63,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     }
     let letters =
         destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
-    let mut corrections = args.correct.create(&destination, &config, &job.schema, &job.added)?;
+    let mut corrections =
+        args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref())?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
@@ -75,7 +76,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         signals.wait_for_a_checkpoint();
     }
     let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
-    let keeping = kept.map(|kept| kept.begin(&settings, &engine.config().tables)).transpose()?;
+    let keeping = kept.map(|kept| kept.begin(args, &settings, &engine.config().tables, job.described));
+    let keeping = keeping.transpose()?;
     destination.announce(args.report, &settings)?;
     if let Some(text) = begins_at.filter(|_| !args.report.quiet && !args.report.json) {
         eprintln!("{text}");
@@ -91,7 +93,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         report: args.report,
     };
     signals.before_the_end(move || last.say());
-    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store };
+    // Where checkpoints are kept, it is written with them.
+    let journal = args.reload.journal.clone().filter(|_| !is_kept);
+    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store, journal };
     let say = bar.say(args.report.quiet || args.report.json);
     let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
     let services = taps.clone().map(|taps| Services { asks: watch.asks(), taps });

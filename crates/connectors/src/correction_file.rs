@@ -2,7 +2,7 @@
 
 use arrow_schema::ArrowError;
 use arrow_select::concat::concat_batches;
-use tradejoin_flow::{BoxError, End, Revise, Sink as _};
+use tradejoin_flow::{BoxError, End, Prepared, Revise, Sink as _};
 use tradejoin_model::{Column, Revised};
 
 use crate::encoding::{Compression, Encoding};
@@ -14,7 +14,8 @@ const PIECE_ROWS: usize = 8_192;
 
 /// A file of trades that were written and are written again: their columns in the
 /// output, and behind these [`Revised::COLUMNS`]. It is made as an [`Output`] is, and its
-/// bytes depend on the rows alone.
+/// bytes depend on the rows alone; those of a packed one that is kept, and its parts, on the
+/// checkpoints, too.
 pub struct CorrectionFile {
     output: Output,
     encoder: OutputEncoder,
@@ -47,6 +48,14 @@ impl CorrectionFile {
         self.output.write_piece(&mut self.piece)
     }
 
+    /// Writes what is held back.
+    fn put_held(&mut self) -> Result<(), WriteError> {
+        match self.held.take().filter(|held| held.trades.num_rows() > 0) {
+            Some(held) => self.put(&held),
+            None => Ok(()),
+        }
+    }
+
     fn hold_back(&mut self, revised: Revised) -> Result<(), BoxError> {
         let mut all = match self.held.take() {
             Some(held) => joined(held, revised)?,
@@ -67,10 +76,13 @@ impl Revise for CorrectionFile {
         if self.holds_back { self.hold_back(revised) } else { Ok(self.put(&revised)?) }
     }
 
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.put_held()?;
+        Ok(self.output.prepare(end)?)
+    }
+
     fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        if let Some(held) = self.held.take().filter(|held| held.trades.num_rows() > 0) {
-            self.put(&held)?;
-        }
+        self.put_held()?;
         Ok(self.output.close(end)?)
     }
 }

@@ -8,7 +8,7 @@
 //! stands as `{"hex":…}`.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,12 +87,48 @@ enum Text {
     Bytes { hex: String },
 }
 
+/// Makes the lines of a journal.
+#[derive(Debug)]
+pub(crate) struct JournalLines {
+    tables: Vec<String>,
+}
+
+impl JournalLines {
+    /// Those of a run with these tables, by name.
+    pub(crate) fn new(tables: Vec<String>) -> Self {
+        Self { tables }
+    }
+
+    /// Adds the first line.
+    pub(crate) fn begin(&self, tables: Vec<LoadedTable>, text: &mut Vec<u8>) {
+        push(&Line::Begin { journal: VERSION, tables }, text);
+    }
+
+    /// Adds an update.
+    pub(crate) fn update(&self, entry: &JournalEntry, text: &mut Vec<u8>) {
+        let table = self.tables[entry.table].clone();
+        let changes = Box::new(Changes::of(&entry.changes));
+        push(&Line::Update { trades_before: entry.trades_before, table, changes }, text);
+    }
+
+    /// Adds the last line, of a run of so many trades.
+    pub(crate) fn end(&self, trades: u64, text: &mut Vec<u8>) {
+        push(&Line::End { trades }, text);
+    }
+}
+
+fn push(line: &Line, text: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *text, line).expect("numbers and texts in memory");
+    text.push(b'\n');
+}
+
 /// Writes a journal.
 #[derive(Debug)]
 pub struct JournalWriter {
     path: Arc<str>,
-    file: BufWriter<File>,
-    tables: Vec<String>,
+    file: File,
+    lines: JournalLines,
+    text: Vec<u8>,
 }
 
 impl JournalWriter {
@@ -104,7 +140,7 @@ impl JournalWriter {
         let name: Arc<str> = path.display().to_string().into();
         let file =
             File::create(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
-        Ok(Self { path: name, file: BufWriter::new(file), tables: Vec::new() })
+        Ok(Self { path: name, file, lines: JournalLines::new(Vec::new()), text: Vec::new() })
     }
 
     /// Writes the first line.
@@ -112,20 +148,8 @@ impl JournalWriter {
     /// # Errors
     /// If writing fails.
     pub fn begin(&mut self, tables: Vec<LoadedTable>) -> Result<(), JournalError> {
-        self.tables = tables.iter().map(|table| table.name.clone()).collect();
-        self.write(&Line::Begin { journal: VERSION, tables })
-    }
-
-    /// Writes an update, which is in the file when this returns.
-    ///
-    /// # Errors
-    /// If writing fails.
-    ///
-    /// # Panics
-    /// If the first line has no such table.
-    pub fn update(&mut self, entry: &JournalEntry) -> Result<(), JournalError> {
-        let line = self.line_of(entry);
-        self.write(&line)
+        self.lines = JournalLines::new(tables.iter().map(|table| table.name.clone()).collect());
+        self.write(|lines, text| lines.begin(tables, text))
     }
 
     /// Writes updates that follow each other, which are in the file when this returns.
@@ -136,11 +160,7 @@ impl JournalWriter {
     /// # Panics
     /// If the first line has no such table.
     pub fn updates(&mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
-        entries.iter().try_for_each(|entry| {
-            let line = self.line_of(entry);
-            self.put(&line)
-        })?;
-        self.file.flush().map_err(|source| self.failed(source))
+        self.write(|lines, text| entries.iter().for_each(|entry| lines.update(entry, text)))
     }
 
     /// Writes the last line.
@@ -148,24 +168,14 @@ impl JournalWriter {
     /// # Errors
     /// If writing fails.
     pub fn end(mut self, trades: u64) -> Result<(), JournalError> {
-        self.write(&Line::End { trades })?;
-        self.file.get_ref().sync_all().map_err(|source| self.failed(source))
+        self.write(|lines, text| lines.end(trades, text))?;
+        self.file.sync_all().map_err(|source| self.failed(source))
     }
 
-    fn line_of(&self, entry: &JournalEntry) -> Line {
-        let table = self.tables[entry.table].clone();
-        let changes = Box::new(Changes::of(&entry.changes));
-        Line::Update { trades_before: entry.trades_before, table, changes }
-    }
-
-    fn write(&mut self, line: &Line) -> Result<(), JournalError> {
-        self.put(line)?;
-        self.file.flush().map_err(|source| self.failed(source))
-    }
-
-    fn put(&mut self, line: &Line) -> Result<(), JournalError> {
-        let written = serde_json::to_writer(&mut self.file, line).map_err(io::Error::from);
-        written.and_then(|()| self.file.write_all(b"\n")).map_err(|source| self.failed(source))
+    fn write(&mut self, push: impl FnOnce(&JournalLines, &mut Vec<u8>)) -> Result<(), JournalError> {
+        self.text.clear();
+        push(&self.lines, &mut self.text);
+        self.file.write_all(&self.text).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> JournalError {

@@ -69,8 +69,9 @@ pub struct WithChanges<S, F> {
     options: WithChangesOptions,
     /// By time, the block of trades that is being handed on.
     current: Option<Current>,
-    /// By arrival, the block that is next.
+    /// By arrival, the block that is next, and how far the trades before it were read.
     pending: Option<Block>,
+    behind: Option<SourcePosition>,
     have_trades_ended: bool,
     /// By arrival, whether more changes may be there than were taken.
     may_have_more: bool,
@@ -127,6 +128,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             options,
             current: None,
             pending: None,
+            behind: None,
             have_trades_ended: false,
             may_have_more: false,
             is_behind: false,
@@ -242,6 +244,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     /// kept while no trade comes, since one that is held may wait for them.
     fn next_by_arrival(&mut self) -> Result<Option<Block>, BoxError> {
         while self.pending.is_none() && !self.have_trades_ended {
+            self.behind = self.source.position();
             match self.source.arrive(!self.may_have_more)? {
                 Arrived::Trades(block) => self.pending = Some(block),
                 Arrived::NotYet => {}
@@ -461,13 +464,13 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
         }
     }
 
-    /// By time, between two blocks of trades: that of the trades, and behind it that of the
-    /// changes. By arrival none: what comes first is what the sequence is made of.
+    /// Between two blocks of trades: that of the trades, and behind it that of the changes.
     fn position(&self) -> Option<SourcePosition> {
-        if self.current.is_some() || self.options.by == ChangesBy::Arrival {
+        if self.current.is_some() {
             return None;
         }
-        let mut position = self.changes.add_position(self.source.position()?)?;
+        let of_trades = if self.pending.is_some() { self.behind.clone() } else { self.source.position() };
+        let mut position = self.changes.add_position(of_trades?)?;
         // Not more than a file has records.
         position.state.insert(TRADES.to_owned(), self.trades as i64);
         if self.gone > i64::MIN {
@@ -476,19 +479,21 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
         Some(position)
     }
 
-    /// Where changes are read on a thread of their own, [`ChangesReader::go_on_from`] was
-    /// called before.
+    /// Where an input is read on a thread of its own, it was told before.
     fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
-        if self.options.by == ChangesBy::Arrival {
-            return Err("a run with changes by arrival can only begin at the beginning".into());
-        }
         self.changes.go_on_from(position)?;
         self.trades = position.state.get(TRADES).map_or(0, |trades| trades.unsigned_abs());
         self.gone = position.state.get(GONE).copied().unwrap_or(i64::MIN);
-        let mut of_trades = position.clone();
-        of_trades.inputs.truncate(1);
-        self.source.go_on_from(&of_trades)
+        self.source.go_on_from(&of_trades(position))
     }
+}
+
+/// What a position of trades with changes says of the trades.
+#[must_use]
+pub fn of_trades(position: &SourcePosition) -> SourcePosition {
+    let mut of_trades = position.clone();
+    of_trades.inputs.truncate(1);
+    of_trades
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tradejoin_flow::{BoxError, Encode as _, End, Revise, Sink, Source, SourcePosition, TableSource};
+use tradejoin_flow::{
+    BoxError, Encode as _, End, NothingPrepared, Prepared, Revise, Sink, Source, SourcePosition, TableSource,
+};
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
@@ -206,8 +208,8 @@ impl Engine {
         }
         let end = if interrupted { End::Interrupted } else { End::Complete };
         // What waits goes on waiting in the run that goes on.
-        let held = ended.passage.as_ref().filter(|_| interrupted && keeper.is_some());
-        let held = held.map(|passage| passage.held(Instant::now()));
+        let waiting = ended.passage.as_ref().filter(|_| interrupted && keeper.is_some());
+        let held = waiting.map(|passage| passage.held(Instant::now()));
         if let Some(passage) = ended.passage.filter(|_| held.is_none()) {
             let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink)));
             ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
@@ -220,7 +222,7 @@ impl Engine {
             ended.budget.judge(&ledger, &config.tables)?;
         }
         self.pulse.enter_beside(Some(Stage::Write));
-        if config.corrections.is_some() {
+        if config.corrections.is_some() && keeper.is_none() {
             catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
                 .map_err(|panic| panicked(panic, Stage::Write))?
                 .map_err(EngineError::Revise)?;
@@ -231,13 +233,14 @@ impl Engine {
                 let source = source.or_else(|| (end == End::Complete).then(SourcePosition::default));
                 if let Some(source) = source.filter(|_| !ended.is_given_up) {
                     catch_unwind(AssertUnwindSafe(|| {
+                        let revised = revise.prepare(Some(end)).map_err(EngineError::Revise)?;
                         let output = sink.prepare(Some(end)).map_err(EngineError::Sink)?;
                         let cut = keeper.cut(
                             source,
                             (&whole, &ended.budget),
                             &loaded,
-                            held.flatten(),
-                            output,
+                            held,
+                            Box::new((output, revised)),
                             Some(end),
                         );
                         keeper.keep(keep.keep, cut).map_err(EngineError::Keep)
@@ -291,6 +294,10 @@ struct Unread;
 impl Revise for Unread {
     fn write(&mut self, _: Revised) -> Result<(), BoxError> {
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

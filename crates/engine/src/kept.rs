@@ -62,13 +62,23 @@ pub struct KeptReport {
 
 /// What goes to the thread that keeps.
 pub(crate) enum Event {
-    /// The changes of a batch, by table.
-    Lanes(Arc<[ChangeLane]>),
+    /// The changes of a batch.
+    Changes(Changes),
     /// Rows of one table that do not go through a batch.
     Rows(usize, Box<ChangeLane>),
     Cut(Box<Cut>),
     /// Nothing follows.
     End,
+}
+
+/// What a batch changes, or loads.
+pub(crate) struct Changes {
+    /// By table.
+    pub(crate) lanes: Arc<[ChangeLane]>,
+    /// Whether they are first rows of a table.
+    pub(crate) are_rows: bool,
+    /// Trades before the batch, refused ones not counted; known when it is written.
+    pub(crate) trades_before: u64,
 }
 
 /// Events that may wait to be kept: as many batches as are under way at most. Few of them
@@ -112,6 +122,8 @@ struct State {
     source: SourcePosition,
     loaded: Vec<Loaded>,
     held: Option<Held>,
+    /// What was written again before it.
+    revised: Option<Box<dyn Prepared>>,
     pause: Duration,
 }
 
@@ -138,6 +150,7 @@ impl Keeper {
             source: SourcePosition::default(),
             loaded: Vec::new(),
             held: None,
+            revised: None,
             pause: Duration::ZERO,
         };
         Self {
@@ -200,12 +213,11 @@ impl Keeper {
         self.at.load(Ordering::Relaxed) == batch.0
     }
 
-    /// Notes what waits at the cut.
-    pub(crate) fn hold(&self, held: impl FnOnce() -> Option<Held>) {
-        let begin = Instant::now();
-        let held = held();
+    /// Notes what waits at the cut, and what was written again before it, which was prepared
+    /// since `begin`.
+    pub(crate) fn hold(&self, held: Held, revised: Box<dyn Prepared>, begin: Instant) {
         let mut state = lock(&self.state);
-        (state.held, state.pause) = (held, begin.elapsed());
+        (state.held, state.revised, state.pause) = (Some(held), Some(revised), begin.elapsed());
     }
 
     /// Notes that so many trades were written, the last of them of a batch that is the
@@ -214,18 +226,23 @@ impl Keeper {
     pub(crate) fn written(
         &self,
         (ledger, budget): (&Ledger, &Budget),
-        lanes: Option<Arc<[ChangeLane]>>,
+        changes: Option<Changes>,
         output: Option<(Box<dyn Prepared>, Instant)>,
     ) {
-        lock(&self.state).trades = ledger.rows_read - ledger.rejected;
-        if let Some(lanes) = lanes {
-            self.send(Event::Lanes(lanes));
+        let trades = ledger.rows_read - ledger.rejected;
+        let trades_before = std::mem::replace(&mut lock(&self.state).trades, trades);
+        if let Some(changes) = changes {
+            self.send(Event::Changes(Changes { trades_before, ..changes }));
         }
         let Some((output, begin)) = output else { return };
         let mut state = lock(&self.state);
         self.at.store(NONE, Ordering::Relaxed);
         let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
         let (source, loaded) = (std::mem::take(&mut state.source), std::mem::take(&mut state.loaded));
+        let output = match state.revised.take() {
+            Some(revised) => Box::new((output, revised)),
+            None => output,
+        };
         let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
         drop(state);
         let mut report = lock(&self.report);
@@ -301,12 +318,15 @@ impl Keeper {
     /// Keeps one event; breaks off if none follows.
     pub(crate) fn take(&self, event: Event, keep: &mut dyn Keep) -> Result<ControlFlow<()>, EngineError> {
         match event {
-            Event::Lanes(lanes) => {
+            Event::Changes(Changes { lanes, are_rows: true, .. }) => {
                 for (table, lane) in lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty()) {
-                    keep.changes(table, lane).map_err(EngineError::Keep)?;
+                    keep.rows(table, lane).map_err(EngineError::Keep)?;
                 }
             }
-            Event::Rows(table, lane) => keep.changes(table, &lane).map_err(EngineError::Keep)?,
+            Event::Changes(Changes { lanes, trades_before, .. }) => {
+                keep.changes(trades_before, &lanes).map_err(EngineError::Keep)?;
+            }
+            Event::Rows(table, lane) => keep.rows(table, &lane).map_err(EngineError::Keep)?,
             Event::Cut(cut) => {
                 self.keep(keep, *cut).map_err(EngineError::Keep)?;
                 self.is_busy.store(false, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use tradejoin_flow::{Block, Board, Claim, Complete, Encode, Resume, Revise, Sink, Source, Task};
 use tradejoin_merger::{HeldError, Merged, Merger, MissedKeys, MissingKeys, Passage};
-use tradejoin_model::{Batch, BatchIndex, ChangeLane, Enriched, Ledger, Messages, Position, ShardIndex};
+use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, Position, ShardIndex};
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
@@ -16,7 +16,7 @@ use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
 use crate::error::{BatchPlace, EngineError, Stage, panicked_at};
-use crate::kept::Keeper;
+use crate::kept::{Changes, Keeper};
 use crate::load::{Feed, Generations, Next};
 use crate::pulse::{At, Pulse};
 use crate::report::{Publisher, trades_copied};
@@ -85,8 +85,8 @@ pub(crate) struct Encoded<P> {
     trades_copied: u64,
     /// Where records were refused.
     bad: Vec<BadPlace>,
-    /// The changes of the batch, if they are kept.
-    lanes: Option<Arc<[ChangeLane]>>,
+    /// What the batch changes, if that is kept.
+    changes: Option<Changes>,
 }
 
 /// What is known of a batch beside its rows.
@@ -94,7 +94,7 @@ struct Beside {
     account: Ledger,
     missed: Vec<MissedKeys>,
     trades_copied: u64,
-    lanes: Option<Arc<[ChangeLane]>>,
+    changes: Option<Changes>,
 }
 
 /// The writing end.
@@ -294,7 +294,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             }
             Task::Pass(index, mut merged) => {
                 let missed = std::mem::take(&mut merged.missed);
-                let lanes = self.lanes_to_keep(index, &merged.enriched.messages);
+                let changes = self.changes_to_keep(index, &merged.enriched.messages);
                 let mut in_order = lock(self.passage.as_ref().expect("batches pass where something does"));
                 let InOrder { passage, revise } = &mut *in_order;
                 let give = |revised| revise.write(revised).map_err(EngineError::Revise);
@@ -304,12 +304,14 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     passage.pass(merged, Instant::now(), give)?
                 };
                 if let Some(keeper) = self.keeper.filter(|keeper| keeper.is_behind(index)) {
-                    keeper.hold(|| passage.held(Instant::now()));
+                    let begin = Instant::now();
+                    let revised = revise.prepare(None).map_err(EngineError::Revise)?;
+                    keeper.hold(passage.held(begin), revised, begin);
                 }
                 drop(in_order);
                 self.update(own.thread, Board::passed);
                 at.enter(Stage::Encode);
-                let aside = Beside { account, missed, trades_copied: passed.trades_copied(), lanes };
+                let aside = Beside { account, missed, trades_copied: passed.trades_copied(), changes };
                 self.encode(index, passed.assemble()?, aside, own)
             }
             Task::Write(index, mut encoded, account) => {
@@ -334,7 +336,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                     let begin = Instant::now();
                     let prepared = keeper.is_behind(index).then(|| sink.prepare(None)).transpose();
                     let prepared = prepared.map_err(EngineError::Sink)?.map(|output| (output, begin));
-                    keeper.written((ledger, budget), encoded.lanes.take(), prepared);
+                    keeper.written((ledger, budget), encoded.changes.take(), prepared);
                 }
                 drop(output);
                 self.update(own.thread, |board| board.written(own.thread, index, encoded));
@@ -397,11 +399,15 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         })
     }
 
-    /// The changes of a batch that are to be kept.
-    fn lanes_to_keep(&self, index: BatchIndex, messages: &Messages) -> Option<Arc<[ChangeLane]>> {
+    /// What of a batch is to be kept beside its trades.
+    fn changes_to_keep(&self, index: BatchIndex, messages: &Messages) -> Option<Changes> {
         let keeper = self.keeper?;
         let any = messages.lanes.iter().any(|lane| !lane.is_empty());
-        (any && !keeper.is_restored(index)).then(|| Arc::clone(&messages.lanes))
+        (any && !keeper.is_restored(index)).then(|| Changes {
+            lanes: Arc::clone(&messages.lanes),
+            are_rows: messages.loading,
+            trades_before: 0,
+        })
     }
 
     fn decode(&self, thread: usize, index: BatchIndex, block: Block) {
@@ -430,8 +436,8 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             Ok(Merged { enriched, account, missed, .. }) => {
                 at.enter(Stage::Encode);
                 let trades_copied = trades_copied(&routed.batch.messages, &enriched);
-                let lanes = self.lanes_to_keep(index, &routed.batch.messages);
-                return self.encode(index, enriched, Beside { account, missed, trades_copied, lanes }, own);
+                let changes = self.changes_to_keep(index, &routed.batch.messages);
+                return self.encode(index, enriched, Beside { account, missed, trades_copied, changes }, own);
             }
         }
         Ok(())
@@ -444,9 +450,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         beside: Beside,
         own: &mut Own<K::Encoder>,
     ) -> Result<(), EngineError> {
-        let Beside { account, missed, trades_copied, lanes } = beside;
+        let Beside { account, missed, trades_copied, changes } = beside;
         let mut encoded = lock(&self.board).spare();
-        (encoded.is_empty, encoded.missed, encoded.lanes) = (enriched.is_empty(), missed, lanes);
+        (encoded.is_empty, encoded.missed, encoded.changes) = (enriched.is_empty(), missed, changes);
         encoded.trades_copied = trades_copied;
         encoded.bad.clear();
         encoded.bad.extend(places(&enriched.messages.refused));

@@ -188,12 +188,19 @@ pub struct Resume {
 /// Keeps what a run needs to go on. Called on a thread of its own, in the order of the
 /// sequence.
 pub trait Keep: Send {
-    /// Takes changes of a table, by its index, in the order in which they took effect:
-    /// its first rows, and those after them.
+    /// Takes the first rows of a table, by its index, or more of them, in their order.
     ///
     /// # Errors
     /// If they cannot be kept. It is not called again.
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError>;
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError>;
+
+    /// Takes the changes of a batch, a lane for each table, which took effect behind all that
+    /// were taken before. So many trades, refused ones not counted, stand before those of the
+    /// batch. All tables are complete.
+    ///
+    /// # Errors
+    /// If they cannot be kept. It is not called again.
+    fn changes(&mut self, trades_before: u64, lanes: &[ChangeLane]) -> Result<(), BoxError>;
 
     /// Makes a cut durable behind all changes that were taken so far, and publishes the
     /// output. Gives the bytes that were written for it, those of the output not counted.

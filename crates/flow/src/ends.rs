@@ -156,8 +156,14 @@ pub trait Revise: Send {
     /// If writing fails. After an error it is not called again.
     fn write(&mut self, revised: Revised) -> Result<(), BoxError>;
 
+    /// Prepares what was written so far, as [`Sink::prepare`] does.
+    ///
+    /// # Errors
+    /// As there.
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError>;
+
     /// Completes the output: nothing follows. Called once, at the end of a run in which
-    /// no stage failed.
+    /// no stage failed; not in one that is kept, as [`Sink::finish`].
     ///
     /// # Errors
     /// If the output cannot be completed.
@@ -216,6 +222,10 @@ impl Encode for Copied {
 impl<R: Revise> Revise for Option<R> {
     fn write(&mut self, revised: Revised) -> Result<(), BoxError> {
         self.as_mut().map_or(Ok(()), |revise| revise.write(revised))
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.as_mut().map_or_else(|| Ok(Box::new(NothingPrepared) as _), |revise| revise.prepare(end))
     }
 
     fn finish(&mut self, end: End) -> Result<(), BoxError> {

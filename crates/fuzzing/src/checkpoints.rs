@@ -14,7 +14,7 @@ use tradejoin_disk::{Disk as _, SimulatedDisk};
 use tradejoin_flow::{Cut, Keep as _, NothingPrepared, SourcePosition};
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, ColumnType, Held, HeldRows, HeldTrade, Key, Keys, Ledger, OutputColumn,
-    Position, TableSpec, TextColumn,
+    Position, RecentTrade, RecentTrades, TableSpec, TextColumn, Written,
 };
 use twox_hash::XxHash64;
 
@@ -64,10 +64,23 @@ fn held(number: u64) -> Held {
         row,
         number: number + u64::from(row),
         waits_for: 1,
+        lacks: 0,
         waited: Default::default(),
         time: (row == 0).then_some(7),
     };
-    Held { chunks: vec![rows], trades: vec![trade(0), trade(1)], latest_time: 9 }
+    let recent = |row| RecentTrade {
+        chunk: 0,
+        row,
+        number: number + u64::from(row),
+        time: (row == 1).then_some(8),
+        last_time: 9,
+        until: 10,
+        lacks: 1,
+        revision: row,
+    };
+    let recent = |row| RecentTrades { chunks: vec![rows.clone()], trades: vec![recent(row)] };
+    let written = Some(Written { recent: recent(0), waiting: recent(1), latest_time: 8 });
+    Held { chunks: vec![rows.clone()], trades: vec![trade(0), trade(1)], latest_time: 9, written }
 }
 
 /// Two checkpoints that share no file.
@@ -76,7 +89,7 @@ fn kept() -> SimulatedDisk {
     let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("a folder");
     let mut keeper = store.begin(job(), None).expect("a beginning");
     for trades in 1..=2 {
-        keeper.changes(0, &lane(trades as i64)).expect("taken");
+        keeper.rows(0, &lane(trades as i64)).expect("taken");
         let mut ledger = Ledger::new(1);
         (ledger.rows_read, ledger.enriched, ledger.tables[0].matched) = (trades, trades, trades);
         let cut = Cut {
@@ -222,7 +235,7 @@ pub(crate) fn checkpoint_contents(bytes: &[u8]) {
         let store = Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).expect("a folder");
         // What a run can go on from can be kept again.
         if let Ok(mut keeper) = store.begin(job(), Some(&latest)) {
-            let _ = keeper.changes(0, &lane(3));
+            let _ = keeper.rows(0, &lane(3));
         }
     }
 }
@@ -230,11 +243,13 @@ pub(crate) fn checkpoint_contents(bytes: &[u8]) {
 /// Reads all that there is, as a run would.
 fn read(checkpoint: &Checkpoint) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if let Some(held) = checkpoint.resume()?.held {
-        assert!(
-            held.trades
-                .iter()
-                .all(|trade| { (trade.row as usize) < held.chunks[trade.chunk as usize].trades.num_rows() })
-        );
+        let is_there = |chunks: &[HeldRows], chunk: u32, row: u32| {
+            (row as usize) < chunks[chunk as usize].trades.num_rows()
+        };
+        assert!(held.trades.iter().all(|trade| is_there(&held.chunks, trade.chunk, trade.row)));
+        for RecentTrades { chunks, trades } in held.written.iter().flat_map(|of| [&of.recent, &of.waiting]) {
+            assert!(trades.iter().all(|trade| is_there(chunks, trade.chunk, trade.row)));
+        }
     }
     for mut table in checkpoint.tables()? {
         while let Some(lane) = table.next()? {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arrow_schema::ArrowError;
 use tradejoin_model::{
     Column, ColumnType, CorrectionLedger, Effect, Effects, Enriched, LookUp, Messages, Now, Revised,
-    RevisionReason, TableSpec,
+    RevisionReason, TableSpec, Written,
 };
 
+use crate::holds::HeldError;
 use crate::merger::Merged;
 use crate::passed::{Arrival, ChangeAt, Told, lacks};
 use crate::recent::{Recent, Recents, Ticket};
@@ -172,6 +173,25 @@ impl Corrections {
     #[must_use]
     pub fn peak(&self) -> RecentPeak {
         self.peak
+    }
+
+    /// All trades that may be written again, between two batches.
+    pub(crate) fn kept(&self) -> Written {
+        Written { recent: self.recents.kept(), waiting: self.waiting.kept(), latest_time: self.latest }
+    }
+
+    /// Goes on from those that were kept, behind so many trades that were read; to be called
+    /// before the first batch passes.
+    ///
+    /// # Errors
+    /// If they are not of these tables.
+    pub(crate) fn go_on_from(&mut self, written: Written, trades_read: u64) -> Result<(), HeldError> {
+        let Written { recent, waiting, latest_time } = written;
+        let of_kept = |kept| Recents::of_kept(kept, self.tables.len(), &self.types).ok_or(HeldError);
+        (self.recents, self.waiting) = (of_kept(recent)?, of_kept(waiting)?);
+        (self.latest, self.trades_read) = (latest_time, trades_read);
+        self.peak = RecentPeak { rows: self.recents.len(), bytes: self.recents.bytes() };
+        Ok(())
     }
 
     /// Lets the next batch of the sequence pass: `enriched` goes on, `arrivals` are its

@@ -77,19 +77,30 @@ impl Passage {
         self.holds.as_mut().map_or(Ok(None), Holds::finish)
     }
 
-    /// The trades that wait at a moment of the clock, between two batches; `None` if none
-    /// ever does.
+    /// The trades that wait at a moment of the clock, between two batches, and those that may
+    /// be written again.
     #[must_use]
-    pub fn held(&self, now: Instant) -> Option<Held> {
-        self.holds.as_ref().map(|holds| holds.held(now))
+    pub fn held(&self, now: Instant) -> Held {
+        let held = self.holds.as_ref().map(|holds| holds.held(now)).unwrap_or_default();
+        Held { written: self.corrections.as_ref().map(Corrections::kept), ..held }
     }
 
-    /// Has the trades wait that were kept, as [`Holds::go_on_from`] says.
+    /// Has the trades wait that were kept, as [`Holds::go_on_from`] says, and those be
+    /// written again that might have been.
     ///
     /// # Errors
     /// If they do not fit.
-    pub fn go_on_from(&mut self, held: Held, trades_read: u64, now: Instant) -> Result<(), HeldError> {
-        self.holds.as_mut().ok_or(HeldError)?.go_on_from(held, trades_read, now)
+    pub fn go_on_from(&mut self, mut held: Held, trades_read: u64, now: Instant) -> Result<(), HeldError> {
+        match (&mut self.corrections, held.written.take()) {
+            (Some(corrections), Some(written)) => corrections.go_on_from(written, trades_read)?,
+            (None, None) => {}
+            _ => return Err(HeldError),
+        }
+        match &mut self.holds {
+            Some(holds) => holds.go_on_from(held, trades_read, now),
+            None if held.trades.is_empty() => Ok(()),
+            None => Err(HeldError),
+        }
     }
 
     /// The most that has waited at a time.

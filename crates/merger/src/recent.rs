@@ -9,6 +9,8 @@ use tradejoin_model::{ColumnType, OwnedKey};
 
 use crate::rows::{Rows, row_bytes};
 
+mod kept;
+
 /// The number of a trade among those that became recent.
 pub(crate) type Ticket = u64;
 
@@ -133,17 +135,20 @@ impl Recents {
 
     /// A row of the last chunk enters.
     pub(crate) fn enter(&mut self, row: u32, trade: Recent) -> Ticket {
-        let rows = &self.chunks[&self.chunks_made].rows;
-        let at = row as usize;
+        self.enter_at(self.chunks_made, row, trade)
+    }
+
+    /// A row of a chunk enters.
+    fn enter_at(&mut self, chunk: u64, row: u32, trade: Recent) -> Ticket {
+        let rows = &self.chunks[&chunk].rows;
         let (tables, values) = (self.last.len() as u64, rows.columns.len() as u64);
         let mut bytes = ENTRY_BYTES + TABLE_BYTES * tables + VALUE_BYTES * values;
-        bytes += row_bytes(&rows.trades, at);
+        bytes += row_bytes(&rows.trades, row as usize);
         // Larger values than 4 GiB count as that.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let trade = Recent { chunk: self.chunks_made, row, bytes, ..trade };
         self.len += 1;
         self.bytes += u64::from(bytes);
-        self.link(trade)
+        self.link(Recent { chunk, row, bytes, ..trade })
     }
 
     fn link(&mut self, trade: Recent) -> Ticket {

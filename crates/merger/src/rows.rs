@@ -158,6 +158,17 @@ fn value_bytes(array: &ArrayRef, row: usize) -> u64 {
     len as u64
 }
 
+/// Whether rows that were kept are of so many tables, which add columns of these types.
+pub(crate) fn is_fit(rows: &HeldRows, tables: usize, types: &[ColumnType]) -> bool {
+    let len = rows.trades.num_rows();
+    let are_columns =
+        rows.columns.iter().zip(types).all(|(column, &ty)| column.is_of(ty) && column.len() == len);
+    rows.keys.len() == tables
+        && rows.keys.iter().all(|keys| keys.len() == len)
+        && rows.columns.len() == types.len()
+        && are_columns
+}
+
 #[cfg(test)]
 mod tests {
     use arrow_array::{StringViewArray, UInt32Array};

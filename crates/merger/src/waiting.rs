@@ -97,6 +97,7 @@ impl Waiting {
             row: trade.place.row,
             number: trade.number,
             waits_for: trade.waits_for,
+            lacks: trade.lacks,
             waited: now.saturating_duration_since(trade.since),
             time: trade.time,
         };
@@ -131,10 +132,10 @@ impl Waiting {
         let place = entry.tickets.get_mut(held.row as usize).filter(|place| place.is_none())?;
         *place = Some(ticket);
         entry.left += 1;
-        let HeldTrade { row, number, waits_for, time, .. } = *held;
+        let HeldTrade { row, number, waits_for, lacks, time, .. } = *held;
         let bytes = entry_bytes(&entry.rows, row as usize);
         let place = Place { chunk, row };
-        self.trades.push_back(Some(Trade { number, waits_for, lacks: 0, since, time, place, bytes }));
+        self.trades.push_back(Some(Trade { number, waits_for, lacks, since, time, place, bytes }));
         self.len += 1;
         self.bytes += u64::from(bytes);
         Some(ticket)

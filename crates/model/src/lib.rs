@@ -66,7 +66,7 @@ pub use column::{Column, ColumnType, INTEGER_NULL};
 pub use decimal::{PRICE_PRECISION, PRICE_SCALE, Price, Strike};
 pub use effects::{Effect, Effects, Now};
 pub use error::{BatchError, LedgerError, ParseFieldError};
-pub use held::{Held, HeldRows, HeldTrade};
+pub use held::{Held, HeldRows, HeldTrade, RecentTrade, RecentTrades, Written};
 pub use history::{History, Overlap, Validity};
 pub use ids::{BatchIndex, InstrumentId, Key, Position, ShardCount, ShardIndex, TableIndex, UserId};
 pub use index::SlotIndex;

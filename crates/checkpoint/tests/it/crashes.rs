@@ -97,7 +97,7 @@ fn run(
     let mut keeper = store.begin(job, latest.as_ref())?;
     loop {
         for _ in 0..chance.below(4) {
-            keeper.changes(0, &lane(FORM, &changes(seed, trade)))?;
+            keeper.rows(0, &lane(FORM, &changes(seed, trade)))?;
             file.write_all(&[trade as u8])?;
             trade += 1;
         }

@@ -24,7 +24,7 @@ fn kept() -> SimulatedDisk {
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
     for trades in 1..=2 {
         let op = |key| Op { key, deletes: false, value: trades as u8, from: 0, time: 0, version: 0 };
-        keeper.changes(0, &lane(FORM, &[op(0), op(1)])).expect("taken");
+        keeper.rows(0, &lane(FORM, &[op(0), op(1)])).expect("taken");
         let held = Some(Held { latest_time: trades as i64, ..Held::default() });
         let mut cut = cut(trades, NothingPrepared);
         cut.held = held;

@@ -12,7 +12,9 @@ use arrow_schema::Schema;
 use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, EndState, Job, Keeper, Store};
 use tradejoin_disk::{Disk, FaultyDisk, RealDisk, SimulatedDisk};
 use tradejoin_flow::{BoxError, End, InputPosition, Keep as _, NothingPrepared, OutputPosition, Prepared};
-use tradejoin_model::{Column, Held, HeldRows, HeldTrade, Keys, LookUp, TextColumn};
+use tradejoin_model::{
+    Column, Held, HeldRows, HeldTrade, Keys, LookUp, RecentTrade, RecentTrades, TextColumn, Written,
+};
 
 use crate::support::{FOLDER, Form, Op, cut, job, keep, lane, reopen, spec};
 
@@ -69,7 +71,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
     let (mut keeper, _) = reopen(Arc::clone(&disk), Job { keep: 3, ..job(FORM) });
     for trades in 1..=9 {
-        keeper.changes(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
+        keeper.rows(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
         keep(&mut keeper, trades);
         let store = Store::inspect(Arc::clone(&disk), Path::new(FOLDER)).expect("there");
         let all = store.verify().expect("listed");
@@ -93,7 +95,7 @@ fn the_last_checkpoints_stay_and_nothing_else_does() {
 fn what_a_dead_run_left_goes_when_the_next_begins() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("taken");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("taken");
     keep(&mut keeper, 1);
     drop(keeper);
     let whole = names(&disk);
@@ -107,7 +109,7 @@ fn what_a_dead_run_left_goes_when_the_next_begins() {
             store.begin(job(FORM), latest.as_ref())
         });
         let ended = begun.map_err(BoxError::from).and_then(|mut keeper| {
-            keeper.changes(0, &lane(FORM, &[op(2), op(3)]))?;
+            keeper.rows(0, &lane(FORM, &[op(2), op(3)]))?;
             keeper.keep(cut(2, NothingPrepared))
         });
         let left = names(faulty.as_ref());
@@ -132,7 +134,7 @@ fn an_error_of_the_system_is_told_as_it_is() {
     let disk = SimulatedDisk::new();
     let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
     disk.set_capacity(Some(100));
-    keeper.changes(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
+    keeper.rows(0, &lane(FORM, &[op(1)])).expect("it is not written yet");
     let error = keeper.keep(cut(1, NothingPrepared)).expect_err("the disk is full");
     let error = error.downcast::<CheckpointError>().expect("an error of this crate");
     assert_eq!(error.kind(), CheckpointErrorKind::Io);
@@ -230,8 +232,24 @@ fn a_run_gets_back_what_was_cut() {
         HeldRows { trades: bare, keys: vec![texts(&[Some(long)]).into()], columns: vec![] },
     ];
     let waiting = vec![
-        HeldTrade { chunk: 0, row: 2, number: 5, waits_for: 1, waited: Duration::new(3, 4), time: None },
-        HeldTrade { chunk: 1, row: 0, number: 9, waits_for: 0, waited: Duration::MAX, time: Some(i64::MIN) },
+        HeldTrade {
+            chunk: 0,
+            row: 2,
+            number: 5,
+            waits_for: 1,
+            lacks: 0,
+            waited: Duration::new(3, 4),
+            time: None,
+        },
+        HeldTrade {
+            chunk: 1,
+            row: 0,
+            number: 9,
+            waits_for: 0,
+            lacks: 1,
+            waited: Duration::MAX,
+            time: Some(i64::MIN),
+        },
     ];
     let mut cut = cut(9, Told(Arc::clone(&disk)));
     cut.source.inputs.push(InputPosition {
@@ -240,7 +258,22 @@ fn a_run_gets_back_what_was_cut() {
         ..InputPosition::default()
     });
     cut.end = Some(End::Interrupted);
-    cut.held = Some(Held { chunks, trades: waiting.clone(), latest_time: -1 });
+    let recent = |chunk, row, time| RecentTrade {
+        chunk,
+        row,
+        number: 3,
+        time,
+        last_time: i64::MAX,
+        until: u64::MAX,
+        lacks: 1,
+        revision: u32::MAX,
+    };
+    let recents = [vec![recent(1, 0, None), recent(0, 1, Some(-7))], vec![recent(0, 0, Some(0))]];
+    let [written, caught_up] = recents
+        .clone()
+        .map(|trades| RecentTrades { chunks: chunks[..=trades[0].chunk as usize].to_vec(), trades });
+    let written = Some(Written { recent: written, waiting: caught_up, latest_time: i64::MIN });
+    cut.held = Some(Held { chunks, trades: waiting.clone(), latest_time: -1, written });
     let (source, ledger) = (cut.source.clone(), cut.ledger.clone());
     keeper.keep(cut).expect("kept");
 
@@ -257,6 +290,11 @@ fn a_run_gets_back_what_was_cut() {
     assert_eq!((resume.trades, resume.position.0, &resume.ledger), (9, 9, &ledger));
     let held = resume.held.expect("held");
     assert_eq!((held.trades, held.latest_time), (waiting, -1));
+    let Some(Written { recent, waiting, latest_time: i64::MIN }) = held.written else { panic!("written") };
+    assert_eq!([recent.trades, waiting.trades], recents);
+    assert_eq!([recent.chunks.len(), waiting.chunks.len()], [2, 1]);
+    assert_eq!(recent.chunks[0].trades, trades);
+    assert_eq!(manifest.held.as_ref().map(|held| (held.trades, held.recent)), Some((2, 2)));
     let [first, second] = held.chunks.as_slice() else { panic!("two chunks") };
     assert_eq!(first.trades, trades);
     assert_eq!((second.trades.num_rows(), second.trades.num_columns()), (1, 0));

@@ -28,7 +28,7 @@ proptest! {
         for (number, (lanes, ends)) in epochs.into_iter().enumerate() {
             for ops in lanes {
                 let lane = lane(form, &ops);
-                keeper.changes(0, &lane).expect("taken");
+                keeper.rows(0, &lane).expect("taken");
                 table.apply(&lane);
             }
             keep(&mut keeper, number as u64);
@@ -62,11 +62,11 @@ fn a_checkpoint_writes_what_has_changed() {
         let op =
             |value| Op { key: usize::from(value % 6), deletes: false, value, from: 1, time: 0, version: 1 };
         let many: Vec<_> = (0..100_000_u32).map(|row| op((row % 12) as u8)).collect();
-        keeper.changes(0, &lane(form, &many)).expect("taken");
+        keeper.rows(0, &lane(form, &many)).expect("taken");
         let first = keep(&mut keeper, 1);
         assert!(first > 4_000_000, "{first} bytes for all");
         for trades in 2..20 {
-            keeper.changes(0, &lane(form, &many[..10])).expect("taken");
+            keeper.rows(0, &lane(form, &many[..10])).expect("taken");
             let bytes = keep(&mut keeper, trades);
             assert!(bytes < 20_000, "{bytes} bytes for 10 changes and what they are merged with");
         }
@@ -83,10 +83,10 @@ fn a_table_that_is_empty_again_takes_no_room() {
         (0..6).map(|key| Op { key, deletes, value: 1, from: 0, time: 0, version: 0 }).collect()
     };
     for deletes in [false, true] {
-        keeper.changes(0, &lane(form, &all(deletes))).expect("taken");
+        keeper.rows(0, &lane(form, &all(deletes))).expect("taken");
     }
     keep(&mut keeper, 1);
-    keeper.changes(0, &lane(form, &all(true))).expect("taken");
+    keeper.rows(0, &lane(form, &all(true))).expect("taken");
     keep(&mut keeper, 2);
     keep(&mut keeper, 3);
     assert_eq!(disk.list(Path::new(FOLDER)).expect("listed"), ["manifest-2.json", "manifest-3.json"]);

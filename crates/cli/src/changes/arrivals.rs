@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 
 use anyhow::Context as _;
 use tradejoin_connectors::{Arrived, ChangesReader, TradeFeed};
-use tradejoin_flow::{Block, BoxError, Source};
+use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 
 use super::reading::{self, Reading};
 use crate::sync::{JoinHandle, Receiver, SyncSender, ThreadBuilder, TryRecvError, sync_channel};
@@ -19,7 +19,8 @@ const AHEAD: usize = 1;
 /// What wakes the run.
 #[expect(clippy::large_enum_variant, reason = "moved once for each block")]
 enum Item {
-    Trades(Block),
+    /// And how far they have been read, if that is to be known.
+    Trades(Block, Option<SourcePosition>),
     Changes,
     /// The thread of the trades is done.
     Over,
@@ -28,6 +29,8 @@ enum Item {
 /// The trades.
 pub(super) struct Arrivals {
     items: Receiver<Item>,
+    /// How far the trades were read that were handed out.
+    position: Option<SourcePosition>,
     /// `None` once it has ended.
     thread: Option<JoinHandle<Result<(), BoxError>>>,
 }
@@ -38,21 +41,24 @@ pub(super) struct Waker(SyncSender<Item>);
 /// Tells that the thread of the trades is done, also if it has panicked.
 struct Telling(SyncSender<Item>);
 
-/// Begins to read both.
+/// Begins to read both, and looks how far, if the run `is_kept`.
 ///
 /// # Errors
 /// If there is no thread for one of them.
 pub(super) fn start(
     mut source: Box<dyn Source>,
     reader: ChangesReader,
+    is_kept: bool,
 ) -> anyhow::Result<(Arrivals, Reading)> {
+    let position = Source::position(&source).filter(|_| is_kept);
     let (sender, items) = sync_channel(AHEAD);
     let changes = reading::start_waking(reader, Some(Waker(sender.clone())))?;
     let telling = Telling(sender);
     let read = move || {
         while let Some(block) = source.next()? {
+            let position = if is_kept { Source::position(&source) } else { None };
             // Nobody takes it any more: the run is over.
-            if telling.0.send(Item::Trades(block)).is_err() {
+            if telling.0.send(Item::Trades(block, position)).is_err() {
                 break;
             }
         }
@@ -60,7 +66,7 @@ pub(super) fn start(
     };
     // Not a stage of the run: blocks are decoded by its workers.
     let thread = ThreadBuilder::new().name("trades".to_owned()).spawn(read);
-    Ok((Arrivals { items, thread: Some(thread.context("cannot read trades")?) }, changes))
+    Ok((Arrivals { items, position, thread: Some(thread.context("cannot read trades")?) }, changes))
 }
 
 impl TradeFeed for Arrivals {
@@ -71,7 +77,10 @@ impl TradeFeed for Arrivals {
             self.items.try_recv()
         };
         match item {
-            Ok(Item::Trades(block)) => Ok(Arrived::Trades(block)),
+            Ok(Item::Trades(block, position)) => {
+                self.position = position;
+                Ok(Arrived::Trades(block))
+            }
             Ok(Item::Changes) | Err(TryRecvError::Empty) => Ok(Arrived::NotYet),
             Ok(Item::Over) | Err(TryRecvError::Disconnected) => {
                 match self.thread.take().map_or(Ok(Ok(())), JoinHandle::join) {
@@ -81,6 +90,15 @@ impl TradeFeed for Arrivals {
                 }
             }
         }
+    }
+
+    fn position(&self) -> Option<SourcePosition> {
+        self.position.clone()
+    }
+
+    /// The trades have been told before.
+    fn go_on_from(&mut self, _: &SourcePosition) -> Result<(), BoxError> {
+        Ok(())
     }
 }
 

@@ -13,7 +13,9 @@ use clap::{Args, ValueEnum, ValueHint};
 use tradejoin_connectors::{
     ChangeTable, ChangesBy, ChangesOptions, ChangesProgress, Format, InputOptions, Note, OpenChanges,
     TableDefinition, TableMode, TableReader, TradeFeed, WATERMARK, WithChanges, WithChangesOptions,
+    of_trades,
 };
+use tradejoin_engine::EngineError;
 use tradejoin_flow::{Source, SourcePosition};
 
 use crate::arg_values::duration;
@@ -80,6 +82,9 @@ impl From<ChangesByArg> for ChangesBy {
 pub(crate) struct Changes {
     pub(crate) by: ChangesBy,
     pub(crate) progress: ChangesProgress,
+    /// Whether a journal is written.
+    pub(crate) has_journal: bool,
+    /// The journal that is written where they are merged.
     pub(crate) journal: Option<ChangesJournal>,
 }
 
@@ -210,7 +215,7 @@ fn check_tables(tables: &[ChangeTable]) -> Result<(), UsageError> {
 /// arguments name among them; its tables are `tables`, in order.
 pub(crate) fn beside(
     args: &RunArgs,
-    source: Box<dyn Source>,
+    mut source: Box<dyn Source>,
     (opened, input): (OpenChanges, InputOptions),
     tables: Vec<Changed>,
     journal: Option<ChangesJournal>,
@@ -219,7 +224,8 @@ pub(crate) fn beside(
     let tables: Vec<_> = tables.into_iter().map(|changed| changed.table).collect();
     check_tables(&tables)?;
     let by = ChangesBy::from(args.changes.changes_by);
-    let changes = Changes { by, progress: ChangesProgress::default(), journal };
+    let has_journal = args.reload.journal.is_some();
+    let changes = Changes { by, progress: ChangesProgress::default(), has_journal, journal };
     let options = WithChangesOptions {
         by,
         tables: tables.len(),
@@ -251,7 +257,10 @@ pub(crate) fn beside(
                 }
             }
             ChangesBy::Arrival => {
-                let (trades, changes) = arrivals::start(source, reader)?;
+                if let Some(from) = from {
+                    Source::go_on_from(&mut source, &of_trades(from)).map_err(EngineError::Source)?;
+                }
+                let (trades, changes) = arrivals::start(source, reader, args.kept.checkpoint.is_some())?;
                 Box::new(with_note(WithChanges::new(trades, changes, options), note))
             }
         }

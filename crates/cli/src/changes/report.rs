@@ -26,7 +26,7 @@ pub(crate) struct ChangesReport {
 
 impl ChangesReport {
     pub(crate) fn new(changes: &Changes) -> Self {
-        let Changes { by, progress, journal } = changes;
+        let Changes { by, progress, has_journal, .. } = changes;
         let by_time = *by == ChangesBy::Timestamp;
         Self {
             by: if by_time { "timestamp" } else { "arrival" },
@@ -34,7 +34,7 @@ impl ChangesReport {
             refused: progress.refused(),
             late: progress.late(),
             given_up: progress.given_up(),
-            has_journal: journal.is_some(),
+            has_journal: *has_journal,
             reproducible: by_time && progress.given_up() == 0,
         }
     }

@@ -122,7 +122,11 @@ fn text_of(manifest: &Manifest) -> String {
         line("table", text);
     }
     if let Some(held) = &manifest.held {
-        line("waiting", format!("{} trades, {}", HumanCount(held.trades), HumanBytes(held.bytes)));
+        let recent = match held.recent {
+            0 => String::new(),
+            recent => format!(", and {} that may be written again", HumanCount(recent)),
+        };
+        line("waiting", format!("{} trades{recent}, {}", HumanCount(held.trades), HumanBytes(held.bytes)));
     }
     line("end", end_of(manifest).to_owned());
     for (name, value) in &manifest.job {

@@ -11,15 +11,14 @@ use std::sync::Arc;
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
-use tradejoin_connectors::{Compression, Encoding, Kept, Location, Output};
+use tradejoin_connectors::{Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output};
 use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
-use tradejoin_flow::{OutputPosition, SourcePosition, TableSource};
-use tradejoin_model::TableSpec;
+use tradejoin_flow::{Keep, OutputPosition, SourcePosition, TableSource};
+use tradejoin_model::{LookUp, TableSpec};
 
 use crate::arg_values::number;
 use crate::args::RunArgs;
-use crate::changes::ChangesByArg;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::reload::WatchedTable;
@@ -135,37 +134,36 @@ impl KeptRun {
         KeptJob { query: query::of(settings), tables: tables.to_vec(), keep: self.keep }
     }
 
-    /// What the engine is told.
-    pub(crate) fn begin(self, settings: &Settings, tables: &[TableSpec]) -> anyhow::Result<Keeping<'static>> {
+    /// What the engine is told. `described` is what a journal says of each table.
+    pub(crate) fn begin(
+        self,
+        args: &RunArgs,
+        settings: &Settings,
+        tables: &[TableSpec],
+        described: Vec<(LoadedTable, LookUp)>,
+    ) -> anyhow::Result<Keeping<'static>> {
+        let journal = args.reload.journal.clone().map(Location::Path);
+        let journal = journal.map(|location| (self.output(&location), location));
         let job = self.job(settings, tables);
         let resume = self.from.as_ref().map(Checkpoint::resume).transpose()?;
         let keep = self.store.begin(job, self.from.as_ref())?;
-        Ok(Keeping { keep: Box::new(keep), every: self.every.into(), resume })
+        let keep: Box<dyn Keep> = match journal {
+            Some((kept, location)) => Box::new(KeptJournal::new(keep, location, kept, described)?),
+            None => Box::new(keep),
+        };
+        Ok(Keeping { keep, every: self.every.into(), resume })
     }
 }
 
 /// Refuses what a run that is kept cannot do.
 fn check(args: &RunArgs) -> Result<(), UsageError> {
-    let reload = &args.reload;
-    let others = [
-        ("--correct", args.correct.correct.is_some(), "which trades may still be written again is not kept"),
-        (
-            "--changes-by arrival",
-            args.changes.table_changes.is_some() && args.changes.changes_by == ChangesByArg::Arrival,
-            "what arrives when is not the same twice",
-        ),
-        ("--journal", reload.journal.is_some(), "how far it was written is not kept"),
-    ];
     let is_packed =
         |path: &PathBuf| Encoding::of_path(path).is_ok_and(|to| to.compression != Compression::None);
     if args.letters.dead_letters_max.is_some() && args.letters.dead_letters.as_ref().is_some_and(is_packed) {
         let text = "--checkpoint does not go with --dead-letters-max for a packed file: how much was packed is not kept";
         return Err(UsageError(text.to_owned()));
     }
-    match others.into_iter().find(|(_, is_given, _)| *is_given) {
-        Some((flag, _, why)) => Err(UsageError(format!("--checkpoint does not go with {flag}: {why}"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The file system, with faults if a test asks for them.

@@ -50,9 +50,8 @@ impl Journaling {
             && let Some(trades_before) = self.places.remove(offered.key())
         {
             self.last = trades_before;
-            for (table, changes) in offered.remove() {
-                self.writer.update(&JournalEntry { trades_before, table, changes })?;
-            }
+            let entry = |(table, changes)| JournalEntry { trades_before, table, changes };
+            self.writer.updates(&offered.remove().into_iter().map(entry).collect::<Vec<_>>())?;
         }
         Ok(())
     }

@@ -295,7 +295,7 @@ pub(crate) fn as_in_journal(
 }
 
 /// What a journal says of a table before it is loaded.
-fn described(selected: &SelectedTable, mode: &TableMode) -> LoadedTable {
+pub(crate) fn described(selected: &SelectedTable, mode: &TableMode) -> LoadedTable {
     let mode_shown = match mode {
         TableMode::LatestVersion { column } => format!("{} by {column}", mode.look_up().as_str()),
         _ => mode.look_up().as_str().to_owned(),

@@ -1,6 +1,7 @@
 //! The watch over the files of tables.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +59,8 @@ pub(crate) struct Around {
     pub(crate) is_asked: bool,
     /// Where generations are kept, if they are.
     pub(crate) store: Option<Store>,
+    /// Where a journal goes, if the watch writes one.
+    pub(crate) journal: Option<PathBuf>,
 }
 
 impl Watch {
@@ -74,9 +77,9 @@ impl Watch {
         let reloads = Arc::new(Mutex::new(reloads.collect()));
         let mut watch = Self { done: Arc::default(), reloads, asks: None, watching: None };
         if let Some(every) = args.watch.filter(|_| !tables.is_empty()) {
-            let Around { updates, hang_up, is_asked, store } = around;
+            let Around { updates, hang_up, is_asked, store, journal } = around;
             watch.asks = is_asked.then(|| Asks::new(names.clone()));
-            let journaling = args.journal.as_deref().map(Journaling::create).transpose()?;
+            let journaling = journal.as_deref().map(Journaling::create).transpose()?;
             let is_waited_for = journaling.is_some() || is_asked;
             // Dropped with the thread, also if there is none or it panics.
             let copying = store.is_some().then(|| Copying::begin(&tables));

@@ -302,8 +302,6 @@ fn a_folder_that_others_may_write_in_is_refused() {
 fn what_cannot_be_kept_is_refused() {
     let (folder, _) = folder();
     for (flags, part) in [
-        ("--correct 100rows --corrections c.csv", "--checkpoint does not go with --correct"),
-        ("--watch --journal j.jsonl", "--checkpoint does not go with --journal"),
         ("--checkpoint-every banana", "20000rows"),
         ("--checkpoint-every 0s", "20000rows"),
         ("--checkpoint-keep 0", "checkpoint-keep"),

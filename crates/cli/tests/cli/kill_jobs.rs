@@ -12,6 +12,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
+use serde_json::Value;
 
 /// A run with checkpoints, but for how often and by whom.
 pub(crate) struct Job {
@@ -76,6 +77,24 @@ pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "changes beside the trades",
         line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --unmatched keep --output out/o.csv",
+        outputs: bytes,
+    },
+    Job {
+        name: "changes beside the trades, with a journal",
+        line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --journal out/j.jsonl \
+               --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
+        outputs: with_journal,
+    },
+    Job {
+        name: "changes beside the trades that revise them, waiting",
+        line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --correct 3000rows \
+               --corrections out/c.csv --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
+        outputs: bytes,
+    },
+    Job {
+        name: "a stream that revises what was written, packed",
+        line: "--messages m.jsonl --unmatched keep --correct 5000rows,1MiB --corrections out/c.jsonl.gz \
+               --output out/o.jsonl",
         outputs: bytes,
     },
 ];
@@ -173,6 +192,36 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         (name, bytes)
     };
     files(folder).into_iter().map(read).collect()
+}
+
+/// The same, with a line for each change of a journal: how many a line has depends on the
+/// blocks.
+fn with_journal(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = bytes(folder);
+    if let Some(journal) = all.get_mut("j.jsonl") {
+        let lines = std::str::from_utf8(journal).expect("text").lines();
+        *journal = lines.flat_map(changes).flat_map(|line| format!("{line}\n").into_bytes()).collect();
+    }
+    all
+}
+
+/// The changes on a line of a journal, which has nothing but instruments.
+fn changes(line: &str) -> Vec<String> {
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    let Some(update) = line.get("update") else { return vec![line.to_string()] };
+    let changes = &update["changes"];
+    let value = |list: &Value, at: usize| {
+        let values = list.as_object().expect("a kind").values().next().expect("values");
+        values[at].clone()
+    };
+    let keys = changes["keys"]["ids"].as_array().expect("ids").len();
+    let change = |at: usize| {
+        let fields: Vec<_> =
+            changes["fields"].as_array().expect("fields").iter().map(|field| value(field, at)).collect();
+        let key = value(&changes["keys"], at);
+        format!("{} {} {key} {}", update["trades_before"], update["table"], Value::from(fields))
+    };
+    (0..keys).map(change).collect()
 }
 
 /// The rows of all parts one after the other, as CSV: where parts end depends on the

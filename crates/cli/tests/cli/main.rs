@@ -41,6 +41,7 @@ mod corrections;
 mod days;
 mod diff;
 mod explain;
+mod kept_journal;
 mod kill;
 mod kill_jobs;
 mod limits;

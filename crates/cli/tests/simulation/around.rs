@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tradejoin_checkpoint::Keeper;
 use tradejoin_flow::{
-    BoxError, Cut, Encode, End, Keep, OutputPosition, Prepared, Revise, Sink, SourcePosition,
+    BoxError, Cut, Encode, End, Keep, NothingPrepared, OutputPosition, Prepared, Revise, Sink, SourcePosition,
 };
 use tradejoin_model::{ChangeLane, Enriched, Ledger, Revised};
 
@@ -151,17 +151,22 @@ impl Watched {
 }
 
 impl Keep for Watched {
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
-        self.hooks.pass("keep changes")?;
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+        self.hooks.pass("keep rows")?;
         match self.canary {
             Some(Canary::ChangesAreForgotten) if lane.at_rows.len() == 1 => return Ok(()),
             Some(Canary::ChangesAreBehindTheirCut) => {
                 let before = self.late.replace((table, lane.clone()));
-                return before.map_or(Ok(()), |(table, lane)| self.keeper.changes(table, &lane));
+                return before.map_or(Ok(()), |(table, lane)| self.keeper.rows(table, &lane));
             }
             _ => {}
         }
-        self.keeper.changes(table, lane)
+        self.keeper.rows(table, lane)
+    }
+
+    fn changes(&mut self, _: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        let mut lanes = lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        lanes.try_for_each(|(table, lane)| self.rows(table, lane))
     }
 
     fn keep(&mut self, mut cut: Cut) -> Result<u64, BoxError> {
@@ -182,6 +187,10 @@ pub(crate) struct NoRevisions;
 impl Revise for NoRevisions {
     fn write(&mut self, _: Revised) -> Result<(), BoxError> {
         Err("a revision".into())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

@@ -88,6 +88,11 @@ impl Revise for Revisions {
         Ok(())
     }
 
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.has_ended = end.is_some();
+        Ok(Box::new(RowsSoFar(self.rows.len())))
+    }
+
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         self.has_ended = true;
         Ok(())

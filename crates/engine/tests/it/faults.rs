@@ -240,7 +240,11 @@ fn a_panic_in_an_encoder_is_named() {
 struct Keeps;
 
 impl Keep for Keeps {
-    fn changes(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn changes(&mut self, _: u64, _: &[ChangeLane]) -> Result<(), BoxError> {
         Ok(())
     }
 
@@ -266,6 +270,10 @@ struct Unread;
 impl Revise for Unread {
     fn write(&mut self, _: Revised) -> Result<(), BoxError> {
         Ok(())
+    }
+
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
     }
 
     fn finish(&mut self, _: End) -> Result<(), BoxError> {

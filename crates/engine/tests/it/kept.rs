@@ -23,6 +23,8 @@ struct Snapshot {
     steps: usize,
     /// Rows that were written.
     rows: usize,
+    /// Revisions that were written.
+    revisions: usize,
     trades: u64,
     position: Position,
     ledger: tradejoin_model::Ledger,
@@ -34,22 +36,35 @@ struct Snapshot {
 /// Keeps in memory.
 struct Memory {
     tables: Vec<Vec<ChangeLane>>,
+    /// How many trades stand before each change.
+    changed: Arc<Mutex<Vec<u64>>>,
     kept: Arc<Mutex<Vec<Snapshot>>>,
 }
 
 impl Keep for Memory {
-    fn changes(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
         // As a table has them before the first trade.
         let at_rows = vec![0; lane.len()];
         self.tables[table].push(ChangeLane { at_rows, turns: Vec::new(), rejected: 0, ..lane.clone() });
         Ok(())
     }
 
+    fn changes(&mut self, trades_before: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        let rows = lanes.iter().flat_map(|lane| &lane.at_rows);
+        let places = rows.map(|&row| trades_before + u64::from(row));
+        self.changed.lock().expect("not poisoned").extend(places);
+        let mut lanes = lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        lanes.try_for_each(|(table, lane)| self.rows(table, lane))
+    }
+
     fn keep(&mut self, cut: Cut) -> Result<u64, BoxError> {
         let Cut { source, trades, position, ledger, held, mut output, end, .. } = cut;
+        let outputs = output.make_durable()?;
         let snapshot = Snapshot {
             steps: source.inputs[0].records as usize,
-            rows: output.make_durable()?[0].bytes as usize,
+            rows: outputs[0].bytes as usize,
+            // Nothing tells of them where none are made.
+            revisions: outputs.get(1).map_or(0, |revisions| revisions.bytes as usize),
             trades,
             position,
             ledger,
@@ -115,16 +130,35 @@ impl Source for Steps {
     }
 }
 
-/// What a run gave, and its cuts.
-struct Ran {
-    rows: Rows,
-    report: Report,
-    kept: Vec<Snapshot>,
+/// How many trades stand before each of the changes that are read behind so many steps.
+fn places(case: &Case, steps: usize) -> Vec<u64> {
+    let loaded = if case.gated { case.loaded.len() } else { 0 };
+    let mut trades = 0;
+    let mut places = Vec::new();
+    for (at, step) in case.steps.iter().enumerate() {
+        match step {
+            Step::Trade(..) => trades += 1,
+            Step::Change { .. } if loaded + at >= steps => places.push(trades),
+            Step::Change { .. } => {}
+        }
+    }
+    places
 }
 
-/// Runs a case from a snapshot or the beginning, with the rows that count.
-fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran {
+/// What a run gave, its cuts, and where changes took effect.
+struct Ran {
+    rows: Rows,
+    revisions: Rows,
+    report: Report,
+    kept: Vec<Snapshot>,
+    changed: Vec<u64>,
+}
+
+/// Runs a case from a snapshot or the beginning, with the rows and revisions that count.
+fn run(case: &Case, every: u64, from: Option<&Snapshot>, (mut rows, mut revisions): (Rows, Rows)) -> Ran {
     rows.truncate(from.map_or(0, |from| from.rows));
+    revisions.truncate(from.map_or(0, |from| from.revisions));
+    let mut revisions = Revisions { rows: revisions, ..Revisions::default() };
     let rows = Arc::new(Mutex::new(rows));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let tables = from.map_or_else(|| vec![Vec::new(); TABLES], |from| from.tables.clone());
@@ -135,7 +169,8 @@ fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran 
             None => Some(Box::new(Rest::new(case.loaded_lanes(table)))),
         }
     };
-    let keep = Memory { tables, kept: Arc::clone(&kept) };
+    let changed = Arc::default();
+    let keep = Memory { tables, changed: Arc::clone(&changed), kept: Arc::clone(&kept) };
     let resume = from.cloned().map(|Snapshot { trades, position, ledger, held, .. }| Resume {
         trades,
         position,
@@ -147,11 +182,14 @@ fn run(case: &Case, every: u64, from: Option<&Snapshot>, mut rows: Rows) -> Ran 
     let source = Steps::new(case, from.map_or(0, |from| from.steps));
     let sink = Collect(Arc::clone(&rows));
     let loads = (0..TABLES).map(load).collect();
-    let ran = case.engine().run_kept(loads, source, sink, &mut Revisions::default(), Some(keeping));
+    let ran = case.engine().run_kept(loads, source, sink, &mut revisions, Some(keeping));
     let report = ran.expect("a run without faults");
     let rows = std::mem::take(&mut *rows.lock().expect("not poisoned"));
     let kept = std::mem::take(&mut *kept.lock().expect("not poisoned"));
-    Ran { rows, report, kept }
+    let mut changed = std::mem::take(&mut *changed.lock().expect("not poisoned"));
+    // Those of a batch come table by table.
+    changed.sort_unstable();
+    Ran { rows, revisions: revisions.rows, report, kept, changed }
 }
 
 /// How a run goes on: from which cut, with what.
@@ -173,10 +211,11 @@ proptest! {
         every in 0..40_u64,
         lives in prop::collection::vec(life(), 1..4),
     ) {
-        case.corrections = None;
-        let mut ran = run(&case, every, None, Rows::new());
-        let report = |ran: &Ran| Report { kept: None, ..ran.report.clone() };
-        equals_oracle(&case, (ran.rows.clone(), Rows::new(), report(&ran)))?;
+        let mut ran = run(&case, every, None, Default::default());
+        let result =
+            |ran: &Ran| (ran.rows.clone(), ran.revisions.clone(), Report { kept: None, ..ran.report.clone() });
+        equals_oracle(&case, result(&ran))?;
+        prop_assert_eq!(&ran.changed, &places(&case, 0));
         for (at, shards, queue_depth, cuts, distributions) in lives {
             prop_assert_eq!(ran.report.kept.expect("kept").cuts, ran.kept.len() as u64);
             let last = ran.kept.last().expect("the end is kept");
@@ -191,8 +230,9 @@ proptest! {
                 break;
             }
             case = Case { shards, queue_depth, cuts, distributions, ..case };
-            ran = run(&case, every, Some(&from), ran.rows);
-            equals_oracle(&case, (ran.rows.clone(), Rows::new(), report(&ran)))?;
+            ran = run(&case, every, Some(&from), (ran.rows, ran.revisions));
+            equals_oracle(&case, result(&ran))?;
+            prop_assert_eq!(&ran.changed, &places(&case, from.steps));
         }
     }
 }

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, Schema};
 use shuttle::sync::{Mutex, PoisonError};
 use tradejoin_engine::{Engine, EngineConfig, EngineError, KeepEvery, Keeping, Report};
 use tradejoin_flow::{
-    Block, BoxError, Cut, Depth, Encode, End, InputPosition, Keep, OutputPosition, Prepared, Resume, Revise,
-    Sink, Source, SourcePosition, TableSource,
+    Block, BoxError, Cut, Depth, Encode, End, InputPosition, Keep, NothingPrepared, OutputPosition, Prepared,
+    Resume, Revise, Sink, Source, SourcePosition, TableSource,
 };
 use tradejoin_model::{
     ChangeKind, ChangeLane, Column, Distribution, Enriched, Expired, Hold, HoldLimit, Key, Ledger, Messages,
@@ -261,6 +261,10 @@ impl Revise for Unread {
         Ok(())
     }
 
+    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        Ok(Box::new(NothingPrepared))
+    }
+
     fn finish(&mut self, _: End) -> Result<(), BoxError> {
         Ok(())
     }
@@ -286,9 +290,16 @@ struct Memory {
 }
 
 impl Keep for Memory {
-    fn changes(&mut self, _: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+    fn rows(&mut self, _: usize, lane: &ChangeLane) -> Result<(), BoxError> {
         self.faults.meet(Place::Changes)?;
         self.changes.push(value_of(lane));
+        Ok(())
+    }
+
+    fn changes(&mut self, trades_before: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
+        self.rows(0, &lanes[0])?;
+        let block = self.changes.last().and_then(|value| value.parse::<u64>().ok());
+        assert_eq!(block.map(|block| block * KEYS), Some(trades_before), "{:?}", self.job);
         Ok(())
     }
 

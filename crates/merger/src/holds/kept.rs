@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use tradejoin_model::{Held, HeldRows};
+use tradejoin_model::Held;
 
 use crate::holds::{HoldPeak, Holds};
+use crate::rows::is_fit;
 use crate::waiting::Waiting;
 
 /// Trades that were kept do not fit the run that is to go on with them: a bug, or a
 /// checkpoint of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the trades that wait are not of the tables of this run")]
+#[error("the trades that were kept are not of the tables of this run")]
 pub struct HeldError;
 
 impl Holds {
@@ -28,21 +29,11 @@ impl Holds {
     /// # Errors
     /// If they are not of these tables.
     pub fn go_on_from(&mut self, held: Held, trades_read: u64, now: Instant) -> Result<(), HeldError> {
-        let Held { chunks, trades, latest_time } = held;
-        let is_fit = |rows: &HeldRows| {
-            let len = rows.trades.num_rows();
-            let are_keys =
-                rows.keys.len() == self.tables.len() && rows.keys.iter().all(|keys| keys.len() == len);
-            are_keys
-                && rows.columns.len() == self.types.len()
-                && rows
-                    .columns
-                    .iter()
-                    .zip(&self.types)
-                    .all(|(column, &ty)| column.is_of(ty) && column.len() == len)
-        };
+        let Held { chunks, trades, latest_time, .. } = held;
         let tables = u64::MAX.checked_shr(u64::BITS.saturating_sub(self.tables.len() as u32)).unwrap_or(0);
-        if !chunks.iter().all(is_fit) || trades.iter().any(|trade| trade.waits_for & !tables != 0) {
+        if !chunks.iter().all(|rows| is_fit(rows, self.tables.len(), &self.types))
+            || trades.iter().any(|trade| trade.waits_for & !tables != 0)
+        {
             return Err(HeldError);
         }
         self.waiting = Waiting::of_held(chunks);
