@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tradejoin_checkpoint::Keeper;
 use tradejoin_flow::{
-    BoxError, Cut, Encode, End, Keep, NothingPrepared, OutputPosition, Prepared, Revise, Sink, SourcePosition,
+    BoxError, Cut, Encode, End, Keep, OutputPosition, Prepared, Revise, Sink, SourcePosition,
 };
 use tradejoin_model::{ChangeLane, Enriched, Ledger, Revised};
 
@@ -130,6 +130,10 @@ impl Watched {
         };
         match canary {
             Canary::HeldIsDropped => cut.held.iter_mut().for_each(|held| held.trades.clear()),
+            Canary::RecentAreDropped => {
+                let written = cut.held.iter_mut().flat_map(|held| &mut held.written);
+                written.for_each(|written| written.recent.trades.clear());
+            }
             Canary::HeldTradeIsForgotten => {
                 let len = |held: &tradejoin_model::Held| held.trades.len().saturating_sub(1);
                 cut.held.iter_mut().for_each(|held| held.trades.truncate(len(held)));
@@ -181,19 +185,21 @@ impl Keep for Watched {
     }
 }
 
-/// What takes no revisions: there are none.
-pub(crate) struct NoRevisions;
+/// What is written again, with places at which it may fail.
+pub(crate) struct Hooked<R>(pub(crate) R, pub(crate) Hooks);
 
-impl Revise for NoRevisions {
-    fn write(&mut self, _: Revised) -> Result<(), BoxError> {
-        Err("a revision".into())
+impl<R: Revise> Revise for Hooked<R> {
+    fn write(&mut self, revised: Revised) -> Result<(), BoxError> {
+        self.1.pass("write again")?;
+        self.0.write(revised)
     }
 
-    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
-        Ok(Box::new(NothingPrepared))
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.1.pass("prepare what is written again")?;
+        self.0.prepare(end)
     }
 
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
+    fn finish(&mut self, end: End) -> Result<(), BoxError> {
+        self.0.finish(end)
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum Canary {
     // What a cut has that it should not have.
     HeldIsDropped,
     HeldTradeIsForgotten,
+    RecentAreDropped,
     SourceIsOneFurther,
     SourceIsOneBehind,
     SourceIsOfTheCutBefore,
@@ -36,7 +37,7 @@ pub(crate) enum Canary {
 }
 
 impl Canary {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::OutputIsNotSynced,
         Self::LettersAreNotSynced,
         Self::ListIsNotSynced,
@@ -52,6 +53,7 @@ impl Canary {
         Self::OutputIsCutShort,
         Self::HeldIsDropped,
         Self::HeldTradeIsForgotten,
+        Self::RecentAreDropped,
         Self::SourceIsOneFurther,
         Self::SourceIsOneBehind,
         Self::SourceIsOfTheCutBefore,

@@ -1,7 +1,7 @@
 //! What a simulation is of: a stream, its tables and policies, and an output.
 
 use tradejoin_connectors::{AddedColumn, Compression, Encoding, Format};
-use tradejoin_engine::Order;
+use tradejoin_engine::{CorrectionConfig, Order};
 use tradejoin_model::{
     ColumnType, Distribution, Expired, Hold, HoldLimit, LookUp, MissPolicy, OptionPart, OutputColumn,
     TableSpec,
@@ -64,6 +64,8 @@ pub(crate) struct Case {
     pub(crate) letters: Compression,
     /// How many checkpoints stay.
     pub(crate) keep: usize,
+    /// Whether trades are written again.
+    pub(crate) corrections: Option<CorrectionConfig>,
 }
 
 impl Case {
@@ -97,6 +99,7 @@ impl Case {
             encoding: encoding(chance),
             letters: chance.of(&[Compression::None, Compression::None, Compression::Zstd]),
             keep: chance.within(1, 4),
+            corrections: corrections(chance),
         }
     }
 
@@ -118,6 +121,11 @@ impl Case {
         let waited = self.wait_column.then_some(ColumnType::Integer);
         let plain = |(number, of_type)| AddedColumn::plain(&format!("c{number}"), of_type, number);
         types.chain(waited).enumerate().map(plain).collect()
+    }
+
+    /// How the trades are encoded that are written again: as text.
+    pub(crate) fn corrected(&self) -> Encoding {
+        Encoding::plain(if self.encoding.format.is_text() { self.encoding.format } else { Format::Csv })
     }
 
     /// Whether trades may be put aside.
@@ -187,6 +195,14 @@ fn policy(chance: &mut Chance) -> MissPolicy {
         2 => MissPolicy::DeadLetter,
         _ => MissPolicy::Hold(Hold { limit, then }),
     }
+}
+
+fn corrections(chance: &mut Chance) -> Option<CorrectionConfig> {
+    let window = |chance: &mut Chance, most: usize| chance.once_in(2).then(|| chance.below(most) as u64);
+    let (time, rows) = (window(chance, TIMES), window(chance, 60));
+    let rows_max = chance.of(&[3, u64::MAX, u64::MAX]);
+    let config = CorrectionConfig { time, rows, bytes: None, rows_max, bytes_max: u64::MAX };
+    chance.once_in(2).then_some(config)
 }
 
 fn encoding(chance: &mut Chance) -> Encoding {

@@ -289,7 +289,7 @@ fn is_ours(path: &Path) -> bool {
     if let Some(name) = in_folder("/simulated/out") {
         return ["part-", ".part-", "_manifest.json"].iter().any(|start| name.starts_with(start));
     }
-    let names = ["out", "out.", "letters.", "kept"];
+    let names = ["out", "out.", "letters.", "corrections.", "kept"];
     path == ROOT
         || path == "/"
         || in_folder(ROOT).is_some_and(|name| names.iter().any(|start| name.starts_with(start)))

@@ -8,15 +8,15 @@ use std::sync::atomic::AtomicU64;
 
 use tradejoin_checkpoint::{Checkpoint, EndState, Job, Store};
 use tradejoin_connectors::{
-    Beside, DeadLetterOptions, DeadLetters, Encoding, Format, Kept, LetterTime, Location, Output,
-    OutputOptions,
+    Beside, CorrectionFile, DeadLetterOptions, DeadLetters, Encoding, Format, Kept, LetterTime, Location,
+    Output, OutputOptions,
 };
 use tradejoin_disk::Disk;
 use tradejoin_engine::{Engine, EngineConfig, KeepEvery, Keeping};
 use tradejoin_flow::{Depth, TableSource};
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
-use crate::around::{Around, NoRevisions, Watched};
+use crate::around::{Around, Hooked, Watched};
 use crate::canaries::Canary;
 use crate::case::Case;
 use crate::chance::Chance;
@@ -135,6 +135,7 @@ impl Life {
         config.hold_rows_max = case.hold_rows_max;
         config.hold_bytes_max = u64::MAX;
         config.wait_column = case.wait_column;
+        config.corrections = case.corrections;
         config
     }
 }
@@ -173,6 +174,7 @@ impl Living<'_> {
         let loads = self.loads(from.as_ref(), config.tables.len())?;
         let sink =
             Around::new(self.sink(&disk, from.as_ref(), &config.tables)?, self.hooks.clone(), self.canary);
+        let mut revise = self.revise(&disk, from.as_ref(), &config)?;
         let resume = from.as_ref().map(Checkpoint::resume).transpose()?;
         let at = from.as_ref().map_or(0, |from| from.manifest().source.inputs[0].records);
         if self.canary == Some(Canary::BeginsAnew) {
@@ -199,7 +201,7 @@ impl Living<'_> {
             }
             self.life.pick(of)
         };
-        let report = engine.run_in_steps(loads, source, sink, &mut NoRevisions, Some(keeping), &mut pick)?;
+        let report = engine.run_in_steps(loads, source, sink, &mut revise, Some(keeping), &mut pick)?;
         report.ledger.check()?;
         Ok(if report.interrupted { Ended::Interrupted } else { Ended::Complete })
     }
@@ -216,18 +218,32 @@ impl Living<'_> {
         })
     }
 
+    /// Where trades go that are written again, if any are.
+    fn revise(
+        &self,
+        disk: &Arc<dyn Disk>,
+        from: Option<&Checkpoint>,
+        config: &EngineConfig,
+    ) -> Result<Option<Hooked<CorrectionFile>>, Box<dyn Error>> {
+        if config.corrections.is_none() {
+            return Ok(None);
+        }
+        let encoding = self.case.corrected();
+        let path = read::corrections(encoding);
+        let (kept, added) = (kept_file(disk, from, &path), self.case.added());
+        let columns = added.len();
+        let options = OutputOptions::new(Location::Path(path), encoding, schema());
+        let file = CorrectionFile::create(OutputOptions { added, kept, ..options }, columns)?;
+        Ok(Some(Hooked(file, self.hooks.clone())))
+    }
+
     fn sink(
         &self,
         disk: &Arc<dyn Disk>,
         from: Option<&Checkpoint>,
         tables: &[TableSpec],
     ) -> Result<Beside<Output>, Box<dyn Error>> {
-        let outputs = from.map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
-        let kept = |path: &Path| {
-            let name: std::path::PathBuf = path.components().collect();
-            let from = outputs.iter().find(|output| Path::new(&output.name) == name).cloned();
-            Some(Kept { disk: Arc::clone(disk), owner: OWNER.to_owned(), from })
-        };
+        let kept = |path: &Path| kept_file(disk, from, path);
         let letters = read::letters(self.case.letters);
         let letters = self.case.has_letters().then(|| {
             DeadLetters::create(DeadLetterOptions {
@@ -251,4 +267,12 @@ impl Living<'_> {
             None => Beside::nothing(output),
         })
     }
+}
+
+/// How a file of the run is kept.
+fn kept_file(disk: &Arc<dyn Disk>, from: Option<&Checkpoint>, path: &Path) -> Option<Kept> {
+    let outputs = from.map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
+    let name: std::path::PathBuf = path.components().collect();
+    let from = outputs.iter().find(|output| Path::new(&output.name) == name).cloned();
+    Some(Kept { disk: Arc::clone(disk), owner: OWNER.to_owned(), from })
 }

@@ -20,6 +20,12 @@ pub(crate) fn output(encoding: Encoding) -> PathBuf {
     }
 }
 
+/// The name of what is written again.
+pub(crate) fn corrections(encoding: Encoding) -> PathBuf {
+    let ending = if encoding.format == Format::Csv { "csv" } else { "jsonl" };
+    format!("/simulated/corrections.{ending}").into()
+}
+
 /// The name of the dead letters.
 pub(crate) fn letters(compression: Compression) -> PathBuf {
     format!("/simulated/letters.jsonl{}", packing(compression)).into()

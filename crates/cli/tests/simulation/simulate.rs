@@ -170,8 +170,11 @@ impl Simulation {
         let (mut rows, mut aside) = (None, 0);
         for output in &manifest.outputs {
             let is_letters = output.name.contains("/letters.");
+            let is_again = output.name.contains("/corrections.");
             let (expected, compression) = if is_letters {
                 (&self.expected.letters, self.case.letters)
+            } else if is_again {
+                (&self.expected.corrections, self.case.corrected().compression)
             } else {
                 (&self.expected.output, self.case.encoding.compression)
             };
@@ -184,7 +187,11 @@ impl Simulation {
             }
             let is_of_trade = |line: &&str| !line.starts_with("{\"reason\":\"bad\"");
             let lines = text.lines().filter(is_of_trade).count() as u64;
-            if is_letters { aside = lines } else { rows = Some(lines) }
+            match (is_letters, is_again) {
+                (true, _) => aside = lines,
+                (_, true) => {}
+                _ => rows = Some(lines),
+            }
         }
         let Some(lines) = rows else { return Ok(()) };
         let has_header = self.case.encoding.format == tradejoin_connectors::Format::Csv;
@@ -225,6 +232,11 @@ impl Simulation {
         if self.case.has_letters() {
             let letters = file(&read::letters(self.case.letters), self.case.letters)?;
             same("the dead letters", &letters, &self.expected.letters)?;
+        }
+        if self.case.corrections.is_some() {
+            let corrected = self.case.corrected();
+            let corrections = file(&read::corrections(corrected), corrected.compression)?;
+            same("the corrections", &corrections, &self.expected.corrections)?;
         }
         let store =
             Store::inspect(Arc::new(disk.clone()), Path::new(CHECKPOINTS)).map_err(|error| chain(&error))?;
