@@ -16,6 +16,7 @@ mod reload;
 mod signals;
 mod stall;
 mod style;
+mod sync;
 
 mod destination;
 mod gates;

@@ -2,12 +2,8 @@
 //! to do in an order of somebody's choice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
-use std::thread::{Builder, ScopedJoinHandle, scope};
 use std::time::Duration;
 
-use crossbeam_utils::sync::{Parker, Unparker};
 use tradejoin_flow::{Keep, Resume, Sink, Source};
 use tradejoin_model::ShardCount;
 
@@ -17,6 +13,7 @@ use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Event, KeepEvery, Keeper};
 use crate::report::thread_cpu;
 use crate::run::{Own, Run};
+use crate::sync::{AtomicBool, Ordering, Parker, Receiver, ScopedJoinHandle, Unparker, scope, spawn};
 
 /// Which of them it is.
 pub(crate) enum Driver<'p> {
@@ -148,11 +145,11 @@ fn by_threads<S: Source, K: Sink>(
             Some((keeper, Keeps { keep, events })) => {
                 let events = events.take();
                 let work = move || events.into_iter().for_each(|events| keep_all(run, keeper, events, *keep));
-                Some(Builder::new().name("checkpoints".to_owned()).spawn_scoped(scope, work)?)
+                Some(spawn(scope, "checkpoints".to_owned(), work)?)
             }
             None => None,
         };
-        let spawn = |(thread, parker): (usize, Parker)| {
+        let begin = |(thread, parker): (usize, Parker)| {
             let mut own = run.own(thread);
             let work = move || loop {
                 match run.step(&mut own) {
@@ -161,9 +158,9 @@ fn by_threads<S: Source, K: Sink>(
                     Stepped::Ended => return thread_cpu(),
                 }
             };
-            Builder::new().name(format!("shard-{thread}")).spawn_scoped(scope, work)
+            spawn(scope, format!("shard-{thread}"), work)
         };
-        let threads: Vec<_> = parkers.into_iter().enumerate().map(spawn).collect();
+        let threads: Vec<_> = parkers.into_iter().enumerate().map(begin).collect();
         if threads.iter().any(Result::is_err) {
             // Those that have started end, and the error is told below.
             stop.request();

@@ -8,9 +8,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition};
@@ -21,6 +19,7 @@ use crate::error::{EngineError, Stage};
 use crate::load::{Loaded, add_loaded};
 use crate::pulse::Pulse;
 use crate::run::lock;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Receiver, SyncSender, sync_channel};
 
 /// How a run is kept.
 pub struct Keeping<'a> {
@@ -82,8 +81,9 @@ pub(crate) struct Changes {
     pub(crate) trades_before: u64,
 }
 
-/// Events that may wait to be kept: as many batches as are under way at most.
-const EVENTS_MAX: usize = 64;
+/// Events that may wait to be kept: as many batches as are under way at most. Few of them
+/// where tests are to see what a full queue does.
+const EVENTS_MAX: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 /// No batch has this index.
 const NONE: u64 = u64::MAX;
 
@@ -177,7 +177,7 @@ impl Keeper {
         self.resumes
     }
 
-    /// Whether it is time for a cut.
+    /// Whether it is time for a cut. Asked where the feed is locked.
     pub(crate) fn is_due(&self) -> bool {
         // The board's lock, and that of the feed, order what is read and written here.
         if self.is_busy.load(Ordering::Relaxed) {
@@ -191,9 +191,16 @@ impl Keeper {
         }
     }
 
-    /// Has a cut behind a batch that was just read, when the source was there.
-    pub(crate) fn cut_behind(&self, batch: BatchIndex, source: SourcePosition, loaded: Vec<Loaded>) {
+    /// Begins a cut that is due. To be called before the feed is unlocked: whoever reads the
+    /// next block, maybe before this one has its place, must not begin another, since of two
+    /// cuts one would get the place of the source of the other.
+    pub(crate) fn begin_cut(&self) {
         self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the cut that was [begun](Self::begin_cut) behind a batch that was just read, when the
+    /// source was there.
+    pub(crate) fn cut_behind(&self, batch: BatchIndex, source: SourcePosition, loaded: Vec<Loaded>) {
         let mut state = lock(&self.state);
         (state.source, state.loaded) = (source, loaded);
         (state.last, state.last_trades) = (Some(Instant::now()), state.trades);

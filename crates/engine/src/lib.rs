@@ -42,6 +42,7 @@ mod load;
 mod pulse;
 mod report;
 mod run;
+mod sync;
 mod updates;
 
 pub use budget::{MaxBad, Share, TooManyBad};

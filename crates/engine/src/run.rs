@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -20,6 +20,7 @@ use crate::kept::{Changes, Keeper};
 use crate::load::{Feed, Generations, Next};
 use crate::pulse::{At, Pulse};
 use crate::report::{Publisher, trades_copied};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::updates::Updates;
 
 mod ended;
@@ -347,9 +348,9 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     fn read(&self, own: &Own<K::Encoder>, at: &mut At<'_>) -> Result<(), EngineError> {
         let mut feed = lock(&self.feed);
         let next = feed.next();
-        let is_due = matches!(next, Ok(Some(Next::Block(_) | Next::Update(..))))
-            && self.keeper.is_some_and(Keeper::is_due);
-        let position = is_due.then(|| feed.position()).flatten();
+        let may_cut = matches!(next, Ok(Some(Next::Block(_) | Next::Update(..))));
+        let keeper = self.keeper.filter(|keeper| may_cut && keeper.is_due());
+        let position = keeper.and_then(|keeper| feed.position().inspect(|_| keeper.begin_cut()));
         let loaded = position.as_ref().map(|_| feed.loaded.clone()).unwrap_or_default();
         drop(feed);
         let thread = own.thread;

@@ -1,10 +1,11 @@
 //! Changes of tables that come from beside the source while trades flow.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tradejoin_model::{BatchIndex, ChangeLane};
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Changes that take effect all at one place in the sequence, between two trades, for
 /// every shard and table alike: each table by its index, and its changes. A table is

@@ -2,14 +2,16 @@
 //! comes first, trades or changes, wakes the run.
 
 use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 use tradejoin_connectors::{Arrived, ChangesReader, TradeFeed};
 use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 
 use super::reading::{self, Reading};
+use crate::sync::{JoinHandle, Receiver, SyncSender, ThreadBuilder, TryRecvError, sync_channel};
+
+#[cfg(all(test, feature = "shuttle"))]
+mod under_shuttle;
 
 /// Blocks of trades that are read ahead, beside one in the hands of the thread.
 const AHEAD: usize = 1;
@@ -63,7 +65,7 @@ pub(super) fn start(
         Ok(())
     };
     // Not a stage of the run: blocks are decoded by its workers.
-    let thread = thread::Builder::new().name("trades".to_owned()).spawn(read);
+    let thread = ThreadBuilder::new().name("trades".to_owned()).spawn(read);
     Ok((Arrivals { items, position, thread: Some(thread.context("cannot read trades")?) }, changes))
 }
 

@@ -1,8 +1,6 @@
 //! The thread that reads changes, a few blocks ahead of the trades.
 
 use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -10,6 +8,7 @@ use tradejoin_connectors::{ChangeBlock, ChangeFeed, ChangesReader, Fed};
 use tradejoin_flow::InputPosition;
 
 use super::arrivals::Waker;
+use crate::sync::{JoinHandle, Receiver, RecvTimeoutError, SyncSender, ThreadBuilder, sync_channel};
 
 /// Blocks that are read ahead, beside one in the hands of the thread and one that is being
 /// merged.
@@ -51,7 +50,7 @@ pub(super) fn start_waking(mut reader: ChangesReader, waker: Option<Waker>) -> a
         }
     };
     // Not a stage of the run: what it reads gets its place where the source is read.
-    let thread = thread::Builder::new().name("changes".to_owned()).spawn(read);
+    let thread = ThreadBuilder::new().name("changes".to_owned()).spawn(read);
     Ok(Reading { blocks, thread: Some(thread.context("cannot read changes")?), start })
 }
 

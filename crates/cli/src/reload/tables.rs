@@ -114,7 +114,8 @@ pub(super) struct InForce {
     fingerprints: Mutex<Fingerprints>,
     /// Whether the first file has been read.
     pub(super) is_complete: AtomicBool,
-    /// Whether the first file is being copied, which is waited for before it is complete.
+    /// Whether the first file is being copied, which is waited for before it is complete: see
+    /// [`Copying`].
     pub(super) is_being_copied: AtomicBool,
     /// The file as it was when it had been read.
     loaded: Mutex<Option<Stamp>>,
@@ -241,6 +242,24 @@ impl InForce {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Fingerprints> {
         self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the first rows wait until their files are copied: for as long as it lives, so that they
+/// do not wait for ever for what has failed.
+pub(super) struct Copying(Vec<Arc<InForce>>);
+
+impl Copying {
+    pub(super) fn begin<'t>(tables: impl IntoIterator<Item = &'t WatchedTable>) -> Self {
+        let copying: Vec<_> = tables.into_iter().map(|table| Arc::clone(&table.in_force)).collect();
+        copying.iter().for_each(|in_force| in_force.is_being_copied.store(true, Ordering::Relaxed));
+        Self(copying)
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|in_force| in_force.is_being_copied.store(false, Ordering::Relaxed));
     }
 }
 

@@ -70,9 +70,6 @@ impl Watcher {
                 self.units[unit].history.push(first, store);
             }
         }
-        for file in &self.files {
-            file.table.in_force.is_being_copied.store(false, Ordering::Relaxed);
-        }
     }
 
     /// Sees to it that what was copied is what was loaded.
@@ -381,8 +378,10 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::{Path, PathBuf};
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::time::Duration;
 
     use tradejoin_connectors::{
         OnBadRecord, TableColumns, TableDefinition, TableKind, TableMode, TableOptions, open_table,
@@ -393,7 +392,7 @@ mod tests {
     use super::*;
     use crate::plan;
     use crate::reload::generations::Store;
-    use crate::reload::tables::{WatchedFile, WatchedTable};
+    use crate::reload::tables::{Copying, WatchedFile, WatchedTable};
     use crate::reload::watch::Watched;
     use crate::reload::{Guards, ReloadGroup, Share, units::units};
 
@@ -465,5 +464,22 @@ mod tests {
         assert_eq!(taken.update, Some(0));
         let done = taken.outcomes.iter().map(|outcome| (outcome.table.as_str(), outcome.done));
         assert_eq!(done.collect::<Vec<_>>(), NAMES.map(|name| (name, Done::Reloaded)));
+    }
+
+    #[test]
+    fn first_rows_do_not_wait_for_copies_that_panicked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["i.csv", "u.csv"].map(|name| folder.path().join(name));
+        paths.iter().for_each(|path| put(path, "A"));
+        let store = Store::create(Some(folder.path()), 2).expect("a store");
+        store.remover()();
+        let watcher = watcher(&paths, Some(store), || panic!("a bug"));
+        let in_force: Vec<_> = watcher.files.iter().map(|file| Arc::clone(&file.table.in_force)).collect();
+        let copying = Copying::begin(watcher.files.iter().map(|file| &file.table));
+        let is_copied = || in_force.iter().all(|table| !table.is_being_copied.load(Ordering::Relaxed));
+        assert!(!is_copied());
+        let look = || watcher.look(Duration::ZERO, &AtomicBool::new(false), Some(copying));
+        assert!(catch_unwind(AssertUnwindSafe(look)).is_err());
+        assert!(is_copied());
     }
 }

@@ -16,7 +16,7 @@ use tradejoin_engine::{InEffect, Updates};
 use super::asks::{Ask, Asks};
 use super::generations::Store;
 use super::journaling::Journaling;
-use super::tables::{Stamp, WatchedTable};
+use super::tables::{Copying, Stamp, WatchedTable};
 use super::take_up::{Reason, Taken};
 use super::units::{Look, Unit, units};
 use super::{Guards, ReloadArgs};
@@ -81,9 +81,8 @@ impl Watch {
             watch.asks = is_asked.then(|| Asks::new(names.clone()));
             let journaling = journal.as_deref().map(Journaling::create).transpose()?;
             let is_waited_for = journaling.is_some() || is_asked;
-            for table in tables.iter().filter(|_| store.is_some()) {
-                table.in_force.is_being_copied.store(true, Ordering::Relaxed);
-            }
+            // Dropped with the thread, also if there is none or it panics.
+            let copying = store.is_some().then(|| Copying::begin(&tables));
             let files = tables.into_iter().map(Watched::new).collect();
             let watcher = Watcher {
                 settle: args.settle,
@@ -95,7 +94,7 @@ impl Watch {
                 say: Box::new(say),
                 ..Watcher::new(files, units(&args.reload_group, &names), args.guards, updates)
             };
-            let look = move || watcher.look(every, &hang_up);
+            let look = move || watcher.look(every, &hang_up, copying);
             // Not a stage of the run: it hands the engine changes, and reads beside it.
             let thread = thread::Builder::new().name("watch".to_owned()).spawn(look);
             let thread = thread.context("cannot watch files")?;
@@ -211,12 +210,18 @@ impl Watcher {
     }
 
     /// Looks until the run is over, and gives back the journal.
-    fn look(mut self, every: Duration, hang_up: &AtomicBool) -> Result<Option<Journaling>, JournalError> {
+    pub(super) fn look(
+        mut self,
+        every: Duration,
+        hang_up: &AtomicBool,
+        copying: Option<Copying>,
+    ) -> Result<Option<Journaling>, JournalError> {
         let mut failure = None;
         self.seen = self.stamps();
         let mut looked = Instant::now();
         let mut has_begun = false;
         self.keep_first();
+        drop(copying);
         loop {
             let is_done = self.done.load(Ordering::Relaxed);
             let is_complete =

@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
@@ -19,6 +18,10 @@ use super::filter::Filters;
 use super::pick::{Every, Picked, Room, Wanted, pick};
 use crate::control::{Call, Reply};
 use crate::failure;
+use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
+
+#[cfg(all(test, feature = "shuttle"))]
+mod under_shuttle;
 
 /// Rows that wait for who looks at them.
 const ROWS_MAX: usize = 4_096;

@@ -187,6 +187,7 @@ fn trades_that_were_kept_wait_again_if_they_are_of_these_tables() {
     let mut before = holds(u64::MAX, HoldConfig::default());
     assert_eq!(pass(&mut before, batch(0, &[1, 2], &[])).0, []);
     let kept = before.held(now);
+    assert_eq!(kept.latest_time, i64::MIN, "no trade has had a time");
     type Edit<'a> = &'a dyn Fn(&mut Held);
     let edits: [Edit<'_>; 8] = [
         &|held| held.chunks[0].keys.clear(),
@@ -207,6 +208,7 @@ fn trades_that_were_kept_wait_again_if_they_are_of_these_tables() {
     let mut after = holds(u64::MAX, HoldConfig::default());
     after.go_on_from(kept, 2, now).expect("they are");
     assert_eq!((after.bytes(), after.peak()), (before.bytes(), before.peak()));
+    assert_eq!(after.held(now).latest_time, i64::MIN);
     let (found, account) = pass(&mut after, batch(2, &[], &[2]));
     assert_eq!((found, account.hold.found), (vec![(2, 2)], 1));
 }
