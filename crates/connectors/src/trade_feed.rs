@@ -21,7 +21,7 @@ pub trait TradeFeed: Send {
     /// As there.
     fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
         let _ = position;
-        Err("trades that find changes by arrival can only be read from their beginning".into())
+        Err("these trades can only be read from their beginning".into())
     }
 }
 
