@@ -18,7 +18,11 @@ pub(crate) fn config(bytes: &[u8]) {
             return;
         }
     };
-    let said: Table = toml::from_str(text).expect("what was taken is TOML");
+    let said: Table = match toml::from_str(text) {
+        Ok(said) => said,
+        // A count may be larger than numbers of TOML that are of no type.
+        Err(error) => return assert!(error.message().ends_with("value was too large"), "{error}"),
+    };
     let written = toml::to_string(&read).expect("it can be written");
     assert_eq!(Config::parse(&written), Ok(read.clone()), "it reads back");
     let again: Table = toml::from_str(&written).expect("TOML");
