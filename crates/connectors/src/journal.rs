@@ -8,7 +8,7 @@
 //! stands as `{"hex":…}`.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,36 +99,35 @@ impl JournalLines {
         Self { tables }
     }
 
-    /// Adds the first line.
-    pub(crate) fn begin(&self, tables: Vec<LoadedTable>, text: &mut Vec<u8>) {
-        push(&Line::Begin { journal: VERSION, tables }, text);
+    /// Writes the first line.
+    pub(crate) fn begin(&self, tables: Vec<LoadedTable>, to: &mut impl Write) -> io::Result<()> {
+        write(&Line::Begin { journal: VERSION, tables }, to)
     }
 
-    /// Adds an update.
-    pub(crate) fn update(&self, entry: &JournalEntry, text: &mut Vec<u8>) {
+    /// Writes an update.
+    pub(crate) fn update(&self, entry: &JournalEntry, to: &mut impl Write) -> io::Result<()> {
         let table = self.tables[entry.table].clone();
         let changes = Box::new(Changes::of(&entry.changes));
-        push(&Line::Update { trades_before: entry.trades_before, table, changes }, text);
+        write(&Line::Update { trades_before: entry.trades_before, table, changes }, to)
     }
 
-    /// Adds the last line, of a run of so many trades.
-    pub(crate) fn end(&self, trades: u64, text: &mut Vec<u8>) {
-        push(&Line::End { trades }, text);
+    /// Writes the last line, of a run of so many trades.
+    pub(crate) fn end(&self, trades: u64, to: &mut impl Write) -> io::Result<()> {
+        write(&Line::End { trades }, to)
     }
 }
 
-fn push(line: &Line, text: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *text, line).expect("numbers and texts in memory");
-    text.push(b'\n');
+fn write(line: &Line, to: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, line)?;
+    to.write_all(b"\n")
 }
 
 /// Writes a journal.
 #[derive(Debug)]
 pub struct JournalWriter {
     path: Arc<str>,
-    file: File,
+    file: BufWriter<File>,
     lines: JournalLines,
-    text: Vec<u8>,
 }
 
 impl JournalWriter {
@@ -140,7 +139,7 @@ impl JournalWriter {
         let name: Arc<str> = path.display().to_string().into();
         let file =
             File::create(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
-        Ok(Self { path: name, file, lines: JournalLines::new(Vec::new()), text: Vec::new() })
+        Ok(Self { path: name, file: BufWriter::new(file), lines: JournalLines::new(Vec::new()) })
     }
 
     /// Writes the first line.
@@ -149,7 +148,7 @@ impl JournalWriter {
     /// If writing fails.
     pub fn begin(&mut self, tables: Vec<LoadedTable>) -> Result<(), JournalError> {
         self.lines = JournalLines::new(tables.iter().map(|table| table.name.clone()).collect());
-        self.write(|lines, text| lines.begin(tables, text))
+        self.write(|lines, file| lines.begin(tables, file))
     }
 
     /// Writes updates that follow each other, which are in the file when this returns.
@@ -160,7 +159,7 @@ impl JournalWriter {
     /// # Panics
     /// If the first line has no such table.
     pub fn updates(&mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
-        self.write(|lines, text| entries.iter().for_each(|entry| lines.update(entry, text)))
+        self.write(|lines, file| entries.iter().try_for_each(|entry| lines.update(entry, file)))
     }
 
     /// Writes the last line.
@@ -168,14 +167,16 @@ impl JournalWriter {
     /// # Errors
     /// If writing fails.
     pub fn end(mut self, trades: u64) -> Result<(), JournalError> {
-        self.write(|lines, text| lines.end(trades, text))?;
-        self.file.sync_all().map_err(|source| self.failed(source))
+        self.write(|lines, file| lines.end(trades, file))?;
+        self.file.get_ref().sync_all().map_err(|source| self.failed(source))
     }
 
-    fn write(&mut self, push: impl FnOnce(&JournalLines, &mut Vec<u8>)) -> Result<(), JournalError> {
-        self.text.clear();
-        push(&self.lines, &mut self.text);
-        self.file.write_all(&self.text).map_err(|source| self.failed(source))
+    fn write(
+        &mut self,
+        lines: impl FnOnce(&JournalLines, &mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), JournalError> {
+        let written = lines(&self.lines, &mut self.file).and_then(|()| self.file.flush());
+        written.map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> JournalError {

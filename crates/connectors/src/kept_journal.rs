@@ -1,6 +1,7 @@
 //! A journal beside checkpoints: what is in it at a checkpoint is durable with it, and what
 //! was written behind it is written again.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow_schema::Schema;
@@ -9,7 +10,7 @@ use tradejoin_model::{ChangeLane, LookUp};
 
 use crate::difference::Fingerprints;
 use crate::encoding::{Compression, Encoding, Format, Location};
-use crate::error::{CreateError, WriteError};
+use crate::error::CreateError;
 use crate::journal::{JournalEntry, JournalLines, LoadedTable};
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::prepared::Kept;
@@ -51,7 +52,7 @@ impl<K: Keep> KeptJournal<K> {
     }
 
     /// Writes the first line, when all tables are loaded and none has changed.
-    fn begin(&mut self) -> Result<(), WriteError> {
+    fn begin(&mut self) -> io::Result<()> {
         let Some(loading) = self.loading.take() else { return Ok(()) };
         let counted = |(table, rows): (_, Fingerprints)| LoadedTable {
             rows: rows.len(),
@@ -59,13 +60,40 @@ impl<K: Keep> KeptJournal<K> {
             ..table
         };
         let tables = loading.into_iter().map(counted).collect();
-        self.write(|lines, text| lines.begin(tables, text))
+        self.write(|lines, to| lines.begin(tables, to))
     }
 
-    fn write(&mut self, push: impl FnOnce(&JournalLines, &mut Vec<u8>)) -> Result<(), WriteError> {
+    fn write(
+        &mut self,
+        lines: impl FnOnce(&JournalLines, &mut Pieces<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Self { output, piece, lines: journal, .. } = self;
+        let mut pieces = Pieces { output, piece };
+        lines(journal, &mut pieces)?;
+        pieces.flush()
+    }
+}
+
+/// Lines on their way to the output: a line of many changes is never in memory whole.
+struct Pieces<'j> {
+    output: &'j mut Output,
+    piece: &'j mut OutputPiece,
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const LEN: usize = 64 << 10;
+        self.piece.text().extend_from_slice(bytes);
+        if self.piece.text().len() >= LEN {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.write_piece(self.piece).map_err(io::Error::other)?;
         self.piece.text().clear();
-        push(&self.lines, self.piece.text());
-        self.output.write_piece(&mut self.piece)
+        Ok(())
     }
 }
 
@@ -80,14 +108,14 @@ impl<K: Keep> Keep for KeptJournal<K> {
     fn changes(&mut self, trades_before: u64, lanes: &[ChangeLane]) -> Result<(), BoxError> {
         self.begin()?;
         let entries = entries(trades_before, lanes);
-        self.write(|lines, text| entries.iter().for_each(|entry| lines.update(entry, text)))?;
+        self.write(|lines, to| entries.iter().try_for_each(|entry| lines.update(entry, to)))?;
         self.keep.changes(trades_before, lanes)
     }
 
     fn keep(&mut self, cut: Cut) -> Result<u64, BoxError> {
         self.begin()?;
         if cut.end == Some(End::Complete) {
-            self.write(|lines, text| lines.end(cut.trades, text))?;
+            self.write(|lines, to| lines.end(cut.trades, to))?;
         }
         let journal = self.output.prepare(cut.end)?;
         self.keep.keep(Cut { output: Box::new((cut.output, journal)), ..cut })
