@@ -198,7 +198,8 @@ impl Claims {
 /// decoder.
 ///
 /// # Errors
-/// If one is longer than the file or than it may be, or has such a buffer.
+/// If one is longer than the file or than it may be, or has such a buffer, or a head that is
+/// none by itself.
 pub(crate) fn check_file(file: &SharedFile, limits: Limits) -> io::Result<()> {
     let Some(at) = file.len().checked_sub(MAGIC_AND_LENGTH) else { return Ok(()) };
     let mut end = [0; MAGIC_AND_LENGTH as usize];
@@ -233,7 +234,10 @@ fn check_block(file: &SharedFile, block: &Block, limits: Limits) -> io::Result<(
     let mut bytes = Vec::new();
     file.part(start).take(head).read_to_end(&mut bytes)?;
     let skipped = if bytes.starts_with(&CONTINUATION) { 8 } else { 4 };
-    let Some(Ok(message)) = bytes.get(skipped..).map(root_as_message) else { return Ok(()) };
+    // The decoder sees what follows, too: for it a head may be whole that goes on in the body.
+    let Some(Ok(message)) = bytes.get(skipped..).map(root_as_message) else {
+        return Err(invalid("the head of a message is damaged"));
+    };
     let (packed, mut claims) = packed_buffers(&message, body, limits);
     for PackedBuffer { start, len } in packed {
         let mut prefix = [0; PREFIX];

@@ -93,9 +93,11 @@ fn open_any_text(
     table: &AnyTable,
     strict: bool,
 ) -> Result<Opened, OpenError> {
-    let mut names = rows.columns.clone();
-    let late = if rows.format == Format::JsonLines { table.late_members(&mut names) } else { Vec::new() };
-    rows.columns.extend(late.iter().cloned());
+    let late = match rows.format {
+        Format::JsonLines => table.late_members(&mut rows.columns),
+        _ => Vec::new(),
+    };
+    let names = rows.columns.clone();
     let encoding = match rows.format {
         Format::JsonLines => ValueEncoding::JsonToken,
         _ => ValueEncoding::Plain,
@@ -133,14 +135,13 @@ fn open_text(
     if rows.format == Format::JsonLines {
         // A member such as `deleted` may well show up late. Of the required
         // ones, the first lines must have all, unless there are no lines.
-        let skip = if rows.columns.is_empty() { 0 } else { kind.required_columns().len() };
+        let skip = if rows.is_unsaid { 0 } else { kind.required_columns().len() };
         let seen = |name: &str| rows.columns.iter().any(|column| column == name);
         let others = kind.known_columns().iter().skip(skip).map(|column| column.name);
         late.extend(others.filter(|name| !seen(name)).map(str::to_owned));
         // A file without lines has all columns, as far as anyone can tell.
-        let is_empty = rows.columns.is_empty();
         rows.columns.extend(late.iter().cloned());
-        late.retain(|_| !is_empty);
+        late.retain(|_| !rows.is_unsaid);
     }
     let header = Header::new(name, rows.columns.clone(), kind.known_columns())?;
     let builder = LaneBuilder::new(name, kind, header)?;
@@ -309,7 +310,7 @@ impl TableReader {
                 {
                     // A member may show up late; what must be there the first lines
                     // have, unless there are no lines.
-                    let must_be = usize::from(!rows.columns.is_empty());
+                    let must_be = usize::from(!rows.is_unsaid);
                     for column in mode.columns().into_iter().skip(must_be) {
                         if lane.add_column(column) {
                             rows.columns.push(column.to_owned());

@@ -17,6 +17,8 @@ pub(crate) struct TextRows {
     pub(crate) chunks: Chunks,
     pub(crate) format: Format,
     pub(crate) columns: Vec<String>,
+    /// Whether no line, of those that were looked at, says what columns there are.
+    pub(crate) is_unsaid: bool,
 }
 
 impl TextRows {
@@ -37,7 +39,8 @@ impl TextRows {
                 }
             },
         };
-        Ok(Self { chunks, format, columns })
+        let is_unsaid = columns.is_empty();
+        Ok(Self { chunks, format, columns, is_unsaid })
     }
 
     pub(crate) fn dialect(&self) -> Dialect {

@@ -21,8 +21,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tradejoin_connectors::{
     AnyTable, ColumnChoice, Fields, InputOptions, KeyPair, OpenError, ReadError, Selection, TableColumns,
-    TableDefinition, TableOptions, TableReader, TradeReader, TradesOptions, open_table, open_trades,
-    select_outputs,
+    TableDefinition, TableMode, TableOptions, TableReader, TradeReader, TradesOptions, open_table,
+    open_trades, select_outputs,
 };
 use tradejoin_flow::End;
 use tradejoin_model::{ChangeLane, Column, Keys, TextColumn};
@@ -373,6 +373,31 @@ fn a_member_that_shows_up_late_is_not_lost_without_a_word() {
     assert!(
         rows_of(&mut open(input(&empty), &any(&["id"], &["a"])).expect("opens")).expect("good").is_empty()
     );
+}
+
+#[test]
+fn lines_that_name_no_column_lack_the_key() {
+    let files = Files::new();
+    for (lines, rows, bad) in [("{}\n", 0, 1), ("x\n{}\n{\"a\":1}\n{\"id\":1,\"a\":1}\n", 1, 3)] {
+        let path = files.put("v.jsonl", lines);
+        for (key, columns) in [(["id"], &[][..]), (["id"], &["a"]), (["id"], &["a", "lot?"])] {
+            let (options, refused) = skipping(&path);
+            let read = rows_of(&mut open(options, &any(&key, columns)).expect("opens"));
+            let read = read.unwrap_or_else(|error| panic!("{lines:?}, {columns:?}: {error}"));
+            assert_eq!(read.iter().map(ChangeLane::len).sum::<usize>(), rows, "{lines:?}, {columns:?}");
+            assert_eq!(refused.count(), bad, "{lines:?}, {columns:?}");
+        }
+    }
+    // What a mode needs may come late, too.
+    let version = TableMode::LatestVersion { column: "v".to_owned() };
+    for columns in [&["a"][..], &["a", "lot?"]] {
+        let path = files.put("v.jsonl", "{}\n{\"id\":1,\"a\":2,\"v\":3}\n");
+        let (options, refused) = skipping(&path);
+        let mut reader = open(options, &any(&["id"], columns)).expect("opens");
+        reader.set_mode(&version).expect("no line says that it is missing");
+        let lanes = rows_of(&mut reader).expect("skips");
+        assert_eq!((lanes[0].len(), lanes[0].version(0), refused.count()), (1, 3, 1), "{columns:?}");
+    }
 }
 
 #[test]

@@ -79,8 +79,11 @@ pub(crate) fn read_alike(bytes: &[u8], format: Format) {
             if let (Some(whole), Some(apart)) = (&whole, &mut apart)
                 && whole.failure.is_some()
             {
-                // Rows before the failure may have been handed on.
-                assert_eq!(whole.failure, apart.failure, "{mode:?}");
+                // Rows before the failure may have been handed on; and of columns that are
+                // damaged in two places one block meets another first.
+                let as_text = |failure: &Option<String>| failure.clone().filter(|_| format.is_text());
+                assert_eq!(as_text(&whole.failure), as_text(&apart.failure), "{mode:?}");
+                assert!(apart.failure.is_some(), "{mode:?}");
                 continue;
             }
             assert_eq!(apart, whole, "{mode:?}, strict: {strict}");
