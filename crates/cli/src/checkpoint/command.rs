@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 use tradejoin_checkpoint::{CheckpointError, EndState, Listed, Manifest, Store};
+use tradejoin_connectors::OpenError;
 use tradejoin_disk::RealDisk;
 
 use crate::failure::{self, UsageError};
@@ -70,25 +71,38 @@ pub(crate) fn checkpoint(command: &CheckpointCommand) -> anyhow::Result<u8> {
 }
 
 fn open(args: &FolderArgs) -> anyhow::Result<Store> {
-    Ok(Store::inspect(Arc::new(RealDisk), &args.folder)?)
+    let name = || args.folder.display().to_string().into();
+    match args.folder.metadata() {
+        Err(source) => Err(OpenError::Missing { source_name: name(), source }.into()),
+        Ok(metadata) if !metadata.is_dir() => {
+            Err(UsageError(format!("{}: this is no folder of checkpoints", name())).into())
+        }
+        Ok(_) => Ok(Store::inspect(Arc::new(RealDisk), &args.folder)?),
+    }
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<u8> {
-    let store = open(&args.folder)?;
-    let mut listed = store.all()?.into_iter().filter(|listed| match args.epoch {
+    let mut listed = open(&args.folder)?.all()?;
+    let wanted = |listed: &Listed| match args.epoch {
         Some(epoch) => listed.epoch == epoch,
         None => listed.state.is_ok(),
-    });
-    let Some(Listed { state, .. }) = listed.next() else {
-        let folder = args.folder.folder.display();
-        let text = match args.epoch {
-            Some(epoch) => {
-                format!("{folder}: there is no checkpoint {epoch}: see `tradejoin checkpoint list`")
+    };
+    let folder = &args.folder.folder;
+    let Some(at) = listed.iter().position(wanted) else {
+        let name = folder.display();
+        let text = match (args.epoch, listed.len()) {
+            (_, 0) => format!("{name}: there are no checkpoints"),
+            (Some(epoch), _) => {
+                format!("{name}: there is no checkpoint {epoch}: see `tradejoin checkpoint list`")
             }
-            None => format!("{folder}: there is no checkpoint that is whole"),
+            (None, count) => {
+                let newest = Box::new(listed.swap_remove(0).state.expect_err("none is whole"));
+                return Err(CheckpointError::NoneIsWhole { folder: folder.clone(), count, newest }.into());
+            }
         };
         return Err(UsageError(text).into());
     };
+    let Listed { state, .. } = listed.swap_remove(at);
     let checkpoint = state?;
     let manifest = checkpoint.manifest();
     let text = if args.folder.json { serde_json::to_string_pretty(manifest)? } else { text_of(manifest) };

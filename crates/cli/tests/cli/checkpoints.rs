@@ -129,6 +129,7 @@ fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
     }
     let said = folder.fails(78, JOB);
     assert!(said.contains("none of ") && said.contains("restore the folder from a copy"), "{said}");
+    assert_eq!(folder.fails(78, "checkpoint show state"), said);
 }
 
 #[test]
@@ -275,10 +276,13 @@ fn what_is_in_a_folder_can_be_seen() {
     assert_eq!((&manifest["trades"], &manifest["format"]), (&newest["trades"], &1.into()));
     assert_eq!(folder.run("checkpoint verify state").code, 0);
     assert_eq!(folder.run("checkpoint show state --epoch 99999").code, 2);
-    let said = folder.fails(74, "checkpoint list nowhere");
-    assert_eq!(said, "error: nowhere: cannot list it: No such file or directory (os error 2)\n");
+    let said = folder.fails(66, "checkpoint list nowhere");
+    assert_eq!(said, "error: cannot open nowhere: No such file or directory (os error 2)\n");
+    let said = folder.fails(2, "checkpoint verify t.csv");
+    assert_eq!(said, "error: t.csv: this is no folder of checkpoints\n");
     fs::create_dir(folder.path("none")).expect("a folder");
     assert_eq!(folder.ok("checkpoint list none"), "there are no checkpoints\n");
+    assert_eq!(folder.fails(2, "checkpoint show none"), "error: none: there are no checkpoints\n");
     folder.ok(JOB);
     assert!(folder.ok("checkpoint list state").contains("complete"));
     let mode = |name: &str| fs::metadata(folder.path(name)).expect("there").permissions().mode() & 0o777;
