@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
     AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Letters, Location, Output,
-    OutputOptions,
+    OutputOptions, is_letter_file,
 };
 use tradejoin_model::TableSpec;
 
@@ -18,6 +18,7 @@ use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
+use crate::same_file;
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::style::printable;
@@ -71,7 +72,7 @@ impl Destination {
             return Err(UsageError(text.to_owned()).into());
         }
         if let Some(Location::Path(output)) = output
-            && plan::is_same_file(output, path)
+            && same_file::is_same_file(output, path)
         {
             return Err(UsageError("--dead-letters and --output are one file".to_owned()).into());
         }
@@ -98,31 +99,39 @@ impl Destination {
 
     /// Refuses an output, or a journal, that is one of the files that are read, or another
     /// output.
-    pub(crate) fn check_against(
-        &self,
-        inputs: &[&Path],
-        journal: Option<&Path>,
-        corrections: Option<&Path>,
-    ) -> anyhow::Result<()> {
-        let path = |location: Option<&'_ Location>| match location {
-            Some(Location::Path(path)) => Some(path.clone()),
-            Some(Location::Standard) | None => None,
-        };
-        let outputs = [
-            ("the output", path(self.location.as_ref())),
-            ("--dead-letters", path(self.letters.as_ref().map(|letters| &letters.0))),
-            ("--journal", journal.map(Path::to_owned)),
-            ("--corrections", corrections.map(Path::to_owned)),
-        ];
-        for (at, (what, location)) in outputs.iter().enumerate() {
-            let Some(output) = location else { continue };
-            let earlier = outputs[..at].iter().filter_map(|(what, path)| Some((what, path.as_ref()?)));
-            if let Some((other, _)) = earlier.into_iter().find(|(_, path)| plan::is_same_file(path, output)) {
-                return Err(UsageError(format!("{what} would take the place of {other}")).into());
+    pub(crate) fn check_against(&self, inputs: &[&Path], args: &RunArgs) -> anyhow::Result<()> {
+        fn path(location: &Location) -> &Path {
+            match location {
+                Location::Path(path) => path,
+                Location::Standard => Path::new("-"),
             }
-            if let Some(input) = inputs.iter().find(|input| plan::is_same_file(input, output)) {
-                let text = format!("{what} would take the place of an input, {}", input.display());
-                return Err(UsageError(text).into());
+        }
+        let usage = |text: String| Err(UsageError(text).into());
+        let journal = args.reload.journal.as_deref();
+        if journal == Some(Path::new("-")) {
+            return usage("--journal is a file of its own, beside the output".to_owned());
+        }
+        let letters = self.letters.as_ref().map(|(location, _)| path(location));
+        let outputs = [
+            ("--dead-letters", letters),
+            ("the output", self.location.as_ref().map(path)),
+            ("--journal", journal),
+            ("--corrections", args.correct.path()),
+        ];
+        let outputs: Vec<_> = outputs.into_iter().filter_map(|(what, path)| Some((what, path?))).collect();
+        for (at, (what, output)) in outputs.iter().enumerate() {
+            let mut earlier = outputs[..at].iter();
+            if let Some((other, _)) = earlier.find(|(_, path)| same_file::are_both_written(path, output)) {
+                return usage(format!("{what} would take the place of {other}"));
+            }
+            if let Some(input) = inputs.iter().find(|input| same_file::is_read_and_written(input, output)) {
+                return usage(format!("{what} would take the place of an input, {}", input.display()));
+            }
+            if let Some(letters) = letters.filter(|_| args.letters.rotation().is_some())
+                && let Some((letters, output)) = same_file::place(letters).zip(same_file::place(output))
+                && is_letter_file(&letters, &output)
+            {
+                return usage(format!("{what} has a name that a file of --dead-letters will have"));
             }
         }
         Ok(())

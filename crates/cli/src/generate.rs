@@ -14,6 +14,7 @@ use tradejoin_model::{Messages, trade_schema};
 use crate::args::GenerateArgs;
 use crate::failure::{self, UsageError};
 use crate::plan;
+use crate::same_file;
 use crate::signals::{self, Signals};
 use crate::watch::{Bar, Progress};
 
@@ -38,7 +39,7 @@ fn check(args: &GenerateArgs) -> anyhow::Result<()> {
     let paths = [&args.trades, &args.instruments, &args.users];
     let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
     for (index, path) in paths.iter().enumerate() {
-        if paths[..index].iter().any(|other| plan::is_same_file(other, path)) {
+        if paths[..index].iter().any(|other| same_file::is_same_file(other, path)) {
             let text = format!("two outputs go to {}: give each a name of its own", path.display());
             return Err(UsageError(text).into());
         }

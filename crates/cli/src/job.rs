@@ -69,10 +69,11 @@ impl Job {
             &input.messages,
             &args.changes.table_changes,
             &reload.replay_journal,
+            &args.config,
         ];
         let others = input.table.iter().map(|table| table.file.as_path());
         let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
-        destination.check_against(&paths, reload.journal.as_deref(), args.correct.path())?;
+        destination.check_against(&paths, args)?;
         let mut job = match (&input.trades, &input.messages) {
             (Some(trades), _) => files(args, trades, destination, readiness, stop, from),
             (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),

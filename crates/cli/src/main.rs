@@ -24,6 +24,7 @@ mod job;
 mod limits;
 mod modes;
 mod plan;
+mod same_file;
 mod sample;
 mod settings;
 mod summary;

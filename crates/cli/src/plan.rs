@@ -1,7 +1,7 @@
 //! What was typed, turned into what it means.
 
 use std::io::{ErrorKind, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -183,17 +183,4 @@ pub(crate) fn output(
         return Err(UsageError(message).into());
     }
     Ok(encoding)
-}
-
-/// Whether two arguments mean the same file, or both standard input or output.
-pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
-    a == b || real_path(a).is_some_and(|path| Some(path) == real_path(b))
-}
-
-/// A path without links and detours, of a file that is there or could be.
-fn real_path(path: &Path) -> Option<PathBuf> {
-    path.canonicalize().ok().or_else(|| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
-    })
 }

@@ -28,6 +28,9 @@ use crate::summary::Summary;
 use crate::tap::Taps;
 use crate::watch::{Bar, Nowhere, Said};
 
+/// What to do about a run with checkpoints that was interrupted.
+const GOES_ON: &str = "the same command goes on where it was";
+
 /// Carries out the command, and gives its exit code.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let signals = Signals::install()?;
@@ -41,13 +44,18 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
-    let mut job = Job::open(
+    let job = Job::open(
         args,
         &destination,
         &readiness,
         signals.stop(),
         kept.as_ref().and_then(KeptRun::source_position),
-    )?;
+    );
+    let mut job = match job {
+        // What a stop has cut short may be no header, or half a footer.
+        Err(_) if signals.stop().is_requested() => return Ok(interrupted_before(kept.is_some())),
+        job => job?,
+    };
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;
@@ -149,11 +157,20 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if report.interrupted {
         eprintln!("{}", signals::partial_note(handle.as_ref()));
         if is_kept {
-            eprintln!("the same command goes on where it was");
+            eprintln!("{GOES_ON}");
         }
         return Ok(failure::INTERRUPTED);
     }
     Ok(failure::OK)
+}
+
+/// Says that a run has ended before anything of it was read.
+fn interrupted_before(is_kept: bool) -> u8 {
+    eprintln!("{}", signals::partial_note(None));
+    if is_kept {
+        eprintln!("{GOES_ON}");
+    }
+    failure::INTERRUPTED
 }
 
 /// Says that a run is complete, and does nothing.

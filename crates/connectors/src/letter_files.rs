@@ -19,7 +19,7 @@ use crate::error::{Category, CreateError};
 use crate::output::{Output, OutputOptions, OutputPiece};
 use crate::prepared::{self, Kept};
 use crate::resume_error::ResumeError;
-use crate::target::resolve;
+use crate::target::resolve_links;
 
 /// Files that are complete and wait for a checkpoint; more of them are synced at once, so that
 /// not too many are open.
@@ -117,6 +117,13 @@ fn numbered(base: &Path, number: u64) -> PathBuf {
     base.with_file_name(OsString::from_vec(name))
 }
 
+/// Whether `path` has a name that dead letters in several files may get, the first of which
+/// is `base`, beside that of the first.
+#[must_use]
+pub fn is_letter_file(base: &Path, path: &Path) -> bool {
+    number_of(base, path).is_some_and(|number| number > 0)
+}
+
 /// The number of a file, if it is one of those of `base`.
 fn number_of(base: &Path, path: &Path) -> Option<u64> {
     if path == base {
@@ -157,7 +164,7 @@ impl LetterFiles {
             return Err(LetterFilesError::NoFile { target_name }.into());
         };
         let io = |source| CreateError::Io { target_name: Arc::clone(&target_name), source };
-        let base = resolve(&base).map_err(io)?;
+        let base = resolve_links(&base).map_err(io)?;
         let disk =
             options.kept.as_ref().map_or_else(|| Arc::new(RealDisk) as _, |kept| Arc::clone(&kept.disk));
         let from = options.kept.as_ref().and_then(|kept| kept.from.as_ref());
@@ -364,7 +371,7 @@ pub fn resume_letter_files(
     base: &Path,
     outputs: &[OutputPosition],
 ) -> Result<Option<OutputPosition>, ResumeError> {
-    let base = resolve(base).map_err(|source| ResumeError::io(base, source))?;
+    let base = resolve_links(base).map_err(|source| ResumeError::io(base, source))?;
     let is_ours = |output: &&OutputPosition| number_of(&base, Path::new(&output.name)).is_some();
     let mut current = None;
     for output in outputs.iter().filter(is_ours) {

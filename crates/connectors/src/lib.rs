@@ -170,7 +170,9 @@ pub use kept_journal::KeptJournal;
 pub use key_text::key_for_people;
 pub use lane_builder::{TableColumn, TableKind};
 pub use last_read::LastRead;
-pub use letter_files::{DroppedLetters, LetterFilesError, LetterRotation, resume_letter_files};
+pub use letter_files::{
+    DroppedLetters, LetterFilesError, LetterRotation, is_letter_file, resume_letter_files,
+};
 pub use letters::{Letter, Letters, open_letters};
 pub use limits::{Limits, TooMuch};
 pub use merge::{LetterIds, MergeError, MergeOptions, Merged, merge};
@@ -191,7 +193,7 @@ pub use stored_file::Unlike;
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
-pub use target::OutputHandle;
+pub use target::{OutputHandle, resolve_links};
 pub use trade_feed::{Arrived, TradeFeed};
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};

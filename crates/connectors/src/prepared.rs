@@ -10,7 +10,7 @@ use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
 use crate::resume_error::ResumeError;
-use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve};
+use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve_links};
 use crate::trail::{TAIL_BYTES, Trail, fingerprint};
 
 /// That an output is of a run which is kept with checkpoints.
@@ -119,7 +119,7 @@ pub(crate) fn resume(
     }
     let other = || ResumeError::Other { name: position.name.clone() };
     let Location::Path(path) = location else { return Err(other()) };
-    let path = resolve(path).map_err(|source| ResumeError::io(path, source))?;
+    let path = resolve_links(path).map_err(|source| ResumeError::io(path, source))?;
     if path.to_str() != Some(&position.name) || !is_partial_of(&position.partial, &position.name) {
         return Err(other());
     }

@@ -179,8 +179,12 @@ fn discard(disk: &dyn Disk, partial: &Path) {
     let _ = disk.remove(partial);
 }
 
-/// The file that a path means, so that a link stays a link.
-pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+/// The path that a path leads to where it is a symbolic link, or one to another, also if there
+/// is no file yet: what is written takes the place of that, and the link stays a link.
+///
+/// # Errors
+/// If there are more links than a system follows.
+pub fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     // As many links as the system follows.
     const LINKS_MAX: usize = 40;
     let mut path = path.to_owned();
@@ -207,7 +211,7 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let path = resolve(path)?;
+    let path = resolve_links(path)?;
     let (file, partial) = match owner {
         Some(owner) => create_owned(disk, &path, owner)?,
         None => create_partial(disk, &path)?,

@@ -161,6 +161,10 @@ impl<'a, S: Source> Feed<'a, S> {
                     self.generations.0[index].store(Some(Arc::new(generation)));
                 }
             }
+            // A source that a stop has ended looks like one that is complete.
+            if self.stop.is_requested() {
+                return Ok(None);
+            }
             self.loads.pop_front();
         }
         if let Some(update) = self.next_update() {

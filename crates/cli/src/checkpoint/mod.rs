@@ -22,8 +22,8 @@ use tradejoin_model::{LookUp, TableSpec};
 use crate::arg_values::number;
 use crate::args::RunArgs;
 use crate::failure::UsageError;
-use crate::plan;
 use crate::reload::WatchedTable;
+use crate::same_file;
 use crate::settings::Settings;
 use crate::style::WARNING;
 
@@ -91,7 +91,7 @@ impl KeptRun {
     pub(crate) fn output(&self, location: &Location) -> Kept {
         let mut outputs = self.from.iter().flat_map(|from| &from.manifest().outputs);
         let is_at = |output: &&OutputPosition| match location {
-            Location::Path(path) => plan::is_same_file(Path::new(&output.name), path),
+            Location::Path(path) => same_file::is_same_place(Path::new(&output.name), path),
             // Nothing of it can be gone on with.
             Location::Standard => false,
         };

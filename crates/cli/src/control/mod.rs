@@ -22,7 +22,7 @@ pub(crate) use wire::{Done, Outcome, Reply, Request};
 
 use crate::args::RunArgs;
 use crate::failure::UsageError;
-use crate::plan;
+use crate::same_file;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Control")]
@@ -45,7 +45,7 @@ pub(crate) fn socket(args: &RunArgs) -> anyhow::Result<Option<Socket>> {
         ("--journal", &args.reload.journal),
     ];
     let is_there = |(_, other): &(&str, &Option<PathBuf>)| {
-        other.as_ref().is_some_and(|other| plan::is_same_file(other, path))
+        other.as_ref().is_some_and(|other| same_file::is_same_file(other, path))
     };
     if let Some((what, _)) = others.into_iter().find(is_there) {
         return Err(UsageError(format!("--control would take the place of {what}")).into());

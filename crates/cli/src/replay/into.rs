@@ -8,7 +8,7 @@ use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, 
 
 use crate::args::RunArgs;
 use crate::failure::{self, UsageError};
-use crate::{plan, run};
+use crate::{plan, run, same_file};
 
 /// Replays the letters of a run, and merges what is recovered with its output.
 pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
@@ -54,7 +54,7 @@ fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Resul
         if is_pipe || path == Path::new("-") {
             return Err(UsageError(format!("--into: {} is no file that can be read twice", path.display())));
         }
-        if plan::is_same_file(path, output) {
+        if same_file::is_same_file(path, output) {
             return Err(UsageError(format!("--output would take the place of an input, {}", path.display())));
         }
     }
@@ -62,7 +62,7 @@ fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Resul
         return Err(UsageError("--into: --output is a new file".to_owned()));
     }
     match &run.letters.dead_letters {
-        Some(path) if plan::is_same_file(path, output) || plan::is_same_file(path, enriched) => {
+        Some(path) if same_file::is_same_file(path, output) || same_file::is_same_file(path, enriched) => {
             let text = "--dead-letters is a file of its own, beside the output";
             Err(UsageError(text.to_owned()))
         }

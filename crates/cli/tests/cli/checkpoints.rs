@@ -89,6 +89,17 @@ fn a_run_that_is_complete_is_not_done_again() {
 }
 
 #[test]
+fn an_output_behind_a_link_that_leads_nowhere_yet_is_gone_on_with() {
+    let (folder, want) = folder();
+    std::os::unix::fs::symlink("data.csv", folder.path("link.csv")).expect("a link");
+    let job = JOB.replace("o.csv", "link.csv");
+    die(&folder, &job);
+    assert!(said(&folder, &job).contains("going on from checkpoint "));
+    assert!(folder.read("data.csv") == want);
+    assert!(fs::symlink_metadata(folder.path("link.csv")).expect("there").is_symlink());
+}
+
+#[test]
 fn tables_come_from_the_checkpoint_and_not_from_their_files() {
     let (folder, want) = folder();
     die(&folder, JOB);

@@ -56,6 +56,7 @@ mod reload;
 mod replay;
 mod resources;
 mod run;
+mod same_files;
 mod semantics;
 mod settings;
 mod signals;

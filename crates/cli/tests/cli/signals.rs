@@ -199,3 +199,80 @@ fn a_run_that_is_ended_before_its_inputs_are_open_leaves_nothing_behind() {
     assert_eq!(code, Some(130), "{said}");
     assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
 }
+
+/// A pipe that has a reader, once the command has opened it.
+fn pipe(folder: &Folder, name: &str) -> std::path::PathBuf {
+    let path = folder.path(name);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    path
+}
+
+#[test]
+fn a_table_whose_pipe_is_interrupted_is_not_taken_for_complete() {
+    let folder = Folder::new();
+    let path = pipe(&folder, "i.csv");
+    let want = folder.ok("run --trades trades.csv --instruments instruments.csv");
+    let rows: Vec<_> = crate::support::INSTRUMENTS.lines().map(|line| format!("{line}\n")).collect();
+    let job = "run --trades trades.csv --instruments i.csv --output o.csv --quiet";
+    for (kept, batches) in [("", ""), (" --checkpoint state --checkpoint-every 1rows", " --batch-len 1")] {
+        let job = format!("{job}{kept}");
+        for distribution in ["broadcast", "partitioned"] {
+            let how = format!("{job} --distribution instruments={distribution}{batches}");
+            let child = folder.command(&how).stderr(Stdio::piped()).spawn().expect("it starts");
+            // Waits for the reader.
+            let mut writer = std::fs::OpenOptions::new().write(true).open(&path).expect("a pipe");
+            // The header is read when the table is opened, what follows by the run.
+            for part in [rows[0].as_str(), &rows[1][..5]] {
+                writer.write_all(part.as_bytes()).expect("written");
+                while rustix::io::ioctl_fionread(&writer).expect("a pipe") > 0 {
+                    std::thread::yield_now();
+                }
+            }
+            interrupt(&child);
+            let output = child.wait_with_output().expect("it ends");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(130), "{how}: {said}");
+            if folder.path("o.csv.partial").exists() {
+                let left = folder.read("o.csv.partial");
+                assert!(left.lines().count() <= 1, "{how}: no trade is joined: {left}");
+                std::fs::remove_file(folder.path("o.csv.partial")).expect("removed");
+            }
+        }
+        let child = folder.command(&job).stderr(Stdio::piped()).spawn().expect("it starts");
+        std::fs::write(&path, rows.concat()).expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{job}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(folder.read("o.csv"), want, "{job}");
+    }
+}
+
+#[test]
+fn inputs_that_say_nothing_yet_are_interrupted_all_the_same() {
+    let folder = Folder::new();
+    let path = pipe(&folder, "pipe");
+    for (job, begun) in [
+        ("--trades trades.csv --instruments pipe", ""),
+        ("--trades trades.csv --table x=pipe,key=venue", "\"ven"),
+        ("--trades pipe --instruments instruments.csv", "PAR1"),
+        ("--trades pipe --instruments instruments.csv", "ARROW1\0\0"),
+        ("--trades pipe --instruments instruments.csv", "\u{fffd}\u{fffd}"),
+    ] {
+        let format = if begun.starts_with("PAR") {
+            "parquet"
+        } else if begun.starts_with("ARR") {
+            "arrow"
+        } else {
+            "csv"
+        };
+        let job = format!("run {job} --format {format} --output o.csv");
+        let child = folder.command(&job).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut writer = std::fs::OpenOptions::new().write(true).open(&path).expect("a pipe");
+        writer.write_all(begun.as_bytes()).expect("written");
+        interrupt(&child);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{job}: {said}");
+        assert!(said.starts_with("interrupted"), "{job}: {said}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Files that are written under one name and read, or written, under another.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use crate::support::{ENRICHED, Folder, TRADES};
+
+const JOB: &str = "run --trades trades.csv --instruments instruments.csv --users users.csv";
+const CHANGING: &str = "run --trades trades.csv --instruments instruments.csv --watch --output o.csv";
+
+/// Runs a job that must be refused, and gives what it said.
+fn refused(folder: &Folder, line: &str, stdin: Stdio, stdout: Stdio) -> String {
+    let output = folder.command(line).stdin(stdin).stdout(stdout).stderr(Stdio::piped()).output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+    said
+}
+
+#[test]
+fn nothing_is_written_over_an_input_whatever_its_name() {
+    let folder = Folder::new();
+    let open = |name: &str| Stdio::from(File::open(folder.path(name)).expect("a file"));
+    let append = |name: &str| {
+        Stdio::from(OpenOptions::new().append(true).create(true).open(folder.path(name)).expect("a file"))
+    };
+    for (name, link) in [("trades.csv", "t.link"), ("instruments.csv", "i.link")] {
+        fs::hard_link(folder.path(name), folder.path(link)).expect("a link");
+    }
+    symlink("trades.csv", folder.path("s.link")).expect("a link");
+    folder.put("job.toml", "");
+    let input =
+        |what: &str, input: &str| format!("error: {what} would take the place of an input, {input}\n");
+    for (line, said) in [
+        (format!("{CHANGING} --journal t.link"), input("--journal", "trades.csv")),
+        (format!("{CHANGING} --journal i.link"), input("--journal", "instruments.csv")),
+        (format!("{CHANGING} --journal s.link"), input("--journal", "trades.csv")),
+        (format!("{CHANGING} --journal job.toml --config job.toml"), input("--journal", "job.toml")),
+        (
+            format!("{JOB} --output job.toml --output-format csv --config job.toml"),
+            input("the output", "job.toml"),
+        ),
+    ] {
+        assert_eq!(folder.fails(2, &line), said, "{line}");
+    }
+    let from_stdin = "run --trades - --format csv --instruments instruments.csv";
+    for (line, output) in [
+        (format!("{from_stdin} --watch --output o.csv --journal trades.csv"), "--journal"),
+        (format!("{from_stdin} --output trades.csv"), "the output"),
+    ] {
+        let said = refused(&folder, &line, open("trades.csv"), Stdio::null());
+        assert_eq!(said, input(output, "-"), "{line}");
+    }
+    let said = refused(&folder, JOB, Stdio::null(), append("trades.csv"));
+    assert_eq!(said, input("the output", "trades.csv"));
+    let said = refused(&folder, from_stdin, open("trades.csv"), append("trades.csv"));
+    assert_eq!(said, input("the output", "-"));
+    let line = CHANGING.replace("--output o.csv", "--journal out.csv");
+    let said = refused(&folder, &line, Stdio::null(), append("out.csv"));
+    assert_eq!(said, "error: --journal would take the place of the output\n");
+    assert_eq!(folder.read("trades.csv"), TRADES);
+    // What is no regular file may be both.
+    let ran =
+        folder.command(&format!("{JOB} --output - --dead-letters /dev/null --on-miss users=dead-letter"));
+    let output = { ran }.stdin(Stdio::null()).output().expect("it runs");
+    assert!(output.status.success() && output.stdout == ENRICHED.as_bytes());
+}
+
+#[test]
+fn two_outputs_are_never_one_file() {
+    let folder = Folder::new();
+    symlink("d.jsonl", folder.path("o.jsonl")).expect("a link to nothing");
+    let aside = "--on-miss instruments=dead-letter --dead-letters d.jsonl";
+    let said = folder.fails(2, &format!("{JOB} --output o.jsonl {aside}"));
+    assert_eq!(said, "error: --dead-letters and --output are one file\n");
+    let rotated = format!("{aside} --dead-letters-rotate 100KiB");
+    for (name, what) in [
+        ("--output d.000001.jsonl", "the output"),
+        ("--output o.csv --watch --journal d.000012.jsonl", "--journal"),
+    ] {
+        let said = folder.fails(2, &format!("{JOB} {name} {rotated}"));
+        assert_eq!(said, format!("error: {what} has a name that a file of --dead-letters will have\n"));
+        folder.ok(&format!("{JOB} {name} {aside} --quiet"));
+    }
+    let said = folder.fails(2, &CHANGING.replace("--watch", "--watch --journal -"));
+    assert_eq!(said, "error: --journal is a file of its own, beside the output\n");
+}
