@@ -153,7 +153,7 @@ impl CorrectArgs {
         let options = OutputOptions {
             added: added.to_vec(),
             csv_safe: destination.is_csv_safe(),
-            kept: kept.map(|kept| kept.output(&location)),
+            kept: kept.map(|kept| kept.output(&location)).transpose()?,
             ..OutputOptions::new(location, encoding, schema.clone())
         };
         Ok(Some(CorrectionFile::create(options, columns)?))

@@ -153,7 +153,7 @@ impl Destination {
         kept: Option<&KeptRun>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
-        let kept = kept.map(|kept| kept.output(&location));
+        let kept = kept.map(|kept| kept.output(&location)).transpose()?;
         Ok(Some(Output::create(OutputOptions {
             added,
             kept,

@@ -12,7 +12,7 @@ use clap::{Args, ValueHint};
 use indicatif::HumanCount;
 use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
 use tradejoin_connectors::{
-    Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output, resume_letter_files,
+    Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output, ResumeError, resume_letter_files,
 };
 use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
@@ -88,19 +88,34 @@ impl KeptRun {
     }
 
     /// How an output of the run is kept.
-    pub(crate) fn output(&self, location: &Location) -> Kept {
-        let mut outputs = self.from.iter().flat_map(|from| &from.manifest().outputs);
-        let is_at = |output: &&OutputPosition| match location {
-            Location::Path(path) => same_file::is_same_place(Path::new(&output.name), path),
+    ///
+    /// # Errors
+    /// If it is a file of which the checkpoint does not tell: what an earlier life has written
+    /// of it would be lost.
+    pub(crate) fn output(&self, location: &Location) -> Result<Kept, ResumeError> {
+        let outputs = self.from.as_ref().map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
+        let from = match location {
+            Location::Path(path) => {
+                let is_at =
+                    |output: &&OutputPosition| same_file::is_same_place(Path::new(&output.name), path);
+                let from = outputs.iter().find(is_at).cloned();
+                let is_stream =
+                    path.metadata().is_ok_and(|metadata| !(metadata.is_file() || metadata.is_dir()));
+                if from.is_none() && self.from.is_some() && !is_stream {
+                    let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
+                    return Err(ResumeError::Other { name: names.join(", ") });
+                }
+                from
+            }
             // Nothing of it can be gone on with.
-            Location::Standard => false,
+            Location::Standard => None,
         };
-        Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from: outputs.find(is_at).cloned() }
+        Ok(Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from })
     }
 
     /// How the dead letters of the run are kept, which may be in several files.
     pub(crate) fn letters(&self, location: &Location, is_rotated: bool) -> anyhow::Result<Kept> {
-        let (Location::Path(path), true) = (location, is_rotated) else { return Ok(self.output(location)) };
+        let (Location::Path(path), true) = (location, is_rotated) else { return Ok(self.output(location)?) };
         let outputs = self.from.as_ref().map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
         let from = resume_letter_files(&self.disk, path, outputs)?;
         Ok(Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from })
@@ -153,7 +168,8 @@ impl KeptRun {
         described: Vec<(LoadedTable, LookUp)>,
     ) -> anyhow::Result<Keeping<'static>> {
         let journal = args.reload.journal.clone().map(Location::Path);
-        let journal = journal.map(|location| (self.output(&location), location));
+        let journal = journal.map(|location| Ok::<_, ResumeError>((self.output(&location)?, location)));
+        let journal = journal.transpose()?;
         let job = self.job(settings, tables);
         let resume = self.from.as_ref().map(Checkpoint::resume).transpose()?;
         let keep = self.store.begin(job, self.from.as_ref())?;

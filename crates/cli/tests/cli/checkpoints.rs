@@ -94,6 +94,18 @@ fn an_output_behind_a_link_that_leads_nowhere_yet_is_gone_on_with() {
     std::os::unix::fs::symlink("data.csv", folder.path("link.csv")).expect("a link");
     let job = JOB.replace("o.csv", "link.csv");
     die(&folder, &job);
+    // What was written is not thrown away for a link that leads elsewhere now.
+    let lead_to = |name: &str| {
+        fs::remove_file(folder.path("link.csv")).expect("removed");
+        std::os::unix::fs::symlink(name, folder.path("link.csv")).expect("a link");
+    };
+    lead_to("other.csv");
+    let refused = folder.fails(78, &job);
+    assert!(
+        refused.contains("the checkpoint is of another output, ") && refused.contains("data.csv"),
+        "{refused}"
+    );
+    lead_to("data.csv");
     assert!(said(&folder, &job).contains("going on from checkpoint "));
     assert!(folder.read("data.csv") == want);
     assert!(fs::symlink_metadata(folder.path("link.csv")).expect("there").is_symlink());
