@@ -146,8 +146,14 @@ impl Checkpoint {
 
 /// The first thing in which a checkpoint and a job differ.
 fn difference(manifest: &Manifest, job: &Job) -> Option<String> {
+    let is_of_tables = |name: &String| name.contains(' ');
+    let tells_of_tables = manifest.job.keys().any(is_of_tables);
     let names = manifest.job.keys().chain(job.query.keys());
-    let differing = names.filter(|&name| manifest.job.get(name) != job.query.get(name)).min()?;
+    let differing = names
+        .filter(|&name| manifest.job.get(name) != job.query.get(name))
+        .filter(|name| tells_of_tables || !is_of_tables(name))
+        // A table is seldom another one without a setting that says why.
+        .min_by_key(|&name| (is_of_tables(name), name))?;
     let value = |value: Option<&String>| value.map_or("nothing".to_owned(), |value| format!("{value:?}"));
     let (own, other) = (manifest.job.get(differing), job.query.get(differing));
     Some(format!("{differing} is {} there, and {} now", value(own), value(other)))

@@ -23,7 +23,9 @@ use crate::store::Store;
 #[derive(Clone, Debug)]
 pub struct Job {
     /// What determines the output, by names: a checkpoint of other values is not gone on
-    /// from.
+    /// from. Names of several words are of what the tables hold: they are compared behind the
+    /// others, and not at all with a checkpoint that has none of them, as those of earlier
+    /// versions.
     pub query: BTreeMap<String, String>,
     /// The tables.
     pub tables: Vec<TableSpec>,

@@ -1,5 +1,6 @@
 //! What a run reads: everything that is open before the first trade.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct Job {
     /// The trades' own columns, and what the output adds.
     pub(crate) schema: SchemaRef,
     pub(crate) added: Vec<AddedColumn>,
+    /// What the tables hold, and what each output is made of: see [`Selection::held`].
+    pub(crate) held: BTreeMap<String, String>,
     pub(crate) bad_records: BadRecords,
     /// The letters that the trades come from, if they do.
     pub(crate) letters: Option<Letters>,
@@ -168,7 +171,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
     }
     correct::check_generated(args, are_days)?;
     let schema = tradejoin_model::trade_schema();
-    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
+    let Selection { mut tables, added, held } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
     let limit = args.stream.limit.unwrap_or(plan::GENERATED_MESSAGES);
     let workers = plan::workers(args.engine.workers)?;
@@ -181,6 +184,7 @@ fn generated(args: &RunArgs) -> anyhow::Result<Job> {
         source: Box::new(source),
         schema,
         added,
+        held,
         bad_records: BadRecords::default(),
         letters: None,
         watched: Vec::new(),
@@ -250,7 +254,7 @@ fn files(
         .map(|reader| TableColumns { table: reader.table().clone(), columns: reader.columns().to_vec() })
         .collect();
     let schema = trades.schema();
-    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
+    let Selection { mut tables, added, held } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
     for ((reader, table), (.., distribution)) in
         readers.iter_mut().zip(&mut tables).zip(joined_tables(&args.input)?)
@@ -305,6 +309,7 @@ fn files(
         progress: Progress::Bytes(shared.progress),
         schema,
         added,
+        held,
         bad_records: shared.bad_records,
         changes: beside,
     })
@@ -369,7 +374,7 @@ fn interleaved(
     }
     let offers: Vec<_> = kinds.into_iter().map(TableColumns::of_messages).collect();
     let schema = reader.schema();
-    let Selection { mut tables, added } = select(&offers, &schema, &args.columns)?;
+    let Selection { mut tables, added, held } = select(&offers, &schema, &args.columns)?;
     set_look_ups(&mut tables, &modes);
     tables.iter().enumerate().for_each(|(index, table)| reader.load(index, &table.fields));
     Ok(Job {
@@ -379,6 +384,7 @@ fn interleaved(
         progress: Progress::Bytes(shared.progress),
         schema,
         added,
+        held,
         bad_records: shared.bad_records,
         letters: None,
         watched: Vec::new(),

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     config.max_bad = args.input.bad.max_bad;
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     if let Some(kept) = &kept {
-        if kept.is_complete(&settings, &config.tables)? {
+        if kept.is_complete(&settings, &job.held, &config.tables)? {
             return done_before(args);
         }
         kept.tables(&mut job.loads, &mut job.watched)?;
@@ -85,7 +85,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         signals.wait_for_a_checkpoint();
     }
     let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
-    let keeping = kept.map(|kept| kept.begin(args, &settings, &engine.config().tables, job.described));
+    let tables = &engine.config().tables;
+    let keeping = kept.map(|kept| kept.begin(args, &settings, &job.held, tables, job.described));
     let keeping = keeping.transpose()?;
     destination.announce(args.report, &settings)?;
     if let Some(text) = begins_at.filter(|_| !args.report.quiet && !args.report.json) {

@@ -1,5 +1,7 @@
 //! Which columns of the tables the output gets.
 
+use std::collections::BTreeMap;
+
 use tradejoin_model::{ColumnType, OptionPart, OutputColumn, OutputSource, TableSpec};
 
 use crate::error::SelectError;
@@ -38,7 +40,7 @@ impl TableColumns {
         // A required column may be asked for by any of its names.
         let canonical = required.iter().find(|c| c.is_named(name)).map_or(name, |c| c.name);
         let base = self.base().iter().find(|(offered, ..)| *offered == canonical);
-        base.map(|&(_, source, ty)| Offer::Base(source, ty))
+        base.map(|&(name, source, ty)| Offer::Base(name, source, ty))
             .or_else(|| self.columns.iter().find(|column| column.name == name).map(Offer::Extra))
     }
 
@@ -94,6 +96,43 @@ impl TableColumns {
         base.into_iter().chain(others.map(other))
     }
 
+    /// What keys are held as.
+    fn held_key(&self) -> (String, String) {
+        let held = match &self.table {
+            TableDefinition::Preset(_) => "id",
+            TableDefinition::Any(_) => "text",
+        };
+        (format!("table {}: key", self.table.name()), held.to_owned())
+    }
+
+    /// What the field is held as that is read for an output; `None` for field 0 of a preset.
+    fn held_field(&self, offer: &Offer<'_>) -> Option<(String, String)> {
+        let Offer::Extra(column) = offer else { return None };
+        let held = match (&column.encoding, column.column_type) {
+            (ValueEncoding::JsonToken, _) => "JSON".to_owned(),
+            (ValueEncoding::Arrow(ty), _) => ty.to_string(),
+            (ValueEncoding::Plain, ty) => format!("{ty:?}").to_lowercase(),
+        };
+        Some((format!("table {}: column {}", self.table.name(), column.name), held))
+    }
+
+    /// What an output is made of, by its names in the table and in the file.
+    fn origin(&self, offer: &Offer<'_>) -> String {
+        let name = match offer {
+            Offer::Base(name, ..) => name,
+            Offer::Extra(column) => column.name.as_str(),
+        };
+        let choices = match &self.table {
+            TableDefinition::Preset(_) => &[],
+            TableDefinition::Any(any) => any.columns.as_slice(),
+        };
+        let in_file = choices.iter().find(|choice| choice.name == name).map(|choice| choice.column.as_str());
+        match in_file.filter(|column| *column != name) {
+            Some(column) => format!("{}.{column} as {name}", self.table.name()),
+            None => format!("{}.{name}", self.table.name()),
+        }
+    }
+
     fn names(&self) -> impl Iterator<Item = String> {
         let base = self.base().iter().map(|(name, ..)| *name);
         let extra = self.columns.iter().map(|column| column.name.as_str());
@@ -102,7 +141,7 @@ impl TableColumns {
 }
 
 enum Offer<'a> {
-    Base(OutputSource, ColumnType),
+    Base(&'static str, OutputSource, ColumnType),
     Extra(&'a TableColumn),
 }
 
@@ -114,6 +153,9 @@ pub struct Selection {
     /// All outputs in the order asked for: what
     /// [`OutputOptions::added`](crate::OutputOptions) takes.
     pub added: Vec<AddedColumn>,
+    /// What the keys and fields of the tables are held as, and what each output is made of, in
+    /// words: rows that were kept mean the same to a run of which all of it is the same.
+    pub held: BTreeMap<String, String>,
 }
 
 /// One table of a [`Selection`].
@@ -145,6 +187,7 @@ pub fn select_outputs<'a>(
     let mut selected: Vec<_> = tables.iter().map(|table| Selected::new(&table.table)).collect();
     let mut order = Vec::new();
     let mut wanted = Vec::new();
+    let mut held: BTreeMap<_, _> = tables.iter().map(TableColumns::held_key).collect();
     for (index, table) in tables.iter().enumerate().filter(|_| requested.is_empty()) {
         wanted.extend(table.defaults().map(|(name, request, offer)| (index, name, request, offer)));
     }
@@ -157,6 +200,8 @@ pub fn select_outputs<'a>(
             return Err(SelectError::Collision { name, request });
         }
         order.push((table, selected[table].add(&name, &offer)));
+        held.insert(format!("output column {name}"), tables[table].origin(&offer));
+        held.extend(tables[table].held_field(&offer));
         taken.push(name);
     }
     let mut first = Vec::new();
@@ -171,7 +216,7 @@ pub fn select_outputs<'a>(
         AddedColumn { name: name.clone(), column_type: *column_type, encoding, index: first[table] + output }
     });
     let added = added.collect();
-    Ok(Selection { tables: selected.into_iter().map(|selected| selected.table).collect(), added })
+    Ok(Selection { tables: selected.into_iter().map(|selected| selected.table).collect(), added, held })
 }
 
 struct Selected {
@@ -196,7 +241,7 @@ impl Selected {
     fn add(&mut self, name: &str, offer: &Offer<'_>) -> usize {
         let SelectedTable { spec, fields } = &mut self.table;
         let (source, column_type, encoding) = match offer {
-            Offer::Base(source, ty) => (*source, *ty, ValueEncoding::Plain),
+            Offer::Base(_, source, ty) => (*source, *ty, ValueEncoding::Plain),
             Offer::Extra(column) => {
                 let at = fields.iter().position(|field| field == *column).unwrap_or_else(|| {
                     fields.push((*column).clone());
@@ -265,7 +310,10 @@ impl<'a> Request<'a> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_schema::{DataType, TimeUnit};
+
     use super::*;
+    use crate::table_def::{AnyTable, ColumnChoice, KeyPair};
 
     fn tables() -> Vec<TableColumns> {
         let column = TableColumn::plain;
@@ -301,6 +349,65 @@ mod tests {
         assert_eq!(selection.tables[0].fields.len(), 2);
         assert_eq!(selection.tables[0].spec.outputs[0].source, OutputSource::Field(1));
         assert_eq!(selection.tables[1].spec.outputs[1].source, OutputSource::Field(0));
+    }
+
+    /// They stand in checkpoints, and a later version that has other words refuses those.
+    #[test]
+    fn what_is_held_is_told_in_the_same_words_by_every_version() {
+        let arrow = |name: &str, ty: DataType| TableColumn {
+            name: name.to_owned(),
+            column_type: ColumnType::Bytes,
+            encoding: ValueEncoding::Arrow(ty),
+        };
+        let zoned = DataType::Timestamp(TimeUnit::Millisecond, Some("+02:00".into()));
+        let list = DataType::new_list(DataType::Int32, true);
+        let mut columns = vec![
+            arrow("a", DataType::Int64),
+            arrow("b", DataType::Timestamp(TimeUnit::Millisecond, None)),
+            arrow("c", zoned),
+            arrow("d", DataType::Decimal128(38, 4)),
+            arrow("e", list),
+            TableColumn::plain("f", ColumnType::Text),
+        ];
+        columns.push(TableColumn {
+            encoding: ValueEncoding::JsonToken,
+            ..TableColumn::plain("g", ColumnType::Text)
+        });
+        let key = KeyPair { trades: "k".to_owned(), table: "k".to_owned() };
+        let choice = ColumnChoice { column: "aa".to_owned(), name: "a".to_owned(), is_optional: false };
+        let any = AnyTable { name: "x".to_owned(), key: vec![key], columns: vec![choice] };
+        let mut tables = tables();
+        tables.push(TableColumns { table: any.into(), columns });
+        let requested = ["x.a", "b as y", "c", "d", "e", "f", "g", "lot", "right as kind", "user"];
+        let requested: Vec<_> = requested.iter().map(|&text| text.to_owned()).collect();
+        let held = select_outputs(&tables, ["price"], &requested).expect("known columns").held;
+        let held: Vec<_> = held.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        assert_eq!(
+            held,
+            [
+                "output column a = x.aa as a",
+                "output column c = x.c",
+                "output column d = x.d",
+                "output column e = x.e",
+                "output column f = x.f",
+                "output column g = x.g",
+                "output column kind = instruments.option_type",
+                "output column lot = instruments.lot",
+                "output column user = users.user",
+                "output column y = x.b",
+                "table instruments: column lot = integer",
+                "table instruments: key = id",
+                "table users: key = id",
+                "table x: column a = Int64",
+                "table x: column b = Timestamp(ms)",
+                "table x: column c = Timestamp(ms, \"+02:00\")",
+                "table x: column d = Decimal128(38, 4)",
+                "table x: column e = List(Int32)",
+                "table x: column f = text",
+                "table x: column g = JSON",
+                "table x: key = text",
+            ]
+        );
     }
 
     #[test]

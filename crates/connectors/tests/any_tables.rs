@@ -175,7 +175,7 @@ fn add(files: &Files, trades: &Path, table: &Path, columns: &[&str], ending: &st
     let offers = [TableColumns { table: definition, columns: reader.columns().to_vec() }];
     let schema = trades.schema();
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    let Selection { tables, added } = select_outputs(&offers, names, &[]).expect("names of their own");
+    let Selection { tables, added, .. } = select_outputs(&offers, names, &[]).expect("names of their own");
     reader.load(&tables[0].fields).expect("any type");
     let lane: ChangeLane = rows_of(&mut reader).expect("good rows").remove(0);
     let to = files.path(&format!("out.{ending}"));

@@ -1,5 +1,6 @@
 //! What is refused, what stays and what goes; and what a run gets back.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -173,6 +174,31 @@ fn a_checkpoint_of_another_job_is_refused_with_the_difference() {
     assert!(misfit(&latest, &other).ends_with("it has tables table, and the job users"));
     let store = Store::open(disk, Path::new(FOLDER)).expect("opened");
     store.begin(other, Some(&latest)).expect_err("refused here, too");
+}
+
+#[test]
+fn what_tables_hold_is_compared_behind_all_else_and_where_it_is_told() {
+    let kept = |query: BTreeMap<String, String>| {
+        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+        let (mut keeper, _) = reopen(Arc::clone(&disk), Job { query, ..job(FORM) });
+        keep(&mut keeper, 1);
+        Store::inspect(disk, Path::new(FOLDER)).expect("there").latest().expect("whole").expect("one")
+    };
+    let mut query = job(FORM).query;
+    let earlier = kept(query.clone());
+    query.insert("table a: column n".to_owned(), "Int64".to_owned());
+    let latest = kept(query.clone());
+    let mut now = Job { query, ..job(FORM) };
+    latest.fits(&now).expect("the same");
+    earlier.fits(&now).expect("it does not tell");
+    now.query.insert("table a: column n".to_owned(), "Timestamp(ms)".to_owned());
+    let other = "table a: column n is \"Int64\" there, and \"Timestamp(ms)\" now";
+    assert!(misfit(&latest, &now).ends_with(other));
+    earlier.fits(&now).expect("it does not tell");
+    now.query.remove("table a: column n");
+    assert!(misfit(&latest, &now).ends_with("table a: column n is \"Int64\" there, and nothing now"));
+    now.query.insert("trades".to_owned(), "other.csv".to_owned());
+    assert!(misfit(&latest, &now).contains("trades is \"trades.csv\" there"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod every;
 mod query;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,9 +145,14 @@ impl KeptRun {
 
     /// Whether there is nothing left to do; brings to its end what a run that is complete has
     /// left behind.
-    pub(crate) fn is_complete(&self, settings: &Settings, tables: &[TableSpec]) -> anyhow::Result<bool> {
+    pub(crate) fn is_complete(
+        &self,
+        settings: &Settings,
+        held: &BTreeMap<String, String>,
+        tables: &[TableSpec],
+    ) -> anyhow::Result<bool> {
         let Some(from) = &self.from else { return Ok(false) };
-        from.fits(&self.job(settings, tables))?;
+        from.fits(&self.job(settings, held, tables))?;
         if from.manifest().end != Some(EndState::Complete) {
             return Ok(false);
         }
@@ -155,22 +161,24 @@ impl KeptRun {
         Ok(true)
     }
 
-    fn job(&self, settings: &Settings, tables: &[TableSpec]) -> KeptJob {
-        KeptJob { query: query::of(settings), tables: tables.to_vec(), keep: self.keep }
+    fn job(&self, settings: &Settings, held: &BTreeMap<String, String>, tables: &[TableSpec]) -> KeptJob {
+        KeptJob { query: query::of(settings, held), tables: tables.to_vec(), keep: self.keep }
     }
 
-    /// What the engine is told. `described` is what a journal says of each table.
+    /// What the engine is told. `held` is what the tables hold, and `described` what a journal
+    /// says of each.
     pub(crate) fn begin(
         self,
         args: &RunArgs,
         settings: &Settings,
+        held: &BTreeMap<String, String>,
         tables: &[TableSpec],
         described: Vec<(LoadedTable, LookUp)>,
     ) -> anyhow::Result<Keeping<'static>> {
         let journal = args.reload.journal.clone().map(Location::Path);
         let journal = journal.map(|location| Ok::<_, ResumeError>((self.output(&location)?, location)));
         let journal = journal.transpose()?;
-        let job = self.job(settings, tables);
+        let job = self.job(settings, held, tables);
         let resume = self.from.as_ref().map(Checkpoint::resume).transpose()?;
         let keep = self.store.begin(job, self.from.as_ref())?;
         let keep: Box<dyn Keep> = match journal {

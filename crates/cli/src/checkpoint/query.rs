@@ -37,8 +37,10 @@ const FREE: &[&str] = &[
     "workers",
 ];
 
-/// The settings that count, as `SECTION.SETTING`.
-pub(super) fn of(settings: &Settings) -> BTreeMap<String, String> {
+/// The settings that count, as `SECTION.SETTING`, and what is `held` of the tables, whose
+/// names are of several words.
+pub(super) fn of(settings: &Settings, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let settings = settings.all().filter(|(_, name, _)| !FREE.contains(name));
-    settings.map(|(section, name, value)| (format!("{section}.{name}"), value)).collect()
+    let settings = settings.map(|(section, name, value)| (format!("{section}.{name}"), value));
+    settings.chain(held.clone()).collect()
 }

@@ -8,6 +8,7 @@
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
+//! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
 //! - `check`: what a run would come to, by a sample
@@ -44,6 +45,7 @@ mod days;
 mod diff;
 mod explain;
 mod kept_journal;
+mod kept_types;
 mod kill;
 mod kill_jobs;
 mod letter_files;
