@@ -150,18 +150,25 @@ pub(crate) fn of_run(error: EngineError, bad_records: &BadRecords) -> anyhow::Er
     BadData(format!("{too_many} (--max-bad); the first: {}", first.join("; "))).into()
 }
 
-/// What is said of bad records at the end of a run that went well.
-pub(crate) fn warning(args: &RunArgs, bad_records: &BadRecords) -> Option<String> {
+/// What is said of bad records at the end of a run that went well, which went on behind so
+/// many of them.
+pub(crate) fn warning(args: &RunArgs, bad_records: &BadRecords, before: u64) -> Option<String> {
     let what = match (&args.letters.dead_letters, policy(args)) {
         (Some(path), tradejoin_connectors::OnBadRecord::DeadLetter(_)) => {
             format!("put aside in {}", path.display())
         }
         _ => "skipped".to_owned(),
     };
-    match bad_records.count() {
+    let first = match (before, bad_records.count()) {
+        (_, 0) => "",
+        (0, 1) => ":",
+        (0, _) => "; the first:",
+        _ => "; the first since the run went on:",
+    };
+    match before.saturating_add(bad_records.count()) {
         0 => None,
-        1 => Some(format!("1 bad record was {what}:")),
-        count => Some(format!("{count} bad records were {what}; the first:")),
+        1 => Some(format!("1 bad record was {what}{first}")),
+        count => Some(format!("{count} bad records were {what}{first}")),
     }
 }
 

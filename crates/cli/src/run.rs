@@ -84,6 +84,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if is_kept {
         signals.wait_for_a_checkpoint();
     }
+    let bad_before = kept.as_ref().map_or(0, KeptRun::bad_before);
     let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
     let tables = &engine.config().tables;
     let keeping = kept.map(|kept| kept.begin(args, &settings, &job.held, tables, job.described));
@@ -149,7 +150,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
     server.iter_mut().for_each(|server| server.finish(report.interrupted));
     warn(&engine, &report);
-    warn_of_bad(args, &job.bad_records, job.letters.as_ref());
+    warn_of_bad(args, &job.bad_records, bad_before, job.letters.as_ref());
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
     let mut summary = summary.with_stalls(stalls).with_changes(job.changes.as_ref().map(ChangesReport::new));
     summary.dead_letters_dropped = dropped;
@@ -233,9 +234,10 @@ fn warning(text: String) {
     anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", plain(&text));
 }
 
-/// Says which records were left out, and which letters were none of a trade.
-fn warn_of_bad(args: &RunArgs, bad_records: &BadRecords, letters: Option<&Letters>) {
-    bad::warning(args, bad_records).into_iter().for_each(warning);
+/// Says which records were left out, behind those of earlier runs, and which letters were none
+/// of a trade.
+fn warn_of_bad(args: &RunArgs, bad_records: &BadRecords, before: u64, letters: Option<&Letters>) {
+    bad::warning(args, bad_records, before).into_iter().for_each(warning);
     bad_records.first().iter().for_each(|record| eprintln!("  {}", plain(&record.to_string())));
     match letters.map_or(0, Letters::bad_records) {
         0 => {}

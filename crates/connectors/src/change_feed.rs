@@ -1,5 +1,6 @@
 //! Where blocks of changes come from, and how far their side has come.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,6 +9,9 @@ use tradejoin_flow::{InputPosition, SourcePosition};
 
 use crate::error::ReadError;
 use crate::table_changes::{ChangeBlock, ChangesReader};
+
+/// What the waits in vain are kept as.
+const GIVEN_UP: &str = "waits in vain";
 
 /// Blocks of changes in the order of their input.
 pub trait ChangeFeed: Send {
@@ -122,6 +126,28 @@ impl ChangesProgress {
 
     pub(crate) fn give_up(&self) {
         self.0.given_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts, with what each is kept as.
+    fn counts(&self) -> [(&'static str, &AtomicU64); 4] {
+        let Shared { changes, refused, late, given_up, .. } = &*self.0;
+        [("changes", changes), ("refused changes", refused), ("late changes", late), (GIVEN_UP, given_up)]
+    }
+
+    /// Adds to what is kept of a source what there has been.
+    pub(crate) fn tell(&self, state: &mut BTreeMap<String, i64>) {
+        let counts = self.counts().map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed)));
+        // Not more than a file has lines.
+        state.extend(counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, n)| (name, n as i64)));
+    }
+
+    /// Counts on from there. Where waits were not counted yet, that trades have gone on
+    /// without changes tells of one.
+    pub(crate) fn go_on_from(&self, state: &BTreeMap<String, i64>, has_gone_on: bool) {
+        for (name, count) in self.counts() {
+            let least = i64::from(name == GIVEN_UP && has_gone_on);
+            count.store(state.get(name).copied().unwrap_or(least).unsigned_abs(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn set_awaited(&self, awaited: Option<AwaitedChanges>) {

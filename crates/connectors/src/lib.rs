@@ -194,9 +194,9 @@ pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges,
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};
 pub use tables::{TableOptions, TableReader, open_table};
 pub use target::{OutputHandle, resolve_links};
-pub use trade_feed::{Arrived, TradeFeed};
+pub use trade_feed::{Arrived, TradeFeed, of_trades};
 pub use trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY, Fields};
 pub use trades::{TradeReader, TradesOptions, open_trades};
 pub use values::ValueEncoding;
-pub use with_changes::{ChangesBy, Note, Warn, WithChanges, WithChangesOptions, of_trades};
+pub use with_changes::{ChangesBy, Note, Warn, WithChanges, WithChangesOptions};
 pub use writers::{MessageWriter, TableWriter, WrittenTable};

@@ -52,3 +52,11 @@ impl<S: Source> TradeFeed for S {
         Source::go_on_from(self, position)
     }
 }
+
+/// What a position of trades with changes says of the trades.
+#[must_use]
+pub fn of_trades(position: &SourcePosition) -> SourcePosition {
+    let mut of_trades = position.clone();
+    of_trades.inputs.truncate(1);
+    of_trades
+}

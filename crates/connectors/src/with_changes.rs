@@ -17,7 +17,7 @@ use crate::last_read::LastRead;
 use crate::placed_changes::{Filled, Next, PlacedChanges};
 use crate::replayed::TRADES;
 use crate::table_changes::ChangesReader;
-use crate::trade_feed::{Arrived, TradeFeed};
+use crate::trade_feed::{Arrived, TradeFeed, of_trades};
 
 /// What the latest time of trades is kept as that have gone on without all changes.
 const GONE: &str = "latest trade without changes";
@@ -476,6 +476,7 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
         if self.gone > i64::MIN {
             position.state.insert(GONE.to_owned(), self.gone);
         }
+        self.options.progress.tell(&mut position.state);
         Some(position)
     }
 
@@ -484,16 +485,9 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
         self.changes.go_on_from(position)?;
         self.trades = position.state.get(TRADES).map_or(0, |trades| trades.unsigned_abs());
         self.gone = position.state.get(GONE).copied().unwrap_or(i64::MIN);
+        self.options.progress.go_on_from(&position.state, self.gone > i64::MIN);
         self.source.go_on_from(&of_trades(position))
     }
-}
-
-/// What a position of trades with changes says of the trades.
-#[must_use]
-pub fn of_trades(position: &SourcePosition) -> SourcePosition {
-    let mut of_trades = position.clone();
-    of_trades.inputs.truncate(1);
-    of_trades
 }
 
 #[cfg(test)]

@@ -88,6 +88,12 @@ impl KeptRun {
         Some(format!("going on from checkpoint {}, behind {trades} trades", manifest.epoch))
     }
 
+    /// How many bad records were left out before.
+    pub(crate) fn bad_before(&self) -> u64 {
+        let by_input = self.from.iter().flat_map(|from| from.manifest().bad.values());
+        by_input.fold(0, |sum, &bad| sum.saturating_add(bad))
+    }
+
     /// How an output of the run is kept.
     ///
     /// # Errors

@@ -132,7 +132,8 @@ impl<'j> Bench<'j> {
         let (status, stdout, said) = self.run(how, faults, after);
         let is_killed = status.signal() == Some(9);
         assert!(is_killed || status.code() == Some(0), "{}: {how} {faults}: {said}", self.job.name);
-        let summary = serde_json::from_slice(&stdout).ok();
+        let mut summary: Option<Value> = serde_json::from_slice(&stdout).ok();
+        summary.iter_mut().for_each(|summary| summary["bad_records"] = bad_records(&said));
         let point = said.lines().find_map(|line| line.strip_prefix("killed "));
         let point = point.map(kind_of);
         Ended { is_killed, summary, point }
@@ -242,6 +243,12 @@ fn kind_of(point: &str) -> String {
     format!("{what} {kind}")
 }
 
+/// How many bad records it says that there were; the first are those of the last life.
+fn bad_records(said: &str) -> Value {
+    let warning = said.lines().find(|line| line.starts_with("warning: ") && line.contains(" bad record"));
+    warning.and_then(|line| line.split(';').next()).into()
+}
+
 /// What must not depend on how often a run was killed.
 fn ledger(summary: &Value) -> Value {
     let mut tables = summary["tables"].clone();
@@ -252,6 +259,10 @@ fn ledger(summary: &Value) -> Value {
             table.remove(name);
         }
     }
+    let mut corrections = summary["corrections"].clone();
+    for peak in ["rows_peak", "bytes_peak"] {
+        corrections.as_object_mut().and_then(|counts| counts.remove(peak));
+    }
     let hold = ["entered", "found", "expired", "early", "waiting"].map(|name| summary["hold"][name].clone());
     serde_json::json!([
         summary["rows_read"],
@@ -259,6 +270,9 @@ fn ledger(summary: &Value) -> Value {
         summary["outcomes"],
         summary["unmatched"],
         summary["messages"],
+        summary["table_changes"],
+        summary["bad_records"],
+        corrections,
         hold,
         tables,
     ])

@@ -76,8 +76,9 @@ pub(crate) const JOBS: &[Job] = &[
         outputs: bytes,
     },
     Job {
-        name: "changes beside the trades",
-        line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --unmatched keep --output out/o.csv",
+        name: "changes beside the trades, some bad",
+        line: "--trades t.csv --instruments i0.csv --table-changes bad-c.jsonl --on-bad-record dead-letter \
+               --unmatched keep --output out/o.csv --dead-letters out/d.jsonl",
         outputs: bytes,
     },
     Job {
@@ -147,6 +148,7 @@ pub(crate) fn prepare(folder: &Path) {
             all
         });
     fs::write(folder.join("i0.csv"), first).expect("written");
+    fs::write(folder.join("bad-c.jsonl"), with_bad(&changes)).expect("written");
     fs::write(folder.join("c.jsonl"), changes).expect("written");
     tradejoin(
         folder,

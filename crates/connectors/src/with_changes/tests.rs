@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use arrow_array::{ArrayRef, Int64Array, UInt32Array};
 use proptest::prelude::*;
+use tradejoin_flow::InputPosition;
 use tradejoin_model::{ChangeKind, ChangeLane, Column, Key};
 
 use super::*;
@@ -38,6 +39,14 @@ impl Source for Trades {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         Ok(self.0.pop_front().map(Block::from))
     }
+
+    fn position(&self) -> Option<SourcePosition> {
+        Some(InputPosition::default().into())
+    }
+
+    fn go_on_from(&mut self, _: &SourcePosition) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 /// What a feed has, one after the other.
@@ -46,6 +55,10 @@ struct Script(VecDeque<Fed>);
 impl ChangeFeed for Script {
     fn next(&mut self, _: Instant) -> Fed {
         self.0.pop_front().unwrap_or(Fed::End)
+    }
+
+    fn start(&self) -> Option<InputPosition> {
+        Some(InputPosition::default())
     }
 }
 
@@ -183,13 +196,25 @@ fn trades_that_have_waited_in_vain_go_on_and_changes_are_late() {
         // Trades 1 and 2 are gone: the first is late, the second is not.
         Fed::Block(block(&[(0, 2), (0, 4)], 1)),
     ];
-    let options = WithChangesOptions { wait: Some(Duration::ZERO), ..options(100) };
-    let progress = options.progress.clone();
-    let mut merged = WithChanges::new(Trades::new(&times, &[2]), Script(fed.into()), options);
+    let in_no_time = WithChangesOptions { wait: Some(Duration::ZERO), ..options(100) };
+    let progress = in_no_time.progress.clone();
+    let mut merged = WithChanges::new(Trades::new(&times, &[2]), Script(fed.into()), in_no_time);
     let (places, _) = sequence(&mut merged).expect("merged");
     assert_eq!(places[0], [(0, 0), (1, 2), (2, 3)]);
     assert_eq!((progress.changes(), progress.late(), progress.given_up()), (3, 1, 1));
     assert_eq!(progress.awaited(), None);
+    // Whoever goes on from there counts on.
+    let mut position = Source::position(&merged).expect("between two blocks");
+    let counts_on = |position: &SourcePosition| {
+        let mut merged = WithChanges::new(Trades::new(&[], &[1]), Script([].into()), options(100));
+        Source::go_on_from(&mut merged, position).expect("the same");
+        let progress = merged.options.progress.clone();
+        [progress.changes(), progress.refused(), progress.late(), progress.given_up()]
+    };
+    assert_eq!(counts_on(&position), [3, 0, 1, 1]);
+    // An earlier version told no more than the time of the trades that were gone.
+    position.state.retain(|name, _| name == GONE || name == TRADES);
+    assert_eq!(counts_on(&position), [0, 0, 0, 1]);
 }
 
 #[test]
