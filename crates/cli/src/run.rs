@@ -64,8 +64,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     config.max_bad = args.input.bad.max_bad;
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     if let Some(kept) = &kept {
-        if kept.is_complete(&settings, &job.held, &config.tables)? {
-            return done_before(args);
+        if let Some(ledger) = kept.complete(&settings, &job.held, &config.tables)? {
+            let report = Report { ledger: ledger.clone(), ..Report::default() };
+            let summary = Summary::new(&config, &report, settings, &readiness);
+            let changes = job.changes.as_ref().map(ChangesReport::new);
+            return done_before(args, &destination, summary.with_changes(changes));
         }
         kept.tables(&mut job.loads, &mut job.watched)?;
     }
@@ -152,8 +155,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     warn(&engine, &report);
     warn_of_bad(args, &job.bad_records, bad_before, job.letters.as_ref());
     let summary = Summary::new(engine.config(), &report, settings, &readiness).with_reloads(watch.reloads());
-    let mut summary = summary.with_stalls(stalls).with_changes(job.changes.as_ref().map(ChangesReport::new));
-    summary.dead_letters_dropped = dropped;
+    let mut summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
+    (summary.stalls, summary.dead_letters_dropped) = (stalls, dropped);
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
@@ -175,11 +178,15 @@ fn interrupted_before(is_kept: bool) -> u8 {
     failure::INTERRUPTED
 }
 
-/// Says that a run is complete, and does nothing.
-fn done_before(args: &RunArgs) -> anyhow::Result<u8> {
+/// Says that a run is complete, to programs with what came of it, and does nothing.
+fn done_before(args: &RunArgs, destination: &Destination, mut summary: Summary) -> anyhow::Result<u8> {
     if !args.report.quiet {
         let folder = checkpoint::folder(args).unwrap_or(Path::new("")).display();
         eprintln!("nothing to do: the run of the checkpoints in {folder} is complete");
+    }
+    if args.report.json {
+        summary.already_complete = true;
+        destination.show(args.report, &summary, None)?;
     }
     Ok(failure::OK)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Summary {
     corrections: Option<Corrected>,
     unmatched_policy: &'static str,
     interrupted: bool,
+    /// Whether an earlier run had done it all, and this one nothing.
+    pub(crate) already_complete: bool,
     messages: u64,
     tables: Vec<TableSummary>,
     /// Of tables whose files are watched.
@@ -55,7 +57,7 @@ pub(crate) struct Summary {
     pub(crate) dead_letters_dropped: Option<Dropped>,
     /// Stages that stood still for long.
     #[serde(skip_serializing_if = "Stalls::are_none")]
-    stalls: Stalls,
+    pub(crate) stalls: Stalls,
     workers: u32,
     /// As many were asked for; no more than there are cores need be taken.
     #[serde(skip)]
@@ -180,6 +182,7 @@ impl Summary {
             corrections: Corrected::new(config, report),
             unmatched_policy: policy(config),
             interrupted: report.interrupted,
+            already_complete: false,
             messages,
             tables: (0..config.tables.len())
                 .map(|table| TableSummary::new(table, config, report, readiness.get(table)))
@@ -204,11 +207,6 @@ impl Summary {
     /// The same with what became of newer files of tables.
     pub(crate) fn with_reloads(self, reloads: Vec<Reloads>) -> Self {
         Self { reloads, ..self }
-    }
-
-    /// The same with what stood still for long.
-    pub(crate) fn with_stalls(self, stalls: Stalls) -> Self {
-        Self { stalls, ..self }
     }
 
     /// The same with what came of changes beside the trades.

@@ -18,7 +18,7 @@ use tradejoin_connectors::{
 use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{Keep, OutputPosition, SourcePosition, TableSource};
-use tradejoin_model::{LookUp, TableSpec};
+use tradejoin_model::{Ledger, LookUp, TableSpec};
 
 use crate::arg_values::number;
 use crate::args::RunArgs;
@@ -149,22 +149,22 @@ impl KeptRun {
         Ok(())
     }
 
-    /// Whether there is nothing left to do; brings to its end what a run that is complete has
-    /// left behind.
-    pub(crate) fn is_complete(
+    /// What became of all, if there is nothing left to do; brings to its end what a run that is
+    /// complete has left behind.
+    pub(crate) fn complete(
         &self,
         settings: &Settings,
         held: &BTreeMap<String, String>,
         tables: &[TableSpec],
-    ) -> anyhow::Result<bool> {
-        let Some(from) = &self.from else { return Ok(false) };
+    ) -> anyhow::Result<Option<&Ledger>> {
+        let Some(from) = &self.from else { return Ok(None) };
         from.fits(&self.job(settings, held, tables))?;
         if from.manifest().end != Some(EndState::Complete) {
-            return Ok(false);
+            return Ok(None);
         }
         let outputs = &from.manifest().outputs;
         outputs.iter().try_for_each(|output| Output::republish(&self.disk, output))?;
-        Ok(true)
+        Ok(Some(&from.manifest().ledger))
     }
 
     fn job(&self, settings: &Settings, held: &BTreeMap<String, String>, tables: &[TableSpec]) -> KeptJob {

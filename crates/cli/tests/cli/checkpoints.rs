@@ -78,11 +78,17 @@ fn said(folder: &Folder, line: &str) -> String {
 #[test]
 fn a_run_that_is_complete_is_not_done_again() {
     let (folder, want) = folder();
-    folder.ok(JOB);
+    let first: serde_json::Value = serde_json::from_str(&folder.ok(&format!("{JOB} --json"))).expect("JSON");
     assert_eq!(folder.read("o.csv"), want);
     let before = fs::metadata(folder.path("o.csv")).and_then(|file| file.modified()).expect("a time");
     let said = said(&folder, &format!("{JOB} --workers 3"));
     assert!(said.contains("nothing to do: the run of the checkpoints in state is complete"), "{said}");
+    // Programs are told what came of it.
+    let summary: serde_json::Value =
+        serde_json::from_str(&folder.ok(&format!("{JOB} --json"))).expect("JSON");
+    assert_eq!((&summary["already_complete"], &summary["rows_read"]), (&true.into(), &TRADES.into()));
+    assert_eq!(summary["outcomes"], first["outcomes"]);
+    assert_eq!((&first["already_complete"], &summary["elapsed_s"]), (&false.into(), &0.0.into()));
     let after = fs::metadata(folder.path("o.csv")).and_then(|file| file.modified()).expect("a time");
     assert_eq!((folder.read("o.csv"), before), (want, after));
     assert_eq!(folder.names(), ["i.csv", "o.csv", "state", "t.csv", "want.csv"]);
