@@ -23,6 +23,7 @@ use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::style::printable;
 use crate::summary::Summary;
+use crate::tell;
 
 /// Where the enriched trades go.
 pub(crate) struct Destination {
@@ -258,13 +259,19 @@ impl Destination {
             }
             text += &summary.text();
         }
-        self.print(&text).context("cannot print the summary")
+        self.print(&text).with_context(|| match &self.location {
+            Some(location) if !summary.interrupted => {
+                format!("{} is complete, but the summary cannot be printed", location.output_name())
+            }
+            _ => "cannot print the summary".to_owned(),
+        })
     }
 
     fn print(&self, text: &str) -> std::io::Result<()> {
         let text = printable(text);
         if self.is_standard() {
-            anstream::stderr().write_all(text.as_bytes())
+            tell::text(&text);
+            Ok(())
         } else {
             anstream::stdout().write_all(text.as_bytes())
         }

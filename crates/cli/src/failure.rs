@@ -11,6 +11,7 @@ use tradejoin_engine::EngineError;
 
 use crate::control::SocketError;
 use crate::style::{ERROR, printable};
+use crate::tell::tell;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
@@ -135,9 +136,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     let code = exit_code(error);
     let text = format!("{error:#}");
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", printable(&text));
+    tell!("{ERROR}error{ERROR:#}: {}", printable(&text));
     if code == BUG {
-        eprintln!("this is a bug of tradejoin; please report it with the command that showed it");
+        tell!("this is a bug of tradejoin; please report it with the command that showed it");
     }
     ExitCode::from(code)
 }

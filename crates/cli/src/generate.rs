@@ -16,6 +16,7 @@ use crate::failure::{self, UsageError};
 use crate::plan;
 use crate::same_file;
 use crate::signals::{self, Signals};
+use crate::tell::tell;
 use crate::watch::{Bar, Progress};
 
 /// Messages in a block.
@@ -30,7 +31,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<u8> {
         None => apart(args, &signals)?,
     };
     let Some(handle) = stopped else { return Ok(failure::OK) };
-    eprintln!("{}", signals::partial_note(Some(&handle)));
+    tell!("{}", signals::partial_note(Some(&handle)));
     Ok(failure::INTERRUPTED)
 }
 
@@ -134,7 +135,7 @@ struct Note(OutputHandle);
 impl Note {
     fn new(signals: &Signals, handle: OutputHandle) -> Self {
         let stuck = handle.clone();
-        signals.before_the_end(move || eprintln!("{}", signals::partial_note(Some(&stuck))));
+        signals.before_the_end(move || tell!("{}", signals::partial_note(Some(&stuck))));
         Self(handle)
     }
 

@@ -1,8 +1,6 @@
 //! The command: turns what the user typed into runs of the engine, and prints
 //! what came of them. The only place for printing and exit codes.
 
-#![expect(clippy::print_stderr, reason = "the command prints")]
-
 mod arg_values;
 mod args;
 mod report_args;
@@ -17,6 +15,7 @@ mod signals;
 mod stall;
 mod style;
 mod sync;
+mod tell;
 
 mod destination;
 mod gates;
@@ -50,7 +49,7 @@ mod verify;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
@@ -58,6 +57,7 @@ use tradejoin_config::Config;
 
 use crate::args::{Cli, Command, RunArgs};
 use crate::check::CheckArgs;
+use crate::tell::tell;
 
 fn main() -> ExitCode {
     let command = match command() {
@@ -101,19 +101,28 @@ fn command() -> anyhow::Result<Command> {
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(&words).ok();
     let run = typed.as_ref().and_then(run_flags);
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
-    let Some((run, file)) = file else { return Ok(parse(&words).unwrap_or_else(|error| error.exit())) };
+    let Some((run, file)) = file else { return parse(&words).map_err(|error| end(&error)) };
     let mut arguments = config::read(file)?.arguments(|flag| is_given(run, flag));
     if typed.as_ref().and_then(ArgMatches::subcommand_name) == Some("tap") {
         // That of the runs of this file: a dry run has none, and one that goes on is named.
         arguments.retain(|argument| !argument.as_encoded_bytes().starts_with(b"--control="));
     }
     words.extend(arguments);
-    Ok(parse(&words).unwrap_or_else(|error| {
+    parse(&words).map_err(|error| {
         if error.use_stderr() {
-            eprintln!("with what {} adds to the command line:", file.display());
+            tell!("with what {} adds to the command line:", file.display());
         }
-        error.exit()
-    }))
+        end(&error)
+    })
+}
+
+/// Ends the command with what its words come to: help, or what is wrong with them. Comes back
+/// if the help, which is what was asked for, cannot be printed.
+fn end(error: &clap::Error) -> anyhow::Error {
+    match error.print() {
+        Err(cause) if !error.use_stderr() => anyhow::Error::new(cause).context("cannot print the help"),
+        _ => process::exit(error.exit_code()),
+    }
 }
 
 /// The command that words are, and for a run which of its flags are among them.

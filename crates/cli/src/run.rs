@@ -26,6 +26,7 @@ use crate::stall::{Names, Watchdog};
 use crate::style::{WARNING, plain};
 use crate::summary::Summary;
 use crate::tap::Taps;
+use crate::tell::tell;
 use crate::watch::{Bar, Nowhere, Said};
 
 /// What to do about a run with checkpoints that was interrupted.
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let keeping = keeping.transpose()?;
     destination.announce(args.report, &settings)?;
     if let Some(text) = begins_at.filter(|_| !args.report.quiet && !args.report.json) {
-        eprintln!("{text}");
+        tell!("{text}");
     }
     bar.begin(job.progress, job.changes.clone());
     let last = LastWords {
@@ -143,7 +144,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         // There is no summary that says it.
         dropped.iter().for_each(|dropped| warning(dropped.to_string()));
         if is_kept && failure::exit_code(error) == failure::IO {
-            eprintln!("what was kept stands: the same command goes on from the last checkpoint");
+            tell!("what was kept stands: the same command goes on from the last checkpoint");
         }
     })?;
     let stalls = watchdog.stalls();
@@ -160,9 +161,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     destination.show(args.report, &summary, Some(&sample))?;
     finished?;
     if report.interrupted {
-        eprintln!("{}", signals::partial_note(handle.as_ref()));
+        tell!("{}", signals::partial_note(handle.as_ref()));
         if is_kept {
-            eprintln!("{GOES_ON}");
+            tell!("{GOES_ON}");
         }
         return Ok(failure::INTERRUPTED);
     }
@@ -171,9 +172,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
 
 /// Says that a run has ended before anything of it was read.
 fn interrupted_before(is_kept: bool) -> u8 {
-    eprintln!("{}", signals::partial_note(None));
+    tell!("{}", signals::partial_note(None));
     if is_kept {
-        eprintln!("{GOES_ON}");
+        tell!("{GOES_ON}");
     }
     failure::INTERRUPTED
 }
@@ -182,7 +183,7 @@ fn interrupted_before(is_kept: bool) -> u8 {
 fn done_before(args: &RunArgs, destination: &Destination, mut summary: Summary) -> anyhow::Result<u8> {
     if !args.report.quiet {
         let folder = checkpoint::folder(args).unwrap_or(Path::new("")).display();
-        eprintln!("nothing to do: the run of the checkpoints in {folder} is complete");
+        tell!("nothing to do: the run of the checkpoints in {folder} is complete");
     }
     if args.report.json {
         summary.already_complete = true;
@@ -232,20 +233,20 @@ impl LastWords {
         summary.dead_letters_dropped = bad::Dropped::new(&self.dropped);
         // What cannot be printed now cannot be told either.
         let _ = self.destination.show(self.report, &summary, None);
-        eprintln!("a reader or writer was stuck; the file may end in the middle of a row");
-        eprintln!("{}", signals::partial_note(self.handle.as_ref()));
+        tell!("a reader or writer was stuck; the file may end in the middle of a row");
+        tell!("{}", signals::partial_note(self.handle.as_ref()));
     }
 }
 
 fn warning(text: String) {
-    anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", plain(&text));
+    tell!("{WARNING}warning{WARNING:#}: {}", plain(&text));
 }
 
 /// Says which records were left out, behind those of earlier runs, and which letters were none
 /// of a trade.
 fn warn_of_bad(args: &RunArgs, bad_records: &BadRecords, before: u64, letters: Option<&Letters>) {
     bad::warning(args, bad_records, before).into_iter().for_each(warning);
-    bad_records.first().iter().for_each(|record| eprintln!("  {}", plain(&record.to_string())));
+    bad_records.first().iter().for_each(|record| tell!("  {}", plain(&record.to_string())));
     match letters.map_or(0, Letters::bad_records) {
         0 => {}
         1 => warning(

@@ -13,6 +13,7 @@ use tradejoin_connectors::OutputHandle;
 use tradejoin_engine::Stop;
 
 use crate::failure;
+use crate::tell::tell;
 
 /// How long a run may take to end by itself after Ctrl-C.
 const GRACE: Duration = Duration::from_millis(850);
@@ -130,7 +131,7 @@ fn say(words: Option<LastWords>) {
         let _saying = saying;
         match words {
             Some(words) => words(),
-            None => eprintln!("interrupted"),
+            None => tell!("interrupted"),
         }
     };
     if thread::Builder::new().name("last words".to_owned()).spawn(say).is_ok() {

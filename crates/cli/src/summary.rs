@@ -38,7 +38,7 @@ pub(crate) struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     corrections: Option<Corrected>,
     unmatched_policy: &'static str,
-    interrupted: bool,
+    pub(crate) interrupted: bool,
     /// Whether an earlier run had done it all, and this one nothing.
     pub(crate) already_complete: bool,
     messages: u64,

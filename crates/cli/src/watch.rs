@@ -11,6 +11,7 @@ use tradejoin_model::Enriched;
 
 use crate::changes::{Changes, awaited};
 use crate::style::{WARNING, plain};
+use crate::tell::tell;
 
 /// How far a run has come, in the unit that its length is known in.
 pub(crate) enum Progress {
@@ -129,9 +130,9 @@ impl Bar {
         let bar = self.bar.clone();
         move |said| match said {
             Said::Warning(text) => {
-                bar.suspend(|| anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", plain(text)));
+                bar.suspend(|| tell!("{WARNING}warning{WARNING:#}: {}", plain(text)));
             }
-            Said::News(text) if !quiet => bar.suspend(|| anstream::eprintln!("{}", plain(text))),
+            Said::News(text) if !quiet => bar.suspend(|| tell!("{}", plain(text))),
             Said::News(_) => {}
         }
     }

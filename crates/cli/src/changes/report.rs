@@ -6,6 +6,7 @@ use tradejoin_connectors::{AwaitedChanges, ChangesBy, WATERMARK, time_for_people
 
 use super::Changes;
 use crate::style::WARNING;
+use crate::tell::tell;
 
 /// What came of the changes. The field names are its JSON form.
 #[derive(Clone, Debug, Serialize)]
@@ -79,7 +80,7 @@ fn awaited_text(awaited: AwaitedChanges) -> String {
 /// Says what trades wait for where no progress is seen.
 pub(super) fn warn(awaited: AwaitedChanges) {
     let text = awaited_text(awaited);
-    anstream::eprintln!(
+    tell!(
         "{WARNING}warning{WARNING:#}: {text}; a line of type {WATERMARK} lets them go on without one, and so does --changes-wait"
     );
 }

@@ -27,6 +27,7 @@ use crate::reload::WatchedTable;
 use crate::same_file;
 use crate::settings::Settings;
 use crate::style::WARNING;
+use crate::tell::tell;
 
 pub(crate) use command::{CheckpointCommand, checkpoint};
 pub(crate) use every::Every;
@@ -73,10 +74,7 @@ impl KeptRun {
         let from = store.latest()?;
         for over in from.iter().flat_map(Checkpoint::passed_over) {
             let reason = &over.reason;
-            anstream::eprintln!(
-                "{WARNING}warning{WARNING:#}: checkpoint {} is passed over: {reason}",
-                over.epoch
-            );
+            tell!("{WARNING}warning{WARNING:#}: checkpoint {} is passed over: {reason}", over.epoch);
         }
         Ok(Some(Self { disk, store, from, every: *checkpoint_every, keep: *checkpoint_keep as usize }))
     }
@@ -223,7 +221,7 @@ fn disk() -> anyhow::Result<Arc<dyn Disk>> {
     let Some(spec) = std::env::var_os(FAULTS) else { return Ok(Arc::new(RealDisk)) };
     let misread = |error: ParseFaultsError| UsageError(format!("{FAULTS}: {error}"));
     let faults = spec.to_string_lossy().parse().map_err(misread)?;
-    anstream::eprintln!("{WARNING}warning{WARNING:#}: {FAULTS} is set: the file system will have faults");
+    tell!("{WARNING}warning{WARNING:#}: {FAULTS} is set: the file system will have faults");
     Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), faults)))
 }
 

@@ -12,6 +12,7 @@ use crate::arg_values::duration;
 use crate::control::{Client, Done, Heard, Outcome, Reply, Request};
 use crate::failure;
 use crate::style::{ERROR, plain};
+use crate::tell::tell;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -91,7 +92,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
                 return Ok(code);
             }
             Reply::Refused { code, why } => {
-                anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain(&why));
+                tell!("{ERROR}error{ERROR:#}: {}", plain(&why));
                 return Ok(code);
             }
         }

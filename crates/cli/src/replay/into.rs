@@ -8,6 +8,7 @@ use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, 
 
 use crate::args::RunArgs;
 use crate::failure::{self, UsageError};
+use crate::tell::tell;
 use crate::{plan, run, same_file};
 
 /// Replays the letters of a run, and merges what is recovered with its output.
@@ -42,7 +43,7 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let merged = merge(&ids, MergeOptions { enriched, recovered, location, encoding })?;
     if !(run.report.quiet || run.report.json) {
         let [recovered, enriched] = [merged.recovered, merged.enriched].map(HumanCount);
-        anstream::eprintln!("{}: {enriched} trades of the run, and {recovered} recovered", output.display());
+        tell!("{}: {enriched} trades of the run, and {recovered} recovered", output.display());
     }
     Ok(failure::OK)
 }

@@ -22,6 +22,7 @@ use crate::failure::{self, UsageError};
 use crate::job::Job;
 use crate::plan;
 use crate::signals::Signals;
+use crate::tell::tell;
 
 /// Joins until enough rows are shown, and gives the exit code.
 pub(super) fn tap(run: &RunArgs, rows: &Rows) -> anyhow::Result<u8> {
@@ -52,7 +53,7 @@ pub(super) fn tap(run: &RunArgs, rows: &Rows) -> anyhow::Result<u8> {
     let report = engine.run(job.loads, job.source, sink)?;
     match job.bad_records.count() {
         0 => {}
-        count => eprintln!("bad records that were skipped: {count}"),
+        count => tell!("bad records that were skipped: {count}"),
     }
     let is_interrupted = report.interrupted && !is_enough.load(Ordering::Relaxed);
     Ok(if is_interrupted { failure::INTERRUPTED } else { failure::OK })

@@ -16,6 +16,7 @@ use crate::args::RunArgs;
 use crate::control::{Client, Heard, Reply, Request};
 use crate::failure::{self, UsageError};
 use crate::style::{ERROR, WARNING, plain};
+use crate::tell::tell;
 use crate::unsaid;
 
 mod decimal;
@@ -124,16 +125,14 @@ fn live(path: &Path, rows: Rows, json: bool) -> anyhow::Result<u8> {
             (Reply::Row(values), Some(show)) => show.row(&values)?,
             (Reply::Dropped(count), show) => {
                 show.iter_mut().try_for_each(Show::flush)?;
-                anstream::eprintln!(
-                    "{WARNING}warning{WARNING:#}: {count} rows that came too fast are left out here"
-                );
+                tell!("{WARNING}warning{WARNING:#}: {count} rows that came too fast are left out here");
             }
             (Reply::End {}, show) => {
                 show.iter_mut().try_for_each(Show::end)?;
                 return Ok(failure::OK);
             }
             (Reply::Refused { code, why }, _) => {
-                anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain(&why));
+                tell!("{ERROR}error{ERROR:#}: {}", plain(&why));
                 return Ok(code);
             }
             (Reply::Row(_) | Reply::Tables(_) | Reply::InEffect { .. }, _) => {

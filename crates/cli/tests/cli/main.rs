@@ -30,6 +30,7 @@
 //! - `signals`: Ctrl-C and readers that go away
 //! - `soak`: many reloads in a row, and journals of runs whose timing is drawn
 //! - `verify`: outputs beside what they should be
+//! - `unheard`: standard error that cannot be written
 //! - `words`: streams in words, for `semantics` and `corrections`
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
@@ -67,5 +68,6 @@ mod support;
 mod tables;
 mod tap;
 mod tools;
+mod unheard;
 mod verify;
 mod words;

@@ -40,7 +40,7 @@ const TOLD: usize = 10;
 const FAILED_ONCE: [(u64, &str); 1] =
     [(87, "the name of the checkpoint that a run went on from was not durable")];
 
-#[expect(clippy::print_stderr, reason = "what a test tells")]
+#[expect(clippy::print_stderr, clippy::disallowed_macros, reason = "what a test tells")]
 fn tell(text: fmt::Arguments<'_>) {
     eprintln!("{text}");
 }
