@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tradejoin_disk::NotRegular;
 
 /// Why a checkpoint cannot be kept or used.
 #[derive(Debug, Error)]
@@ -125,9 +126,13 @@ impl CheckpointError {
         Self::Damaged { file: file.to_owned(), reason: reason.into() }
     }
 
-    /// Names what was to be done with which file.
+    /// Names what was to be done with which file. What has the name of a file of ours and is
+    /// none is not what was written.
     pub(crate) fn io(file: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
-        move |source| Self::Io { file, doing, source }
+        move |source| match NotRegular::is(&source) {
+            true => Self::Damaged { file, reason: source.to_string() },
+            false => Self::Io { file, doing, source },
+        }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn read(
 ) -> Result<Held, CheckpointError> {
     let path = folder.join(&state.file);
     let reader = disk.reader(&path).map_err(CheckpointError::io(&path, "read it"))?;
-    let mut reader = Summing::new(reader);
+    let mut reader = Summing::new(reader.take(state.bytes.saturating_add(1)));
     let held = guarded(|| read_streams(&mut reader)).map_err(|error| of_arrow(&path, "read it", error))?;
     let summed = reader.sum_up().map_err(CheckpointError::io(&path, "read it"))?;
     let told = Summed { bytes: state.bytes, hash: state.hash };

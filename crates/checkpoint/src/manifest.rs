@@ -14,7 +14,7 @@ use crate::names::Name;
 /// The newest format that this version reads, and the one that it writes.
 pub const FORMAT: u32 = 1;
 /// The most bytes that a manifest may have.
-pub(crate) const BYTES_MAX: u64 = 64 << 20;
+pub(crate) const BYTES_MAX: usize = 64 << 20;
 /// No count of a run is greater: sums of some do not overflow.
 const COUNT_MAX: u64 = 1 << 56;
 

@@ -1,7 +1,7 @@
 //! Files with the changes of a table.
 
 use std::fmt;
-use std::io::{self, BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Read, Take, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl Written {
 pub(crate) struct SegmentReader {
     path: PathBuf,
     shape: Shape,
-    reader: StreamReader<Summing<Box<dyn Read + Send>>>,
+    reader: StreamReader<Summing<Take<Box<dyn Read + Send>>>>,
     rows: u64,
     segment: Segment,
 }
@@ -121,7 +121,8 @@ impl SegmentReader {
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, segment: &Segment) -> Result<Self, CheckpointError> {
         let path = folder.join(&segment.file);
         let reader = disk.reader(&path).map_err(CheckpointError::io(&path, "read it"))?;
-        let reader = guarded(|| StreamReader::try_new(Summing::new(reader), None))
+        let reader = Summing::new(reader.take(segment.bytes.saturating_add(1)));
+        let reader = guarded(|| StreamReader::try_new(reader, None))
             .map_err(|error| of_arrow(&path, "read it", error))?;
         let shape =
             Shape::read(&reader.schema()).map_err(|reason| CheckpointError::damaged(&path, reason))?;

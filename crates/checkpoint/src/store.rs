@@ -183,11 +183,15 @@ impl Store {
     /// Reads a manifest.
     pub(crate) fn read(&self, epoch: u64) -> Result<Checkpoint, CheckpointError> {
         let path = self.folder.join(names::manifest(epoch));
-        let size = self.disk.size(&path).map_err(CheckpointError::io(&path, "look at it"))?;
-        if size.is_none_or(|size| size > BYTES_MAX) {
-            return Err(CheckpointError::damaged(&path, "it is too long for a manifest, or missing"));
+        let bytes = match self.disk.read_part(&path, 0, BYTES_MAX + 1) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CheckpointError::damaged(&path, "it is missing"));
+            }
+            bytes => bytes.map_err(CheckpointError::io(&path, "read it"))?,
+        };
+        if bytes.len() > BYTES_MAX {
+            return Err(CheckpointError::damaged(&path, "it is too long for a manifest"));
         }
-        let bytes = self.disk.read(&path).map_err(CheckpointError::io(&path, "read it"))?;
         let manifest = Manifest::read(&path, epoch, &bytes)?;
         Ok(Checkpoint {
             disk: Arc::clone(&self.disk),

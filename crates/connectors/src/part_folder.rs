@@ -16,6 +16,8 @@ use crate::trail::Trail;
 const LIST: &str = "_manifest.json";
 const LIST_PARTIAL: &str = "_manifest.json.partial";
 const LIST_FORMAT: u32 = 1;
+/// The most bytes of it that are read: more than it has of a million parts.
+const LIST_BYTES_MAX: usize = 256 << 20;
 /// What parts end in.
 const ENDINGS: [&str; 2] = ["parquet", "arrow"];
 
@@ -101,7 +103,7 @@ impl PartFolder {
             (parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.bytes).sum());
         let list = List { format: LIST_FORMAT, is_complete, rows, bytes, parts: parts.to_vec() };
         let temporary = self.at(LIST_PARTIAL);
-        if self.disk.size(&temporary)?.is_some() {
+        if !matches!(self.disk.size(&temporary), Ok(None)) {
             // What a run has left that died while it wrote the list.
             self.disk.remove(&temporary)?;
         }
@@ -154,8 +156,12 @@ impl PartFolder {
         if self.size(&path)?.is_none() {
             return Err(ResumeError::Missing { path });
         }
-        let text = self.disk.read(&path).map_err(|source| ResumeError::io(&path, source))?;
         let edited = || ResumeError::Edited { path: path.clone() };
+        let text = self.disk.read_part(&path, 0, LIST_BYTES_MAX + 1);
+        let text = text.map_err(|source| ResumeError::io(&path, source))?;
+        if text.len() > LIST_BYTES_MAX {
+            return Err(edited());
+        }
         let mut list: List = serde_json::from_slice(&text).map_err(|_| edited())?;
         let count = usize::try_from(count).map_err(|_| edited())?;
         list.parts.truncate(count);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tradejoin_disk::NotRegular;
 
 use crate::error::Category;
 
@@ -59,7 +60,10 @@ impl ResumeError {
     /// The kind of failure.
     #[must_use]
     pub fn category(&self) -> Category {
-        if matches!(self, Self::Io { .. }) { Category::Io } else { Category::Checkpoint }
+        match self {
+            Self::Io { source, .. } if !NotRegular::is(source) => Category::Io,
+            _ => Category::Checkpoint,
+        }
     }
 
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {

@@ -232,7 +232,7 @@ fn no_link_is_followed() {
     symlink(&victim, &partial).expect("linked");
     let before = content(&victim);
     let refused = try_open(&files.path("out.csv"), &reader, Some(position)).err().expect("refused");
-    assert_eq!((refused.category(), content(&victim)), (Category::Io, before));
+    assert_eq!((refused.category(), content(&victim)), (Category::Checkpoint, before));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 
+use thiserror::Error;
+
 /// Who may read and write a new file or folder. The process's mask takes rights away
 /// from both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +17,29 @@ pub enum Mode {
     Private,
 }
 
+/// Why something is neither read nor written to: it is a link, a folder, a pipe or a device.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("it is not a regular file")]
+pub struct NotRegular;
+
+impl NotRegular {
+    /// Whether it is why something failed.
+    #[must_use]
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl From<NotRegular> for io::Error {
+    fn from(cause: NotRegular) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, cause)
+    }
+}
+
 /// A file system. Paths are those of the process.
+///
+/// Files are regular ones: where something else has their name, a link be it to such a file,
+/// it is neither read nor written to, but [`NotRegular`].
 ///
 /// What an error leaves behind is not known: nobody tries the same again.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -29,19 +53,19 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Opens a file that is there, to write at its end.
     ///
     /// # Errors
-    /// If it is missing, is no regular file or a link, or the system refuses.
+    /// If it is missing or [`NotRegular`], or the system refuses.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// All bytes of a file.
+    /// All bytes of a file, however many it has.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it is [`NotRegular`] or cannot be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// Bytes of a file from a place on, at most `len`; fewer if it ends before.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it is [`NotRegular`] or cannot be read.
     fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = self.read(path)?;
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
@@ -53,7 +77,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// The bytes of a file, one after the other.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it is [`NotRegular`] or cannot be read.
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(self.read(path)?)))
     }
@@ -61,7 +85,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// How many bytes a file has; `None` if it is missing.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If it is [`NotRegular`], or the system refuses.
     fn size(&self, path: &Path) -> io::Result<Option<u64>>;
 
     /// Gives a file another name; one that has it goes.

@@ -160,6 +160,10 @@ impl Disk for FaultyDisk {
         self.disk.read(path)
     }
 
+    fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_part(path, from, len)
+    }
+
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         self.disk.reader(path)
     }

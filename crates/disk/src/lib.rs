@@ -6,7 +6,8 @@
 //! [`SimulatedDisk`] that fills up, and that a crash makes forget what was not synced.
 //!
 //! Guaranteed: a new file never takes the place of one that is there, and no link is
-//! followed to it; a write is whole or an error; nothing is tried again that has failed.
+//! followed to a file; what is read is a regular file; a write is whole or an error; nothing
+//! is tried again that has failed.
 //!
 //! Not here: what is written, and when it is to be durable.
 //!
@@ -31,7 +32,7 @@ mod faulty;
 mod real;
 mod simulated;
 
-pub use disk::{Disk, DiskFile, Lock, Mode};
+pub use disk::{Disk, DiskFile, Lock, Mode, NotRegular};
 pub use faults::{Faults, ParseFaultsError};
 pub use faulty::FaultyDisk;
 pub use real::RealDisk;

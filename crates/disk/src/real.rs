@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::disk::{Disk, DiskFile, Lock, Mode};
+use crate::disk::{Disk, DiskFile, Lock, Mode, NotRegular};
 
 /// The file system of the process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +37,21 @@ fn folder(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
+/// Opens a regular file, which no link is followed to.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // A pipe of that name must not be waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Err(error) if !fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) => Err(error),
+        _ => Err(NotRegular.into()),
+    }
+}
+
+fn open_to_read(path: &Path) -> io::Result<File> {
+    open_regular(OpenOptions::new().read(true), path)
+}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().write(true).create_new(true).mode(mode.of_file()).open(path)?;
@@ -44,22 +59,19 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        // A pipe of that name must not be waited for.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut file = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
+        let mut file = open_regular(OpenOptions::new().write(true), path)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        let mut bytes = Vec::new();
+        open_to_read(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn read_part(&self, path: &Path, from: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+        let mut file = open_to_read(path)?;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         file.take(len as u64).read_to_end(&mut bytes)?;
@@ -67,12 +79,13 @@ impl Disk for RealDisk {
     }
 
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(open_to_read(path)?))
     }
 
     fn size(&self, path: &Path) -> io::Result<Option<u64>> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Err(NotRegular.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -156,6 +169,8 @@ impl DiskFile for RealFile {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use rustix::fs::{CWD, mkfifoat};
+
     use super::*;
 
     #[test]
@@ -169,6 +184,31 @@ mod tests {
         fs::write(at("elsewhere"), "kept").expect("a file");
         assert!(RealDisk.open(&at("link")).is_err());
         assert!(RealDisk.open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_read_nor_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "kept").expect("a file");
+        symlink(at("file"), at("link")).expect("a link");
+        symlink("/dev/zero", at("endless")).expect("a link");
+        fs::create_dir(at("folder")).expect("a folder");
+        mkfifoat(CWD, at("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+        for name in ["link", "endless", "folder", "pipe"] {
+            let path = at(name);
+            let errors = [
+                RealDisk.size(&path).map(drop),
+                RealDisk.read(&path).map(drop),
+                RealDisk.read_part(&path, 0, 1).map(drop),
+                RealDisk.reader(&path).map(drop),
+                RealDisk.open(&path).map(drop),
+            ];
+            for (number, error) in errors.into_iter().enumerate() {
+                assert!(NotRegular::is(&error.expect_err("refused")), "{name}: {number}");
+            }
+        }
+        assert_eq!(RealDisk.read(&at("missing")).expect_err("missing").kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

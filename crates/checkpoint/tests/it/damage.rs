@@ -11,7 +11,7 @@ use tradejoin_disk::{Disk, Mode, SimulatedDisk};
 use tradejoin_flow::{Keep as _, NothingPrepared};
 use tradejoin_model::{Held, LookUp};
 
-use crate::support::{FOLDER, Form, Op, cut, job, lane, reopen, restored};
+use crate::support::{FOLDER, Form, Meddled, Op, cut, job, lane, reopen, restored};
 
 const FORM: Form = Form { look_up: LookUp::Latest, texts: false };
 
@@ -405,11 +405,12 @@ fn a_file_that_ends_too_early_is_damaged_and_no_error_of_the_system() {
 
 #[test]
 fn a_disk_that_cannot_be_read_is_not_taken_for_a_damaged_checkpoint() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let disk: Arc<dyn Disk> = Arc::new(tradejoin_disk::RealDisk);
-    let store = Store::open(Arc::clone(&disk), folder.path()).expect("opened");
-    // It is there, and no file.
-    disk.create_folder(&folder.path().join("manifest-1.json"), Mode::Private).expect("a folder");
+    let before = |operation: &str| match operation {
+        "read" => Err(std::io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(()),
+    };
+    let disk = Arc::new(Meddled { disk: kept(), before });
+    let store = Store::inspect(disk, Path::new(FOLDER)).expect("opened");
     let error = store.latest().expect_err("it cannot be read");
     assert_eq!(error.kind(), CheckpointErrorKind::Io);
 }

@@ -1,13 +1,15 @@
 //! Changes of small tables, and what a table made of them answers.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::Int64Array;
 use proptest::prelude::*;
 use tradejoin_checkpoint::{Checkpoint, Job, Keeper, Store};
-use tradejoin_disk::Disk;
+use tradejoin_disk::{Disk, DiskFile, Mode, SimulatedDisk};
 use tradejoin_flow::{Cut, Keep as _, NothingPrepared, Prepared, SourcePosition};
 use tradejoin_model::{
     ByTime, ChangeKind, ChangeLane, Column, ColumnType, Found, INTEGER_NULL, Key, Ledger, LookUp, OptionPart,
@@ -17,6 +19,56 @@ use tradejoin_model::{
 pub(crate) const FOLDER: &str = "checkpoints";
 const KEYS: [u32; 6] = [0, 1, 2, 7, 1_000, u32::MAX];
 const SYMBOLS: [&str; 3] = ["SPY241103C00200000", "A990101P99999999", "ABCDEF000229C00000001"];
+
+/// A disk before each operation of which, but for those of open files, a test does something.
+pub(crate) struct Meddled<F> {
+    pub disk: SimulatedDisk,
+    pub before: F,
+}
+
+impl<F> fmt::Debug for Meddled<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl<F: Fn(&str) -> io::Result<()> + Send + Sync> Disk for Meddled<F> {
+    fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
+        (self.before)("create").and_then(|()| self.disk.create(path, mode))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        (self.before)("open").and_then(|()| self.disk.open(path))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        (self.before)("read").and_then(|()| self.disk.read(path))
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        (self.before)("size").and_then(|()| self.disk.size(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (self.before)("rename").and_then(|()| self.disk.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        (self.before)("remove").and_then(|()| self.disk.remove(path))
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        (self.before)("sync folder").and_then(|()| self.disk.sync_folder(path))
+    }
+
+    fn create_folder(&self, path: &Path, mode: Mode) -> io::Result<()> {
+        (self.before)("create folder").and_then(|()| self.disk.create_folder(path, mode))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        (self.before)("list").and_then(|()| self.disk.list(path))
+    }
+}
 
 /// What kind of table it is.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, Ran};
@@ -143,6 +144,29 @@ fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
     assert_eq!(folder.run("checkpoint verify state").code, 1);
     let said = said(&folder, JOB);
     assert!(said.contains(&format!("warning: checkpoint {epoch} is passed over: ")), "{said}");
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_file_is_neither_followed_nor_waited_for() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let pipe = folder.path("state/manifest-98.json");
+    mkfifoat(CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+    symlink("/dev/zero", folder.path("state/manifest-99.json")).expect("a link");
+    let listed = folder.ok("checkpoint list state");
+    let told = ["98.json: it is not a regular file", "99.json: it is not a regular file"];
+    assert!(told.iter().all(|told| listed.contains(told)), "{listed}");
+    assert_eq!(folder.run("checkpoint verify state").code, 1);
+    let said = folder.fails(78, "checkpoint show state --epoch 99");
+    assert!(said.contains(told[1]), "{said}");
+    let partial = folder.names().into_iter().find(|name| name.ends_with(".partial")).expect("an output");
+    fs::rename(folder.path(&partial), folder.path("elsewhere")).expect("renamed");
+    symlink("elsewhere", folder.path(&partial)).expect("a link");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains(&format!("{partial}: it is not a regular file")), "{said}");
+    fs::rename(folder.path("elsewhere"), folder.path(&partial)).expect("renamed");
+    folder.ok(JOB);
     assert!(folder.read("o.csv") == want);
 }
 
