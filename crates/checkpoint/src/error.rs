@@ -27,6 +27,18 @@ pub enum CheckpointError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder is another user's, who could put in it what they like.
+    #[error(
+        "{}: this folder belongs to user {owner}, who may write in it: run as that user, take it over with \
+         `chown`, or choose another",
+        folder.display()
+    )]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of the user.
+        owner: u32,
+    },
     /// A file is not what was written.
     #[error("{}: {reason}: the checkpoint is damaged and cannot be used", file.display())]
     Damaged {
@@ -114,7 +126,7 @@ impl CheckpointError {
         match self {
             Self::Locked { .. } => CheckpointErrorKind::Locked,
             Self::Damaged { .. } | Self::NoneIsWhole { .. } => CheckpointErrorKind::Damaged,
-            Self::DoesNotFit { .. } | Self::Taken { .. } | Self::Unsafe { .. } => {
+            Self::DoesNotFit { .. } | Self::Taken { .. } | Self::Unsafe { .. } | Self::Foreign { .. } => {
                 CheckpointErrorKind::DoesNotFit
             }
             Self::NewerFormat { .. } => CheckpointErrorKind::NewerFormat,

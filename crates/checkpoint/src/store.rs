@@ -36,12 +36,16 @@ impl Store {
     /// Opens a folder, which is made unless it is there, for this run alone.
     ///
     /// # Errors
-    /// If another run has it, others than its owner may write in it, or the system
-    /// refuses.
+    /// If another run has it, it is another user's, others than its owner may write in it, or
+    /// the system refuses.
     pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, CheckpointError> {
         disk.create_folder(folder, Mode::Private).map_err(CheckpointError::io(folder, "make the folder"))?;
         if disk.is_open_to_others(folder).map_err(CheckpointError::io(folder, "look at it"))? {
             return Err(CheckpointError::Unsafe { folder: folder.to_owned() });
+        }
+        let owner = disk.other_owner(folder).map_err(CheckpointError::io(folder, "look at it"))?;
+        if let Some(owner) = owner {
+            return Err(CheckpointError::Foreign { folder: folder.to_owned(), owner });
         }
         let path = folder.join(names::LOCK);
         let lock = disk.lock(&path).map_err(CheckpointError::io(&path, "lock it"))?;

@@ -128,6 +128,16 @@ pub trait Disk: fmt::Debug + Send + Sync {
         Ok(false)
     }
 
+    /// The user whom a folder belongs to, unless that is the one of this process, or root, who
+    /// may do everything anyway.
+    ///
+    /// # Errors
+    /// If it is missing or the system refuses.
+    fn other_owner(&self, path: &Path) -> io::Result<Option<u32>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// Locks a file, which is made unless it is there, against everybody else; `None` if
     /// somebody has it. A disk that no other process sees grants it always.
     ///

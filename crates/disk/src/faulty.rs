@@ -196,6 +196,10 @@ impl Disk for FaultyDisk {
         self.disk.is_open_to_others(path)
     }
 
+    fn other_owner(&self, path: &Path) -> io::Result<Option<u32>> {
+        self.disk.other_owner(path)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         self.disk.lock(path)
     }

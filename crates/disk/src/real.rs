@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::process::{Uid, geteuid};
 
 use crate::disk::{Disk, DiskFile, Lock, Mode, NotRegular};
 
@@ -123,6 +124,12 @@ impl Disk for RealDisk {
         Ok(fs::metadata(folder(path))?.permissions().mode() & 0o022 != 0)
     }
 
+    fn other_owner(&self, path: &Path) -> io::Result<Option<u32>> {
+        let owner = fs::metadata(folder(path))?.uid();
+        let is_trusted = [Uid::ROOT, geteuid()].map(Uid::as_raw).contains(&owner);
+        Ok((!is_trusted).then_some(owner))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
@@ -167,7 +174,7 @@ impl DiskFile for RealFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     use rustix::fs::{CWD, mkfifoat};
 
@@ -242,6 +249,19 @@ mod tests {
         for (mode, is_open) in [(0o700, false), (0o755, false), (0o775, true), (0o702, true)] {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
             assert_eq!(RealDisk.is_open_to_others(folder.path()).expect("there"), is_open, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_folder_says_if_it_is_another_users() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = || RealDisk.other_owner(folder.path()).expect("there");
+        assert_eq!(other(), None);
+        assert_eq!(RealDisk.other_owner(Path::new("/")).expect("there"), None, "it is root's");
+        // Nobody else may give it away.
+        if geteuid().is_root() {
+            chown(folder.path(), Some(12_345), None).expect("given away");
+            assert_eq!(other(), Some(12_345));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -353,6 +353,21 @@ fn a_folder_that_others_may_write_in_is_refused() {
     fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o777)).expect("changed");
     let said = folder.fails(78, JOB);
     assert!(said.contains("others than its owner may write in this folder"), "{said}");
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    let (folder, _) = folder();
+    // Nobody else may give it away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    fs::create_dir(folder.path("state")).expect("a folder");
+    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o700)).expect("set");
+    chown(folder.path("state"), Some(12_345), None).expect("given away");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("state: this folder belongs to user 12345, who may write in it: run as"), "{said}");
+    assert!(folder.is_empty("state"));
 }
 
 #[test]
