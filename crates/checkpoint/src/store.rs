@@ -13,6 +13,9 @@ use crate::keeper::{Job, Keeper};
 use crate::manifest::{BYTES_MAX, Manifest};
 use crate::names::{self, Name};
 
+/// How often a folder is looked at all checkpoints of which are removed meanwhile.
+const LOOKS_MAX: usize = 16;
+
 /// The folder with the checkpoints of a run.
 #[derive(Debug)]
 pub struct Store {
@@ -117,7 +120,8 @@ impl Store {
         })
     }
 
-    /// All checkpoints, the newest first. Of their files only the lengths are looked at.
+    /// All checkpoints, the newest first, but for those that a run removes meanwhile. Of
+    /// their files only the lengths are looked at.
     ///
     /// # Errors
     /// If the folder cannot be listed.
@@ -125,7 +129,8 @@ impl Store {
         self.listed(|checkpoint| checkpoint.check_files(false))
     }
 
-    /// All checkpoints, the newest first, each read as a run would.
+    /// All checkpoints, the newest first, but for those that a run removes meanwhile, each
+    /// read as a run would.
     ///
     /// # Errors
     /// If the folder cannot be listed.
@@ -205,12 +210,13 @@ impl Store {
         })
     }
 
-    /// Removes the files of ours that are not to stay.
+    /// Removes the files of ours that are not to stay, manifests first: whoever looks at the
+    /// folder meanwhile finds none that lacks a file.
     pub(crate) fn remove_unless(&self, stays: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {
-        for name in self.names()?.into_iter().filter(|name| Name::read(name).is_some() && !stays(name)) {
-            self.remove(&name)?;
-        }
-        Ok(())
+        let name = |name: String| Name::read(&name).filter(|_| !stays(&name)).map(|kind| (kind, name));
+        let (manifests, others): (Vec<_>, Vec<_>) = (self.names()?.into_iter().filter_map(name))
+            .partition(|(kind, _)| matches!(kind, Name::Manifest { .. }));
+        manifests.into_iter().chain(others).try_for_each(|(_, name)| self.remove(&name))
     }
 
     pub(crate) fn sync(&self) -> Result<(), CheckpointError> {
@@ -253,6 +259,18 @@ impl Store {
             let state = self.read(epoch).and_then(|checkpoint| check(&checkpoint).map(|()| checkpoint));
             Listed { epoch, path: self.folder.join(names::manifest(epoch)), state }
         };
-        Ok(self.epochs()?.into_iter().map(listed).collect())
+        for _ in 0..LOOKS_MAX {
+            let mut all: Vec<Listed> = self.epochs()?.into_iter().map(listed).collect();
+            let is_none = all.is_empty();
+            if all.iter().any(|listed| listed.state.is_err()) {
+                // Of one that a run has removed meanwhile the manifest is gone.
+                let left = self.epochs()?;
+                all.retain(|listed| listed.state.is_ok() || left.contains(&listed.epoch));
+            }
+            if is_none || !all.is_empty() {
+                return Ok(all);
+            }
+        }
+        Ok(Vec::new())
     }
 }
