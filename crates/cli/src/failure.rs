@@ -129,7 +129,7 @@ pub(crate) fn category_of(cause: &(dyn std::error::Error + 'static)) -> Option<C
 /// reader of the output that has gone away is no error to speak of: the command
 /// ends as the signal would have ended it.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(is_broken_pipe) {
+    if is_for_nobody(error) {
         // Does not return where the signal exists.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
         return ExitCode::from(IO);
@@ -141,6 +141,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         tell!("this is a bug of tradejoin; please report it with the command that showed it");
     }
     ExitCode::from(code)
+}
+
+/// Whether it is that the reader of the output has gone away.
+pub(crate) fn is_for_nobody(error: &anyhow::Error) -> bool {
+    error.chain().any(is_broken_pipe)
 }
 
 fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {

@@ -143,7 +143,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         bar.clear();
         // There is no summary that says it.
         dropped.iter().for_each(|dropped| warning(dropped.to_string()));
-        if is_kept && failure::exit_code(error) == failure::IO {
+        let is_of_system = failure::exit_code(error) == failure::IO && !failure::is_for_nobody(error);
+        if is_of_system && checkpoint::are_there(args) {
             tell!("what was kept stands: the same command goes on from the last checkpoint");
         }
     })?;

@@ -225,6 +225,13 @@ fn disk() -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), faults)))
 }
 
+/// Whether there are checkpoints of a run.
+pub(crate) fn are_there(args: &RunArgs) -> bool {
+    let all = |folder: &Path| Store::inspect(Arc::new(RealDisk), folder)?.all();
+    let all = folder(args).and_then(|folder| all(folder).ok());
+    all.is_some_and(|all| all.iter().any(|listed| listed.state.is_ok()))
+}
+
 /// Where the checkpoints of a run are, to be held against its files.
 pub(crate) fn folder(args: &RunArgs) -> Option<&Path> {
     args.kept.checkpoint.as_deref()

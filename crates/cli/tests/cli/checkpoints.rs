@@ -421,6 +421,23 @@ fn a_file_that_may_not_grow_ends_the_run_and_the_next_one_goes_on() {
     assert!(folder.read("o.csv") == want);
 }
 
+#[test]
+fn only_a_run_that_has_a_checkpoint_says_that_the_next_one_goes_on_from_it() {
+    let (folder, _) = folder();
+    let mut seen = [0, 0];
+    for call in (2..40).step_by(3) {
+        let _ = fs::remove_dir_all(folder.path("state"));
+        let mut command = folder.command(&format!("{JOB} {SMALL}"));
+        let output = command.env("TRADEJOIN_FAULTS", format!("eio@{call}:ever")).output().expect("it runs");
+        let (said, is_kept) = (String::from_utf8_lossy(&output.stderr), !epochs(&folder).is_empty());
+        if output.status.code() == Some(74) {
+            assert_eq!(said.contains("goes on from the last checkpoint"), is_kept, "{call}: {said}");
+            seen[usize::from(is_kept)] += 1;
+        }
+    }
+    assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+}
+
 /// What has changed in a file while no run was there is a reload of the one that goes on.
 #[test]
 fn a_watched_table_is_compared_with_what_was_kept() {

@@ -113,20 +113,22 @@ fn interrupted_generation_names_its_partial_file() {
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let folder = Folder::empty();
     folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");
-    let mut child = folder
-        .command("run --trades t.csv --instruments i.csv")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    reader.read_line(&mut line).expect("a line");
-    assert!(line.starts_with("trade_id,"));
-    drop(reader);
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.signal(), Some(Signal::PIPE.as_raw()), "as other tools end");
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    for flags in ["", "--checkpoint state --checkpoint-every 1000rows"] {
+        let mut child = folder
+            .command(&format!("run --trades t.csv --instruments i.csv {flags}"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        assert!(line.starts_with("trade_id,"));
+        drop(reader);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.signal(), Some(Signal::PIPE.as_raw()), "as other tools end");
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 /// A run whose output nobody reads behind the first line; it is there, so that it is not
