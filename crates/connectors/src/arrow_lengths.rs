@@ -201,7 +201,9 @@ impl Claims {
 /// If one is longer than the file or than it may be, or has such a buffer, or a head that is
 /// none by itself.
 pub(crate) fn check_file(file: &SharedFile, limits: Limits) -> io::Result<()> {
-    let Some(at) = file.len().checked_sub(MAGIC_AND_LENGTH) else { return Ok(()) };
+    let Some(at) = file.len().checked_sub(MAGIC_AND_LENGTH) else {
+        return Err(invalid("it is too short for its footer"));
+    };
     let mut end = [0; MAGIC_AND_LENGTH as usize];
     file.part(at).read_exact(&mut end)?;
     let Ok(len) = read_footer_length(end) else { return Ok(()) };

@@ -174,11 +174,13 @@ fn lengths_that_an_arrow_file_tells_are_not_believed() {
         assert!(
             said(limits, &files.put("t.arrow", &good)).ends_with("is longer than 7999 bytes (--max-message)")
         );
-        for cut in (0..good.len()).step_by(7) {
+        for cut in (0..32).chain((32..good.len()).step_by(7)) {
             let path = files.put("c.arrow", &good[..cut]);
-            if let Ok(mut reader) = trades(input(&path), Fields::Typed) {
-                let _ = read_all(&mut reader);
-            }
+            let category = match trades(input(&path), Fields::Typed) {
+                Ok(mut reader) => read_all(&mut reader).err().map(|error| error.category()),
+                Err(error) => Some(error.category()),
+            };
+            assert!(category.is_none_or(|category| category == Category::Data), "{cut}: {category:?}");
         }
     }
 }
