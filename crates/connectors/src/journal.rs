@@ -8,7 +8,7 @@
 //! stands as `{"hex":…}`.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Key, OccSymbol, TextColumn};
 
 use crate::journal_error::JournalError;
+use crate::limits::{Limits, Size};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -223,15 +224,32 @@ impl Journal {
     /// If it cannot be read or is no whole journal.
     pub fn read(path: &Path) -> Result<Self, JournalError> {
         let name: Arc<str> = path.display().to_string().into();
+        let file = File::open(path).map_err(|source| JournalError::Io { path: Arc::clone(&name), source })?;
+        Self::read_lines(BufReader::new(file), name, Limits::LINE_BYTES_MAX)
+    }
+
+    /// Reads lines of at most so many bytes.
+    fn read_lines(
+        mut lines: impl BufRead,
+        name: Arc<str>,
+        line_bytes_max: usize,
+    ) -> Result<Self, JournalError> {
         let io = |source| JournalError::Io { path: Arc::clone(&name), source };
-        let mut lines = BufReader::new(File::open(path).map_err(io)?).lines();
-        let mut number = 0;
+        let (mut number, mut line) = (0, Vec::new());
         let mut next = || -> Result<Option<(u64, Line)>, JournalError> {
-            let Some(line) = lines.next() else { return Ok(None) };
+            line.clear();
+            // One more shows that there are more.
+            let room = line_bytes_max as u64 + 1;
+            if lines.by_ref().take(room).read_until(b'\n', &mut line).map_err(io)? == 0 {
+                return Ok(None);
+            }
             number += 1;
-            let line = serde_json::from_str(&line.map_err(io)?);
+            if line.len() > line_bytes_max && !line.ends_with(b"\n") {
+                let size = Size(line_bytes_max as u64);
+                return Err(wrong_line(&name, number, &format!("it is longer than {size}")));
+            }
             let wrong = |error: serde_json::Error| wrong_line(&name, number, &error.to_string());
-            Ok(Some((number, line.map_err(wrong)?)))
+            Ok(Some((number, serde_json::from_slice(&line).map_err(wrong)?)))
         };
         let tables = match next()? {
             Some((_, Line::Begin { journal: VERSION, tables })) => tables,
@@ -395,4 +413,22 @@ fn read(texts: Vec<Option<Text>>) -> Result<TextColumn, String> {
         }
     }
     Ok(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_no_longer_than_it_may_be() {
+        let text = "{\"begin\":{\"journal\":1,\"tables\":[]}}\n{\"end\":{\"trades\":7}}";
+        let longest = text.find('\n').expect("two lines");
+        let read = |text: &str, max| Journal::read_lines(text.as_bytes(), "j".into(), max);
+        assert_eq!(read(text, longest).expect("within it").trades, 7);
+        let error = read(text, longest - 1).expect_err("too long");
+        assert_eq!(error.to_string(), format!("j, line 1: it is longer than {} bytes", longest - 1));
+        let last = &text[longest + 1..];
+        let error = read(&text.replace(last, &format!("{last}{}", " ".repeat(longest))), longest);
+        assert!(error.expect_err("too long").to_string().starts_with("j, line 2: it is longer"));
+    }
 }

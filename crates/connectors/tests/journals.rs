@@ -3,7 +3,7 @@
 mod support;
 
 use support::Files;
-use tradejoin_connectors::Journal;
+use tradejoin_connectors::{Category, Journal};
 
 /// What is said of a journal with one update.
 fn refused(changes: &str) -> String {
@@ -16,6 +16,15 @@ fn refused(changes: &str) -> String {
     let files = Files::new();
     let path = files.put("journal.jsonl", lines.join("\n"));
     Journal::read(&path).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn a_line_that_is_no_text_is_told() {
+    let files = Files::new();
+    let path = files.put("journal.jsonl", b"{\"begin\":{\"journal\":1,\"tables\":[]}}\n{\"\xFF\":1}\n");
+    let error = Journal::read(&path).expect_err("no text");
+    assert_eq!(error.category(), Category::Data);
+    assert!(error.to_string().contains("journal.jsonl, line 2: "), "{error}");
 }
 
 #[test]
