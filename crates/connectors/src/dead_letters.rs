@@ -256,7 +256,9 @@ impl DeadLetterEncoder {
                 None => text.extend_from_slice(b"null"),
             }
             let _ = match self.letters.as_ref().and_then(|letters| letters.get(number)) {
-                Some(Letter { trade, tries }) => write!(text, ",\"trade\":{trade},\"tries\":{}", tries + 1),
+                Some(Letter { trade, tries }) => {
+                    write!(text, ",\"trade\":{trade},\"tries\":{}", tries.saturating_add(1))
+                }
                 None => write!(text, ",\"trade\":{number}"),
             };
             push_time(self.time, text);

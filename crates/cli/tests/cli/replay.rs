@@ -34,6 +34,11 @@ fn trades_that_were_put_aside_are_joined_with_a_newer_table() {
     assert_eq!(folder.read("r.jsonl"), line);
     folder.ok("replay d3.jsonl.gz --instruments newer.csv --output r.csv --dead-letters d4.jsonl --quiet");
     assert!(folder.read("d4.jsonl").contains("\"trade\":3,\"tries\":4,"), "{}", folder.read("d4.jsonl"));
+    // It is not as if there had been none.
+    let most = format!("\"tries\":{}", u64::MAX);
+    folder.put("d5.jsonl", folder.read("d4.jsonl").replace("\"tries\":4", &most));
+    folder.ok("replay d5.jsonl --instruments newer.csv --output r.csv --dead-letters d6.jsonl --quiet");
+    assert!(folder.read("d6.jsonl").contains(&most), "{}", folder.read("d6.jsonl"));
 }
 
 #[test]
