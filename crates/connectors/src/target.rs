@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -206,7 +206,8 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
             if !metadata.is_file() {
                 return Ok((Stream::Direct(file), Place::Direct(path.to_owned())));
             }
-            Some(metadata.permissions())
+            // Not to be run as its owner: that is another one now, it may be.
+            Some(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
