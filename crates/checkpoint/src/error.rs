@@ -61,6 +61,16 @@ pub enum CheckpointError {
         /// What is wrong with the newest.
         newest: Box<CheckpointError>,
     },
+    /// There are files of checkpoints that were kept, and no checkpoint.
+    #[error(
+        "{}: there are files of checkpoints here, and all manifest-N.json are gone: restore the folder from a \
+         copy, or begin anew in an empty one",
+        folder.display()
+    )]
+    ManifestsLost {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// It is of another job.
     #[error("{}: the checkpoint is of another job: {reason}", file.display())]
     DoesNotFit {
@@ -125,7 +135,9 @@ impl CheckpointError {
     pub const fn kind(&self) -> CheckpointErrorKind {
         match self {
             Self::Locked { .. } => CheckpointErrorKind::Locked,
-            Self::Damaged { .. } | Self::NoneIsWhole { .. } => CheckpointErrorKind::Damaged,
+            Self::Damaged { .. } | Self::NoneIsWhole { .. } | Self::ManifestsLost { .. } => {
+                CheckpointErrorKind::Damaged
+            }
             Self::DoesNotFit { .. } | Self::Taken { .. } | Self::Unsafe { .. } | Self::Foreign { .. } => {
                 CheckpointErrorKind::DoesNotFit
             }

@@ -86,8 +86,8 @@ impl Store {
     /// power may fail and the next one finds it, too.
     ///
     /// # Errors
-    /// If there are some and none is whole; if a newer version has written the newest
-    /// one; if the system refuses.
+    /// If there are some and none is whole, or there must have been some; if a newer version
+    /// has written the newest one; if the system refuses.
     pub fn latest(&self) -> Result<Option<Checkpoint>, CheckpointError> {
         let mut passed_over = Vec::new();
         let mut newest = None;
@@ -111,13 +111,24 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        newest.map_or(Ok(None), |newest| {
-            Err(CheckpointError::NoneIsWhole {
-                folder: self.folder.clone(),
-                count: passed_over.len(),
-                newest: Box::new(newest),
-            })
-        })
+        let folder = || self.folder.clone();
+        match newest {
+            Some(newest) => {
+                let (count, newest) = (passed_over.len(), Box::new(newest));
+                Err(CheckpointError::NoneIsWhole { folder: folder(), count, newest })
+            }
+            None if self.has_lost_manifests()? => Err(CheckpointError::ManifestsLost { folder: folder() }),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is no checkpoint, but files that were written for one: by a run that died
+    /// before it counted, or its manifest is gone.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn has_files_alone(&self) -> Result<bool, CheckpointError> {
+        Ok(self.epochs()?.is_empty() && self.epoch_of_files()?.is_some())
     }
 
     /// All checkpoints, the newest first, but for those that a run removes meanwhile. Of
@@ -164,7 +175,7 @@ impl Store {
         Keeper::new(store, job, from)
     }
 
-    /// Removes all checkpoints.
+    /// Removes all checkpoints. If it is cut short, it is to be called again.
     ///
     /// # Errors
     /// If the system refuses.
@@ -187,6 +198,21 @@ impl Store {
         let mut epochs: Vec<_> = names.iter().filter_map(epoch).collect();
         epochs.sort_unstable_by(|a, b| b.cmp(a));
         Ok(epochs)
+    }
+
+    /// Whether there must have been checkpoints in a folder that has none: the files of the
+    /// second, and of later ones, are not begun before the first is durable.
+    fn has_lost_manifests(&self) -> Result<bool, CheckpointError> {
+        Ok(self.epoch_of_files()?.is_some_and(|epoch| epoch > 1))
+    }
+
+    /// The latest checkpoint that a file was written for, be it one that never came to be.
+    fn epoch_of_files(&self) -> Result<Option<u64>, CheckpointError> {
+        let epoch = |name: &String| match Name::read(name) {
+            Some(Name::Held { epoch } | Name::Segment { epoch, .. }) => Some(epoch),
+            _ => None,
+        };
+        Ok(self.names()?.iter().filter_map(epoch).max())
     }
 
     /// Reads a manifest.

@@ -79,9 +79,17 @@ impl KeptRun {
         Ok(Some(Self { disk, store, from, every: *checkpoint_every, keep: *checkpoint_keep as usize }))
     }
 
-    /// Where it goes on, for people.
+    /// Where it goes on, for people, or that it does not though that may be a surprise.
     pub(crate) fn begins_at(&self) -> Option<String> {
-        let manifest = self.from.as_ref()?.manifest();
+        let Some(from) = &self.from else {
+            let folder = self.store.folder().display();
+            return self.store.has_files_alone().is_ok_and(|has| has).then(|| {
+                format!(
+                    "{folder} has files that were written for a checkpoint, and none: the run begins anew"
+                )
+            });
+        };
+        let manifest = from.manifest();
         let trades = HumanCount(manifest.trades);
         Some(format!("going on from checkpoint {}, behind {trades} trades", manifest.epoch))
     }

@@ -172,7 +172,7 @@ fn what_stands_in_the_place_of_a_file_is_neither_followed_nor_waited_for() {
 
 #[test]
 fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
-    let (folder, _) = folder();
+    let (folder, want) = folder();
     die(&folder, JOB);
     for entry in fs::read_dir(folder.path("state")).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -183,6 +183,15 @@ fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
     let said = folder.fails(78, JOB);
     assert!(said.contains("none of ") && said.contains("restore the folder from a copy"), "{said}");
     assert_eq!(folder.fails(78, "checkpoint show state"), said);
+    for epoch in epochs(&folder) {
+        fs::remove_file(folder.path(&format!("state/manifest-{epoch}.json"))).expect("removed");
+    }
+    // The files of the first one alone: there need not have been any.
+    let anew = self::said(&folder, JOB);
+    assert!(
+        anew.contains("state has files that were written for a checkpoint, and none: the run begins anew")
+    );
+    assert!(folder.read("o.csv") == want);
 }
 
 #[test]
