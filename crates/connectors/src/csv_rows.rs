@@ -87,28 +87,22 @@ pub(crate) fn check_count(found: usize, columns: &[String]) -> Result<(), Flaw> 
     if found == expected { Ok(()) } else { Err(Flaw::record(Reason::FieldCount { found, expected })) }
 }
 
-/// The contents of a record's fields; at least one.
+/// The contents of a record's fields; at least one. What is wrong with the record is for
+/// [`split_within`] to say.
 pub(crate) fn split<'c>(record: &'c str, cells: &mut CsvCells<'c>) {
-    split_at_most(record, cells, usize::MAX);
+    let _ = split_within(record, cells, Limits::NONE);
 }
 
 /// As [`split`].
 ///
 /// # Errors
-/// If there are more than any record may have.
+/// If there are more fields than any record may have, or the record ends within quotes, as
+/// the last one of an input may.
 pub(crate) fn split_within<'c>(
     record: &'c str,
     cells: &mut CsvCells<'c>,
     limits: Limits,
 ) -> Result<(), Flaw> {
-    if split_at_most(record, cells, limits.fields) {
-        return Ok(());
-    }
-    Err(Flaw::record(Reason::TooManyFields { max: limits.fields }))
-}
-
-/// Whether these are all.
-fn split_at_most<'c>(record: &'c str, cells: &mut CsvCells<'c>, max: usize) -> bool {
     cells.clear();
     let mut at = 0;
     loop {
@@ -116,14 +110,15 @@ fn split_at_most<'c>(record: &'c str, cells: &mut CsvCells<'c>, max: usize) -> b
             quoted(record, at + 1)
         } else {
             let end = field_end(record, at);
-            (Cow::Borrowed(&record[at..end]), end)
+            (Cow::Borrowed(&record[at..end]), Some(end))
         };
-        if cells.len() == max {
-            return false;
+        if cells.len() == limits.fields {
+            return Err(Flaw::record(Reason::TooManyFields { max: limits.fields }));
         }
         cells.push(cell);
+        let Some(end) = end else { return Err(Flaw::record(Reason::EndsInQuotes)) };
         if end == record.len() {
-            return true;
+            return Ok(());
         }
         at = end + 1;
     }
@@ -135,17 +130,16 @@ fn field_end(record: &str, from: usize) -> usize {
     rest.iter().position(|&byte| byte == b',').map_or(record.len(), |end| from + end)
 }
 
-/// The content of a field behind its opening quote, and where the field ends.
-/// What follows the closing quote belongs to it, as it stands.
-fn quoted(record: &str, from: usize) -> (Cow<'_, str>, usize) {
+/// The content of a field behind its opening quote, and where the field ends; `None` if the
+/// quote is not closed. What follows the closing quote belongs to it, as it stands.
+fn quoted(record: &str, from: usize) -> (Cow<'_, str>, Option<usize>) {
     let bytes = record.as_bytes();
     let mut cell = Cow::Borrowed("");
     let mut at = from;
     loop {
         let Some(quote) = memchr(b'"', &bytes[at..]).map(|quote| at + quote) else {
-            // The input ends within the quotes.
             append(&mut cell, &record[at..]);
-            return (cell, record.len());
+            return (cell, None);
         };
         if bytes.get(quote + 1) == Some(&b'"') {
             append(&mut cell, &record[at..=quote]);
@@ -155,7 +149,7 @@ fn quoted(record: &str, from: usize) -> (Cow<'_, str>, usize) {
         append(&mut cell, &record[at..quote]);
         let end = field_end(record, quote + 1);
         append(&mut cell, &record[quote + 1..end]);
-        return (cell, end);
+        return (cell, Some(end));
     }
 }
 
@@ -175,20 +169,30 @@ mod tests {
     use crate::chunks::{Chunk, Records};
     use crate::encoding::Format;
 
-    /// Every record's cells, with the line on which it starts.
-    fn ours(text: &str) -> Vec<Vec<String>> {
+    /// Every record's cells; `None` of one that ends within quotes.
+    fn ours(text: &str) -> Vec<Option<Vec<String>>> {
         let chunk = Chunk { bytes: text.as_bytes().to_vec(), line: 1, ..Chunk::default() };
         let mut records = Records::new(&chunk, Format::Csv);
         let mut rows = Vec::new();
         while let Some(record) = records.next() {
             let mut cells = Vec::new();
-            split(&text[record], &mut cells);
-            rows.push(cells.into_iter().map(Cow::into_owned).collect());
+            let whole = split_within(&text[record], &mut cells, Limits::NONE).is_ok();
+            rows.push(whole.then(|| cells.into_iter().map(Cow::into_owned).collect()));
         }
         rows
     }
 
-    fn theirs(text: &str) -> Vec<Vec<String>> {
+    /// The same by the `csv` crate, which takes a record that ends within quotes: one that
+    /// takes in a line that is put behind it.
+    fn theirs(text: &str) -> Vec<Option<Vec<String>>> {
+        let mut rows: Vec<_> = records(text).into_iter().map(Some).collect();
+        if records(&format!("{text}\nx")).len() == rows.len() {
+            rows.last_mut().map(Option::take);
+        }
+        rows
+    }
+
+    fn records(text: &str) -> Vec<Vec<String>> {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -199,7 +203,9 @@ mod tests {
     #[test]
     fn quotes_count_at_the_start_of_a_field_alone() {
         let text = "a\"b\",\"c\"d\"e,\"f\"\"g\"\"\"\n\"\"x,\"\n\r,\",\"\"\r\r\n\n\"open,\n";
-        let expected: [&[&str]; 3] = [&["a\"b\"", "cd\"e", "f\"g\""], &["x", "\n\r,", ""], &["open,\n"]];
+        let expected: [&[&str]; 2] = [&["a\"b\"", "cd\"e", "f\"g\""], &["x", "\n\r,", ""]];
+        let expected = expected.map(|row| Some(row.iter().map(|&cell| cell.to_owned()).collect()));
+        let expected = [&expected[..], &[None]].concat();
         assert_eq!(ours(text), expected);
         assert_eq!(theirs(text), expected);
     }
@@ -221,5 +227,7 @@ mod tests {
         assert_eq!((flaw.column.as_deref(), flaw.value.as_deref()), (Some("b"), Some("x\u{FFFD}y")));
         let flaw = CsvText::new(b"\xFF").record(0..1, &columns, Limits::default()).expect_err("not UTF-8");
         assert_eq!(flaw.reason, Reason::FieldCount { found: 1, expected: 2 });
+        let flaw = CsvText::new(b"x,\"\xFF").record(0..4, &columns, Limits::default()).expect_err("no text");
+        assert_eq!(flaw.reason, Reason::EndsInQuotes);
     }
 }

@@ -73,6 +73,12 @@ pub enum Reason {
         /// The limit.
         bytes_max: usize,
     },
+    /// A CSV record within whose quotes the input ends.
+    #[error(
+        "a quote is never closed, so that all to the end of the input is one record: close it, or quote \
+         the field and double the quotes that are part of its text"
+    )]
+    EndsInQuotes,
     /// A line beyond the limit.
     #[error("longer than {} (--max-line)", Size(*.bytes_max as u64))]
     TooLong {

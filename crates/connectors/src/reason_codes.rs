@@ -37,7 +37,7 @@ codes! {
     Self::NotAnObject => "not-an-object",
     Self::UnknownMember => "unknown-member",
     Self::DuplicateMember => "duplicate-member",
-    Self::OpenQuote { .. } => "open-quote",
+    Self::OpenQuote { .. } | Self::EndsInQuotes => "open-quote",
     Self::TooLong { .. } => "too-long",
     Self::TooManyFields { .. } => "more-fields-than-allowed",
     Self::TooDeep { .. } => "too-deep",

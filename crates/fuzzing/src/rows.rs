@@ -130,6 +130,22 @@ pub(crate) fn change_text(lane: &ChangeLane, change: usize) -> String {
     format!("{} {:?} {fields:?} {validity:?} {version}", lane.keys.get(change), lane.kinds[change])
 }
 
+/// The records of a CSV text by the `csv` crate; `None` is one within whose quotes the text
+/// ends, which takes in a line that is put behind it. That crate takes such a record.
+pub(crate) fn csv_records(bytes: &[u8]) -> Vec<Option<csv::ByteRecord>> {
+    let records = |bytes: &[u8]| -> Vec<_> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+        reader.byte_records().map(|record| Some(record.expect("bytes in memory"))).collect()
+    };
+    // A mark in front is skipped, once; the crate would skip one, too, but for the line.
+    let text = [b"\n", bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)].concat();
+    let mut found = records(&text);
+    if records(&[&text, &b"\nx"[..]].concat()).len() == found.len() {
+        found.last_mut().map(Option::take);
+    }
+    found
+}
+
 /// An error with its causes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());

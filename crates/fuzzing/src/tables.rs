@@ -8,7 +8,7 @@ use tradejoin_flow::TableSource as _;
 use tradejoin_model::{ChangeLane, Expiry, OccSymbol, OptionType, Strike, Ticker};
 
 use crate::memory::Memory;
-use crate::rows::{chain, change_text};
+use crate::rows::{chain, change_text, csv_records};
 
 /// What a table came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,10 +107,8 @@ const COLUMNS: [&str; 5] = ["instrument_id", "ticker", "strike", "expiry", "opti
 /// Compares the instruments of a CSV file that has just their columns, or others that
 /// mean nothing, with what another reader and the model make of it.
 fn instruments_by_the_book(bytes: &[u8]) {
-    let text = [b"\n", bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)].concat();
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&*text);
-    let mut records = reader.byte_records().map(|record| record.expect("bytes in memory"));
-    let Some(header) = records.next() else { return };
+    let records = csv_records(bytes);
+    let Some((Some(header), records)) = records.split_first() else { return };
     let names: Vec<_> = header.iter().collect();
     let find = |name: &str| names.iter().position(|column| *column == name.as_bytes());
     let places: Option<Vec<_>> = COLUMNS.iter().map(|name| find(name)).collect();
@@ -127,7 +125,9 @@ fn instruments_by_the_book(bytes: &[u8]) {
     let Some(Rows { rejected, failure: None, .. }) = read else { return };
     let (mut expected, mut refused) = (Vec::new(), 0);
     for record in records {
-        let cells: Option<Vec<_>> = record.iter().map(|cell| std::str::from_utf8(cell).ok()).collect();
+        let cells: Option<Vec<_>> = record
+            .as_ref()
+            .and_then(|record| record.iter().map(|cell| std::str::from_utf8(cell).ok()).collect());
         let cells = cells.filter(|cells| cells.len() == names.len());
         match cells
             .and_then(|cells| instrument(&places.iter().map(|&place| cells[place]).collect::<Vec<_>>()))

@@ -9,7 +9,7 @@ use tradejoin_connectors::{
 
 use crate::json::{Line, lines};
 use crate::memory::Memory;
-use crate::rows::{Field, Read, chain};
+use crate::rows::{Field, Read, chain, csv_records};
 
 /// The lengths of blocks that are compared.
 pub(crate) const BATCH_LENS: [usize; 3] = [1, 3, 1_000];
@@ -95,16 +95,17 @@ pub(crate) fn csv_trades(bytes: &[u8]) {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let id = |name| names.iter().position(|column| *column == name);
     let (instrument, user) = (id("instrument_id"), id("user_id"));
-    // A mark in front is skipped, once; the other reader would skip one, too, but for the line.
-    let text = [b"\n", bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)].concat();
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&*text);
-    let mut records = reader.byte_records().map(|record| record.expect("bytes in memory"));
-    let header = records.next();
-    assert!(header.is_none_or(|header| header.iter().eq(names.iter().map(|name| name.as_bytes()))));
+    let mut records = csv_records(bytes).into_iter();
+    if let Some(header) = records.next() {
+        let header = header.expect("a header within whose quotes the text ends is refused");
+        assert!(header.iter().eq(names.iter().map(|name| name.as_bytes())));
+    }
     let mut rows = read.trades();
     let mut rejected = 0;
     for record in records {
-        let cells: Option<Vec<_>> = record.iter().map(|cell| std::str::from_utf8(cell).ok()).collect();
+        let cells: Option<Vec<_>> = record
+            .as_ref()
+            .and_then(|record| record.iter().map(|cell| std::str::from_utf8(cell).ok()).collect());
         let cells = cells.filter(|cells| {
             cells.len() == names.len()
                 && instrument.is_none_or(|column| cells[column].parse::<u32>().is_ok())

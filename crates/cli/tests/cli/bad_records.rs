@@ -84,6 +84,50 @@ fn a_long_record_is_cut_and_its_length_told() {
 }
 
 #[test]
+fn a_quote_that_is_never_closed_is_one_bad_record() {
+    let folder = Folder::new();
+    let rest = (3..=10_000).fold(String::new(), |mut rest, id| {
+        let _ = writeln!(rest, "{id},1,n");
+        rest
+    });
+    folder.put("t.csv", format!("trade_id,instrument_id,note\n1,1,n\n2,1,\"n\n{rest}"));
+    folder.put("i.csv", format!("{INSTRUMENTS}4,\"SPY,1,2024-11-03,call\n5,SPY,1,2024-11-03,call\n"));
+    folder.put("head.csv", "trade_id,\"instrument_id\n1,1\n");
+    let good = "--trades trades.csv --instruments instruments.csv";
+    let trades = "--trades t.csv --instruments instruments.csv";
+    let table = "--trades trades.csv --instruments i.csv";
+    let header = "--trades head.csv --instruments instruments.csv";
+    let said = |place: &str| format!("{place}: a quote is never closed, so that all to the end of the input");
+    for (run, place) in [(trades, "t.csv, line 3"), (table, "i.csv, line 5"), (header, "head.csv, line 1")] {
+        for command in ["run --quiet --output o.csv", "check"] {
+            let code = if command == "check" && run != header { 1 } else { 65 };
+            let ran = folder.run(&format!("{command} {run}"));
+            assert_eq!(ran.code, code, "{command} {run}: {}{}", ran.stdout, ran.stderr);
+            assert!([ran.stdout, ran.stderr].concat().contains(&said(place)), "{command} {run}");
+        }
+    }
+    assert_eq!(folder.names(), ["head.csv", "i.csv", "instruments.csv", "t.csv", "trades.csv", "users.csv"]);
+
+    assert_eq!(reasons(&folder, trades), ["open-quote"]);
+    let letter = &letters(&folder, "d.jsonl")[0];
+    assert_eq!((&letter["line"], letter.get("column")), (&3.into(), None));
+    assert_eq!(letter["raw"].as_str().map(str::len), Some(64 << 10));
+    assert_eq!(letter["raw_bytes"], "2,1,\"n\n".len() + rest.len());
+    assert_eq!(folder.read("o.jsonl").lines().count(), 1);
+    assert_eq!(reasons(&folder, table), ["open-quote"]);
+    let kept = format!("run {trades} --on-bad-record skip --output o.csv --checkpoint kept --json");
+    let summary: Value = serde_json::from_str(&folder.ok(&kept)).expect("a summary");
+    assert_eq!((&summary["rows_read"], &summary["outcomes"]["rejected"]), (&2.into(), &1.into()));
+
+    // Of an output, too, even if nothing stands behind the quote.
+    folder.ok(&format!("run {good} --unmatched keep --output o.csv --quiet"));
+    folder.put("o.csv", format!("{}\"", folder.read("o.csv").trim_end()));
+    let ran = folder.run(&format!("verify o.csv {good} --unmatched keep"));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stdout.contains("row 5, trade_id 5: is no record"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_bad_row_without_a_text_is_told_by_its_fields() {
     let folder = Folder::new();
     folder.put("t.csv", "instrument_id,note\n1,a\n,b\n2,c\n");

@@ -15,7 +15,7 @@ use arrow_row::{RowConverter, SortField};
 use arrow_schema::{ArrowError, DataType, Field};
 
 use crate::chunks::{Chunk, Records};
-use crate::csv_rows::{check_count, split};
+use crate::csv_rows::{check_count, split_within};
 use crate::encoding::Format;
 use crate::json_rows::{Members, UnknownMembers};
 use crate::limits::Limits;
@@ -84,7 +84,7 @@ fn csv_row(record: &[u8], columns: &[String]) -> Option<Row> {
         return Some(record.iter().map(|&byte| if byte == b',' { BETWEEN } else { byte }).collect());
     }
     let mut cells = Vec::with_capacity(columns.len());
-    split(text, &mut cells);
+    split_within(text, &mut cells, Limits::NONE).ok()?;
     check_count(cells.len(), columns).ok()?;
     Some(joined(cells.iter().map(|cell| Cow::Borrowed(cell.as_bytes()))))
 }
