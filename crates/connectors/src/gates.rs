@@ -147,6 +147,7 @@ impl Gates {
     fn mark(&mut self, line: &[u8]) -> Result<(), Flaw> {
         let Self { members, gates, .. } = self;
         let text = members.scan(line).map_err(Flaw::record)?;
+        members.get_sole(text, TYPE)?;
         let kind = marked_table(members, text)?;
         let gate = gates.iter_mut().find(|gate| gate.kind == kind);
         let gate = gate.ok_or_else(|| Flaw::cell(TABLE, kind.name(), Reason::NoTable))?;
@@ -283,9 +284,9 @@ pub(crate) fn marked_table(members: &Members, text: &str) -> Result<TableKind, F
     })
 }
 
-/// The value of a member that must be there.
+/// The value of a member that must be there, once.
 fn value<'a>(members: &'a Members, text: &'a str, name: &str) -> Result<Cow<'a, str>, Flaw> {
-    let value = members.get(text, name).and_then(json_text).filter(|value| !value.is_empty());
+    let value = members.get_sole(text, name)?.and_then(json_text).filter(|value| !value.is_empty());
     value.ok_or_else(|| Flaw::empty(name))
 }
 

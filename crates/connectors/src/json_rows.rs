@@ -74,6 +74,19 @@ impl Members {
         self.iter(line).find(|(n, _)| *n == name).map(|(_, token)| token)
     }
 
+    /// The token of the member `name` in `line`, if it has one.
+    ///
+    /// # Errors
+    /// If it has another one.
+    pub(crate) fn get_sole<'a>(&'a self, line: &'a str, name: &str) -> Result<Option<&'a str>, Flaw> {
+        let mut tokens = self.iter(line).filter(|(n, _)| *n == name).map(|(_, token)| token);
+        let first = tokens.next();
+        match tokens.next() {
+            Some(second) => Err(Flaw::cell(name, second, Reason::DuplicateMember)),
+            None => Ok(first),
+        }
+    }
+
     /// Places each member's token in `cells`, at the column of its name.
     /// Members in `except` are left out, and those of `unknown` names if that
     /// says so.

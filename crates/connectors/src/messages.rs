@@ -249,18 +249,22 @@ impl MessageBlock<'_> {
         let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE);
         let kind = ty.and_then(json_text).unwrap_or_default();
+        let sole = members.get_sole(text, TYPE);
         if kind == TRADE {
             let mut cells = Vec::with_capacity(columns.len());
-            let placed = members.place(text, columns, Some(TYPE), UnknownMembers::Refuse, &mut cells);
+            let unknown = UnknownMembers::Refuse;
+            let placed = sole.and_then(|_| members.place(text, columns, Some(TYPE), unknown, &mut cells));
             return placed.and_then(|()| trades.push(|i| cells[i])).map_err(|flaw| (None, flaw));
         }
         if let Some(index) = lanes.iter().position(|lane| lane.kind.message_type() == kind) {
             // A block has no more rows than an index can count.
             let at_row = u32::try_from(trades.len()).unwrap_or(u32::MAX);
-            lanes[index].push(at_row, members, text).map_err(|flaw| (Some(index), flaw))?;
+            let pushed = sole.and_then(|_| lanes[index].push(at_row, members, text));
+            pushed.map_err(|flaw| (Some(index), flaw))?;
             lanes[index].builder.note_turn(turns, index);
             return Ok(());
         }
+        sole.map_err(|flaw| (None, flaw))?;
         if kind == MARKER {
             let table = marked_table(members, text).map_err(|flaw| (None, flaw))?;
             let is_joined = lanes.iter().any(|lane| lane.kind == table);

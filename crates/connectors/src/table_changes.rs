@@ -288,13 +288,16 @@ impl ChangesReader {
     fn take_line(&mut self, line: &[u8], members: &mut Members) -> Result<Taken, (Option<usize>, Flaw)> {
         let text = members.scan(line).map_err(|reason| (None, Flaw::record(reason)))?;
         let ty = members.get(text, TYPE).and_then(json_text).unwrap_or_default();
+        let sole = members.get_sole(text, TYPE);
         if ty == WATERMARK {
+            sole.map_err(|flaw| (None, flaw))?;
             let time = if self.timed { time(members, text).map_err(|flaw| (None, flaw))? } else { i64::MIN };
             return Ok(Taken::Watermark(time));
         }
         let table = self.types.iter().position(|known| *known == ty);
         let table = table.ok_or_else(|| (None, self.unknown(&ty)))?;
         let of_table = |flaw| (Some(table), flaw);
+        sole.map_err(of_table)?;
         let time = if self.timed { time(members, text).map_err(of_table)? } else { i64::MIN };
         self.rows[table].push(members, text).map_err(of_table)?;
         Ok(Taken::Change { table, time })
@@ -310,11 +313,7 @@ impl ChangesReader {
 
 /// When a change takes effect.
 fn time(members: &Members, text: &str) -> Result<i64, Flaw> {
-    let mut tokens = members.iter(text).filter(|(name, _)| *name == TIMESTAMP).map(|(_, token)| token);
-    let time = tokens.next().and_then(json_text).filter(|text| !text.is_empty());
+    let time = members.get_sole(text, TIMESTAMP)?.and_then(json_text).filter(|text| !text.is_empty());
     let time = time.ok_or_else(|| Flaw::empty(TIMESTAMP))?;
-    if let Some(second) = tokens.next() {
-        return Err(Flaw::cell(TIMESTAMP, second, Reason::DuplicateMember));
-    }
     parse::timestamp(&time).map_err(|reason| Flaw::cell(TIMESTAMP, &time, reason))
 }

@@ -135,6 +135,40 @@ fn a_bad_message_is_one_that_is_neither() {
 }
 
 #[test]
+fn a_type_that_stands_twice_is_not_the_first_of_the_two() {
+    let files = Files::new();
+    let lines = [
+        "{\"type\":\"user\",\"user_id\":7,\"username\":\"kim\",\"type\":\"user\"}",
+        "{\"type\":\"snapshot_end\",\"table\":\"users\",\"rows\":2,\"type\":\"trade\"}",
+        "{\"type\":\"snapshot_end\",\"table\":\"users\",\"rows\":2,\"rows\":1}",
+        "{\"type\":\"order\",\"type\":\"trade\"}",
+        "{\"type\":\"snapshot_end\",\"table\":\"users\",\"rows\":1}",
+        "{\"type\":\"trade\",\"type\":\"instrument\",\"user_id\":1}",
+        "{\"type\":\"snapshot_end\",\"table\":\"users\",\"rows\":1,\"type\":\"trade\"}",
+        "{\"type\":\"trade\",\"user_id\":1}",
+    ];
+    let (options, bad) = skipping(&files.put("m.jsonl", lines.join("\n")));
+    let (mut trades, mut rejected, mut of_users) = (0, 0, 0);
+    for block in blocks(&mut open(options, &[TableKind::Users])) {
+        trades += block.trades.num_rows();
+        rejected += block.rejected;
+        of_users += block.lanes[0].rejected;
+    }
+    assert_eq!((trades, rejected, of_users, bad.count()), (1, 5, 1, 6));
+    let said = [
+        (1, "type: \"\\\"user\\\"\""),
+        (2, "type: \"\\\"trade\\\"\""),
+        (3, "rows: \"1\""),
+        (4, "type: \"\\\"trade\\\"\""),
+        (6, "type: \"\\\"instrument\\\"\""),
+    ];
+    for (bad, (line, what)) in bad.first().iter().zip(said) {
+        let said = format!("line {line}, column {what}: the member stands twice in its object");
+        assert!(bad.to_string().ends_with(&said), "{bad}");
+    }
+}
+
+#[test]
 fn a_row_of_a_table_that_the_run_has_not_is_bad() {
     let files = Files::new();
     let (options, bad) = skipping(&files.put("m.jsonl", STREAM));

@@ -276,6 +276,14 @@ fn a_bad_line_of_changes_is_a_bad_record() {
             "column ticker: \"?\"",
         ),
         ("[1]", "not a JSON object"),
+        (
+            "{\"type\":\"watermark\",\"timestamp\":2,\"type\":\"venues\",\"mic\":\"Z\"}",
+            "column type: \"\\\"venues\\\"\": the member stands twice in its object",
+        ),
+        (
+            "{\"type\":\"venues\",\"timestamp\":2,\"mic\":\"Z\",\"type\":\"instrument\"}",
+            "column type: \"\\\"instrument\\\"\": the member stands twice",
+        ),
     ] {
         folder.put("c.jsonl", format!("{good}{line}\n{good}"));
         let said = folder.fails(65, job);
