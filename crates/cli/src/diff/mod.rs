@@ -26,7 +26,7 @@ use crate::args::{ModeArg, TableArg};
 use crate::failure::{self, UsageError, category_of};
 use crate::limits::LimitArgs;
 use crate::plan;
-use crate::reload::{Guards, WatchedFile, WatchedTable};
+use crate::reload::{Guards, WatchedFile, WatchedTable, of_reader};
 use crate::style::printable;
 
 #[derive(Debug, Args)]
@@ -125,7 +125,7 @@ impl Comparison {
         let file = WatchedFile::new(&args.new, args.format.as_deref()).with_limits(args.limits.of_file());
         let (watched, mut load) = WatchedTable::new(0, file, reader, &selected, &mode);
         let mut keys = KeyForm::default();
-        while let Some(lane) = load.next().map_err(|error| anyhow::anyhow!(error))? {
+        while let Some(lane) = load.next().map_err(of_reader)? {
             keys.take(&lane, 0..lane.len());
         }
         Ok(Self { table, selected, mode, columns, keys, watched })

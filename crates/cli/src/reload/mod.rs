@@ -32,7 +32,7 @@ pub(crate) use asks::Asks;
 pub(crate) use command::{ReloadCommandArgs, reload};
 pub(crate) use generations::Store;
 pub(crate) use guards::{Guards, Share};
-pub(crate) use tables::{WatchedFile, WatchedTable, as_in_journal, described, read_journal};
+pub(crate) use tables::{WatchedFile, WatchedTable, as_in_journal, described, of_reader, read_journal};
 pub(crate) use units::{ReloadGroup, check_groups};
 pub(crate) use watch::{Around, Reloads, Watch};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tradejoin_connectors::{
     Difference, Encoding, Fingerprints, InputOptions, Journal, JournalError, Limits, LoadedTable,
-    OnBadRecord, SelectedTable, TableColumn, TableDefinition, TableMode, TableOptions, TableReader,
-    open_table,
+    OnBadRecord, ReadError, SelectedTable, TableColumn, TableDefinition, TableMode, TableOptions,
+    TableReader, open_table,
 };
 use tradejoin_flow::{BoxError, TableSource};
 use tradejoin_model::{ChangeLane, LookUp};
@@ -206,7 +206,15 @@ impl WatchedTable {
         }
         reader.load(&self.fields)?;
         let difference = self.in_force.lock().difference(&mut Until { reader, done });
-        difference.map_err(|error| anyhow::anyhow!(error))
+        difference.map_err(of_reader)
+    }
+}
+
+/// An error that a table was read with. It keeps its type, which tells the exit code.
+pub(crate) fn of_reader(error: BoxError) -> anyhow::Error {
+    match error.downcast::<ReadError>() {
+        Ok(error) => (*error).into(),
+        Err(error) => anyhow::anyhow!(error),
     }
 }
 

@@ -58,6 +58,8 @@ fn a_file_that_cannot_be_read_is_refused_and_one_that_is_missing_is_an_error() {
     assert_eq!(ran.code, 1);
     let why = "would be refused: new.csv, line 2, column instrument_id: \"SPY-1\": not an unsigned integer";
     assert!(ran.stdout.contains(why) && ran.stdout.contains("columns added: desk"), "{}", ran.stdout);
+    let said = folder.fails(65, "diff-table new.csv old.csv");
+    assert!(said.contains("new.csv, line 2, column instrument_id: \"SPY-1\""), "{said}");
     folder.put("new.csv", "instrument_id,ticker\n1,SPY\n");
     assert_eq!(folder.run("diff-table old.csv new.csv").code, 1);
     assert_eq!(folder.run("diff-table old.csv none.csv").code, 66);
