@@ -7,7 +7,6 @@ use arrow_array::types::{Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
-use tradejoin_model::ParseFieldError;
 
 use crate::error::OpenError;
 use crate::flaw::{Flaw, Reason};
@@ -72,17 +71,16 @@ fn time_at(array: &ArrayRef, row: usize, unit: i64) -> Option<Result<i64, (Strin
     if array.is_null(row) {
         return None;
     }
-    let beyond = |value: String| (value, ParseFieldError::NotATime.into());
     Some(match array.data_type() {
         DataType::Int64 => {
             let value = array.as_primitive::<Int64Type>().value(row);
             // The smallest stands for no time at all.
             let time = value.checked_mul(unit).filter(|&time| time != i64::MIN);
-            time.ok_or_else(|| beyond(value.to_string()))
+            time.ok_or_else(|| (value.to_string(), parse::beyond(value < 0)))
         }
         DataType::UInt64 => {
             let value = array.as_primitive::<UInt64Type>().value(row);
-            i64::try_from(value).map_err(|_| beyond(value.to_string()))
+            i64::try_from(value).map_err(|_| (value.to_string(), parse::beyond(false)))
         }
         _ => {
             let text = array.as_string::<i32>().value(row);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat};
-use tradejoin_model::{ChangeKind, INTEGER_NULL, LookUp, VALID_FROM, VALID_TO, Validity};
+use tradejoin_model::{ChangeKind, INTEGER_NULL, LookUp, ParseFieldError, VALID_FROM, VALID_TO, Validity};
 
 use crate::error::OpenError;
 use crate::flaw::{Flaw, Reason};
@@ -148,9 +148,12 @@ impl StampColumns {
         value: &impl Fn(usize) -> CellText<'a>,
         name: &impl Fn(usize) -> &'n str,
     ) -> Result<Stamp, Flaw> {
-        let time = |column: usize| match value(column) {
+        let time = |column: usize, open: Option<ParseFieldError>| match value(column) {
             None => Ok(INTEGER_NULL),
-            Some(text) => parse::timestamp(&text).map_err(|reason| Flaw::cell(name(column), &text, reason)),
+            Some(text) => match parse::timestamp(&text) {
+                Err(Reason::Field(error)) if Some(error) == open => Ok(INTEGER_NULL),
+                time => time.map_err(|reason| Flaw::cell(name(column), &text, reason)),
+            },
         };
         match self {
             Self::None => Ok(Stamp::None),
@@ -160,8 +163,13 @@ impl StampColumns {
                 version.map(Stamp::Version).map_err(|reason| Flaw::cell(name(column), &text, reason))
             }
             Self::Validity { from, to } => {
-                let from = time(from)?;
-                let validity = Validity { from, to: to.map_or(Ok(INTEGER_NULL), time)? };
+                // No trade is as early or as late as the times that do not fit. A removal
+                // without a beginning would take all rows of its key.
+                let since_ever = (kind == ChangeKind::Upsert).then_some(ParseFieldError::TimeTooEarly);
+                let from = time(from, since_ever)?;
+                let for_ever = Some(ParseFieldError::TimeTooLate);
+                let validity =
+                    Validity { from, to: to.map_or(Ok(INTEGER_NULL), |column| time(column, for_ever))? };
                 match to {
                     // Of a row that goes, the beginning is enough.
                     Some(to) if kind == ChangeKind::Upsert && !validity.is_some() => {

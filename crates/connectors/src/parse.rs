@@ -74,8 +74,10 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
     if let Some(ns) = plain_time(text.as_bytes()) {
         return Ok(ns);
     }
-    if let Ok(ns) = integer(text) {
-        return Ok(ns);
+    match integer(text) {
+        Err(Reason::IntegerTooLarge) => return Err(beyond(text.starts_with('-'))),
+        Ok(ns) => return Ok(ns),
+        Err(_) => {}
     }
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| ParseFieldError::NotATime)?;
     // Digits past the ninth would be dropped without a word.
@@ -84,7 +86,12 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
         return Err(ParseFieldError::TooManyDecimals { scale: 9 }.into());
     }
     let ns = time.timestamp_nanos_opt().filter(|&ns| ns != i64::MIN);
-    ns.ok_or_else(|| ParseFieldError::NotATime.into())
+    ns.ok_or_else(|| beyond(time.timestamp() < 0))
+}
+
+/// What is wrong with a time that does not fit.
+pub(crate) fn beyond(is_past: bool) -> Reason {
+    if is_past { ParseFieldError::TimeTooEarly.into() } else { ParseFieldError::TimeTooLate.into() }
 }
 
 /// A time in UTC as most are written, such as `2014-06-06T13:30:00.5Z`, from 1678
@@ -196,6 +203,15 @@ mod tests {
             assert!(timestamp(bad).is_err(), "{bad}");
         }
         assert!(timestamp("1970-01-01T00:00:00.0000000011Z").is_err());
+        // The smallest of 64 bits stands for no time at all.
+        let [first, last] = ["1677-09-21T00:12:43.145224193Z", "2262-04-11T23:47:16.854775807Z"];
+        assert_eq!((timestamp(first), timestamp(last)), (Ok(i64::MIN + 1), Ok(i64::MAX)));
+        for early in ["1677-09-21T00:12:43.145224192Z", "0001-01-01T00:00:00Z", "-9223372036854775808"] {
+            assert_eq!(timestamp(early), Err(ParseFieldError::TimeTooEarly.into()), "{early}");
+        }
+        for late in ["2262-04-11T23:47:16.854775808Z", "9999-12-31T00:00:00Z", "9223372036854775808"] {
+            assert_eq!(timestamp(late), Err(ParseFieldError::TimeTooLate.into()), "{late}");
+        }
     }
 
     proptest::proptest! {

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array};
 use support::{Files, input, rows_of, skipping, table, trades};
 use tradejoin_connectors::{
     Fields, GateOptions, MessagesOptions, OpenError, TableKind, TableMode, TableOptions, open_messages,
@@ -38,7 +38,11 @@ fn times_of_trades_are_read_from_every_kind_of_field() {
 
 fn write_arrow(files: &Files, times: ArrayRef) -> std::path::PathBuf {
     let ids = Arc::new(UInt32Array::from_iter_values(0..times.len() as u32)) as ArrayRef;
-    let batch = RecordBatch::try_from_iter([("instrument_id", ids), ("timestamp", times)]).expect("columns");
+    put_arrow(files, vec![("instrument_id", ids), ("timestamp", times)])
+}
+
+fn put_arrow(files: &Files, columns: Vec<(&str, ArrayRef)>) -> std::path::PathBuf {
+    let batch = RecordBatch::try_from_iter(columns).expect("columns");
     let mut bytes = Vec::new();
     let mut writer = arrow_ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).expect("a writer");
     writer.write(&batch).expect("written");
@@ -58,7 +62,8 @@ fn typed_times_have_their_unit_and_range() {
     reader.require_times().expect("has times");
     let block = reader.read().expect("good").expect("a block");
     assert_eq!((block.times, block.trades.num_rows()), (Some(vec![1_000_000].into()), 1));
-    assert!(bad.first()[0].to_string().contains("row 1, column timestamp: \"9223372036854775807\""));
+    let said = "row 1, column timestamp: \"9223372036854775807\": a time cannot be after 2262-04-11";
+    assert!(bad.first()[0].to_string().contains(said));
     let path = write_arrow(&files, Arc::new(UInt64Array::from(vec![7])));
     assert_eq!(times_of(&path, Fields::AsText), [Some(7)]);
     let path = write_arrow(&files, Arc::new(arrow_array::BooleanArray::from(vec![true])));
@@ -79,6 +84,38 @@ fn rows_of_a_table_say_when_they_are_valid() {
     let of = |from, to| Validity { from, to };
     let expected = [of(5, 9), of(9, INTEGER_NULL), Validity::EVER, of(5, INTEGER_NULL), of(7, 9)];
     assert_eq!(validities, expected);
+}
+
+#[test]
+fn times_that_do_not_fit_leave_a_row_open() {
+    let files = Files::new();
+    let rows = "user_id,username,valid_from,valid_to,deleted\n\
+        1,a,0001-01-01T00:00:00Z,5,\n1,b,5,9999-12-31T00:00:00Z,\n1,c,9,99999999999999999999,\n\
+        2,d,9999-12-31T00:00:00Z,,\n2,e,,0001-01-01T00:00:00Z,\n1,,0001-01-01T00:00:00Z,,true\n";
+    let (options, bad) = skipping(&files.put("u.csv", rows));
+    let mut reader = table(options, TableKind::Users).expect("opens");
+    reader.set_mode(&AS_OF).expect("has the columns");
+    let lane = &rows_of(&mut reader).expect("rows")[0];
+    let validities: Vec<_> = (0..lane.len()).map(|change| lane.validity(change)).collect();
+    let of = |from, to| Validity { from, to };
+    assert_eq!(validities, [of(INTEGER_NULL, 5), of(5, INTEGER_NULL), of(9, INTEGER_NULL)]);
+    let ids = Arc::new(UInt32Array::from(vec![1])) as ArrayRef;
+    let names = Arc::new(StringArray::from(vec!["a"])) as ArrayRef;
+    let [year_1, year_9999] = [-62_135_596_800_000, 253_402_214_400_000]
+        .map(|time| Arc::new(TimestampMillisecondArray::from(vec![time])) as ArrayRef);
+    let columns =
+        vec![("user_id", ids), ("username", names), ("valid_from", year_1), ("valid_to", year_9999)];
+    let mut reader = table(input(&put_arrow(&files, columns)), TableKind::Users).expect("opens");
+    reader.set_mode(&AS_OF).expect("has the columns");
+    assert_eq!(rows_of(&mut reader).expect("rows")[0].validity(0), Validity::EVER);
+    // A row that never begins, one that ends before all, and a removal that would take all rows.
+    let first = bad.first().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let late = "valid_from: \"9999-12-31T00:00:00Z\": a time cannot be after 2262-04-11T23:47:16.854775807Z";
+    let early = "\"0001-01-01T00:00:00Z\": a time cannot be before 1677-09-21T00:12:43.145224193Z";
+    assert!(first[0].contains(late), "{first:?}");
+    assert!(first[1].contains(&format!("column valid_to: {early}")), "{first:?}");
+    assert!(first[2].contains(&format!("column valid_from: {early}")), "{first:?}");
+    assert_eq!(bad.count(), 3);
 }
 
 #[test]

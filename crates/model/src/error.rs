@@ -54,6 +54,16 @@ pub enum ParseFieldError {
     /// Not a point in time in one of the forms that are read.
     #[error("not a time; write RFC 3339 or integer nanoseconds since 1970-01-01 UTC")]
     NotATime,
+    /// A point in time before those that are held.
+    #[error(
+        "a time cannot be before 1677-09-21T00:12:43.145224193Z, the first that fits 64 bits of nanoseconds"
+    )]
+    TimeTooEarly,
+    /// A point in time behind those that are held.
+    #[error(
+        "a time cannot be after 2262-04-11T23:47:16.854775807Z, the last that fits 64 bits of nanoseconds"
+    )]
+    TimeTooLate,
     /// Neither true nor false.
     #[error("not a boolean; write true or false")]
     NotABoolean,
@@ -91,7 +101,7 @@ codes! {
     Self::NotAnOptionType => "not-an-option-type",
     Self::NotATicker => "not-a-ticker",
     Self::NotAnOccSymbol => "not-an-occ-symbol",
-    Self::NotATime => "not-a-time",
+    Self::NotATime | Self::TimeTooEarly | Self::TimeTooLate => "not-a-time",
     Self::NotABoolean => "not-a-boolean",
 }
 
