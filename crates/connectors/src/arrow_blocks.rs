@@ -14,6 +14,7 @@ use crate::arrow_lengths::{Messages, check_file};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::Place;
+use crate::foreign::{unmarked, with_schema};
 use crate::input::{Cut, Input, Progress};
 use crate::last_read::LastRead;
 use crate::limits::TooMuch;
@@ -272,7 +273,7 @@ fn open_ipc(name: &Arc<str>, mut input: Input) -> Result<(SchemaRef, IpcBatches)
         StreamReader::try_new(Messages::new(BufReader::new(bytes), limits), None)
             .map_err(|error| of_arrow(name, error))
     })?;
-    Ok((reader.schema(), Box::new(reader)))
+    Ok(unmarked_batches(reader.schema(), reader))
 }
 
 fn ipc_file(
@@ -280,7 +281,19 @@ fn ipc_file(
     file: impl Read + Seek + Send + 'static,
 ) -> Result<(SchemaRef, IpcBatches), ReadError> {
     let reader = FileReader::try_new(BufReader::new(file), None).map_err(|error| of_arrow(name, error))?;
-    Ok((reader.schema(), Box::new(reader)))
+    Ok(unmarked_batches(reader.schema(), reader))
+}
+
+fn unmarked_batches(
+    schema: SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static,
+) -> (SchemaRef, IpcBatches) {
+    let plain = unmarked(&schema);
+    if plain == schema {
+        return (schema, Box::new(batches));
+    }
+    let of_batch = Arc::clone(&plain);
+    (plain, Box::new(batches.map(move |batch| with_schema(&batch?, &of_batch))))
 }
 
 /// Copies a stream to a temporary file without a name, for formats that are

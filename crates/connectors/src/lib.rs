@@ -77,6 +77,7 @@ mod arrow_keys;
 mod arrow_lengths;
 mod arrow_times;
 mod arrow_trades;
+mod foreign;
 mod json_values;
 mod kept_journal;
 mod key_text;

@@ -15,6 +15,7 @@ use parquet::errors::ParquetError;
 
 use crate::arrow_blocks::GAVE_UP;
 use crate::error::ReadError;
+use crate::foreign::unmarked;
 use crate::shared_file::SharedFile;
 
 /// A file as blocks of one length, whatever its row groups and pages.
@@ -54,7 +55,7 @@ impl ParquetColumns {
     pub(crate) fn open(name: &Arc<str>, file: Arc<File>, block_len: usize) -> Result<Self, ParquetError> {
         let file = SharedFile::new(file)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
-        let schema = Arc::clone(metadata.schema());
+        let schema = unmarked(metadata.schema());
         let groups = metadata.metadata().row_groups().iter();
         let rows = groups
             .fold(0_u64, |rows, group| rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0)));

@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use crate::arrow_blocks::{ArrowBlock, guarded};
 use crate::arrow_trades::{ArrowDecoder, ArrowRows};
 use crate::error::{OpenError, ReadError};
+use crate::foreign::{unmarked, with_schema};
 use crate::sample::{BLOCK_ROWS, SampleSize, SampledFrom, TradeSample, is_taken, keys_alone};
 use crate::shared_file::SharedFile;
 use crate::table_def::TradeKey;
@@ -48,6 +49,7 @@ pub(crate) fn sample(
         let next = guarded(name, || rows.next().transpose().map_err(|e| ReadError::corrupt(name, e)))?;
         let Some(batch): Option<RecordBatch> = next else { break };
         let (len, rows_before) = (batch.num_rows(), block * BLOCK_ROWS as u64);
+        let batch = with_schema(&batch, &reader.schema).map_err(|error| ReadError::corrupt(name, error))?;
         let rows = ArrowRows { block: ArrowBlock::of(batch), len, rows_before };
         kept.push(keys_alone(&decoder.decode(rows, refusals.of_next_block())?));
     }
@@ -70,7 +72,7 @@ fn open(file: File, columns: &[usize], size: SampleSize) -> Result<(Opened, Vec<
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
     let groups = metadata.metadata().row_groups().iter();
     let total: u64 = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
-    let schema = Arc::new(metadata.schema().project(columns)?);
+    let schema = Arc::new(unmarked(metadata.schema()).project(columns)?);
     let share = size.share_of(total);
     let len = BLOCK_ROWS as u64;
     let blocks = 0..total.div_ceil(len);

@@ -32,6 +32,7 @@
 //! - `verify`: outputs beside what they should be
 //! - `unheard`: standard error that cannot be written
 //! - `words`: streams in words, for `semantics` and `corrections`
+//! - `typed_files`: what Parquet and Arrow files of other programs may hold
 //! - `tools`: `generate`, `bench`, `completions`, help and version
 
 mod bad_reasons;
@@ -69,5 +70,6 @@ mod tables;
 mod tap;
 mod tools;
 mod unheard;
+mod typed_files;
 mod verify;
 mod words;

@@ -1,0 +1,91 @@
+//! What Parquet and Arrow files of other programs may hold.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray, UInt32Array};
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+
+use crate::support::Folder;
+
+const RUN: &str = "run --instruments i.csv -q --trades";
+
+/// A folder with contract 1.
+fn folder() -> Folder {
+    let folder = Folder::empty();
+    folder.put("i.csv", "instrument_id,ticker,strike,expiry,option_type\n1,SPY,200,2024-11-03,call\n");
+    folder
+}
+
+fn put(folder: &Folder, name: &str, batch: &RecordBatch) {
+    let file = File::create(folder.path(name)).expect("a file");
+    if name.ends_with(".arrow") {
+        let mut writer = FileWriter::try_new(file, &batch.schema()).expect("a header");
+        writer.write(batch).and_then(|()| writer.finish()).expect("written");
+    } else {
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a header");
+        writer.write(batch).expect("written");
+        writer.close().expect("complete");
+    }
+}
+
+/// Trades of contract 1 with one column more.
+fn trades(folder: &Folder, name: &str, field: Field, values: ArrayRef) {
+    let ids: ArrayRef = Arc::new(UInt32Array::from(vec![1; values.len()]));
+    let schema = Schema::new(vec![Field::new("instrument_id", DataType::UInt32, false), field]);
+    put(folder, name, &RecordBatch::try_new(Arc::new(schema), vec![ids, values]).expect("two columns"));
+}
+
+fn marked(field: Field) -> Field {
+    field.with_metadata([("tradejoin.encoding".to_owned(), "json".to_owned())])
+}
+
+#[test]
+fn a_file_that_calls_its_texts_json_gets_no_bytes_through() {
+    let folder = folder();
+    let text = || -> ArrayRef { Arc::new(StringArray::from(vec!["}{\"x\":1"])) };
+    let inner = Arc::new(marked(Field::new("a", DataType::Utf8, true)));
+    let nested = Arc::new(StructArray::from(vec![(Arc::clone(&inner), text())]));
+    for name in ["t.parquet", "t.arrow"] {
+        trades(&folder, name, marked(Field::new("x", DataType::Utf8, true)), text());
+        folder.ok(&format!("{RUN} {name} --output o.jsonl --columns ticker"));
+        let want = "{\"instrument_id\":1,\"x\":\"}{\\\"x\\\":1\",\"ticker\":\"SPY\"}\n";
+        assert_eq!(folder.read("o.jsonl"), want, "{name}");
+        let ty = DataType::Struct(vec![Arc::clone(&inner)].into());
+        trades(&folder, name, marked(Field::new("x", ty, true)), nested.clone());
+        folder.ok(&format!("{RUN} {name} --output o.jsonl --columns ticker"));
+        let want = "{\"instrument_id\":1,\"x\":{\"a\":\"}{\\\"x\\\":1\"},\"ticker\":\"SPY\"}\n";
+        assert_eq!(folder.read("o.jsonl"), want, "{name}");
+        trades(&folder, name, marked(Field::new("x", DataType::Utf8, true)), text());
+        folder.put("k.csv", "instrument_id\n1\n");
+        folder.ok(&format!(
+            "run -q --trades k.csv --table t={name},key=instrument_id --columns x --output o.jsonl"
+        ));
+        let want = "{\"instrument_id\":1,\"x\":\"}{\\\"x\\\":1\"}\n";
+        assert_eq!(folder.read("o.jsonl"), want, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_calls_its_bytes_records_gets_none_through() {
+    let folder = folder();
+    let records: ArrayRef = Arc::new(BinaryArray::from(vec![&b"not,a,\"record\n"[..]]));
+    let ids: ArrayRef = Arc::new(UInt32Array::from(vec![1]));
+    for (name, encoding) in [("t.parquet", "csv"), ("t.arrow", "csv"), ("t.arrow", "json")] {
+        let fields = vec![
+            Field::new("x", DataType::Binary, false),
+            Field::new("instrument_id", DataType::UInt32, false),
+        ];
+        let marks = [("tradejoin.records".to_owned(), encoding.to_owned())];
+        let schema = Arc::new(Schema::new_with_metadata(fields, marks));
+        let columns = vec![Arc::clone(&records), Arc::clone(&ids)];
+        put(&folder, name, &RecordBatch::try_new(schema, columns).expect("two columns"));
+        folder.ok(&format!("{RUN} {name} --output o.csv --columns ticker"));
+        assert_eq!(folder.read("o.csv"), "x,instrument_id,ticker\n6e6f742c612c227265636f72640a,1,SPY\n");
+        folder.ok(&format!("{RUN} {name} --output o.jsonl --columns ticker"));
+        let want = "{\"x\":\"6e6f742c612c227265636f72640a\",\"instrument_id\":1,\"ticker\":\"SPY\"}\n";
+        assert_eq!(folder.read("o.jsonl"), want);
+    }
+}
