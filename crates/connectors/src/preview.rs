@@ -26,10 +26,11 @@ pub struct PreviewRow {
 }
 
 /// The first `rows` trades of a batch that go on, their fields as CSV would
-/// show them. `schema` is that of their source.
+/// show them, or a note where that is impossible: what it is shown to is no reason to end a
+/// run. `schema` is that of their source.
 ///
 /// # Errors
-/// If a column has a type that cannot be shown.
+/// If a column that was added has a type that no output can have.
 pub fn preview(
     enriched: &Enriched,
     schema: &Schema,
@@ -39,8 +40,9 @@ pub fn preview(
     let trades = enriched.trades();
     let values = AddedValues::of_all(added)?;
     let added = added.iter().zip(&values);
+    let len = trades.num_rows();
     let added = added.map(|(added, values)| Cells::of_added_csv(&enriched.columns[added.index], values));
-    let added: Vec<_> = added.collect::<Result<_, _>>()?;
+    let added: Vec<_> = added.map(|cells| Cells::or_note(cells, len)).collect();
     let texts =
         |cells: &[Cells<'_>], row| cells.iter().map(|cells| cells.to_text(row).unwrap_or_default()).collect();
     let rows = enriched.rows().take(rows);
@@ -51,7 +53,8 @@ pub fn preview(
         return Ok(rows.map(|row| PreviewRow { trade: fields(row), added: texts(&added, row) }).collect());
     }
     let fields = schema.fields().iter().zip(trades.columns());
-    let trade: Vec<_> = fields.map(|(field, array)| Cells::of_csv(array, field)).collect::<Result<_, _>>()?;
+    let trade: Vec<_> =
+        fields.map(|(field, array)| Cells::or_note(Cells::of_csv(array, field), len)).collect();
     Ok(rows.map(|row| PreviewRow { trade: texts(&trade, row), added: texts(&added, row) }).collect())
 }
 

@@ -92,6 +92,14 @@ impl<'a> Cells<'a> {
         Self::new(array, Form::Text, shown)
     }
 
+    /// Cells to look at: where they cannot be shown, a note in place of each.
+    pub(crate) fn or_note(cells: Result<Self, ArrowError>, rows: usize) -> Self {
+        cells.unwrap_or_else(|_| {
+            let notes = StringArray::from(vec!["(cannot be shown)"; rows]);
+            Self { values: Values::Utf8(notes), nulls: None, form: Form::Text }
+        })
+    }
+
     /// The cells of an added column for CSV.
     pub(crate) fn of_added_csv(column: &'a Column, values: &AddedValues) -> Result<Self, ArrowError> {
         match values {

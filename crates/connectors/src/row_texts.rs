@@ -72,16 +72,17 @@ enum Trade<'a> {
 
 impl<'a> RowTexts<'a> {
     /// Those of a batch. `schema` is that of the trades' source, `added` what the output
-    /// adds.
+    /// adds. A column that cannot be shown has notes that say so.
     ///
     /// # Errors
-    /// If a column has a type that cannot be shown.
+    /// If a column that was added has a type that no output can have.
     pub fn new(enriched: &'a Enriched, schema: &Schema, added: &[AddedColumn]) -> Result<Self, ArrowError> {
         let trades = enriched.trades();
         let values = AddedValues::of_all(added)?;
         let cells = added.iter().zip(&values);
         let cells = cells.map(|(added, values)| Cells::of_added_json(&enriched.columns[added.index], values));
-        let added = cells.collect::<Result<_, _>>()?;
+        let len = trades.num_rows();
+        let added = cells.map(|cells| Cells::or_note(cells, len)).collect();
         let names = || schema.fields().iter().map(|field| field.name());
         let records = trades.columns().first().and_then(|column| column.as_binary_opt::<i32>());
         let trade = match (records, trades.schema_ref().metadata().get(RECORDS_KEY)) {
@@ -91,9 +92,8 @@ impl<'a> RowTexts<'a> {
             (Some(records), Some(_)) => Trade::Json(records, names().cloned().collect(), None),
             _ => {
                 let columns = schema.fields().iter().zip(trades.columns());
-                Trade::Columns(
-                    columns.map(|(field, array)| Cells::of_json(array, field)).collect::<Result<_, _>>()?,
-                )
+                let cells = columns.map(|(field, array)| Cells::of_json(array, field));
+                Trade::Columns(cells.map(|cells| Cells::or_note(cells, len)).collect())
             }
         };
         Ok(Self { trade, added, row: 0 })

@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray, UInt32Array};
+use arrow_array::{
+    ArrayRef, BinaryArray, FixedSizeListArray, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray, UInt32Array,
+};
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
 
 use crate::support::Folder;
@@ -88,4 +91,50 @@ fn a_file_that_calls_its_bytes_records_gets_none_through() {
         let want = "{\"x\":\"6e6f742c612c227265636f72640a\",\"instrument_id\":1,\"ticker\":\"SPY\"}\n";
         assert_eq!(folder.read("o.jsonl"), want);
     }
+}
+
+/// A list of one time in a zone for each trade.
+fn zoned_lists(zone: &str) -> (Field, ArrayRef) {
+    let times = Arc::new(TimestampMicrosecondArray::from(vec![1_720_000_000_000_000]).with_timezone(zone));
+    let ty = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()));
+    let item = Arc::new(Field::new("item", ty, true));
+    let lists = FixedSizeListArray::try_new(Arc::clone(&item), 1, times, None).expect("a list");
+    (Field::new("x", DataType::FixedSizeList(item, 1), true), Arc::new(lists))
+}
+
+#[test]
+fn times_in_lists_have_zones_of_any_name() {
+    let folder = folder();
+    for (zone, text) in [("UTC", "2024-07-03T09:46:40Z"), ("Europe/Berlin", "2024-07-03T11:46:40+02:00")] {
+        let (field, lists) = zoned_lists(zone);
+        for name in ["t.parquet", "t.arrow"] {
+            trades(&folder, name, field.clone(), Arc::clone(&lists));
+            for output in ["o.parquet", "o.arrow", "o.csv", "o.jsonl"] {
+                folder.ok(&format!(
+                    "run --instruments i.csv --trades {name} --output {output} --columns ticker"
+                ));
+            }
+            let want = format!("{{\"instrument_id\":1,\"x\":[\"{text}\"],\"ticker\":\"SPY\"}}\n");
+            assert_eq!(folder.read("o.jsonl"), want);
+            folder.put("none.csv", "instrument_id,ticker,strike,expiry,option_type\n");
+            folder.ok(&format!(
+                "run -q --instruments none.csv --trades {name} --on-miss instruments=dead-letter --dead-letters d.jsonl"
+            ));
+            assert!(
+                folder.read("d.jsonl").contains(&format!("\"x\":[\"{text}\"]")),
+                "{}",
+                folder.read("d.jsonl")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_summary_shows_what_it_can_and_ends_no_run() {
+    let folder = folder();
+    let (field, lists) = zoned_lists("Atlantis/Poseidon");
+    trades(&folder, "t.arrow", field, lists);
+    let shown = folder.run("run --instruments i.csv --trades t.arrow --output o.arrow");
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    assert!((shown.stdout + &shown.stderr).contains("(cannot be shown)"));
 }
