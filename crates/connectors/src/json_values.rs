@@ -15,23 +15,43 @@ use crate::flaw::Reason;
 use crate::parse::{self, json_text};
 use crate::values::ValueCodec;
 
-/// Reads values of one type, one at a time.
+/// Reads values of one type, one at a time, as the engine holds them.
 pub(crate) struct JsonValues {
-    ty: DataType,
+    arrays: JsonArrays,
     codec: Arc<ValueCodec>,
-    /// `None` for times, which are read as everywhere.
-    decoder: Option<Decoder>,
 }
 
 impl JsonValues {
     /// # Errors
     /// If JSON has no values of the type.
     pub(crate) fn new(ty: &DataType, codec: Arc<ValueCodec>) -> Result<Self, ArrowError> {
-        Ok(Self { ty: ty.clone(), codec, decoder: decoder(ty)? })
+        Ok(Self { arrays: JsonArrays::new(ty)?, codec })
     }
 
     /// The bytes of the value that a token stands for, which is not null.
     pub(crate) fn read(&mut self, token: &str) -> Result<Vec<u8>, Reason> {
+        let array = self.arrays.read(token)?;
+        let rows = self.codec.encode(&array).map_err(|error| not_of_type(&self.arrays.ty, &error))?;
+        Ok(rows.row(0).data().to_vec())
+    }
+}
+
+/// Reads values of one type, each as an array of its own.
+pub(crate) struct JsonArrays {
+    ty: DataType,
+    /// `None` for times, which are read as everywhere.
+    decoder: Option<Decoder>,
+}
+
+impl JsonArrays {
+    /// # Errors
+    /// If JSON has no values of the type.
+    pub(crate) fn new(ty: &DataType) -> Result<Self, ArrowError> {
+        Ok(Self { ty: ty.clone(), decoder: decoder(ty)? })
+    }
+
+    /// The value that a token stands for, which is not null.
+    pub(crate) fn read(&mut self, token: &str) -> Result<ArrayRef, Reason> {
         let array = match (&self.ty, &mut self.decoder) {
             (DataType::Timestamp(unit, zone), _) => time(token, *unit, zone.as_ref()).map(Ok)?,
             (ty, Some(decoder)) => {
@@ -40,15 +60,16 @@ impl JsonValues {
             }
             (_, None) => Err(ArrowError::JsonError("no value".to_owned())),
         };
-        match array.and_then(|array| self.codec.encode(&array)) {
-            Ok(rows) => Ok(rows.row(0).data().to_vec()),
-            Err(error) => {
-                // What it was in the midst of is no use.
-                self.decoder = decoder(&self.ty).unwrap_or_default();
-                Err(Reason::NotOfType(format!("{}: {error}", self.ty)))
-            }
-        }
+        array.map_err(|error| {
+            // What it was in the midst of is no use.
+            self.decoder = decoder(&self.ty).unwrap_or_default();
+            not_of_type(&self.ty, &error)
+        })
     }
+}
+
+fn not_of_type(ty: &DataType, error: &ArrowError) -> Reason {
+    Reason::NotOfType(format!("{ty}: {error}"))
 }
 
 fn decoder(ty: &DataType) -> Result<Option<Decoder>, ArrowError> {

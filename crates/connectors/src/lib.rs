@@ -103,6 +103,7 @@ mod merge;
 mod messages;
 mod mode;
 mod placed_changes;
+mod recovered;
 mod replayed;
 mod seen;
 mod table_changes;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use arrow_array::RecordBatch;
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::concat::concat_batches;
 use arrow_select::interleave::interleave_record_batch;
@@ -17,6 +16,7 @@ use crate::error::{Category, CreateError, OpenError, ReadError, WriteError};
 use crate::input::InputOptions;
 use crate::letters::{Letters, open_letters};
 use crate::output::{Output, OutputOptions};
+use crate::recovered::as_in;
 use crate::table_def::TradeKey;
 use crate::trade_layout::Fields;
 use crate::trades::{TradeReader, TradesOptions, open_trades};
@@ -44,7 +44,7 @@ pub struct MergeOptions {
     /// The enriched trades of the run that put others aside.
     pub enriched: InputOptions,
     /// Those of the others that are enriched by now, in the format of the former if that
-    /// is text.
+    /// is text, otherwise in JSON Lines.
     pub recovered: InputOptions,
     /// Where to.
     pub location: Location,
@@ -94,12 +94,18 @@ pub enum MergeError {
         found: String,
     },
     /// A recovered value that the column of the other file cannot hold.
-    #[error("a recovered trade has a value that no column of {enriched} can hold")]
+    #[error(
+        "a recovered trade has a value that the column {} of {enriched} cannot hold, so that nothing is merged: \
+         replay without --into",
+        column.escape_debug()
+    )]
     Value {
         /// The file.
         enriched: Arc<str>,
-        /// What the conversion says.
-        source: ArrowError,
+        /// The column.
+        column: String,
+        /// What is wrong with the value.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An input cannot be opened.
     #[error(transparent)]
@@ -252,7 +258,9 @@ impl Seen {
 pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeError> {
     let MergeOptions { enriched, recovered, location, encoding } = merge;
     let open = |fields: Fields| -> Result<_, MergeError> {
-        Ok((open_trades(options(&enriched, fields))?, open_trades(options(&recovered, fields))?))
+        // Tokens become values of the types of the other file.
+        let of_recovered = if enriched.encoding.format.is_text() { fields } else { Fields::AsText };
+        Ok((open_trades(options(&enriched, fields))?, open_trades(options(&recovered, of_recovered))?))
     };
     let fields = if encoding.format.is_text() { Fields::AsText } else { Fields::Typed };
     let (mut of_run, mut others) = open(fields)?;
@@ -265,7 +273,10 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeEr
     let name = Arc::clone(of_run.name());
     check_columns(&name, &schema, &found)?;
     let schema = of_run.schema();
-    let mut places = Places::read(letters, &mut others, &name, &of_run)?;
+    // The same rows once more: what is known of trades is read as everywhere.
+    let typed =
+        (!enriched.encoding.format.is_text()).then(|| open_trades(options(&recovered, Fields::Typed)));
+    let mut places = Places::read(letters, (&mut others, typed.transpose()?), &name, &schema)?;
     let mut output = Output::create(OutputOptions::new(location, encoding, schema))?;
     let mut merged = Merged { enriched: 0, recovered: places.recovered.len() as u64 };
     while let Some(messages) = of_run.read()? {
@@ -288,9 +299,12 @@ fn names(schema: &SchemaRef) -> Vec<&str> {
 }
 
 fn check_columns(enriched: &Arc<str>, expected: &SchemaRef, found: &SchemaRef) -> Result<(), MergeError> {
+    // Letters may have left out lists and structs that are null.
+    let needed = expected.fields().iter().filter(|field| !field.data_type().is_nested());
+    let needed: Vec<_> = needed.map(|field| field.name().as_str()).collect();
     let (expected, found) = (names(expected), names(found));
     let is_in = |columns: &[&str], of: &[&str]| columns.iter().all(|column| of.contains(column));
-    if is_in(&expected, &found) && is_in(&found, &expected) {
+    if is_in(&needed, &found) && is_in(&found, &expected) {
         return Ok(());
     }
     let (expected, found) = (expected.join(", "), found.join(", "));
@@ -312,9 +326,9 @@ struct Places {
 impl Places {
     fn read(
         letters: &LetterIds,
-        reader: &mut TradeReader,
+        (reader, mut typed): (&mut TradeReader, Option<TradeReader>),
         enriched: &Arc<str>,
-        like: &TradeReader,
+        schema: &SchemaRef,
     ) -> Result<Self, MergeError> {
         let (mut batches, mut recovered) = (Vec::new(), Vec::new());
         while let Some(messages) = reader.read()? {
@@ -323,8 +337,13 @@ impl Places {
                 // What was recovered has a letter.
                 recovered.push((letter.map_or(u64::MAX, |letter| letter.trade), recovered.len()));
             }
-            let value = |source| MergeError::Value { enriched: Arc::clone(enriched), source };
-            batches.push(as_in(messages.trades, &like.schema()).map_err(value)?);
+            let typed = typed.as_mut().map(TradeReader::read).transpose()?.flatten();
+            batches.push(as_in(
+                &messages.trades,
+                typed.as_ref().map(|typed| &typed.trades),
+                schema,
+                enriched,
+            )?);
         }
         let rows = match batches.first() {
             Some(first) => Some(concat_batches(&first.schema(), &batches).map_err(corrupt(enriched))?),
@@ -363,22 +382,6 @@ impl Places {
         let rows = self.rows.as_ref().filter(|_| !places.is_empty());
         rows.map(|rows| interleave_record_batch(&[rows], &places)).transpose()
     }
-}
-
-/// Rows with the columns of `schema`, in their order and types; whole records as they
-/// are.
-fn as_in(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    if rows.schema_ref().metadata().contains_key(crate::trade_layout::RECORDS_KEY) {
-        return Ok(rows);
-    }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let column = |field: &arrow_schema::FieldRef| {
-        let column = rows.column_by_name(field.name());
-        let column = column.ok_or_else(|| ArrowError::SchemaError(format!("no column {}", field.name())))?;
-        cast_with_options(column, field.data_type(), &options)
-    };
-    let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
-    RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
 #[cfg(test)]

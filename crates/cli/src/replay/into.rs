@@ -30,7 +30,8 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let (ending, format) = match enriched.encoding.format {
         Format::Csv => ("csv", Format::Csv),
         Format::JsonLines => ("jsonl", Format::JsonLines),
-        Format::Parquet | Format::Arrow => ("arrow", Format::Arrow),
+        // Tokens say what they are; columns of the types of the other file are made of them.
+        Format::Parquet | Format::Arrow => ("jsonl", Format::JsonLines),
     };
     let recovered = folder.path().join(format!("recovered.{ending}"));
     run.output = Some(recovered.clone());

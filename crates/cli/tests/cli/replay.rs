@@ -1,5 +1,19 @@
 //! Dead letters, once more.
 
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow_array::builder::{FixedSizeBinaryBuilder, ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray as _;
+use arrow_array::{
+    ArrayRef, BinaryArray, Date32Array, Decimal128Array, DurationSecondArray, Float64Array, Int16Array,
+    NullArray, RecordBatch, StringArray, StructArray, Time32SecondArray, TimestampMicrosecondArray,
+    UInt32Array, UInt64Array,
+};
+use arrow_schema::{DataType, Field};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 use crate::support::{Folder, INSTRUMENTS};
 
 const TRADES: &str =
@@ -142,4 +156,80 @@ fn a_trade_that_is_there_twice_is_named_with_both_places() {
     );
     folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv");
     folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output -");
+}
+
+/// A run of typed trades of which the second and the third are put aside.
+fn put_typed_aside(columns: Vec<(&str, ArrayRef)>) -> (Folder, RecordBatch) {
+    let folder = Folder::empty();
+    folder.put("i.csv", INSTRUMENTS);
+    folder.put("new.csv", format!("{INSTRUMENTS}9,GM,200,2024-11-03,call\n"));
+    let ids: ArrayRef = Arc::new(UInt64Array::from(vec![1, 2, 3]));
+    let keys: ArrayRef = Arc::new(UInt32Array::from(vec![1, 9, 9]));
+    let columns = [("trade_id", ids), ("instrument_id", keys)].into_iter().chain(columns);
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, values)| (name, values, true)));
+    let batch = batch.expect("columns of three values");
+    let file = File::create(folder.path("t.parquet")).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a header");
+    writer.write(&batch).expect("written");
+    writer.close().expect("complete");
+    folder.ok("run --trades t.parquet --instruments i.csv --on-miss instruments=dead-letter --dead-letters d.jsonl --output e.parquet -q");
+    (folder, batch)
+}
+
+const INTO: &str =
+    "replay d.jsonl --instruments new.csv --into e.parquet --output a.parquet --dead-letters s.jsonl -q";
+
+fn read(folder: &Folder, name: &str) -> RecordBatch {
+    let file = File::open(folder.path(name)).expect("a file");
+    let mut rows =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|rows| rows.build()).expect("Parquet");
+    rows.next().expect("rows").expect("rows")
+}
+
+#[test]
+fn recovered_trades_have_the_values_that_they_had() {
+    let mut tags = ListBuilder::new(StringBuilder::new());
+    tags.append_value([Some("a")]);
+    tags.append_value([Some("[\"c\"]"), None]);
+    tags.append_null();
+    let field = Arc::new(Field::new("n", DataType::Int16, true));
+    let numbers: ArrayRef = Arc::new(Int16Array::from(vec![Some(1), None, Some(3)]));
+    let mut fixed = FixedSizeBinaryBuilder::new(2);
+    for bytes in [[0, 1], [2, 3], [255, 0]] {
+        fixed.append_value(bytes).expect("two bytes");
+    }
+    let decimals = Decimal128Array::from(vec![Some(1), Some(-170), None]).with_precision_and_scale(10, 2);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("tags", Arc::new(tags.finish())),
+        ("sig", Arc::new(BinaryArray::from(vec![Some(&b"\x00\xff"[..]), Some(b"\x01\x02"), None]))),
+        ("fixed", Arc::new(fixed.finish())),
+        ("received_at", Arc::new(TimestampMicrosecondArray::from(vec![1, -2, 3]).with_timezone("UTC"))),
+        ("pair", Arc::new(StructArray::from(vec![(field, numbers)]))),
+        ("nothing", Arc::new(NullArray::new(3))),
+        ("day", Arc::new(Date32Array::from(vec![Some(1), None, Some(-1)]))),
+        ("at", Arc::new(Time32SecondArray::from(vec![1, 2, 86_399]))),
+        ("yield", Arc::new(Float64Array::from(vec![0.1, f64::NAN, f64::NEG_INFINITY]))),
+        ("fee", Arc::new(decimals.expect("fits"))),
+        ("note", Arc::new(StringArray::from(vec![Some("x"), Some("[1]"), Some("")]))),
+    ];
+    let (folder, batch) = put_typed_aside(columns);
+    folder.ok(INTO);
+    let merged = read(&folder, "a.parquet");
+    assert_eq!(merged.num_columns(), batch.num_columns() + 1);
+    for (field, values) in batch.schema().fields().iter().zip(batch.columns()) {
+        assert_eq!(format!("{:?}", merged.column_by_name(field.name())), format!("{:?}", Some(values)));
+    }
+    assert_eq!(
+        merged.column_by_name("instrument").map(|names| names.as_string::<i32>().value(2)),
+        Some("GM241103C00200000")
+    );
+}
+
+#[test]
+fn a_recovered_value_that_cannot_be_had_again_is_refused() {
+    let durations: ArrayRef = Arc::new(DurationSecondArray::from(vec![1, 2, 3]));
+    let (folder, _) = put_typed_aside(vec![("took", durations)]);
+    let error = folder.fails(65, INTO);
+    assert!(error.contains("the column took of e.parquet") && error.contains("without --into"), "{error}");
+    assert!(!folder.names().contains(&"a.parquet".to_owned()));
 }
