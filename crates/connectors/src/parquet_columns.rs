@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use crate::arrow_blocks::GAVE_UP;
 use crate::error::ReadError;
 use crate::foreign::unmarked;
+use crate::int96;
 use crate::shared_file::SharedFile;
 
 /// A file as blocks of one length, whatever its row groups and pages.
@@ -29,6 +30,8 @@ pub(crate) struct ParquetColumns {
     name: Arc<str>,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
+    /// For columns with timestamps that are looked at twice.
+    in_seconds: Option<ArrowReaderMetadata>,
     columns: Vec<Mutex<Column>>,
 }
 
@@ -60,13 +63,15 @@ impl ParquetColumns {
         let rows = groups
             .fold(0_u64, |rows, group| rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0)));
         let cut = BlockCut { rows, first: 0, block_len };
-        Self { schema, cut, name: Arc::clone(name), file, metadata, columns: Vec::new() }.behind(0)
+        let in_seconds = int96::in_seconds(&metadata)?;
+        let name = Arc::clone(name);
+        Self { schema, cut, name, file, metadata, in_seconds, columns: Vec::new() }.behind(0)
     }
 
     /// The same file as blocks that begin behind so many rows. Row groups before them are not
     /// read.
     pub(crate) fn behind(&self, rows: u64) -> Result<Self, ParquetError> {
-        let Self { schema, file, metadata, .. } = self;
+        let Self { schema, file, metadata, in_seconds, .. } = self;
         let cut = BlockCut { first: rows, ..self.cut };
         let groups = metadata.metadata().row_groups();
         let (mut group, mut skipped) = (0, 0_u64);
@@ -75,7 +80,7 @@ impl ParquetColumns {
         {
             (group, skipped) = (group + 1, skipped + of_group);
         }
-        let column = |index| -> Result<_, ParquetError> {
+        let reader = |index, metadata: &ArrowReaderMetadata| -> Result<_, ParquetError> {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), [index]);
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone());
             let builder = builder.with_projection(mask).with_batch_size(cut.block_len);
@@ -86,12 +91,19 @@ impl ParquetColumns {
                     .with_row_groups((group..groups.len()).collect())
                     .with_offset((rows - skipped) as usize),
             };
-            let reader = builder.build()?;
-            Ok(Mutex::new(Column { reader, next: 0, waiting: Vec::new(), failure: None }))
+            builder.build()
+        };
+        let column = |index: usize| -> Result<_, ParquetError> {
+            let is_int96 = int96::is_int96(metadata.parquet_schema(), index);
+            let seconds = in_seconds.as_ref().filter(|_| is_int96);
+            let seconds = seconds.map(|metadata| reader(index, metadata)).transpose()?;
+            let (name, reader) = (schema.field(index).name().clone(), reader(index, metadata)?);
+            Ok(Mutex::new(Column { name, reader, seconds, next: 0, waiting: Vec::new(), failure: None }))
         };
         let columns = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
         let (schema, name) = (Arc::clone(schema), Arc::clone(&self.name));
-        Ok(Self { schema, cut, name, file: file.clone(), metadata: metadata.clone(), columns })
+        let (file, metadata, in_seconds) = (file.clone(), metadata.clone(), in_seconds.clone());
+        Ok(Self { schema, cut, name, file, metadata, in_seconds, columns })
     }
 
     /// The rows of a block. Each is asked for once, by any thread; of blocks that
@@ -128,7 +140,10 @@ impl ParquetColumns {
 
 /// One column, with all below it if it is nested.
 struct Column {
+    name: String,
     reader: ParquetRecordBatchReader,
+    /// The same column in seconds, if it has timestamps that may have wrapped around.
+    seconds: Option<ParquetRecordBatchReader>,
     /// The block that the reader comes to next.
     next: u64,
     /// Blocks that a thread has passed over on its way to a later one: another one
@@ -165,11 +180,24 @@ impl Column {
     /// The next block, of so many rows.
     fn decode(&mut self, rows: usize) -> Result<ArrayRef, Failure> {
         let failure = |text: &str| Failure::from(Box::<dyn Error + Send + Sync>::from(text));
-        let next = catch_unwind(AssertUnwindSafe(|| self.reader.next()));
-        match next.map_err(|_| failure(GAVE_UP))?.transpose() {
-            Ok(Some(batch)) if batch.num_rows() == rows => Ok(Arc::clone(batch.column(0))),
-            Ok(_) => Err(failure("a column has fewer rows than the file says")),
-            Err(error) => Err(Arc::new(error)),
+        let next = |reader: &mut ParquetRecordBatchReader| {
+            let next = catch_unwind(AssertUnwindSafe(|| reader.next()));
+            match next.map_err(|_| failure(GAVE_UP))?.transpose() {
+                Ok(Some(batch)) if batch.num_rows() == rows => Ok(Arc::clone(batch.column(0))),
+                Ok(_) => Err(failure("a column has fewer rows than the file says")),
+                Err(error) => Err(Failure::from(Box::<dyn Error + Send + Sync>::from(error))),
+            }
+        };
+        let values = next(&mut self.reader)?;
+        if let Some(seconds) = &mut self.seconds
+            && !int96::are_whole(&values, &next(seconds)?)
+        {
+            return Err(failure(&format!(
+                "column {}: a timestamp (INT96) before 1677-09-21 or behind 2262-04-11, which nanoseconds cannot \
+                 hold: write the column with a unit of microseconds, or without such times",
+                self.name.escape_debug()
+            )));
         }
+        Ok(values)
     }
 }

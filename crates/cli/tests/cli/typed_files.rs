@@ -10,6 +10,9 @@ use arrow_array::{
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
+use parquet::data_type::{Int32Type, Int96, Int96Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 use crate::support::Folder;
 
@@ -137,4 +140,62 @@ fn a_summary_shows_what_it_can_and_ends_no_run() {
     let shown = folder.run("run --instruments i.csv --trades t.arrow --output o.arrow");
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert!((shown.stdout + &shown.stderr).contains("(cannot be shown)"));
+}
+
+/// Writes columns as other programs do, without a word of Arrow. Each is a leaf that is
+/// there in every row of contract 1.
+fn put_parquet<T: parquet::data_type::DataType>(
+    folder: &Folder,
+    column: &str,
+    values: &[T::T],
+    def: i16,
+    reps: Option<&[i16]>,
+) {
+    let schema = format!("message trades {{ required int32 instrument_id; {column} }}");
+    let schema = Arc::new(parse_message_type(&schema).expect("a schema"));
+    let file = File::create(folder.path("t.parquet")).expect("a file");
+    let mut writer = SerializedFileWriter::new(file, schema, Default::default()).expect("a header");
+    let mut group = writer.next_row_group().expect("a group");
+    let rows = reps.map_or(values.len(), |reps| reps.iter().filter(|rep| **rep == 0).count());
+    let mut ids = group.next_column().expect("a column").expect("a column");
+    ids.typed::<Int32Type>().write_batch(&vec![1; rows], None, None).expect("written");
+    ids.close().expect("complete");
+    let mut column = group.next_column().expect("a column").expect("a column");
+    let defs = vec![def; values.len()];
+    column.typed::<T>().write_batch(values, Some(&defs), reps).expect("written");
+    column.close().expect("complete");
+    group.close().expect("complete");
+    writer.close().expect("complete");
+}
+
+/// So many days since 1970, and so many nanoseconds.
+fn int96(days: i64, nanoseconds: u64) -> Int96 {
+    let day = u32::try_from(days + 2_440_588).expect("a day");
+    let mut value = Int96::new();
+    value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
+    value
+}
+
+#[test]
+fn the_oldest_timestamps_are_exact_or_refused() {
+    let folder = folder();
+    let good = [int96(0, 1), int96(20_000, 86_399_999_999_999), int96(-1, 500_000_000)];
+    put_parquet::<Int96Type>(&folder, "optional int96 at;", &good, 1, None);
+    folder.ok(&format!("{RUN} t.parquet --output o.csv --columns ticker"));
+    let want = "instrument_id,at,ticker\n1,1970-01-01T00:00:00.000000001Z,SPY\n\
+        1,2024-10-04T23:59:59.999999999Z,SPY\n1,1969-12-31T00:00:00.5Z,SPY\n";
+    assert_eq!(folder.read("o.csv"), want);
+    // The last day of 9999, the first of 1, and the second behind the last that there is.
+    for bad in [int96(2_932_896, 0), int96(-719_162, 0), int96(106_751, 85_637_000_000_000)] {
+        let column = "optional group list (LIST) { repeated group list { optional int96 element; } }";
+        for (column, def, reps) in [("optional int96 at;", 1, None), (column, 3, Some(&[0_i16, 1][..]))] {
+            put_parquet::<Int96Type>(&folder, column, &[good[0], bad], def, reps);
+            let name = if reps.is_some() { "list" } else { "at" };
+            let error = folder.fails(65, &format!("{RUN} t.parquet --output o.parquet"));
+            assert!(error.contains(&format!("column {name}: a timestamp (INT96)")), "{error}");
+            let table = "run -q --trades k.csv --table t=t.parquet,key=instrument_id --output o.csv";
+            folder.put("k.csv", "instrument_id\n1\n");
+            assert!(folder.fails(65, table).contains("INT96"));
+        }
+    }
 }
