@@ -132,6 +132,7 @@ mod frames;
 mod parquet_plan;
 mod parquet_writer;
 mod render;
+mod shown_times;
 mod target;
 mod text_encoder;
 mod trail;

@@ -17,6 +17,7 @@ use chrono::{Datelike, NaiveDate};
 use tradejoin_model::{Column, ColumnType, INTEGER_NULL, KnownKind, Strike, TRADE_COLUMNS, TextColumn};
 
 use crate::parse::json_text;
+use crate::shown_times::check_times;
 use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY};
 use crate::values::AddedValues;
 
@@ -73,7 +74,7 @@ impl<'a> Cells<'a> {
             Some(ENCODING_JSON) => Form::Token,
             _ => Form::Text,
         };
-        Self::new(array, form, shown)
+        Self::new(array, form, shown).map_err(|error| of_column(field, &error))
     }
 
     /// The cells of a column for JSON: values without a text of their own as
@@ -84,7 +85,8 @@ impl<'a> Cells<'a> {
             Some(ENCODING_CSV) => form_of_csv(field.name()),
             _ => Form::Text,
         };
-        Self::new(array, form, |array| as_json(array, field))
+        let cells = Self::new(array, form, |array| as_json(array, field));
+        cells.map_err(|error| of_column(field, &error))
     }
 
     /// The cells of a column of a table.
@@ -257,13 +259,19 @@ pub(crate) fn form_of_csv(name: &str) -> Form {
     }
 }
 
+fn of_column(field: &Field, error: &ArrowError) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("column {}: {error}", field.name().escape_debug()))
+}
+
 /// Values as Arrow shows them.
 fn shown(array: &ArrayRef) -> Result<(ArrayRef, Form), ArrowError> {
-    let options = FormatOptions::new().with_display_error(true);
+    check_times(array)?;
+    let options = FormatOptions::new().with_display_error(false);
     let formatter = ArrayFormatter::try_new(array, &options)?;
     let nulls = array.logical_nulls();
     let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-    let texts = (0..array.len()).map(|row| (!is_null(row)).then(|| formatter.value(row).to_string()));
+    let text = |row| (!is_null(row)).then(|| formatter.value(row).try_to_string()).transpose();
+    let texts = (0..array.len()).map(text).collect::<Result<Vec<_>, _>>()?.into_iter();
     let texts: StringArray = match array.data_type() {
         // The zeros behind the last digit say nothing.
         DataType::Decimal256(..) => texts.map(|text| text.map(|text| trim_zeros(&text).to_owned())).collect(),
@@ -294,6 +302,7 @@ fn as_json(array: &ArrayRef, field: &FieldRef) -> Result<(ArrayRef, Form), Arrow
     if !array.data_type().is_nested() {
         return shown(array);
     }
+    check_times(array)?;
     let options = EncoderOptions::default().with_explicit_nulls(true);
     let mut encoder = make_encoder(field, array, &options)?;
     let mut buffer = Vec::new();

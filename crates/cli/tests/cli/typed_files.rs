@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use arrow_array::builder::{ListBuilder, TimestampSecondBuilder};
 use arrow_array::{
-    ArrayRef, BinaryArray, FixedSizeListArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray, UInt32Array,
+    Array as _, ArrayRef, BinaryArray, Date64Array, DurationSecondArray, FixedSizeListArray, RecordBatch,
+    StringArray, StructArray, Time32SecondArray, TimestampMicrosecondArray, TimestampSecondArray,
+    UInt32Array,
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
@@ -198,4 +200,55 @@ fn the_oldest_timestamps_are_exact_or_refused() {
             assert!(folder.fails(65, table).contains("INT96"));
         }
     }
+}
+
+#[test]
+fn times_that_have_no_text_are_errors_and_not_the_text_of_one() {
+    let folder = folder();
+    let list = |values: ArrayRef| -> ArrayRef {
+        let item = Arc::new(Field::new("item", values.data_type().clone(), true));
+        Arc::new(FixedSizeListArray::new(item, 1, values, None))
+    };
+    let columns: [ArrayRef; 5] = [
+        Arc::new(Time32SecondArray::from(vec![Some(1), None, Some(86_400)])),
+        Arc::new(DurationSecondArray::from(vec![Some(1), None, Some(1 << 62)])),
+        Arc::new(Date64Array::from(vec![Some(1), None, Some(i64::MIN)])),
+        list(Arc::new(TimestampSecondArray::from(vec![Some(1), None, Some(i64::MAX)]))),
+        list(Arc::new(DurationSecondArray::from(vec![Some(1), None, Some(i64::MIN)]))),
+    ];
+    for values in columns {
+        let field = Field::new("x", values.data_type().clone(), true);
+        trades(&folder, "t.arrow", field.clone(), Arc::clone(&values));
+        for output in ["o.csv", "o.jsonl"] {
+            let error = folder.fails(74, &format!("{RUN} t.arrow --output {output}"));
+            assert!(error.contains("column x: ") && error.contains(" is beyond what "), "{error}");
+            let table = "run -q --trades k.csv --table t=t.arrow,key=instrument_id --output";
+            folder.put("k.csv", "instrument_id\n1\n");
+            folder.fails(74, &format!("{table} {output}"));
+            assert!(!folder.names().contains(&output.to_owned()));
+        }
+        // They are shown as a note, and pass where types are kept.
+        let shown = folder.run("run --instruments i.csv --trades t.arrow --output o.arrow");
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        assert!((shown.stdout + &shown.stderr).contains("(cannot be shown)"));
+        trades(&folder, "t.arrow", field, values.slice(0, 2));
+        folder.ok(&format!("{RUN} t.arrow --output o.csv"));
+        std::fs::remove_file(folder.path("o.csv")).expect("it is there");
+        folder.ok(&format!("{RUN} t.arrow --output o.jsonl"));
+        std::fs::remove_file(folder.path("o.jsonl")).expect("it is there");
+    }
+}
+
+#[test]
+fn what_a_list_that_is_null_holds_is_no_error() {
+    let folder = folder();
+    let mut lists = ListBuilder::new(TimestampSecondBuilder::new());
+    lists.values().append_value(i64::MAX);
+    lists.append(false);
+    lists.values().append_value(1);
+    lists.append(true);
+    let lists = lists.finish();
+    trades(&folder, "t.arrow", Field::new("x", lists.data_type().clone(), true), Arc::new(lists));
+    folder.ok(&format!("{RUN} t.arrow --output o.jsonl --columns ticker"));
+    assert!(folder.read("o.jsonl").ends_with("\"x\":[\"1970-01-01T00:00:01\"],\"ticker\":\"SPY\"}\n"));
 }
