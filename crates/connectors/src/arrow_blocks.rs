@@ -110,6 +110,7 @@ impl ArrowBlocks {
                 let columns = guarded(&name, || {
                     ParquetColumns::open(&name, file, batch_len).map_err(|e| ReadError::corrupt(&name, e))
                 })?;
+                columns.check_types()?;
                 let share =
                     bytes.map(|bytes| RowShare { progress, bytes, rows: columns.cut.rows, rows_read: 0 });
                 let schema = Arc::clone(&columns.schema);

@@ -304,6 +304,19 @@ pub enum OpenError {
         /// Its type.
         found: String,
     },
+    /// A column whose values would come in without a part of theirs.
+    #[error(
+        "{source_name}: column {column} has the type {found}, which cannot be read without loss: leave it out of \
+         the file, or cast it to a text or a number"
+    )]
+    LossyType {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: &'static str,
+    },
     /// Reading failed right at the start.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -322,6 +335,7 @@ impl OpenError {
             | Self::KeyType { .. }
             | Self::ModeColumn { .. }
             | Self::TimeType { .. }
+            | Self::LossyType { .. }
             | Self::KeyPartType { .. } => Category::Data,
             Self::Read(error) => error.category(),
         }

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
+use parquet::basic::ConvertedType;
 use parquet::errors::ParquetError;
 
 use crate::arrow_blocks::GAVE_UP;
-use crate::error::ReadError;
+use crate::error::{OpenError, ReadError};
 use crate::foreign::unmarked;
 use crate::int96;
 use crate::shared_file::SharedFile;
@@ -66,6 +67,23 @@ impl ParquetColumns {
         let in_seconds = int96::in_seconds(&metadata)?;
         let name = Arc::clone(name);
         Self { schema, cut, name, file, metadata, in_seconds, columns: Vec::new() }.behind(0)
+    }
+
+    /// Refuses intervals that are not Arrow's: of their months, days and milliseconds the library
+    /// reads the last two.
+    pub(crate) fn check_types(&self) -> Result<(), OpenError> {
+        let parquet = self.metadata.parquet_schema();
+        let keys = self.metadata.metadata().file_metadata().key_value_metadata();
+        let is_arrows = keys.is_some_and(|keys| keys.iter().any(|key| key.key == ARROW_SCHEMA_META_KEY));
+        let mut leaves = parquet.columns().iter().enumerate();
+        match leaves.find(|(_, leaf)| leaf.converted_type() == ConvertedType::INTERVAL) {
+            Some((index, _)) if !is_arrows => Err(OpenError::LossyType {
+                source_name: Arc::clone(&self.name),
+                column: parquet.get_column_root(index).name().to_owned(),
+                found: "INTERVAL",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The same file as blocks that begin behind so many rows. Row groups before them are not

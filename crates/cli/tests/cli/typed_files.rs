@@ -4,15 +4,16 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, TimestampSecondBuilder};
+use arrow_array::types::IntervalDayTimeType;
 use arrow_array::{
-    Array as _, ArrayRef, BinaryArray, Date64Array, DurationSecondArray, FixedSizeListArray, RecordBatch,
-    StringArray, StructArray, Time32SecondArray, TimestampMicrosecondArray, TimestampSecondArray,
-    UInt32Array,
+    Array as _, ArrayRef, BinaryArray, Date64Array, DurationSecondArray, FixedSizeListArray,
+    IntervalDayTimeArray, RecordBatch, StringArray, StructArray, Time32SecondArray,
+    TimestampMicrosecondArray, TimestampSecondArray, UInt32Array,
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
-use parquet::data_type::{Int32Type, Int96, Int96Type};
+use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int96, Int96Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
@@ -251,4 +252,28 @@ fn what_a_list_that_is_null_holds_is_no_error() {
     trades(&folder, "t.arrow", Field::new("x", lists.data_type().clone(), true), Arc::new(lists));
     folder.ok(&format!("{RUN} t.arrow --output o.jsonl --columns ticker"));
     assert!(folder.read("o.jsonl").ends_with("\"x\":[\"1970-01-01T00:00:01\"],\"ticker\":\"SPY\"}\n"));
+}
+
+#[test]
+fn intervals_are_not_read_without_their_months() {
+    let folder = folder();
+    // Two months and three days.
+    let bytes: Vec<u8> = [2_u32, 3, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+    let values = [FixedLenByteArray::from(bytes)];
+    let column = "optional fixed_len_byte_array(12) span (INTERVAL);";
+    put_parquet::<FixedLenByteArrayType>(&folder, column, &values, 1, None);
+    let error = folder.fails(65, &format!("{RUN} t.parquet --output o.parquet"));
+    assert!(
+        error.contains("t.parquet: column span has the type INTERVAL") && error.contains("leave it out"),
+        "{error}"
+    );
+    folder.put("k.csv", "instrument_id\n1\n");
+    let error =
+        folder.fails(65, "run -q --trades k.csv --table t=t.parquet,key=instrument_id --output o.csv");
+    assert!(error.contains("column span has the type INTERVAL"), "{error}");
+    // What Arrow itself has written of a day comes back as it was.
+    let days: ArrayRef = Arc::new(IntervalDayTimeArray::from(vec![IntervalDayTimeType::make_value(3, 4)]));
+    trades(&folder, "t.parquet", Field::new("span", days.data_type().clone(), true), days);
+    folder.ok(&format!("{RUN} t.parquet --output o.csv --columns ticker"));
+    assert_eq!(folder.read("o.csv"), "instrument_id,span,ticker\n1,3 days 0.004 secs,SPY\n");
 }
