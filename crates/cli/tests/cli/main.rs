@@ -69,7 +69,7 @@ mod support;
 mod tables;
 mod tap;
 mod tools;
-mod unheard;
 mod typed_files;
+mod unheard;
 mod verify;
 mod words;
