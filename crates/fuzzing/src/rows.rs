@@ -130,8 +130,9 @@ pub(crate) fn change_text(lane: &ChangeLane, change: usize) -> String {
     format!("{} {:?} {fields:?} {validity:?} {version}", lane.keys.get(change), lane.kinds[change])
 }
 
-/// The records of a CSV text by the `csv` crate; `None` is one within whose quotes the text
-/// ends, which takes in a line that is put behind it. That crate takes such a record.
+/// The records of a CSV text by the `csv` crate; `None` is one that this crate takes and is bad:
+/// one within whose quotes the text ends, which takes in a line that is put behind it; and one
+/// that is not UTF-8, though its cells may be where a quote is left out.
 pub(crate) fn csv_records(bytes: &[u8]) -> Vec<Option<csv::ByteRecord>> {
     let records = |bytes: &[u8]| -> Vec<_> {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
@@ -140,6 +141,13 @@ pub(crate) fn csv_records(bytes: &[u8]) -> Vec<Option<csv::ByteRecord>> {
     // A mark in front is skipped, once; the crate would skip one, too, but for the line.
     let text = [b"\n", bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)].concat();
     let mut found = records(&text);
+    let begin = |record: &csv::ByteRecord| record.position().map_or(0, |at| at.byte() as usize);
+    let mut end = text.len();
+    for slot in found.iter_mut().rev() {
+        let from = slot.as_ref().map_or(end, begin);
+        slot.take_if(|_| std::str::from_utf8(&text[from..end]).is_err());
+        end = from;
+    }
     if records(&[&text, &b"\nx"[..]].concat()).len() == found.len() {
         found.last_mut().map(Option::take);
     }
