@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rust_decimal::Decimal;
-
 use crate::error::ParseFieldError;
 
 /// Digits after the point in a [`Price`], and the scale of its Arrow type.
@@ -14,8 +12,7 @@ pub const PRICE_PRECISION: u8 = 38;
 
 /// An exact decimal in units of 10⁻⁹: a price, or a quantity.
 ///
-/// The range is that of [`rust_decimal::Decimal`] at that scale, about
-/// ±7.9 × 10¹⁹.
+/// The range is that of its Arrow type: 29 digits before the point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(Rust, packed(8))] // the alignment of an i128 would cost a row of the stream 16 bytes
 pub struct Price(i128);
@@ -41,8 +38,8 @@ impl FromStr for Price {
     /// Reads plain (`1.70`) and scientific (`17e-1`) notation.
     ///
     /// # Errors
-    /// If `text` is no decimal, or has digits past the ninth after the point:
-    /// nothing is rounded.
+    /// If `text` is no decimal, or has digits past the ninth after the point or the 29th
+    /// before it: nothing is rounded.
     fn from_str(text: &str) -> Result<Self, ParseFieldError> {
         scaled(text, PRICE_SCALE).map(Self)
     }
@@ -103,63 +100,52 @@ impl fmt::Display for Strike {
     }
 }
 
-/// `text` as an integer number of 10^-`scale`.
+/// Digits before the point that a decimal may have; with those behind it the type has no more.
+const WHOLE_DIGITS: i64 = (PRICE_PRECISION as u32 - PRICE_SCALE) as i64;
+
+/// `text` as an integer number of 10^-`scale`, which is at most [`PRICE_SCALE`].
 ///
 /// # Errors
-/// If `text` is no decimal number, or is not a whole number of that unit.
+/// If `text` is no decimal number, is not a whole number of that unit, or has more than
+/// [`WHOLE_DIGITS`].
 pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, ParseFieldError> {
-    // The library takes separators that no data file should carry.
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
-        return Err(ParseFieldError::NotADecimal);
-    }
     let (number, exponent) = match text.split_once(['e', 'E']) {
         Some((number, exponent)) => (number, exponent_of(exponent)?),
         None => (text, 0),
     };
-    let value = Decimal::from_str_exact(number).map_err(|error| match error {
-        rust_decimal::Error::Underflow => ParseFieldError::TooManyDecimals { scale },
-        _ if is_number(number) => ParseFieldError::DecimalTooLarge,
-        _ => ParseFieldError::NotADecimal,
-    })?;
-    let value = value.normalize();
-    let mut mantissa = value.mantissa();
-    if mantissa == 0 {
+    let unsigned = number.strip_prefix(['+', '-']).unwrap_or(number);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let digits = || whole.bytes().chain(fraction.bytes());
+    let len = whole.len() + fraction.len();
+    if len == 0 || !digits().all(|digit| digit.is_ascii_digit()) {
+        return Err(ParseFieldError::NotADecimal);
+    }
+    // The value is the digits without zeros at either end × 10^`power`.
+    let zeros = digits().rev().take_while(|&digit| digit == b'0').count();
+    let power = i64::from(exponent) - fraction.len() as i64 + zeros as i64;
+    let digits = digits().take(len - zeros).skip_while(|&digit| digit == b'0');
+    let before_point = digits.clone().count() as i64 + power;
+    if zeros == len {
         return Ok(0);
     }
-    // The value is `mantissa` × 10^`power`: whole if that is not negative.
-    let power = i64::from(exponent) - i64::from(value.scale());
-    let times = |mantissa: i128, power: i64| {
-        let factor = u32::try_from(power).ok().and_then(|power| 10_i128.checked_pow(power));
-        factor.and_then(|factor| mantissa.checked_mul(factor)).ok_or(ParseFieldError::DecimalTooLarge)
-    };
-    if power > 0 && times(mantissa, power)?.unsigned_abs() >= 1 << MANTISSA_BITS {
+    let power = u32::try_from(power + i64::from(scale));
+    let power = power.map_err(|_| ParseFieldError::TooManyDecimals { scale })?;
+    if before_point > WHOLE_DIGITS {
         return Err(ParseFieldError::DecimalTooLarge);
     }
-    let mut power = power + i64::from(scale);
-    while power < 0 && mantissa % 10 == 0 {
-        (mantissa, power) = (mantissa / 10, power + 1);
-    }
-    if power < 0 { Err(ParseFieldError::TooManyDecimals { scale }) } else { times(mantissa, power) }
+    // Below 10^38.
+    let units = digits.fold(0, |units, digit| units * 10 + i128::from(digit - b'0')) * 10_i128.pow(power);
+    Ok(if number.starts_with('-') { -units } else { units })
 }
 
-/// Bits of the digits that a decimal has.
-const MANTISSA_BITS: u32 = 96;
-
-/// The number behind an `e`: digits with at most one sign.
+/// The number behind an `e`: digits with at most one sign. One that is beyond 32 bits is as
+/// good as the last within.
 fn exponent_of(text: &str) -> Result<i32, ParseFieldError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(ParseFieldError::NotADecimal);
     }
-    text.parse().map_err(|_| ParseFieldError::DecimalTooLarge)
-}
-
-/// Whether `text` is digits with at most a sign in front and a point among them.
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    digits.bytes().any(|b| b.is_ascii_digit())
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-        && digits.bytes().filter(|&b| b == b'.').count() <= 1
+    Ok(text.parse().unwrap_or(if text.starts_with('-') { i32::MIN } else { i32::MAX }))
 }
 
 /// Writes `units` × 10^-`scale` exactly, in the fewest characters.
@@ -222,6 +208,28 @@ mod tests {
         let too_large = Err(ParseFieldError::DecimalTooLarge);
         assert_eq!("1e29".parse::<Price>(), too_large);
         assert_eq!("1e99999999999".parse::<Price>(), too_large);
+        let too_fine = Err(ParseFieldError::TooManyDecimals { scale: 9 });
+        assert_eq!("1e-99999999999".parse::<Price>(), too_fine);
+        assert_eq!("0e99999999999".parse::<Price>(), Ok(Price(0)));
+    }
+
+    #[test]
+    fn a_price_has_29_digits_before_the_point_and_nine_behind() {
+        let largest = "99999999999999999999999999999.999999999";
+        assert_eq!(largest.parse::<Price>(), Ok(Price(10_i128.pow(38) - 1)));
+        assert_eq!(format!("-{largest}").parse::<Price>(), Ok(Price(1 - 10_i128.pow(38))));
+        assert_eq!("100000000000000000000000000000".parse::<Price>(), Err(ParseFieldError::DecimalTooLarge));
+        // Zeros at either end are none of them.
+        let zeros = "0".repeat(50);
+        for (text, units) in [
+            ("99999999999999999999.123456789".to_owned(), 99_999_999_999_999_999_999_123_456_789),
+            (format!("{zeros}1.5{zeros}"), 1_500_000_000),
+            (format!("1{zeros}e-50"), 1_000_000_000),
+            (format!("0.{zeros}1e51"), 1_000_000_000),
+            (format!(".{zeros}"), 0),
+        ] {
+            assert_eq!(text.parse::<Price>(), Ok(Price(units)), "{text}");
+        }
     }
 
     #[test]

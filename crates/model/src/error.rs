@@ -18,8 +18,8 @@ pub enum ParseFieldError {
     /// Not a decimal number.
     #[error("not a decimal number")]
     NotADecimal,
-    /// A decimal beyond about 7.9 × 10²⁸.
-    #[error("a decimal has at most 28 digits")]
+    /// A decimal of 10²⁹ or more.
+    #[error("a decimal has at most 29 digits before the point")]
     DecimalTooLarge,
     /// A decimal with more digits after the point than its unit has.
     #[error("more than {scale} digits after the point; values are never rounded")]
