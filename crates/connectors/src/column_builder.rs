@@ -60,7 +60,8 @@ impl ColumnBuilder {
             return Ok(Value::Text);
         }
         let Some(text) = dialect.text(raw) else { return Ok(Value::Null) };
-        if text.is_empty() && dialect == Dialect::Csv {
+        // An empty text is no value in any dialect: so a CSV field comes out as JSON.
+        if text.is_empty() {
             return Ok(Value::Null);
         }
         let value = match self {

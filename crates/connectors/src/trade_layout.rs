@@ -232,7 +232,8 @@ pub(crate) fn parse_key(
     raw: &str,
     required: bool,
 ) -> Result<Option<u32>, Flaw> {
-    match dialect.text(raw).filter(|text| !text.is_empty() || (dialect == Dialect::Json && !raw.is_empty())) {
+    // An empty text is none in any dialect, as in [`TradeLayout::parse_time`].
+    match dialect.text(raw).filter(|text| !text.is_empty()) {
         Some(text) => match parse::id(&text) {
             Ok(key) => Ok(Some(key)),
             Err(reason) => Err(Flaw::cell(column, &text, reason)),

@@ -25,7 +25,7 @@ fn a_bad_trade_is_named_or_skipped() {
         ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":1.0}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: \"1.0\": not an unsigned integer"),
         ("jsonl", b"{\"instrument_id\":\"1\"}\n{\"instrument_id\":-1}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: \"-1\": not an unsigned integer"),
         ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":null}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: no value, but the column needs one"),
-        ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":\"\"}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: \"\": not an unsigned integer"),
+        ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":\"\"}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: no value, but the column needs one"),
         ("jsonl", b"{\"instrument_id\":1}\n{\"instrument_id\":2,\"instrument_id\":3}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column instrument_id: \"3\": the member stands twice in its object"),
         ("jsonl", b"{\"instrument_id\":1,\"s\":\"\"}\n{\"instrument_id\":2,\"s\":\"\\ud800\"}\n{\"instrument_id\":4}\n".to_vec(), ", line 2, column s: \"\\\"\\\\ud800\\\"\": not valid UTF-8"),
         ("jsonl", b"{\"instrument_id\":1}\n\xFF\n{\"instrument_id\":4}\n".to_vec(), ", line 2: not valid UTF-8"),

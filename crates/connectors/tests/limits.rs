@@ -54,6 +54,28 @@ fn a_line_that_is_too_long_is_a_bad_record() {
 }
 
 #[test]
+fn the_end_of_a_line_is_not_counted() {
+    let files = Files::new();
+    let limits = Limits { line_bytes: 40, ..Limits::default() };
+    let json = |note: &str| format!("{{\"instrument_id\":1,\"note\":\"{note}\"}}");
+    let json_record = |len: usize| json(&"x".repeat(len - json("").len()));
+    let csv_record = |len: usize| format!("1,{}", "x".repeat(len - 2));
+    for end in ["", "\n"] {
+        for len in [40, 41] {
+            let csv = files.put("t.csv", format!("instrument_id,note\n{}{end}", csv_record(len)));
+            let json = files.put("t.jsonl", json_record(len) + end);
+            for path in [csv, json] {
+                let (options, bad) = skipping(&path);
+                let mut reader = trades(InputOptions { limits, ..options }, Fields::InRecord).expect("opens");
+                let read = read_all(&mut reader).map(|_| bad.count());
+                // A CSV record that is too long ends the run.
+                assert_eq!(read.unwrap_or(1), u64::from(len > 40), "{len} bytes of {path:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn fields_are_counted_whatever_the_record_looks_like() {
     let files = Files::new();
     let limits = Limits { fields: 3, ..Limits::default() };

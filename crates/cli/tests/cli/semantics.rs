@@ -69,6 +69,21 @@ fn a_trade_without_a_key_misses() {
     let folder = Folder::empty();
     folder.put("s.jsonl", format!("{}{{\"type\":\"trade\",\"instrument_id\":null}}\n", stream("i1=A t1")));
     assert_eq!(folder.run("run --messages s.jsonl").code, 65);
+    // In JSON as in CSV.
+    folder.put("users.csv", "user_id,username\n7,kim\n");
+    folder.put("t.csv", "user_id,price\n,\n7,1\n");
+    folder.put("t.jsonl", "{\"user_id\":\"\",\"price\":\"\"}\n{\"user_id\":7,\"price\":1}\n");
+    for output in ["o.csv", "o.parquet"] {
+        for trades in ["t.csv", "t.jsonl"] {
+            let job = "--users users.csv --unmatched keep --quiet";
+            folder.ok(&format!("run --trades {trades} {job} --output {output}"));
+            folder.ok(&format!("verify {output} --trades t.csv --users users.csv --unmatched keep"));
+        }
+    }
+    folder.put("t.jsonl", "{\"instrument_id\":\"\"}\n");
+    folder.put("i.csv", "instrument_id,ticker,strike,expiry,option_type\n");
+    let said = folder.fails(65, "run --trades t.jsonl --instruments i.csv --output o.csv");
+    assert!(said.contains("column instrument_id: no value"), "{said}");
 }
 
 const MARKER: &str = "--table-ready-after instruments=marker";
