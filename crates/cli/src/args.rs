@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{Styles, styling::AnsiColor};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use tradejoin_connectors::{LastRead, ReadyAfter, TableKind};
 use tradejoin_engine::EngineConfig;
@@ -59,8 +59,8 @@ pub(crate) const BATCH_LEN_MAX: u64 = 1 << 20;
   tradejoin bench
       measure it against programs with one and two threads
 
-Exit codes: 0 done, 1 what was asked about or compared is not so (check, diff-table, verify, explain),
-2 usage, 65 bad data, 66 an input is missing or unreadable,
+Exit codes: 0 done, 1 what was asked about or compared is not so (check, diff-table, verify, explain,
+reload, checkpoint verify), 2 usage, 65 bad data, 66 an input is missing or unreadable,
 70 a bug of tradejoin, 73 the output cannot be made, 74 reading or writing failed,
 75 another run has the checkpoints, 78 a checkpoint or output that does not fit, 130 interrupted"
 )]
@@ -452,6 +452,7 @@ pub(crate) enum UnmatchedArg {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("outputs").args(["output", "trades", "instruments", "users"]).required(true).multiple(true)))]
 #[command(after_help = "Examples:
   tradejoin generate --limit 1000000 --output stream.jsonl.zst
       one stream of trades and table changes, for `tradejoin run --messages`
@@ -461,7 +462,7 @@ pub(crate) enum UnmatchedArg {
       ids that mean other contracts on other days, for `tradejoin run --mode instruments=as-of`")]
 pub(crate) struct GenerateArgs {
     /// Write one interleaved stream of JSON Lines: a file, or - for standard output
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["trades", "instruments", "users"], required_unless_present_any = ["trades", "instruments", "users"])]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["trades", "instruments", "users"])]
     pub(crate) output: Option<PathBuf>,
 
     /// Write the trades to a file of their own

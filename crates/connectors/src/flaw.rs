@@ -48,7 +48,7 @@ pub enum Reason {
     #[error("not valid UTF-8")]
     NotUtf8,
     /// A CSV record with too few or too many fields.
-    #[error("{found} fields, but the header has {expected}")]
+    #[error("{found} {}, but the header has {expected}", if *found == 1 { "field" } else { "fields" })]
     FieldCount {
         /// Fields of the record.
         found: usize,

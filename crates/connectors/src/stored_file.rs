@@ -10,6 +10,7 @@ use tradejoin_flow::{Fingerprint, InputPosition};
 use twox_hash::XxHash64;
 
 use crate::input::Progress;
+use crate::ready::RowCount;
 
 /// Bytes of a file, at its head and before a place, by which it is known again.
 const SAMPLE_BYTES: u64 = 4 << 10;
@@ -84,7 +85,7 @@ pub enum Unlike {
         line: u64,
     },
     /// It has fewer rows than were read.
-    #[error("it has {rows} rows, fewer than the {before} that were read")]
+    #[error("it has {}, fewer than the {before} that were read", RowCount(*rows))]
     Rows {
         /// What was read.
         before: u64,

@@ -67,8 +67,8 @@ impl Guards {
         let counts = [rows, rows_before, removed, duplicates].map(|count| HumanCount(count).to_string());
         let [rows_shown, before_shown, removed_shown, duplicates_shown] = counts;
         if rows < self.min_rows {
-            let least = HumanCount(self.min_rows);
-            return Some(format!("it has {rows_shown} rows, and --min-rows asks for {least}"));
+            let (least, rows) = (HumanCount(self.min_rows), if rows == 1 { "row" } else { "rows" });
+            return Some(format!("it has {rows_shown} {rows}, and --min-rows asks for {least}"));
         }
         if self.max_removed.is_exceeded(removed, rows_before) {
             let most = self.max_removed;
@@ -112,6 +112,7 @@ mod tests {
             |difference: &Difference| guards.refusal(LookUp::Latest, difference).unwrap_or_default();
         assert_eq!(refusal(&difference(8, 2, 0)), "");
         assert_eq!(refusal(&difference(4, 2, 0)), "it has 4 rows, and --min-rows asks for 5");
+        assert_eq!(refusal(&difference(1, 2, 0)), "it has 1 row, and --min-rows asks for 5");
         let missing = "3 of 10 rows are missing from it, and --max-removed allows 20%";
         assert_eq!(refusal(&difference(8, 3, 0)), missing);
         assert_eq!(refusal(&difference(8, 0, 1)), "1 of its rows have a key that an earlier one has");

@@ -104,7 +104,7 @@ fn what_cannot_be_meant_is_2() {
         ("bench --linger 1ms", "--rate"),
         ("generate --trades - --instruments -", "two outputs"),
         ("generate --trades a.csv --users ./a.csv", "two outputs"),
-        ("generate", "--output"),
+        ("generate", "--output <FILE>|--trades <FILE>|--instruments <FILE>|--users <FILE>"),
         ("generate --output stream.csv", "JSON Lines"),
         ("", "Usage"),
     ] {
