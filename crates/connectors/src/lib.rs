@@ -128,6 +128,7 @@ mod select;
 mod column_writer;
 mod columnar_encoder;
 mod csv_safe;
+mod fitting;
 mod frames;
 mod parquet_plan;
 mod parquet_writer;

@@ -12,6 +12,7 @@ use tradejoin_model::{Column, ColumnType, Enriched};
 use crate::columnar_encoder::Shape;
 use crate::encoding::{Compression, Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
+use crate::fitting::check_columns;
 use crate::frames::pack_piece;
 use crate::output_writer::{AnyError, Begun, Writer};
 use crate::part_folder;
@@ -154,6 +155,7 @@ impl Output {
         let handle = OutputHandle::default();
         let unfit = |source: AnyError| CreateError::Schema { target_name: Arc::clone(&name), source };
         let values = AddedValues::of_all(&added).map_err(|error| unfit(error.into()))?;
+        check_columns(encoding.format, &schema, &added, &values).map_err(|error| unfit(error.into()))?;
         let kind = Kind::new(encoding.format, &schema, &added, &values, csv_safe);
         let (target, writer) = match (&kept, &kind) {
             (Some(kept), Kind::Columns(shape)) => {
@@ -315,6 +317,7 @@ impl OutputEncoder {
         csv_safe: bool,
     ) -> Result<Self, BoxError> {
         let values = AddedValues::of_all(added)?;
+        check_columns(format, schema, added, &values)?;
         let kind = Kind::new(format, schema, added, &values, csv_safe);
         Ok(Self::of(name, added, values, kind, Compression::None))
     }

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, TimestampSecondBuilder};
-use arrow_array::types::IntervalDayTimeType;
+use arrow_array::builder::{
+    Int32Builder, ListBuilder, MapBuilder, StringBuilder, TimestampSecondBuilder, UnionBuilder,
+};
+use arrow_array::types::{Int32Type as Int32, IntervalDayTimeType, IntervalMonthDayNanoType};
 use arrow_array::{
     Array as _, ArrayRef, BinaryArray, Date64Array, DurationSecondArray, FixedSizeListArray,
-    IntervalDayTimeArray, RecordBatch, StringArray, StructArray, Time32SecondArray,
-    TimestampMicrosecondArray, TimestampSecondArray, UInt32Array,
+    IntervalDayTimeArray, IntervalMonthDayNanoArray, RecordBatch, StringArray, StructArray,
+    Time32SecondArray, TimestampMicrosecondArray, TimestampSecondArray, UInt32Array,
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
@@ -276,4 +278,38 @@ fn intervals_are_not_read_without_their_months() {
     trades(&folder, "t.parquet", Field::new("span", days.data_type().clone(), true), days);
     folder.ok(&format!("{RUN} t.parquet --output o.csv --columns ticker"));
     assert_eq!(folder.read("o.csv"), "instrument_id,span,ticker\n1,3 days 0.004 secs,SPY\n");
+}
+
+#[test]
+fn what_a_format_has_no_place_for_is_told_before_anything_is_read() {
+    let folder = folder();
+    let mut unions = UnionBuilder::new_sparse();
+    unions.append::<Int32>("a", 1).expect("a value");
+    let unions: ArrayRef = Arc::new(unions.build().expect("a union"));
+    let mut maps = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+    maps.keys().append_value(1);
+    maps.values().append_value("a");
+    maps.append(true).expect("a map");
+    let maps: ArrayRef = Arc::new(maps.finish());
+    let spans: ArrayRef =
+        Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNanoType::make_value(1, 2, 3)]));
+    let cases = [(&unions, "o.parquet"), (&spans, "o.parquet"), (&maps, "o.jsonl"), (&unions, "o.jsonl")];
+    for (values, output) in cases {
+        let field = Field::new("x", values.data_type().clone(), true);
+        trades(&folder, "t.arrow", field, Arc::clone(values));
+        let error = folder.fails(65, &format!("{RUN} t.arrow --output {output}"));
+        assert!(
+            error.contains("column x has the type ") && error.contains("choose another format"),
+            "{error}"
+        );
+        assert!(!error.contains("panicked"), "{error}");
+        folder.ok(&format!("{RUN} t.arrow --output o.arrow"));
+        folder.ok(&format!("{RUN} t.arrow --output o.csv"));
+    }
+    // What a table adds, too.
+    trades(&folder, "t.arrow", Field::new("x", maps.data_type().clone(), true), maps);
+    folder.put("k.csv", "instrument_id\n1\n");
+    let error =
+        folder.fails(65, "run -q --trades k.csv --table t=t.arrow,key=instrument_id --output o.jsonl");
+    assert!(error.contains("column x has the type Map"), "{error}");
 }
