@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use thiserror::Error;
 use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
-use tradejoin_model::{DeadLetter, Enriched, Refused, TableSpec};
+use tradejoin_model::{DeadLetter, Enriched, MissPolicy, Refused, TableSpec};
 
 use crate::bad_letter::{LetterTime, push_time};
 use crate::csv_rows;
@@ -148,7 +148,10 @@ impl DeadLetters {
         let bytes = from.map_or(0, |from| from.bytes + from.bytes_before);
         let encoding = Encoding { format: Format::JsonLines, ..encoding };
         let json = JsonEncoder::new(&schema, std::iter::empty(), "");
-        let options = OutputOptions::new(location, encoding, Arc::clone(&schema));
+        // Records that are refused are put aside without what JSON cannot hold; trades are not.
+        let has_trades = tables.iter().any(|table| table.on_miss == MissPolicy::DeadLetter);
+        let checked = if has_trades { Arc::clone(&schema) } else { Arc::new(Schema::empty()) };
+        let options = OutputOptions::new(location, encoding, checked);
         let options = OutputOptions { kept, ..options };
         let output = match rotation {
             None => LetterOutput::One(Box::new(Output::create(options)?)),

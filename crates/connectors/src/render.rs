@@ -119,10 +119,7 @@ impl<'a> Cells<'a> {
             AddedValues::Plain(_) | AddedValues::Token => Self::of_added_csv(column, values),
             AddedValues::Arrow(_) => {
                 let field = Arc::new(Field::new("value", values.arrow_type(), true));
-                let cells = Self::of_json(&values.to_arrow(column)?, &field)?;
-                // An added member is there in every line.
-                let form = if cells.form == Form::Token { Form::ValueToken } else { cells.form };
-                Ok(Self { form, ..cells })
+                Self::of_json(&values.to_arrow(column)?, &field)
             }
         }
     }
@@ -315,7 +312,8 @@ fn as_json(array: &ArrayRef, field: &FieldRef) -> Result<(ArrayRef, Form), Arrow
         Ok(Some(std::str::from_utf8(&buffer)?.to_owned()))
     };
     let tokens = (0..array.len()).map(token).collect::<Result<StringArray, ArrowError>>()?;
-    Ok((Arc::new(tokens), Form::Token))
+    // Such as a null of any other type, it is there: who reads the first lines alone learns of it.
+    Ok((Arc::new(tokens), Form::ValueToken))
 }
 
 fn push_i64(out: &mut Vec<u8>, value: i64) {

@@ -306,10 +306,30 @@ fn what_a_format_has_no_place_for_is_told_before_anything_is_read() {
         folder.ok(&format!("{RUN} t.arrow --output o.arrow"));
         folder.ok(&format!("{RUN} t.arrow --output o.csv"));
     }
+    // Trades that are put aside are written in full, bad records as far as it goes.
+    trades(&folder, "t.arrow", Field::new("x", maps.data_type().clone(), true), Arc::clone(&maps));
+    let letters = format!("{RUN} t.arrow --output o.csv --dead-letters d.jsonl");
+    folder.ok(&format!("{letters} --on-bad-record dead-letter"));
+    let error = folder.fails(65, &format!("{letters} --on-miss instruments=dead-letter"));
+    assert!(error.contains("d.jsonl") && error.contains("column x has the type Map"), "{error}");
     // What a table adds, too.
     trades(&folder, "t.arrow", Field::new("x", maps.data_type().clone(), true), maps);
     folder.put("k.csv", "instrument_id\n1\n");
     let error =
         folder.fails(65, "run -q --trades k.csv --table t=t.arrow,key=instrument_id --output o.jsonl");
     assert!(error.contains("column x has the type Map"), "{error}");
+}
+
+#[test]
+fn a_list_that_is_null_is_there_in_json_so_that_it_can_be_read_back() {
+    let folder = folder();
+    let mut lists = ListBuilder::new(Int32Builder::new());
+    (0..1_024).for_each(|_| lists.append_null());
+    lists.append_value([Some(7)]);
+    let lists = lists.finish();
+    trades(&folder, "t.parquet", Field::new("x", lists.data_type().clone(), true), Arc::new(lists));
+    folder.ok(&format!("{RUN} t.parquet --output o.jsonl --columns ticker"));
+    assert!(folder.read("o.jsonl").starts_with("{\"instrument_id\":1,\"x\":null,\"ticker\":\"SPY\"}\n"));
+    folder.ok(&format!("{RUN} o.jsonl --output o.csv --columns strike"));
+    assert!(folder.read("o.csv").ends_with("\n1,[7],SPY,200\n"), "{}", folder.read("o.csv"));
 }
