@@ -84,6 +84,18 @@ pub enum ReadError {
         /// What the decoder says.
         source: BoxError,
     },
+    /// A timestamp that cannot be read as it is.
+    #[error(
+        "{source_name}: column {} has a timestamp (INT96) before 1677-09-21 or behind 2262-04-11, which nanoseconds \
+         cannot hold: write it with a unit of microseconds, or leave the column or such times out of the file",
+        column.escape_debug()
+    )]
+    FarTime {
+        /// The file.
+        source_name: Arc<str>,
+        /// The column.
+        column: String,
+    },
     /// The input goes beyond its limits.
     #[error("{source_name}: {too_much}")]
     TooMuch {
@@ -155,6 +167,7 @@ impl ReadError {
         match self {
             Self::Io { .. } | Self::NotReady { timeout: Some(_), .. } => Category::Io,
             Self::Corrupt { .. }
+            | Self::FarTime { .. }
             | Self::TooMuch { .. }
             | Self::Bad(_)
             | Self::DuplicateKey { .. }
@@ -346,48 +359,9 @@ fn alias_note(aliases: &[String]) -> String {
     if aliases.is_empty() { String::new() } else { format!(" (also read as {})", aliases.join(", ")) }
 }
 
-fn list(names: &[String]) -> String {
+/// Names in a row.
+pub(crate) fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-/// Why the columns that were asked for cannot be added.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SelectError {
-    /// No table has such a column.
-    #[error("no column {name:?} to add; there are: {}", list(known))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What can be asked for, as TABLE.NAME.
-        known: Vec<String>,
-    },
-    /// More than one table has such a column.
-    #[error("more than one table has a column {name:?}: write one of {}", list(choices))]
-    Ambiguous {
-        /// What was asked for.
-        name: String,
-        /// The columns of that name, as TABLE.NAME.
-        choices: Vec<String>,
-    },
-    /// The output has such a column already.
-    #[error(
-        "the output has a column {name:?} already: give the added one another name, as in \"{request} as NAME\""
-    )]
-    Collision {
-        /// The name.
-        name: String,
-        /// The column that was asked for.
-        request: String,
-    },
-}
-
-impl SelectError {
-    /// The kind of failure.
-    #[must_use]
-    pub fn category(&self) -> Category {
-        Category::Usage
-    }
 }
 
 /// Why an output could not be made.

@@ -14,8 +14,16 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
+use thiserror::Error;
 
 use crate::nested::children;
+
+/// A column has a timestamp that wrapped around.
+#[derive(Debug, Error)]
+#[error("column {column}: a timestamp that nanoseconds cannot hold")]
+pub(crate) struct FarTime {
+    pub(crate) column: String,
+}
 
 /// The metadata by which such timestamps are read as seconds; `None` if there are none.
 pub(crate) fn in_seconds(

@@ -124,6 +124,7 @@ mod sample_parquet;
 mod sample_text;
 
 mod select;
+mod select_error;
 
 mod column_writer;
 mod columnar_encoder;
@@ -166,7 +167,7 @@ pub use dead_letters::{
 };
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
-pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, SelectError, WriteError};
+pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
 pub use input::{InputOptions, Progress, check_readable};
@@ -195,6 +196,7 @@ pub use resume_error::ResumeError;
 pub use row_texts::{FieldText, RowTexts, instant_of_text};
 pub use sample::{SampleSize, SampledFrom, TradeSample, sample_trades};
 pub use select::{SelectedTable, Selection, TableColumns, select_outputs};
+pub use select_error::SelectError;
 pub use stored_file::Unlike;
 pub use table_changes::{ChangeBlock, ChangesOptions, ChangesReader, OpenChanges, WATERMARK, open_changes};
 pub use table_def::{AnyTable, ColumnChoice, KeyPair, TableDefinition, TradeKey};

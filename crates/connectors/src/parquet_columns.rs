@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use crate::arrow_blocks::GAVE_UP;
 use crate::error::{OpenError, ReadError};
 use crate::foreign::unmarked;
-use crate::int96;
+use crate::int96::{self, FarTime};
 use crate::shared_file::SharedFile;
 
 /// A file as blocks of one length, whatever its row groups and pages.
@@ -128,7 +128,12 @@ impl ParquetColumns {
     /// are asked for side by side, no more are held than there are threads.
     pub(crate) fn decode(&self, block: u64) -> Result<RecordBatch, ReadError> {
         let arrays = self.take(block).into_iter().collect::<Result<Vec<_>, _>>();
-        let arrays = arrays.map_err(|failure| ReadError::corrupt(&self.name, failure))?;
+        let arrays = arrays.map_err(|failure| match failure.downcast_ref() {
+            Some(FarTime { column }) => {
+                ReadError::FarTime { source_name: Arc::clone(&self.name), column: column.clone() }
+            }
+            None => ReadError::corrupt(&self.name, failure),
+        })?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.cut.rows_of(block)));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .map_err(|error| ReadError::corrupt(&self.name, error))
@@ -210,11 +215,7 @@ impl Column {
         if let Some(seconds) = &mut self.seconds
             && !int96::are_whole(&values, &next(seconds)?)
         {
-            return Err(failure(&format!(
-                "column {}: a timestamp (INT96) before 1677-09-21 or behind 2262-04-11, which nanoseconds cannot \
-                 hold: write the column with a unit of microseconds, or without such times",
-                self.name.escape_debug()
-            )));
+            return Err(Arc::new(FarTime { column: self.name.clone() }));
         }
         Ok(values)
     }

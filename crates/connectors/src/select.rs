@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tradejoin_model::{ColumnType, OptionPart, OutputColumn, OutputSource, TableSpec};
 
-use crate::error::SelectError;
 use crate::lane_builder::{TableColumn, TableKind};
 use crate::output::AddedColumn;
+use crate::select_error::SelectError;
 use crate::table_def::TableDefinition;
 use crate::values::ValueEncoding;
 

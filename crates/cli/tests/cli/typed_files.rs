@@ -197,7 +197,7 @@ fn the_oldest_timestamps_are_exact_or_refused() {
             put_parquet::<Int96Type>(&folder, column, &[good[0], bad], def, reps);
             let name = if reps.is_some() { "list" } else { "at" };
             let error = folder.fails(65, &format!("{RUN} t.parquet --output o.parquet"));
-            assert!(error.contains(&format!("column {name}: a timestamp (INT96)")), "{error}");
+            assert!(error.contains(&format!("t.parquet: column {name} has a timestamp (INT96)")), "{error}");
             let table = "run -q --trades k.csv --table t=t.parquet,key=instrument_id --output o.csv";
             folder.put("k.csv", "instrument_id\n1\n");
             assert!(folder.fails(65, table).contains("INT96"));
