@@ -74,12 +74,11 @@ fn kept_runs_go_on_unheard() {
         paths
     };
     // It warns of faults, and dies behind its second checkpoint.
-    let died = (20..=80).any(|call| {
+    let died = (10..=80).any(|call| {
         let _ = fs::remove_dir_all(folder.path("state"));
         let mut command = folder.command(&job);
         let output = command.env("TRADEJOIN_FAULTS", format!("kill@{call}:before")).stderr(unread()).output();
-        assert_eq!(output.expect("it runs").status.signal(), Some(9));
-        manifests().len() > 1
+        output.expect("it runs").status.signal() == Some(9) && manifests().len() > 1
     });
     assert!(died, "there are never two checkpoints");
     // One is passed over, from the other it goes on, and then there is nothing to do.
