@@ -1,9 +1,9 @@
-//! Runs with checkpoints: how they go on, what they refuse, and what can be seen of them.
+//! Runs with checkpoints: how they go on, and what they refuse.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, Ran};
 
-const JOB: &str = "run --trades t.csv --instruments i.csv --unmatched keep --output o.csv --checkpoint state";
+pub(crate) const JOB: &str =
+    "run --trades t.csv --instruments i.csv --unmatched keep --output o.csv --checkpoint state";
 /// Often and in small batches, so that there are some.
 const SMALL: &str = "--checkpoint-every 1000rows --batch-len 200";
 const TRADES: usize = 20_000;
@@ -23,7 +24,7 @@ fn trade(number: usize) -> String {
 }
 
 /// A folder with some trades, and what becomes of them.
-fn folder() -> (Folder, String) {
+pub(crate) fn folder() -> (Folder, String) {
     let folder = Folder::empty();
     let rows = (1..=TRADES).fold(String::new(), |mut all, number| {
         let _ = write!(all, "{}", trade(number));
@@ -45,7 +46,7 @@ fn table(ticker: &str) -> String {
 
 /// Runs the job until it dies at a durable call, behind its first checkpoint. How many calls
 /// there are is a matter of timing: late ones are tried first.
-fn die(folder: &Folder, job: &str) {
+pub(crate) fn die(folder: &Folder, job: &str) {
     let is_killed = (20..=60).rev().step_by(5).any(|call| {
         for name in folder.names().iter().filter(|name| name.starts_with("o.csv") || *name == "state") {
             let path = folder.path(name);
@@ -317,66 +318,6 @@ fn a_run_that_is_interrupted_keeps_what_it_has_done() {
     });
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(folder.read("o.csv") == want);
-}
-
-#[test]
-fn what_is_in_a_folder_can_be_seen() {
-    let (folder, _) = folder();
-    die(&folder, JOB);
-    let listed: serde_json::Value =
-        serde_json::from_str(&folder.ok("checkpoint list state --json")).expect("JSON");
-    let newest = &listed[0];
-    assert_eq!((&newest["is_whole"], &newest["end"]), (&true.into(), &serde_json::Value::Null));
-    let shown = folder.ok(&format!("checkpoint show state --epoch {}", newest["checkpoint"]));
-    for line in
-        ["t.csv: ", "o.csv: ", "instruments: 5 changes", "under way, or killed", "output.file = o.csv"]
-    {
-        assert!(shown.contains(line), "{line}\n{shown}");
-    }
-    let manifest: serde_json::Value =
-        serde_json::from_str(&folder.ok("checkpoint show state --json")).expect("JSON");
-    assert_eq!((&manifest["trades"], &manifest["format"]), (&newest["trades"], &1.into()));
-    assert_eq!(folder.run("checkpoint verify state").code, 0);
-    assert_eq!(folder.run("checkpoint show state --epoch 99999").code, 2);
-    let said = folder.fails(66, "checkpoint list nowhere");
-    assert_eq!(said, "error: cannot open nowhere: No such file or directory (os error 2)\n");
-    let said = folder.fails(2, "checkpoint verify t.csv");
-    assert_eq!(said, "error: t.csv: this is no folder of checkpoints\n");
-    fs::create_dir(folder.path("none")).expect("a folder");
-    assert_eq!(folder.ok("checkpoint list none"), "there are no checkpoints\n");
-    assert_eq!(folder.fails(2, "checkpoint show none"), "error: none: there are no checkpoints\n");
-    folder.ok(JOB);
-    assert!(folder.ok("checkpoint list state").contains("complete"));
-    let mode = |name: &str| fs::metadata(folder.path(name)).expect("there").permissions().mode() & 0o777;
-    assert_eq!(mode("state"), 0o700);
-    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
-        let name = entry.expect("an entry").file_name().into_string().expect("text");
-        assert_eq!(mode(&format!("state/{name}")), 0o600, "{name}");
-    }
-}
-
-#[test]
-fn a_folder_that_others_may_write_in_is_refused() {
-    let (folder, _) = folder();
-    fs::create_dir(folder.path("state")).expect("a folder");
-    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o777)).expect("changed");
-    let said = folder.fails(78, JOB);
-    assert!(said.contains("others than its owner may write in this folder"), "{said}");
-}
-
-#[test]
-fn a_folder_of_another_user_is_refused() {
-    let (folder, _) = folder();
-    // Nobody else may give it away.
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    fs::create_dir(folder.path("state")).expect("a folder");
-    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o700)).expect("set");
-    chown(folder.path("state"), Some(12_345), None).expect("given away");
-    let said = folder.fails(78, JOB);
-    assert!(said.contains("state: this folder belongs to user 12345, who may write in it: run as"), "{said}");
-    assert!(folder.is_empty("state"));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! - `changes`: changes of tables beside the trades
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
-//! - `checkpoints`: how kept runs go on, what they refuse, and what can be seen of them
+//! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
+//!   their folders, and whose they have to be
 //! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
@@ -39,6 +40,7 @@ mod bad_reasons;
 mod bad_records;
 mod changes;
 mod check;
+mod checkpoint_folders;
 mod checkpoints;
 mod config;
 mod control;

@@ -3,10 +3,8 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use serde_json::Value;
-
 use crate::support::Folder;
-use crate::words::{aside, fails, gated, ready, run, run_with_users, stream, written};
+use crate::words::{as_of, aside, by_version, fails, gated, ready, run, run_with_users, stream, written};
 
 #[test]
 fn a_trade_sees_the_rows_before_it() {
@@ -208,25 +206,6 @@ fn a_gated_run_is_the_same_for_any_workers_and_batches() {
     ] {
         assert_eq!(gated(&words, rest), expected, "{rest}");
     }
-}
-
-/// What a run over a stream writes where the version of an instrument counts, and a
-/// count of its summary.
-fn by_version(words: &str, count: &str) -> (String, u64) {
-    counted(words, "--version-column instruments=seq --unmatched keep", count)
-}
-
-/// The same with look-ups by time.
-fn as_of(words: &str, count: &str) -> (String, u64) {
-    counted(words, "--mode instruments=as-of --unmatched keep", count)
-}
-
-fn counted(words: &str, options: &str, count: &str) -> (String, u64) {
-    let folder = Folder::empty();
-    folder.put("s.jsonl", stream(words));
-    let job = format!("run --messages s.jsonl --columns ticker --output o.jsonl --json {options}");
-    let summary: Value = serde_json::from_str(folder.ok(&job).trim()).expect("a summary");
-    (written(&folder.read("o.jsonl")), summary["tables"][0][count].as_u64().expect("a count"))
 }
 
 fn is(rows: &str, count: u64) -> (String, u64) {

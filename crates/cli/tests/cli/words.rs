@@ -116,3 +116,22 @@ pub(crate) fn fails(code: i32, words: &str, options: &str) -> String {
 pub(crate) fn ready(rows: &str, after: &str, loaded: u64, changes: u64) -> (String, String, u64, u64) {
     (rows.to_owned(), after.to_owned(), loaded, changes)
 }
+
+/// What a run over a stream writes where the version of an instrument counts, and a
+/// count of its summary.
+pub(crate) fn by_version(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--version-column instruments=seq --unmatched keep", count)
+}
+
+/// The same with look-ups by time.
+pub(crate) fn as_of(words: &str, count: &str) -> (String, u64) {
+    counted(words, "--mode instruments=as-of --unmatched keep", count)
+}
+
+fn counted(words: &str, options: &str, count: &str) -> (String, u64) {
+    let folder = Folder::empty();
+    folder.put("s.jsonl", stream(words));
+    let job = format!("run --messages s.jsonl --columns ticker --output o.jsonl --json {options}");
+    let summary: Value = serde_json::from_str(folder.ok(&job).trim()).expect("a summary");
+    (written(&folder.read("o.jsonl")), summary["tables"][0][count].as_u64().expect("a count"))
+}

@@ -1,0 +1,66 @@
+//! Folders of checkpoints: what can be seen of them, and whose they have to be.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
+use crate::checkpoints::{JOB, die, folder};
+
+#[test]
+fn what_is_in_a_folder_can_be_seen() {
+    let (folder, _) = folder();
+    die(&folder, JOB);
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.ok("checkpoint list state --json")).expect("JSON");
+    let newest = &listed[0];
+    assert_eq!((&newest["is_whole"], &newest["end"]), (&true.into(), &serde_json::Value::Null));
+    let shown = folder.ok(&format!("checkpoint show state --epoch {}", newest["checkpoint"]));
+    for line in
+        ["t.csv: ", "o.csv: ", "instruments: 5 changes", "under way, or killed", "output.file = o.csv"]
+    {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_str(&folder.ok("checkpoint show state --json")).expect("JSON");
+    assert_eq!((&manifest["trades"], &manifest["format"]), (&newest["trades"], &1.into()));
+    assert_eq!(folder.run("checkpoint verify state").code, 0);
+    assert_eq!(folder.run("checkpoint show state --epoch 99999").code, 2);
+    let said = folder.fails(66, "checkpoint list nowhere");
+    assert_eq!(said, "error: cannot open nowhere: No such file or directory (os error 2)\n");
+    let said = folder.fails(2, "checkpoint verify t.csv");
+    assert_eq!(said, "error: t.csv: this is no folder of checkpoints\n");
+    fs::create_dir(folder.path("none")).expect("a folder");
+    assert_eq!(folder.ok("checkpoint list none"), "there are no checkpoints\n");
+    assert_eq!(folder.fails(2, "checkpoint show none"), "error: none: there are no checkpoints\n");
+    folder.ok(JOB);
+    assert!(folder.ok("checkpoint list state").contains("complete"));
+    let mode = |name: &str| fs::metadata(folder.path(name)).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode("state"), 0o700);
+    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("text");
+        assert_eq!(mode(&format!("state/{name}")), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_folder_that_others_may_write_in_is_refused() {
+    let (folder, _) = folder();
+    fs::create_dir(folder.path("state")).expect("a folder");
+    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o777)).expect("changed");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("others than its owner may write in this folder"), "{said}");
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    let (folder, _) = folder();
+    // Nobody else may give it away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    fs::create_dir(folder.path("state")).expect("a folder");
+    fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o700)).expect("set");
+    chown(folder.path("state"), Some(12_345), None).expect("given away");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("state: this folder belongs to user 12345, who may write in it: run as"), "{said}");
+    assert!(folder.is_empty("state"));
+}
