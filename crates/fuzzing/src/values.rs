@@ -30,9 +30,13 @@ pub(crate) fn decimals(bytes: &[u8]) {
 /// A decimal as an integer number of 10^-`scale`, if it is one, digit by digit.
 pub(crate) fn units(text: &str, scale: i64) -> Option<i128> {
     let (number, exponent) = match text.split_once(['e', 'E']) {
-        Some((number, exponent)) => (number, exponent.parse::<i64>().ok()?),
-        None => (text, 0),
+        Some((number, exponent)) => (number, exponent),
+        None => (text, "0"),
     };
+    let exponent_digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    if exponent_digits.is_empty() || !exponent_digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let unsigned = number.strip_prefix(['+', '-']).unwrap_or(number);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let digits = [whole, fraction].concat();
@@ -45,6 +49,8 @@ pub(crate) fn units(text: &str, scale: i64) -> Option<i128> {
     if significant.is_empty() {
         return Some(0);
     }
+    // Zero alone may have an exponent beyond 64 bits.
+    let exponent = exponent.parse::<i64>().ok()?;
     // The value is `significant` × 10^`power` units.
     let power = exponent.checked_add(scale)?.checked_add(dropped)? - fraction.len() as i64;
     let factor = 10_i128.checked_pow(u32::try_from(power).ok()?)?;
