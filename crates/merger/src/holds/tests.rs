@@ -135,8 +135,8 @@ fn what_waits_at_the_end_leaves_in_batches_that_are_bounded() {
 fn over_a_limit_of_rows_or_bytes_the_first_leave_early() {
     let bytes = 192 + 24 + 4;
     let by_rows = HoldConfig { rows_max: 3, ..HoldConfig::default() };
-    let by_bytes = HoldConfig { bytes_max: 4 * bytes - 1, ..HoldConfig::default() };
-    for config in [by_rows, by_bytes] {
+    let of_bytes = |bytes_max| HoldConfig { bytes_max, ..HoldConfig::default() };
+    for config in [by_rows, of_bytes(3 * bytes), of_bytes(4 * bytes - 1)] {
         let mut holds = holds(u64::MAX, config);
         let (early, account) = pass(&mut holds, batch(0, &[1, 2, 3], &[]));
         assert_eq!((early, account.hold.early, holds.bytes()), (vec![], 0, 3 * bytes));
@@ -250,4 +250,66 @@ fn a_record_that_was_refused_stays_behind_the_trade_that_it_followed() {
     let ids = enriched.messages.keys[0].ids().values().to_vec();
     let rows: Vec<_> = enriched.messages.refused.iter().map(|refused| refused.at_row).collect();
     assert_eq!((ids, rows), (vec![2, 3, 1], vec![0, 1, 3]));
+    assert_eq!(enriched.numbers, Some(vec![2, 3, 1]), "the numbers of trades go with them");
+}
+
+#[test]
+fn a_trade_is_counted_with_the_columns_of_all_tables() {
+    let tables = vec![spec(u64::MAX); 2];
+    let mut holds = Holds::new(&tables, HoldConfig::default()).expect("its misses wait");
+    assert_eq!(pass(&mut holds, in_second(batch(0, &[1], &[]))).0, []);
+    assert_eq!(holds.bytes(), 192 + 2 * 24 + 4);
+}
+
+#[test]
+fn behind_nobody_no_trade_stands_in_line() {
+    let config = HoldConfig { in_line: true, ..HoldConfig::default() };
+    let mut holds = holds(u64::MAX, config);
+    let found = |mut merged: Merged| {
+        let rows = merged.waiting.drain(..).len();
+        (merged.enriched.kept, merged.enriched.rows_kept) = (None, rows);
+        merged
+    };
+    let mut copied = |merged: Merged| {
+        let (passed, _) = holds.pass(merged, Instant::now()).expect("few rows");
+        (passed.trades_copied(), written(passed).len())
+    };
+    assert_eq!(copied(found(batch(0, &[1, 2], &[]))), (0, 2));
+    assert_eq!(copied(batch(2, &[3], &[])), (1, 0));
+    assert_eq!(copied(found(batch(3, &[4, 5], &[]))), (2, 0), "one waits");
+}
+
+#[test]
+fn of_those_that_have_left_behind_others_that_wait_little_is_kept() {
+    // The first ones wait for their key alone, the others until two more have been read, too.
+    let tables = [spec(u64::MAX), spec(2)];
+    let mut holds = Holds::new(&tables, HoldConfig::default()).expect("its misses wait");
+    let in_both = |merged: Merged, waits_for: u64| {
+        let mut merged = in_second(merged);
+        merged.waiting.iter_mut().for_each(|waiting| waiting.1 = waits_for);
+        merged
+    };
+    pass(&mut holds, in_both(batch(0, &[7; 1_500], &[]), 0b01));
+    for number in 1_500..6_000 {
+        pass(&mut holds, in_both(batch(number, &[7], &[]), 0b11));
+    }
+    let queues: Vec<_> = holds.by_key[0].values().map(VecDeque::len).collect();
+    assert!(queues.len() == 1 && queues[0] <= 2_048, "{queues:?}");
+}
+
+#[test]
+fn it_is_told_which_trades_do_not_go_on() {
+    let limit = HoldLimit::Rows(1);
+    for then in [Expired::Keep, Expired::Drop, Expired::DeadLetter] {
+        let table = TableSpec { on_miss: MissPolicy::Hold(Hold { limit, then }), ..spec(1) };
+        let mut holds = Holds::new(&[table], HoldConfig::default()).expect("its misses wait").telling(true);
+        let mut told = |merged: Merged| {
+            let (mut passed, _) = holds.pass(merged, Instant::now()).expect("few rows");
+            passed.take_told()
+        };
+        let begun = told(batch(0, &[1], &[])).begun.map(|(rows, _)| rows);
+        assert_eq!(begun, Some(vec![0]));
+        let ended = told(batch(1, &[2], &[])).ended;
+        assert_eq!(ended, if then == Expired::Keep { vec![] } else { vec![1] }, "{then:?}");
+    }
 }
