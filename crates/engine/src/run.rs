@@ -232,7 +232,12 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         }
         let claim = board.claim(thread);
         let woken = if matches!(claim, Claim::End) { board.to_wake(thread) } else { Vec::new() };
+        let has_failed = board.has_failed();
         drop(board);
+        if has_failed {
+            // At a batch whose turn to be written has come: see `fail`.
+            self.stop.request();
+        }
         self.wake(woken);
         claim
     }

@@ -309,12 +309,6 @@ impl<M, P, E> Board<M, P, E> {
         some.then(|| self.push(State::Decoding))
     }
 
-    /// Has a batch that was just read begin at a place, behind so many trades: those before it
-    /// have what is there already in a run that goes on, and no trades.
-    pub fn place_at(&mut self, index: BatchIndex, position: Position, trades: u64) {
-        self.placed = Some((index.0, position, trades));
-    }
-
     /// Notes that the source failed: what was read before is still written.
     pub fn read_failed(&mut self, thread: usize, error: E) {
         self.reading = false;
@@ -475,6 +469,12 @@ impl<M, P, E> Board<M, P, E> {
     /// Ends the run for an error, unless one has ended it before.
     pub fn fail(&mut self, error: E) {
         self.failure.get_or_insert(error);
+    }
+
+    /// Whether an error has ended the run.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// Why the run has failed, if it has.

@@ -1,5 +1,6 @@
 //! What a run does when a stage fails: it ends, and says which.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tradejoin_engine::{Engine, EngineError, KeepEvery, Keeping, Order, Stage, Stop};
@@ -122,6 +123,64 @@ fn a_sink_that_fails_stops_a_source_that_waits() {
     let loads = (0..TABLES).map(|_| None).collect();
     let error = engine.run(loads, source, Third(0, || Err("disk full".into())));
     assert!(matches!(error, Err(EngineError::Sink(_))), "{error:?}");
+}
+
+/// The blocks of a case, of which the last is decoded while another thread waits for the next one.
+struct Waits {
+    blocks: std::vec::IntoIter<Block>,
+    /// Whether it is waited for.
+    waits: Arc<AtomicBool>,
+    stop: Stop,
+}
+
+impl Waits {
+    fn new(
+        case: &Case,
+        stop: Stop,
+        last: impl FnOnce(Messages) -> Result<Messages, BoxError> + Send + 'static,
+    ) -> Self {
+        let waits = Arc::new(AtomicBool::new(false));
+        let mut blocks = case.blocks();
+        let messages = blocks.pop().expect("a case has blocks");
+        let mut blocks: Vec<_> = blocks.into_iter().map(Block::from).collect();
+        let is_waited_for = Arc::clone(&waits);
+        blocks.push(Block::Encoded(Box::new(move || {
+            while !is_waited_for.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            last(messages)
+        })));
+        Self { blocks: blocks.into_iter(), waits, stop }
+    }
+}
+
+impl Source for Waits {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        if let Some(block) = self.blocks.next() {
+            return Ok(Some(block));
+        }
+        self.waits.store(true, Ordering::Release);
+        while !self.stop.is_requested() {
+            std::thread::yield_now();
+        }
+        Ok(None)
+    }
+}
+
+#[test]
+fn a_batch_that_fails_in_its_turn_stops_a_source_that_waits() {
+    let mut case = case(50);
+    let loads = || (0..TABLES).map(|_| None).collect();
+    let engine = case.engine();
+    let source = Waits::new(&case, engine.stop(), |_| Err("line 7: no number".into()));
+    let error = engine.run(loads(), source, Collect(Arc::default()));
+    assert!(matches!(error, Err(EngineError::Source(_))), "{error:?}");
+    // The key of the last trade is in no table.
+    case.on_miss = [MissPolicy::Fail; TABLES];
+    case.steps.push(Step::Trade([Some(2); TABLES], None));
+    let engine = case.engine();
+    let error = engine.run(loads(), Waits::new(&case, engine.stop(), Ok), Collect(Arc::default()));
+    assert!(matches!(error, Err(EngineError::Miss(_))), "{error:?}");
 }
 
 /// Blocks of which number `at` has texts where the first table has options: a

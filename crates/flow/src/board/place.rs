@@ -5,6 +5,12 @@ use tradejoin_model::{BatchIndex, Position};
 use super::Board;
 
 impl<M, P, E> Board<M, P, E> {
+    /// Has a batch that was just read begin at a place, behind so many trades: those before it
+    /// have what is there already in a run that goes on, and no trades.
+    pub fn place_at(&mut self, index: BatchIndex, position: Position, trades: u64) {
+        self.placed = Some((index.0, position, trades));
+    }
+
     /// The place of the first message of a batch, and how many trades the batches before it
     /// have; `None` before all of these are decoded, and once it has been written.
     #[must_use]
