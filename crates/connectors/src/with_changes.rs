@@ -4,20 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 use tradejoin_model::{Keys, Messages};
 
 use crate::change_feed::{AwaitedChanges, ChangeFeed, ChangesProgress};
 use crate::error::ReadError;
-use crate::flaw::Place;
 use crate::journal::JournalEntry;
 use crate::last_read::LastRead;
 use crate::placed_changes::{Filled, Next, PlacedChanges};
 use crate::replayed::TRADES;
 use crate::table_changes::ChangesReader;
 use crate::trade_feed::{Arrived, TradeFeed, of_trades};
+
+mod current;
+
+use current::{Current, HandedOn};
 
 /// What the latest time of trades is kept as that have gone on without all changes.
 const GONE: &str = "latest trade without changes";
@@ -69,9 +72,12 @@ pub struct WithChanges<S, F> {
     options: WithChangesOptions,
     /// By time, the block of trades that is being handed on.
     current: Option<Current>,
-    /// By arrival, the block that is next, and how far the trades before it were read.
+    /// By arrival, the block that is next.
     pending: Option<Block>,
+    /// How far the trades before the block of either kind were read.
     behind: Option<SourcePosition>,
+    /// What is read again and was handed on.
+    again: HandedOn,
     have_trades_ended: bool,
     /// By arrival, whether more changes may be there than were taken.
     may_have_more: bool,
@@ -89,16 +95,6 @@ pub struct WithChanges<S, F> {
     has_begun: bool,
     /// Where the place of what is handed on shows up, and the name of the changes.
     places: Option<(LastRead, Arc<str>)>,
-}
-
-struct Current {
-    messages: Messages,
-    /// Where the trades stand, if anybody asks.
-    place: Option<(Arc<str>, Place)>,
-    /// The first row that was not handed on.
-    start: usize,
-    /// The first row of which it is not known whether it may be.
-    row: usize,
 }
 
 /// What waiting for changes came to.
@@ -129,6 +125,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             current: None,
             pending: None,
             behind: None,
+            again: HandedOn::default(),
             have_trades_ended: false,
             may_have_more: false,
             is_behind: false,
@@ -162,15 +159,17 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             && self.changes.next() == Next::None
             && self.changes.is_empty()
             && !self.is_cut
+            && self.again == HandedOn::default()
         {
             // Nothing is to be placed any more: any thread may decode.
             return if self.have_trades_ended { Ok(None) } else { self.trades() };
         }
         if self.current.is_none() && !self.have_trades_ended {
+            self.behind = self.source.position();
             match self.trades()? {
                 Some(block) => {
                     let place = self.places.as_ref().and_then(|(places, _)| places.get());
-                    self.current = Some(Current { messages: block.decode()?, place, start: 0, row: 0 });
+                    self.current = Some(Current::new(block.decode()?, place, &mut self.again));
                 }
                 None => self.end_of_trades(),
             }
@@ -226,14 +225,13 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 // They need not wait with the others, and somebody may wait for them.
                 return self.hand_on(row).map(Some);
             }
-            let time = current_time(&self.current, row);
-            match self.wait(AwaitedChanges::Beyond(time))? {
+            let time = self.current.as_ref().and_then(|current| current.time(row));
+            match self.wait(AwaitedChanges::Beyond(time.unwrap_or(i64::MIN)))? {
                 Waited::More => {}
                 Waited::Stopped => return Ok(None),
                 Waited::InVain => {
                     let Some(current) = &self.current else { return Ok(None) };
-                    let rows = row..current.messages.trades.num_rows();
-                    self.gone = self.gone.max(current.messages.latest(rows));
+                    self.gone = self.gone.max(current.latest_from(row));
                     return self.hand_on_all().map(Some);
                 }
             }
@@ -370,7 +368,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 
     fn hand_on_all(&mut self) -> Result<Messages, BoxError> {
-        let rows = self.current.as_ref().map_or(0, |current| current.messages.trades.num_rows());
+        let rows = self.current.as_ref().map_or(0, Current::len);
         let messages = self.hand_on(rows);
         self.current = None;
         messages
@@ -379,16 +377,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     /// The rows of the current block to before `end`, with the changes among them.
     fn hand_on(&mut self, end: usize) -> Result<Messages, BoxError> {
         let Some(current) = &mut self.current else { return self.alone() };
-        let (start, rows) = (current.start, current.messages.trades.num_rows());
-        let trades = if (start, end) == (0, rows) {
-            current.messages.clone()
-        } else {
-            current.messages.slice(start, end - start)
-        };
-        current.start = end;
-        // Whoever reads the rest has not read these again.
-        current.messages.rejected = 0;
-        current.messages.refused.retain(|refused| refused.at_row as usize > end);
+        let (start, trades) = (current.start, current.hand_on(end));
         let place = current.place.clone();
         self.trades += (end - start) as u64;
         let messages = self.with_changes(trades)?;
@@ -435,22 +424,6 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 }
 
-impl Current {
-    /// The first row at or behind the current one whose time is at or after `time`.
-    fn first_at(&self, time: i64) -> Option<usize> {
-        let times = self.messages.times.as_ref()?;
-        let values = times.values();
-        if times.null_count() == 0 {
-            return values[self.row..].iter().position(|&of_row| of_row >= time).map(|at| self.row + at);
-        }
-        (self.row..values.len()).find(|&row| times.is_valid(row) && values[row] >= time)
-    }
-}
-
-fn current_time(current: &Option<Current>, row: usize) -> i64 {
-    current.as_ref().and_then(|current| current.messages.time(row)).unwrap_or(i64::MIN)
-}
-
 impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         if !std::mem::replace(&mut self.has_begun, true)
@@ -464,15 +437,17 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
         }
     }
 
-    /// Between two blocks of trades: that of the trades, and behind it that of the changes.
+    /// That of the trades, and behind it that of the changes.
     fn position(&self) -> Option<SourcePosition> {
-        if self.current.is_some() {
-            return None;
-        }
-        let of_trades = if self.pending.is_some() { self.behind.clone() } else { self.source.position() };
+        let (of_trades, handed_on) = match &self.current {
+            Some(current) => (self.behind.clone(), current.handed_on(self.again)),
+            None if self.pending.is_some() => (self.behind.clone(), self.again),
+            None => (self.source.position(), self.again),
+        };
         let mut position = self.changes.add_position(of_trades?)?;
         // Not more than a file has records.
         position.state.insert(TRADES.to_owned(), self.trades as i64);
+        handed_on.tell(&mut position.state);
         if self.gone > i64::MIN {
             position.state.insert(GONE.to_owned(), self.gone);
         }
@@ -484,6 +459,7 @@ impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
     fn go_on_from(&mut self, position: &SourcePosition) -> Result<(), BoxError> {
         self.changes.go_on_from(position)?;
         self.trades = position.state.get(TRADES).map_or(0, |trades| trades.unsigned_abs());
+        self.again = HandedOn::told(&position.state);
         self.gone = position.state.get(GONE).copied().unwrap_or(i64::MIN);
         self.options.progress.go_on_from(&position.state, self.gone > i64::MIN);
         self.source.go_on_from(&of_trades(position))

@@ -288,3 +288,27 @@ fn a_run_that_waits_for_changes_can_be_interrupted() {
     let said = live.interrupt();
     assert!(said.contains("\"interrupted\":true") && said.contains("\"rows_read\":1,"), "{said}");
 }
+
+#[test]
+fn a_run_that_waits_for_changes_keeps_what_it_has_handed_on() {
+    let folder = Folder::empty();
+    let begin = || {
+        let mut live = Live::start(&folder, "--checkpoint state --checkpoint-every 1rows");
+        live.change("AAPL", 5);
+        // Of one block. The first is before all that may come, the second is not.
+        live.write("1,4,1\n2,6,1\n");
+        live
+    };
+    let mut live = begin();
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,4,1,SPY"]);
+    let said = live.interrupt();
+    assert!(said.contains("the same command goes on where it was"), "{said}");
+    let shown = folder.ok("checkpoint show state");
+    assert!(shown.contains("interrupted: the same command goes on"), "{shown}");
+    // Both producers send the same again.
+    let mut live = begin();
+    live.watermark(7);
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "2,6,1,AAPL"]);
+    let (_, _, summary) = live.end();
+    assert_eq!((&summary["rows_read"], &summary["table_changes"]["changes"]), (&2.into(), &1.into()));
+}

@@ -8,7 +8,7 @@ use tradejoin_model::{ChangeKind, ChangeLane, Column, Key};
 
 use super::*;
 use crate::change_feed::Fed;
-use crate::flaw::{Flaw, Reason};
+use crate::flaw::{Flaw, Place, Reason};
 use crate::table_changes::{Change, ChangeBlock};
 
 const TABLES: usize = 2;
