@@ -143,9 +143,26 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Whether it is that the reader of the output has gone away.
+/// Whether it is that the reader of standard output has gone away: that of any other output is
+/// missed.
 pub(crate) fn is_for_nobody(error: &anyhow::Error) -> bool {
-    error.chain().any(is_broken_pipe)
+    let output = error.chain().find_map(written_to);
+    let is_standard = |name: &str| matches!(name, "standard output" | "/dev/stdout" | "/dev/fd/1");
+    output.is_none_or(is_standard) && error.chain().any(is_broken_pipe)
+}
+
+/// The output that could not be written.
+fn written_to<'e>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e str> {
+    if let Some(WriteError { target_name, .. }) = cause.downcast_ref() {
+        return Some(target_name);
+    }
+    if let Some(CreateError::Io { target_name, .. }) = cause.downcast_ref() {
+        return Some(target_name);
+    }
+    match cause.downcast_ref() {
+        Some(JournalError::Write { path, .. }) => Some(path),
+        _ => None,
+    }
 }
 
 fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {

@@ -46,7 +46,7 @@ mod tap;
 mod unsaid;
 mod verify;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
@@ -102,7 +102,10 @@ fn command() -> anyhow::Result<Command> {
     let run = typed.as_ref().and_then(run_flags);
     let file = run.and_then(|run| Some((run, run.get_one::<PathBuf>("config")?)));
     let Some((run, file)) = file else { return parse(&words).map_err(|error| end(&error)) };
-    let mut arguments = config::read(file)?.arguments(|flag| is_given(run, flag));
+    let mut arguments = config::read(file)?.arguments(|flag, table| match table {
+        Some(table) => is_given_of(run, flag, table),
+        None => is_given(run, flag),
+    });
     if typed.as_ref().and_then(ArgMatches::subcommand_name) == Some("tap") {
         // That of the runs of this file: a dry run has none, and one that goes on is named.
         arguments.retain(|argument| !argument.as_encoded_bytes().starts_with(b"--control="));
@@ -143,6 +146,17 @@ fn parse(words: &[OsString]) -> Result<Command, clap::Error> {
         _ => {}
     }
     Ok(command)
+}
+
+/// Whether a flag that says something of a table was typed for this one, or for all that are not
+/// named.
+fn is_given_of(run: &ArgMatches, flag: &str, table: &str) -> bool {
+    let of_table = |value: &OsStr| {
+        let text = value.to_string_lossy();
+        let named = text.split_once('=').map_or("", |(named, _)| named.trim());
+        named == table || named.is_empty()
+    };
+    is_given(run, flag) && run.get_raw(flag).is_some_and(|mut values| values.any(of_table))
 }
 
 /// Whether the flag of this name was typed.

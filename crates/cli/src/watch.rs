@@ -32,9 +32,7 @@ impl Progress {
     /// How much there is in all, if that is known, and how the bar shows it.
     fn template(&self) -> (Option<u64>, &'static str) {
         match self {
-            Self::Messages(_, total) => {
-                (Some(*total), "{bar:30} {human_pos} messages, {per_sec:.0}, {eta} left")
-            }
+            Self::Messages(_, total) => (Some(*total), "{bar:30} {human_pos} messages, {rate}, {eta} left"),
             Self::Bytes(bytes) => match bytes.bytes_total() {
                 Some(total) => (Some(total), "{bar:30} {binary_bytes}, {binary_bytes_per_sec}, {eta} left"),
                 None => (None, "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}"),
@@ -44,7 +42,10 @@ impl Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    })
 }
 
 /// What is said while a run goes on.

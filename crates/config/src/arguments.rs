@@ -8,9 +8,10 @@ use crate::file::{Config, ReadyAfterConfig, TableConfig};
 
 impl Config {
     /// The arguments that say what it says, but for flags that are given already: each as
-    /// `--flag=value`, or `--flag`. Flags are asked for by their names with `_` for `-`.
+    /// `--flag=value`, or `--flag`. Flags are asked for by their names with `_` for `-`, those that
+    /// say something of a table with its name, which is empty for all that are not named.
     #[must_use]
-    pub fn arguments(&self, is_given: impl Fn(&str) -> bool) -> Vec<OsString> {
+    pub fn arguments(&self, is_given: impl Fn(&str, Option<&str>) -> bool) -> Vec<OsString> {
         let Self { input, tables, output, reload, checkpoint, limits, engine } = self;
         let mut arguments = Arguments { is_given: &is_given, all: Vec::new() };
         arguments.path("trades", &input.trades);
@@ -19,7 +20,11 @@ impl Config {
         arguments.path("messages", &input.messages);
         arguments.text("tables", input.tables.as_ref().map(|tables| tables.join(",")));
         match &input.table_ready_after {
-            Some(ReadyAfterConfig::All(condition)) => arguments.text("table_ready_after", Some(condition)),
+            Some(ReadyAfterConfig::All(condition)) => {
+                if !is_given("table_ready_after", Some("")) {
+                    arguments.push("table_ready_after", condition.as_ref());
+                }
+            }
             Some(ReadyAfterConfig::ByTable(by_table)) => {
                 arguments.by_table("table_ready_after", Some(by_table));
             }
@@ -119,13 +124,13 @@ impl TableConfig {
 
 /// Arguments in the making.
 struct Arguments<'g> {
-    is_given: &'g dyn Fn(&str) -> bool,
+    is_given: &'g dyn Fn(&str, Option<&str>) -> bool,
     all: Vec<OsString>,
 }
 
 impl Arguments<'_> {
     fn is_given(&self, name: &str) -> bool {
-        (self.is_given)(name)
+        (self.is_given)(name, None)
     }
 
     fn path(&mut self, name: &str, path: &Option<PathBuf>) {
@@ -146,10 +151,10 @@ impl Arguments<'_> {
         }
     }
 
-    /// A flag that is given once for each table.
+    /// A flag that is given once for each table: for those for which it is not.
     fn by_table(&mut self, name: &str, said: Option<&BTreeMap<String, String>>) {
-        if !self.is_given(name) {
-            for (table, what) in said.into_iter().flatten() {
+        for (table, what) in said.into_iter().flatten() {
+            if !(self.is_given)(name, Some(table)) {
                 self.push(name, format!("{table}={what}").as_ref());
             }
         }

@@ -12,8 +12,8 @@
 //! use tradejoin_config::Config;
 //!
 //! let config = Config::parse("[input]\ntrades = \"trades.csv\"\n[engine]\nworkers = 2\n")?;
-//! assert_eq!(config.arguments(|_| false), ["--trades=trades.csv", "--workers=2"]);
-//! assert_eq!(config.arguments(|flag| flag == "workers"), ["--trades=trades.csv"]);
+//! assert_eq!(config.arguments(|_, _| false), ["--trades=trades.csv", "--workers=2"]);
+//! assert_eq!(config.arguments(|flag, _| flag == "workers"), ["--trades=trades.csv"]);
 //!
 //! let error = Config::parse("[engine]\nworker = 2\n").expect_err("no such key");
 //! assert!(error.to_string().starts_with("line 2: unknown field `worker`"));

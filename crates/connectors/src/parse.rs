@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::DateTime;
+use chrono::{DateTime, Timelike as _};
 use tradejoin_model::{Expiry, ParseFieldError};
 
 use crate::flaw::Reason;
@@ -80,6 +80,10 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
         Err(_) => {}
     }
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| ParseFieldError::NotATime)?;
+    // A second of 60, on whatever day: Unix time counts none, it would become the next one.
+    if time.nanosecond() >= 1_000_000_000 {
+        return Err(ParseFieldError::NotATime.into());
+    }
     // Digits past the ninth would be dropped without a word.
     let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
     if fraction.bytes().take_while(u8::is_ascii_digit).skip(9).any(|digit| digit != b'0') {
@@ -203,6 +207,9 @@ mod tests {
             assert!(timestamp(bad).is_err(), "{bad}");
         }
         assert!(timestamp("1970-01-01T00:00:00.0000000011Z").is_err());
+        for leap in ["2016-12-31T23:59:60Z", "2024-11-01T12:30:60Z", "2024-11-01T23:59:60.5+01:00"] {
+            assert_eq!(timestamp(leap), Err(ParseFieldError::NotATime.into()), "{leap}");
+        }
         // The smallest of 64 bits stands for no time at all.
         let [first, last] = ["1677-09-21T00:12:43.145224193Z", "2262-04-11T23:47:16.854775807Z"];
         assert_eq!((timestamp(first), timestamp(last)), (Ok(i64::MIN + 1), Ok(i64::MAX)));

@@ -27,11 +27,11 @@ pub(crate) fn config(bytes: &[u8]) {
     assert_eq!(Config::parse(&written), Ok(read.clone()), "it reads back");
     let again: Table = toml::from_str(&written).expect("TOML");
     assert_eq!(without_empty(again), without_empty(said.clone()), "nothing is passed over");
-    let arguments = read.arguments(|_| false);
+    let arguments = read.arguments(|_, _| false);
     let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str().expect("text")).collect();
     assert!(arguments.iter().all(|argument| argument.starts_with("--")));
     assert_eq!(arguments.len(), said.iter().map(|(section, keys)| flags(section, keys)).sum::<usize>());
-    assert!(read.arguments(|_| true).is_empty(), "flags go before it");
+    assert!(read.arguments(|_, _| true).is_empty(), "flags go before it");
     refuse_unknown(&written);
 }
 

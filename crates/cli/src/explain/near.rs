@@ -9,8 +9,11 @@ use tradejoin_model::{OwnedKey, TableSpec};
 /// Most keys that are told.
 const KEYS_MAX: usize = 3;
 
+/// Bytes of a text up to which it is compared with others letter by letter.
+const LETTERS_MAX: usize = 200;
+
 /// The keys next to `key` among those that a table has: ids and texts of digits by their
-/// difference, other texts by how many letters are to be changed.
+/// difference, other texts that are not long by how many letters are to be changed.
 pub(super) fn nearest(key: &OwnedKey, keys: &BTreeSet<OwnedKey>, table: &TableSpec) -> Vec<OwnedKey> {
     let mut near: Vec<(u64, &OwnedKey)> = match key {
         OwnedKey::Id(id) => {
@@ -31,6 +34,8 @@ pub(super) fn nearest(key: &OwnedKey, keys: &BTreeSet<OwnedKey>, table: &TableSp
                 let other = key_for_people(other, table);
                 match number.zip(other.parse::<u64>().ok()) {
                     Some((number, other)) => Some(number.abs_diff(other)),
+                    // It takes as many steps as both have letters, multiplied.
+                    None if text.len().max(other.len()) > LETTERS_MAX => None,
                     None => {
                         Some(strsim::damerau_levenshtein(&text, &other) as u64).filter(|edits| *edits <= most)
                     }
@@ -63,5 +68,8 @@ mod tests {
         assert_eq!(shown(&nearest(&text("XNSA"), &texts, &table)), ["XNAS", "XNYS"]);
         assert_eq!(shown(&nearest(&text("18"), &texts, &table))[..2], ["17", "20"]);
         assert!(nearest(&text("elsewhere"), &BTreeSet::new(), &table).is_empty());
+        // Years, if they were compared.
+        let long = |end: &str| text(&("x".repeat(10_000_000) + end));
+        assert!(nearest(&long("a"), &[long("b"), text("xx")].into(), &table).is_empty());
     }
 }

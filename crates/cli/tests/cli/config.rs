@@ -34,13 +34,43 @@ fn a_file_says_what_flags_say_and_flags_go_before_it() {
     assert!(printed.lines().nth(2).is_some_and(|row| row.ends_with("\"o'neil, pat\"")), "{printed}");
 }
 
+/// What a flag says of one table leaves alone what the file says of others.
+#[test]
+fn a_flag_for_a_table_goes_before_what_the_file_says_of_it() {
+    let folder = Folder::empty();
+    folder.put("t.csv", "timestamp,instrument_id,user_id\n2024-11-01T12:30:00Z,1,1\n");
+    folder.put(
+        "i.csv",
+        "instrument_id,ticker,strike,expiry,option_type,valid_from\n\
+         1,OLD,1,2025-01-01,C,2020-01-01T00:00:00Z\n1,NEW,2,2025-01-01,C,2024-11-02T00:00:00Z\n",
+    );
+    folder.put("u.csv", "user_id,username\n1,kim\n");
+    let engine = "mode = { instruments = \"as-of\" }\non_miss = { instruments = \"fail\", users = \"fail\" }";
+    let input = "trades = \"t.csv\"\ninstruments = \"i.csv\"\nusers = \"u.csv\"";
+    folder.put("c.toml", format!("[input]\n{input}\n[engine]\n{engine}\n"));
+    let job = "run --config c.toml --columns ticker";
+    for flags in ["", "--mode users=latest", "--on-miss users=keep"] {
+        assert!(folder.ok(&format!("{job} {flags}")).ends_with(",OLD\n"), "{flags}");
+    }
+    assert!(folder.ok(&format!("{job} --mode users=latest,instruments=latest")).ends_with(",NEW\n"));
+    folder.put("t.csv", "timestamp,instrument_id,user_id\n2024-11-01T12:30:00Z,9,9\n");
+    assert!(folder.fails(65, &format!("{job} --on-miss users=keep")).contains("in instruments"));
+    let users = folder.fails(65, &format!("{job} --on-miss instruments=keep"));
+    assert!(users.contains("in users"), "{users}");
+    folder.ok(&format!("{job} --on-miss instruments=keep --on-miss users=keep"));
+}
+
 #[test]
 fn what_tables_wait_for_is_said_of_all_or_by_name() {
     let folder = Folder::empty();
     folder.put("s.jsonl", "{\"type\":\"user\",\"user_id\":1,\"username\":\"kim\"}\n");
-    for (condition, said) in [
-        ("\"marker\"", "the table instruments was ready: it waited for its marker"),
-        ("{ instruments = \"0rows\", users = \"2rows\" }", "the table users was ready: it waited for 2 rows"),
+    for (condition, said, other) in [
+        ("\"marker\"", "the table instruments was ready: it waited for its marker", "users"),
+        (
+            "{ instruments = \"0rows\", users = \"2rows\" }",
+            "the table users was ready: it waited for 2 rows",
+            "instruments",
+        ),
     ] {
         let content = format!(
             "[input]\nmessages = \"s.jsonl\"\ngate_timeout = \"5m\"\ntable_ready_after = {condition}\n"
@@ -48,6 +78,8 @@ fn what_tables_wait_for_is_said_of_all_or_by_name() {
         folder.put("c.toml", content);
         assert!(folder.fails(65, "run --config c.toml").contains(said), "{condition}");
         folder.ok("run --config c.toml --table-ready-after 0rows");
+        let one = folder.fails(65, &format!("run --config c.toml --table-ready-after {other}=0rows"));
+        assert!(one.contains(said), "{condition}: {one}");
     }
     folder.put("c.toml", "[input]\ntable_ready_after = 5\n");
     assert!(folder.fails(2, "run --config c.toml").contains("a condition such as \"marker\""));

@@ -131,6 +131,31 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     }
 }
 
+#[test]
+fn a_reader_of_another_output_that_goes_away_is_an_error() {
+    let folder = Folder::empty();
+    folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");
+    let pipe = folder.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+    folder.put("none.csv", folder.read("i.csv").lines().next().expect("a header"));
+    let letters =
+        "--instruments none.csv --on-miss instruments=dead-letter --dead-letters pipe --output o.csv";
+    for flags in ["--instruments i.csv --output pipe --output-format csv", letters] {
+        let child = folder
+            .command(&format!("run --trades t.csv --quiet {flags}"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let mut reader = BufReader::new(std::fs::File::open(&pipe).expect("it is written to"));
+        reader.read_line(&mut String::new()).expect("a line");
+        drop(reader);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{said}");
+        assert!(said.contains("cannot write pipe: Broken pipe"), "{said}");
+    }
+}
+
 /// A run whose output nobody reads behind the first line; it is there, so that it is not
 /// taken for gone.
 fn stuck(folder: &Folder, flags: &str) -> (Child, BufReader<ChildStdout>) {
