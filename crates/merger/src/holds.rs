@@ -1,6 +1,6 @@
 //! Trades that wait for a key, and those that stand in line behind them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,9 +19,11 @@ use crate::waiting::{Ticket, Trade, Waiting};
 
 mod config;
 mod kept;
+mod queues;
 
 pub use config::{HoldConfig, HoldPeak};
 pub use kept::HeldError;
+use queues::Queue;
 
 /// The trades of a run that wait for a key.
 ///
@@ -37,8 +39,8 @@ pub struct Holds {
     types: Vec<ColumnType>,
     config: HoldConfig,
     waiting: Waiting,
-    /// By table and key, in the order in which they came; some may have left.
-    by_key: Vec<AHashMap<OwnedKey, VecDeque<Ticket>>>,
+    /// By table and key.
+    by_key: Vec<AHashMap<OwnedKey, Queue>>,
     /// By the trade that is the limit.
     by_number: BTreeSet<(u64, Ticket, usize)>,
     /// By the last time of a trade that is no limit.
@@ -259,13 +261,7 @@ impl Holds {
         for table in tables_of(trade.waits_for) {
             if let Some(key) = self.waiting.key(trade.place(), table) {
                 let queue = self.by_key[table].entry(key).or_default();
-                queue.push_back(ticket);
-                if queue.len() >= 1_024 && queue.len().is_power_of_two() {
-                    // Of those behind one that waits long, many may have left.
-                    queue.retain(|&ticket| {
-                        self.waiting.get(ticket).is_some_and(|t| t.waits_for & 1 << table != 0)
-                    });
-                }
+                queue.enter(ticket, |ticket| waits_for(&self.waiting, ticket, table));
             }
             match self.limit(&trade, table) {
                 Some(Limit::Number(number)) => drop(self.by_number.insert((number, ticket, table))),
@@ -299,15 +295,15 @@ impl Holds {
         let key = lane.keys.get(change as usize);
         let Some(queue) = self.by_key[table].remove(&key) else { return };
         let validity = Validity { to: until, ..lane.validity(change as usize) };
-        let mut left = VecDeque::new();
+        let mut left = Queue::default();
         let first_column = self.tables[..table].iter().map(|table| table.outputs.len()).sum();
-        for ticket in queue {
+        for ticket in queue.into_tickets() {
             let Some(&trade) = self.waiting.get(ticket) else { continue };
             if trade.waits_for & 1 << table == 0 {
                 continue;
             }
             if !is_waited_for(validity, self.tables[table].look_up, &trade) {
-                left.push_back(ticket);
+                left.enter(ticket, |_| true);
                 continue;
             }
             let outputs = &self.tables[table].outputs;
@@ -443,15 +439,17 @@ impl Holds {
             }
             let Some(key) = self.waiting.key(trade.place(), table) else { continue };
             let Some(queue) = self.by_key[table].get_mut(&key) else { continue };
-            // Mostly it is the first; others go once they are.
-            while queue.front().is_some_and(|&other| other == ticket || self.waiting.get(other).is_none()) {
-                queue.pop_front();
-            }
+            queue.leave(ticket, |ticket| waits_for(&self.waiting, ticket, table));
             if queue.is_empty() {
                 self.by_key[table].remove(&key);
             }
         }
     }
+}
+
+/// Whether a trade waits for a table.
+fn waits_for(waiting: &Waiting, ticket: Ticket, table: usize) -> bool {
+    waiting.get(ticket).is_some_and(|trade| trade.waits_for & 1 << table != 0)
 }
 
 /// Whether a row that is valid then is what a trade with its key waits for.

@@ -293,7 +293,7 @@ fn of_those_that_have_left_behind_others_that_wait_little_is_kept() {
     for number in 1_500..6_000 {
         pass(&mut holds, in_both(batch(number, &[7], &[]), 0b11));
     }
-    let queues: Vec<_> = holds.by_key[0].values().map(VecDeque::len).collect();
+    let queues: Vec<_> = holds.by_key[0].values().map(Queue::len).collect();
     assert!(queues.len() == 1 && queues[0] <= 2_048, "{queues:?}");
 }
 
