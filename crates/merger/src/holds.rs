@@ -5,11 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ahash::AHashMap;
 use arrow_schema::ArrowError;
 use tradejoin_model::{
-    Appeared, ColumnType, Enriched, HoldLimit, Ledger, LookUp, Messages, OwnedKey, TableSpec, Validity,
-    Verdict,
+    Appeared, ColumnType, Enriched, HoldLimit, Ledger, Messages, TableSpec, Validity, Verdict,
 };
 
 use crate::merger::Merged;
@@ -17,13 +15,14 @@ use crate::passed::{ChangeAt, Leaving, Passed, Told, lacks};
 use crate::rows::Rows;
 use crate::waiting::{Ticket, Trade, Waiting};
 
+mod by_time;
 mod config;
 mod kept;
 mod queues;
 
 pub use config::{HoldConfig, HoldPeak};
 pub use kept::HeldError;
-use queues::Queue;
+use queues::Queues;
 
 /// The trades of a run that wait for a key.
 ///
@@ -39,8 +38,8 @@ pub struct Holds {
     types: Vec<ColumnType>,
     config: HoldConfig,
     waiting: Waiting,
-    /// By table and key.
-    by_key: Vec<AHashMap<OwnedKey, Queue>>,
+    /// By table.
+    by_key: Vec<Queues>,
     /// By the trade that is the limit.
     by_number: BTreeSet<(u64, Ticket, usize)>,
     /// By the last time of a trade that is no limit.
@@ -94,7 +93,7 @@ impl Holds {
             types: outputs.chain(config.wait_column.then_some(ColumnType::Integer)).collect(),
             config,
             waiting: Waiting::default(),
-            by_key: tables.iter().map(|_| AHashMap::new()).collect(),
+            by_key: tables.iter().map(|table| Queues::new(table.look_up)).collect(),
             by_number: BTreeSet::new(),
             by_time: BTreeSet::new(),
             by_clock: BTreeSet::new(),
@@ -260,8 +259,8 @@ impl Holds {
         let Some(&trade) = self.waiting.get(ticket) else { return };
         for table in tables_of(trade.waits_for) {
             if let Some(key) = self.waiting.key(trade.place(), table) {
-                let queue = self.by_key[table].entry(key).or_default();
-                queue.enter(ticket, |ticket| waits_for(&self.waiting, ticket, table));
+                let waits = |ticket| waits_for(&self.waiting, ticket, table);
+                self.by_key[table].enter(key, ticket, trade.time, waits);
             }
             match self.limit(&trade, table) {
                 Some(Limit::Number(number)) => drop(self.by_number.insert((number, ticket, table))),
@@ -293,19 +292,11 @@ impl Holds {
     ) {
         let lane = &messages.lanes[table];
         let key = lane.keys.get(change as usize);
-        let Some(queue) = self.by_key[table].remove(&key) else { return };
         let validity = Validity { to: until, ..lane.validity(change as usize) };
-        let mut left = Queue::default();
         let first_column = self.tables[..table].iter().map(|table| table.outputs.len()).sum();
-        for ticket in queue.into_tickets() {
-            let Some(&trade) = self.waiting.get(ticket) else { continue };
-            if trade.waits_for & 1 << table == 0 {
-                continue;
-            }
-            if !is_waited_for(validity, self.tables[table].look_up, &trade) {
-                left.enter(ticket, |_| true);
-                continue;
-            }
+        for ticket in self.by_key[table].take(&key, validity) {
+            let trade = self.waiting.get(ticket).filter(|trade| trade.waits_for & 1 << table != 0);
+            let Some(&trade) = trade else { continue };
             let outputs = &self.tables[table].outputs;
             self.waiting.set_values(ticket, table, |row, columns| {
                 for (output, column) in outputs.iter().zip(&mut columns[first_column..]) {
@@ -316,9 +307,6 @@ impl Holds {
             if self.waiting.settle(ticket, 1 << table) == 0 {
                 self.leave(ticket, Reason::Found, leaving, account);
             }
-        }
-        if !left.is_empty() {
-            self.by_key[table].insert(key, left);
         }
     }
 
@@ -438,11 +426,8 @@ impl Holds {
                 None => {}
             }
             let Some(key) = self.waiting.key(trade.place(), table) else { continue };
-            let Some(queue) = self.by_key[table].get_mut(&key) else { continue };
-            queue.leave(ticket, |ticket| waits_for(&self.waiting, ticket, table));
-            if queue.is_empty() {
-                self.by_key[table].remove(&key);
-            }
+            let waits = |ticket| waits_for(&self.waiting, ticket, table);
+            self.by_key[table].leave(&key, ticket, trade.time, waits);
         }
     }
 }
@@ -450,14 +435,6 @@ impl Holds {
 /// Whether a trade waits for a table.
 fn waits_for(waiting: &Waiting, ticket: Ticket, table: usize) -> bool {
     waiting.get(ticket).is_some_and(|trade| trade.waits_for & 1 << table != 0)
-}
-
-/// Whether a row that is valid then is what a trade with its key waits for.
-fn is_waited_for(validity: Validity, look_up: LookUp, trade: &Trade) -> bool {
-    match look_up {
-        LookUp::Latest | LookUp::LatestVersion => true,
-        LookUp::AsOf { tolerance } => trade.time.is_some_and(|time| validity.is_found_at(time, tolerance)),
-    }
 }
 
 /// When a trade stops to wait.

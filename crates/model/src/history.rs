@@ -1,5 +1,7 @@
 //! The rows of one key by the time from which they are valid.
 
+use std::ops::RangeInclusive;
+
 use crate::column::INTEGER_NULL;
 
 /// When a row is valid: from a time on, and before another. Times are
@@ -33,6 +35,20 @@ impl Validity {
     pub fn is_found_at(self, time: i64, tolerance: Option<u64>) -> bool {
         let is_recent = tolerance.is_none_or(|tolerance| self.is_recent(time, tolerance));
         self.from <= time && self.reaches(time) && is_recent
+    }
+
+    /// The times at which a row that is valid then [is found](Self::is_found_at); `None` if
+    /// there are none.
+    #[must_use]
+    pub fn times_found(self, tolerance: Option<u64>) -> Option<RangeInclusive<i64>> {
+        let end = if self.to == INTEGER_NULL { i64::MAX } else { self.to - 1 };
+        let last = match tolerance {
+            // What has been there since ever is further back than any.
+            Some(_) if self.from == INTEGER_NULL => return None,
+            Some(tolerance) => end.min(self.from.saturating_add_unsigned(tolerance)),
+            None => end,
+        };
+        (self.from <= last).then_some(self.from..=last)
     }
 
     /// Whether the row's own end leaves `time` to it.
@@ -190,6 +206,22 @@ mod tests {
     use super::*;
 
     const NULL: i64 = INTEGER_NULL;
+
+    #[test]
+    fn the_times_of_a_row_are_those_at_which_it_is_found() {
+        const TIMES: [i64; 9] = [NULL, i64::MIN + 1, -10, 0, 1, 2, 10, i64::MAX - 1, i64::MAX];
+        for (from, to) in TIMES.into_iter().flat_map(|from| TIMES.map(|to| (from, to))) {
+            let validity = Validity { from, to };
+            for tolerance in [None, Some(0), Some(1), Some(10), Some(u64::MAX)] {
+                let times = validity.times_found(tolerance);
+                for time in TIMES {
+                    let is_one = times.as_ref().is_some_and(|times| times.contains(&time));
+                    let is_found = validity.is_found_at(time, tolerance);
+                    assert_eq!(is_one, is_found, "{validity:?}, {tolerance:?}, at {time}");
+                }
+            }
+        }
+    }
 
     fn history(rows: &[(i64, i64, char)]) -> History<char> {
         let mut history = History::default();

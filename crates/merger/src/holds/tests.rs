@@ -159,7 +159,7 @@ fn a_trade_leaves_behind_the_one_that_is_its_limit() {
     assert_eq!((found, account.hold.found), (vec![(5, 5)], 1));
     assert_eq!(pass(&mut holds, batch(5, &[6], &[])).0, nothing(&[4]));
     // Of those that have left nothing is kept.
-    assert_eq!((holds.by_key[0].len(), holds.by_number.len()), (1, 1));
+    assert_eq!((holds.by_key[0].lens().len(), holds.by_number.len()), (1, 1));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn of_those_that_have_left_behind_others_that_wait_little_is_kept() {
     for number in 1_500..6_000 {
         pass(&mut holds, in_both(batch(number, &[7], &[]), 0b11));
     }
-    let queues: Vec<_> = holds.by_key[0].values().map(Queue::len).collect();
+    let queues = holds.by_key[0].lens();
     assert!(queues.len() == 1 && queues[0] <= 2_048, "{queues:?}");
 }
 
