@@ -155,8 +155,8 @@ impl Corrections {
         Self {
             first_columns: (0..tables.len()).map(first).collect(),
             config,
-            recents: Recents::new(tables.len()),
-            waiting: Recents::new(tables.len()),
+            recents: Recents::new(tables.iter().map(|table| table.look_up)),
+            waiting: Recents::new(tables.iter().map(|table| table.look_up)),
             revisions: Revisions::new(&types),
             types,
             found: nothing.clone(),
@@ -187,7 +187,8 @@ impl Corrections {
     /// If they are not of these tables.
     pub(crate) fn go_on_from(&mut self, written: Written, trades_read: u64) -> Result<(), HeldError> {
         let Written { recent, waiting, latest_time } = written;
-        let of_kept = |kept| Recents::of_kept(kept, self.tables.len(), &self.types).ok_or(HeldError);
+        let look_ups = || self.tables.iter().map(|table| table.look_up);
+        let of_kept = |kept| Recents::of_kept(kept, look_ups(), &self.types).ok_or(HeldError);
         (self.recents, self.waiting) = (of_kept(recent)?, of_kept(waiting)?);
         (self.latest, self.trades_read) = (latest_time, trades_read);
         self.peak = RecentPeak { rows: self.recents.len(), bytes: self.recents.bytes() };
@@ -371,7 +372,8 @@ impl Corrections {
         give: &mut impl FnMut(Revised) -> Result<(), E>,
     ) -> Result<(), E> {
         let key = touched.messages.lanes[table].keys.get(effect.change as usize);
-        let [recent, waiting] = [&self.recents, &self.waiting].map(|trades| trades.of_key(table, &key));
+        let of_key = |trades: &Recents| trades.of_key(table, &key, effect.times);
+        let [recent, waiting] = [&self.recents, &self.waiting].map(of_key);
         if recent.is_empty() && waiting.is_empty() {
             return Ok(());
         }

@@ -5,11 +5,14 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use ahash::AHashMap;
 use arrow_schema::ArrowError;
-use tradejoin_model::{ColumnType, OwnedKey};
+use tradejoin_model::{ColumnType, LookUp, OwnedKey, Validity};
 
 use crate::rows::{Rows, row_bytes};
 
+mod by_key;
 mod kept;
+
+use by_key::ByKey;
 
 /// The number of a trade among those that became recent.
 pub(crate) type Ticket = u64;
@@ -20,8 +23,6 @@ const ENTRY_BYTES: u64 = 96;
 const TABLE_BYTES: u64 = 64;
 /// Bytes of an added value.
 const VALUE_BYTES: u64 = 24;
-/// Of a trade before which there is none of its key.
-const NONE: Ticket = Ticket::MAX;
 /// Rows of trades that have left and still take room, before anything is done about it.
 const GONE_MIN: usize = 1_024;
 
@@ -73,18 +74,15 @@ struct Chunk {
 
 /// All trades that may be written again.
 ///
-/// Trades of one key are linked, the last one first, so that a trade costs no
-/// allocation for each table. One that leaves before an older one is marked, and let go
-/// of when it is the oldest, or when half of all rows are of such that have left.
+/// One that leaves before an older one is marked, and let go of when it is the oldest, or
+/// when half of all rows are of such that have left.
 #[derive(Debug)]
 pub(crate) struct Recents {
     trades: VecDeque<Recent>,
     /// The ticket of the front.
     first: Ticket,
-    /// By table: of each trade the last one before it with its key.
-    before: Vec<VecDeque<Ticket>>,
-    /// By table: the last trade of each key.
-    last: Vec<AHashMap<OwnedKey, Ticket>>,
+    /// By table.
+    by_key: Vec<ByKey>,
     /// By the last time up to which they stay; some have left.
     by_time: BinaryHeap<Reverse<(i64, Ticket)>>,
     chunks: AHashMap<u64, Chunk>,
@@ -96,12 +94,16 @@ pub(crate) struct Recents {
 }
 
 impl Recents {
-    pub(crate) fn new(tables: usize) -> Self {
+    /// None yet, of tables that are looked up like this.
+    pub(crate) fn new(look_ups: impl IntoIterator<Item = LookUp>) -> Self {
+        Self::of(look_ups.into_iter().map(ByKey::new).collect())
+    }
+
+    fn of(by_key: Vec<ByKey>) -> Self {
         Self {
             trades: VecDeque::new(),
             first: 0,
-            before: vec![VecDeque::new(); tables],
-            last: vec![AHashMap::new(); tables],
+            by_key,
             by_time: BinaryHeap::new(),
             chunks: AHashMap::new(),
             chunks_made: 0,
@@ -141,7 +143,7 @@ impl Recents {
     /// A row of a chunk enters.
     fn enter_at(&mut self, chunk: u64, row: u32, trade: Recent) -> Ticket {
         let rows = &self.chunks[&chunk].rows;
-        let (tables, values) = (self.last.len() as u64, rows.columns.len() as u64);
+        let (tables, values) = (self.by_key.len() as u64, rows.columns.len() as u64);
         let mut bytes = ENTRY_BYTES + TABLE_BYTES * tables + VALUE_BYTES * values;
         bytes += row_bytes(&rows.trades, row as usize);
         // Larger values than 4 GiB count as that.
@@ -154,10 +156,8 @@ impl Recents {
     fn link(&mut self, trade: Recent) -> Ticket {
         let ticket = self.first + self.trades.len() as u64;
         let keys = &self.chunks[&trade.chunk].rows.keys;
-        for (table, keys) in keys.iter().enumerate() {
-            let key = keys.get(trade.row as usize);
-            let before = key.and_then(|key| self.last[table].insert(key, ticket));
-            self.before[table].push_back(before.unwrap_or(NONE));
+        for (by_key, keys) in self.by_key.iter_mut().zip(keys) {
+            by_key.push(keys.get(trade.row as usize), trade.time, ticket);
         }
         if trade.last_time < i64::MAX {
             self.by_time.push(Reverse((trade.last_time, ticket)));
@@ -183,19 +183,11 @@ impl Recents {
         self.trades.get(at).filter(|trade| !trade.is_gone)
     }
 
-    /// The trades with this key, the first that entered before the others.
-    pub(crate) fn of_key(&self, table: usize, key: &OwnedKey) -> Vec<Ticket> {
-        let mut tickets = Vec::new();
-        let mut next = self.last[table].get(key).copied().unwrap_or(NONE);
-        while let Some(at) = next.checked_sub(self.first).and_then(|at| usize::try_from(at).ok())
-            && let Some(trade) = self.trades.get(at)
-        {
-            if !trade.is_gone {
-                tickets.push(next);
-            }
-            next = self.before[table][at];
-        }
-        tickets.reverse();
+    /// The trades with this key, the first that entered before the others: of a table that is
+    /// looked up by time, those of these times.
+    pub(crate) fn of_key(&self, table: usize, key: &OwnedKey, times: Validity) -> Vec<Ticket> {
+        let mut tickets = self.by_key[table].touched(key, times, self.first);
+        tickets.retain(|&ticket| self.get(ticket).is_some());
         tickets
     }
 
@@ -241,13 +233,8 @@ impl Recents {
         self.bytes -= u64::from(trade.bytes);
         while let Some(trade) = self.trades.pop_front_if(|trade| trade.is_gone) {
             let keys = &self.chunks[&trade.chunk].rows.keys;
-            for (table, keys) in keys.iter().enumerate() {
-                self.before[table].pop_front();
-                if let Some(key) = keys.get(trade.row as usize)
-                    && self.last[table].get(&key) == Some(&self.first)
-                {
-                    self.last[table].remove(&key);
-                }
+            for (by_key, keys) in self.by_key.iter_mut().zip(keys) {
+                by_key.pop(keys.get(trade.row as usize).as_ref(), trade.time, self.first);
             }
             self.first += 1;
             self.let_go(trade.chunk);
@@ -278,7 +265,7 @@ impl Recents {
             }
             return Ok(());
         }
-        let mut others = Self::new(self.last.len());
+        let mut others = Self::of(self.by_key.iter().map(ByKey::emptied).collect());
         (others.len, others.bytes) = (self.len, self.bytes);
         let trades: Vec<Recent> = self.trades.iter().filter(|trade| !trade.is_gone).copied().collect();
         for part in trades.chunks(CHUNK_ROWS) {
@@ -313,7 +300,7 @@ mod tests {
 
     /// Trades of these keys, each the last up to its time.
     fn recents(trades: &[(u32, i64)]) -> Recents {
-        let mut recents = Recents::new(1);
+        let mut recents = Recents::new([LookUp::Latest]);
         let ids = UInt32Array::from_iter_values(trades.iter().map(|trade| trade.0));
         let batch = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
         let rows = Rows { trades: batch.expect("one column"), keys: vec![ids.into()], columns: vec![] };
@@ -325,7 +312,7 @@ mod tests {
     }
 
     fn numbers(recents: &Recents, key: u32) -> Vec<u64> {
-        let tickets = recents.of_key(0, &OwnedKey::Id(key)).into_iter();
+        let tickets = recents.of_key(0, &OwnedKey::Id(key), Validity::EVER).into_iter();
         tickets.filter_map(|ticket| recents.get(ticket)).map(|trade| trade.number).collect()
     }
 
@@ -344,7 +331,7 @@ mod tests {
             recents.leave(ticket);
         }
         assert_eq!(
-            (recents.len(), recents.bytes(), recents.chunks.len(), recents.last[0].len()),
+            (recents.len(), recents.bytes(), recents.chunks.len(), recents.by_key[0].keys_len()),
             (0, 0, 0, 0)
         );
     }
@@ -359,7 +346,7 @@ mod tests {
         }
         assert_eq!(recents.trades.len(), 20_001);
         recents.shrink(&[]).expect("few rows");
-        assert_eq!((recents.trades.len(), recents.by_time.len(), recents.last[0].len()), (11, 11, 6));
+        assert_eq!((recents.trades.len(), recents.by_time.len(), recents.by_key[0].keys_len()), (11, 11, 6));
         assert_eq!(numbers(&recents, 7), [1]);
         assert_eq!((0..5).map(|key| numbers(&recents, key).len()).sum::<usize>(), 10);
     }
@@ -384,7 +371,9 @@ mod tests {
         recents.shrink(&[]).expect("few rows");
         assert_eq!((recents.len(), recents.rows, recents.chunks.len()), (3, 3, 1));
         for (key, number) in [(7, 1), (3_098, 3_001), (3_099, 3_002)] {
-            let [ticket] = recents.of_key(0, &OwnedKey::Id(key))[..] else { panic!("one of key {key}") };
+            let [ticket] = recents.of_key(0, &OwnedKey::Id(key), Validity::EVER)[..] else {
+                panic!("one of key {key}")
+            };
             let (_, row, rows) = recents.place(ticket).expect("it is recent");
             assert_eq!(rows.keys[0].get(row), Some(OwnedKey::Id(key)));
             assert_eq!(recents.get(ticket).map(|trade| trade.number), Some(number));

@@ -1,7 +1,7 @@
 //! Trades that may be written again, for a later run that goes on where this one was.
 
 use ahash::{AHashMap, AHashSet};
-use tradejoin_model::{ColumnType, HeldRows, RecentTrade, RecentTrades};
+use tradejoin_model::{ColumnType, HeldRows, LookUp, RecentTrade, RecentTrades};
 
 use super::{Chunk, Recent, Recents};
 use crate::rows::{Rows, is_fit};
@@ -28,11 +28,16 @@ impl Recents {
         }
     }
 
-    /// Those that were kept, of so many tables that add columns of these types; `None` if
-    /// they are of others, or a row is not there or that of two.
-    pub(crate) fn of_kept(kept: RecentTrades, tables: usize, types: &[ColumnType]) -> Option<Self> {
+    /// Those that were kept, of tables that are looked up like this and add columns of these
+    /// types; `None` if they are of others, or a row is not there or that of two.
+    pub(crate) fn of_kept(
+        kept: RecentTrades,
+        look_ups: impl IntoIterator<Item = LookUp>,
+        types: &[ColumnType],
+    ) -> Option<Self> {
         let RecentTrades { chunks, trades } = kept;
-        let mut recents = Self::new(tables);
+        let mut recents = Self::new(look_ups);
+        let tables = recents.by_key.len();
         let is_one = |rows: &HeldRows| is_fit(rows, tables, types);
         if !chunks.iter().all(is_one) {
             return None;
@@ -76,7 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-    use tradejoin_model::OwnedKey;
+    use tradejoin_model::{OwnedKey, Validity};
 
     use super::*;
 
@@ -87,13 +92,13 @@ mod tests {
     }
 
     fn numbers(recents: &Recents, key: u32) -> Vec<u64> {
-        let tickets = recents.of_key(0, &OwnedKey::Id(key)).into_iter();
+        let tickets = recents.of_key(0, &OwnedKey::Id(key), Validity::EVER).into_iter();
         tickets.filter_map(|ticket| recents.get(ticket)).map(|trade| trade.number).collect()
     }
 
     #[test]
     fn those_that_were_kept_are_the_same_and_leave_as_they_would_have() {
-        let mut recents = Recents::new(1);
+        let mut recents = Recents::new([LookUp::Latest]);
         for (first, keys) in [(1, [7, 8, 7]), (4, [7, 9, 8]), (7, [9, 9, 9])] {
             recents.push_chunk(rows(&keys));
             for row in 0..3 {
@@ -106,7 +111,7 @@ mod tests {
         [1, 6, 7, 8].into_iter().for_each(|ticket| recents.leave(ticket));
         let kept = recents.kept();
         assert_eq!((kept.chunks.len(), kept.trades.len()), (3, 5));
-        let mut others = Recents::of_kept(kept.clone(), 1, &[]).expect("of this table");
+        let mut others = Recents::of_kept(kept.clone(), [LookUp::Latest], &[]).expect("of this table");
         assert_eq!(others.kept().trades, kept.trades);
         assert_eq!((others.len(), others.bytes(), others.rows), (recents.len(), recents.bytes(), 6));
         for recents in [&mut recents, &mut others] {
@@ -122,22 +127,25 @@ mod tests {
 
     #[test]
     fn rows_that_are_not_there_are_refused() {
-        let mut recents = Recents::new(1);
+        let mut recents = Recents::new([LookUp::Latest]);
         recents.push_chunk(rows(&[7]));
         recents.enter(0, Recent::new(1, None, 0));
         let kept = recents.kept();
-        assert!(Recents::of_kept(kept.clone(), 1, &[]).is_some());
-        assert!(Recents::of_kept(kept.clone(), 2, &[]).is_none(), "keys of another table");
-        assert!(Recents::of_kept(kept.clone(), 1, &[ColumnType::Integer]).is_none(), "a column more");
+        assert!(Recents::of_kept(kept.clone(), [LookUp::Latest], &[]).is_some());
+        assert!(Recents::of_kept(kept.clone(), [LookUp::Latest; 2], &[]).is_none(), "keys of another table");
+        assert!(
+            Recents::of_kept(kept.clone(), [LookUp::Latest], &[ColumnType::Integer]).is_none(),
+            "a column more"
+        );
         let with = |change: fn(&mut RecentTrade)| {
             let mut kept = kept.clone();
             change(&mut kept.trades[0]);
-            Recents::of_kept(kept, 1, &[])
+            Recents::of_kept(kept, [LookUp::Latest], &[])
         };
         assert!(with(|trade| trade.row = 1).is_none());
         assert!(with(|trade| trade.chunk = 1).is_none());
         assert!(with(|trade| trade.lacks = 2).is_none());
         let twice = RecentTrades { trades: [kept.trades.clone(), kept.trades].concat(), chunks: kept.chunks };
-        assert!(Recents::of_kept(twice, 1, &[]).is_none());
+        assert!(Recents::of_kept(twice, [LookUp::Latest], &[]).is_none());
     }
 }
