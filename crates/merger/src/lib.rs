@@ -19,6 +19,7 @@
 //! assert!(merger.take_spent().is_none(), "nothing was merged, so no memory is free");
 //! ```
 
+mod chunks;
 mod misses;
 mod missing;
 mod rows;

@@ -254,6 +254,7 @@ impl Leaving {
         wait_column: bool,
     ) -> Result<Passed, ArrowError> {
         if self.places.is_empty() {
+            waiting.tidy(types)?;
             let own_copied = self.rows_taken as u64;
             let told = self.told.unwrap_or_default();
             return Ok(Passed { own_copied, told, ..Passed::untouched(self.enriched) });
@@ -264,6 +265,7 @@ impl Leaving {
         self.refused_at.resize(refused.len(), self.out.len() as u32);
         refused.iter_mut().zip(&self.refused_at).for_each(|(refused, &row)| refused.at_row = row);
         let mut waited = waiting.take(&self.places, types)?;
+        waiting.tidy(types)?;
         if wait_column && let Some(column) = waited.columns.last_mut() {
             *column = Column::Integers(self.waited);
         }

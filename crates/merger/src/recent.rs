@@ -7,6 +7,7 @@ use ahash::AHashMap;
 use arrow_schema::ArrowError;
 use tradejoin_model::{ColumnType, LookUp, OwnedKey, Validity};
 
+use crate::chunks::{CHUNK_ROWS, is_time_to_join, to_join};
 use crate::rows::{Rows, row_bytes};
 
 mod by_key;
@@ -23,6 +24,8 @@ const ENTRY_BYTES: u64 = 96;
 const TABLE_BYTES: u64 = 64;
 /// Bytes of an added value.
 const VALUE_BYTES: u64 = 24;
+/// Of a row that is no trade's.
+const NONE: Ticket = Ticket::MAX;
 /// Rows of trades that have left and still take room, before anything is done about it.
 const GONE_MIN: usize = 1_024;
 
@@ -64,12 +67,24 @@ impl Recent {
     }
 }
 
-/// The rows that became recent with one batch.
+/// The rows that became recent with one batch, or with several.
 #[derive(Debug)]
 struct Chunk {
     rows: Rows,
+    /// Of each row, or [`NONE`].
+    tickets: Vec<Ticket>,
     /// Those that are not let go of yet.
     left: usize,
+    /// Whether it cannot be put together with others.
+    stays: bool,
+}
+
+impl Chunk {
+    /// Of so many rows, of which so many are to enter or to be passed over.
+    fn new(rows: Rows, left: usize) -> Self {
+        let tickets = vec![NONE; rows.trades.num_rows()];
+        Self { rows, tickets, left, stays: false }
+    }
 }
 
 /// All trades that may be written again.
@@ -87,6 +102,8 @@ pub(crate) struct Recents {
     by_time: BinaryHeap<Reverse<(i64, Ticket)>>,
     chunks: AHashMap<u64, Chunk>,
     chunks_made: u64,
+    /// Since it was looked at what may be put together.
+    chunks_new: usize,
     /// Of all chunks.
     rows: usize,
     len: u64,
@@ -107,6 +124,7 @@ impl Recents {
             by_time: BinaryHeap::new(),
             chunks: AHashMap::new(),
             chunks_made: 0,
+            chunks_new: 0,
             rows: 0,
             len: 0,
             bytes: 0,
@@ -124,10 +142,15 @@ impl Recents {
     /// Takes rows that are about to [enter](Self::enter) or are
     /// [passed over](Self::pass_over).
     pub(crate) fn push_chunk(&mut self, rows: Rows) {
-        self.chunks_made += 1;
         let left = rows.trades.num_rows();
-        self.rows += left;
-        self.chunks.insert(self.chunks_made, Chunk { rows, left });
+        self.add(Chunk::new(rows, left));
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.chunks_made += 1;
+        self.chunks_new += 1;
+        self.rows += chunk.tickets.len();
+        self.chunks.insert(self.chunks_made, chunk);
     }
 
     /// A row of the last chunk does not enter.
@@ -155,8 +178,9 @@ impl Recents {
 
     fn link(&mut self, trade: Recent) -> Ticket {
         let ticket = self.first + self.trades.len() as u64;
-        let keys = &self.chunks[&trade.chunk].rows.keys;
-        for (by_key, keys) in self.by_key.iter_mut().zip(keys) {
+        let chunk = self.chunks.get_mut(&trade.chunk).expect("the chunk of a row that enters");
+        chunk.tickets[trade.row as usize] = ticket;
+        for (by_key, keys) in self.by_key.iter_mut().zip(&chunk.rows.keys) {
             by_key.push(keys.get(trade.row as usize), trade.time, ticket);
         }
         if trade.last_time < i64::MAX {
@@ -245,7 +269,7 @@ impl Recents {
         let Some(entry) = self.chunks.get_mut(&chunk) else { return };
         entry.left -= 1;
         if entry.left == 0 {
-            self.rows -= entry.rows.trades.num_rows();
+            self.rows -= entry.tickets.len();
             self.chunks.remove(&chunk);
         }
     }
@@ -254,8 +278,6 @@ impl Recents {
     /// that are here: these take no more than twice the memory of their rows, and one
     /// that leaves has at most one other copied. To be called between two batches.
     pub(crate) fn shrink(&mut self, types: &[ColumnType]) -> Result<(), ArrowError> {
-        /// Rows of a chunk of those that are copied.
-        const CHUNK_ROWS: usize = 8_192;
         let gone = self.rows - self.len as usize;
         if gone < GONE_MIN.max(self.len as usize) {
             if self.by_time.len() > 2 * self.trades.len() + GONE_MIN {
@@ -263,6 +285,7 @@ impl Recents {
                 by_time.retain(|&Reverse((_, ticket))| self.get(ticket).is_some());
                 self.by_time = by_time;
             }
+            self.join_small(types);
             return Ok(());
         }
         let mut others = Self::of(self.by_key.iter().map(ByKey::emptied).collect());
@@ -279,7 +302,7 @@ impl Recents {
                 (number, trade.row as usize)
             };
             let rows: Vec<_> = part.iter().map(source).collect();
-            others.push_chunk(Rows::gather(&sources, types, &rows)?);
+            others.push_chunk(Rows::gather(&sources, types, &rows)?.on_own_memory()?);
             let chunk = others.chunks_made;
             for (row, trade) in (0..).zip(part) {
                 others.link(Recent { chunk, row, ..*trade });
@@ -288,111 +311,49 @@ impl Recents {
         *self = others;
         Ok(())
     }
+
+    /// Puts chunks of few rows together.
+    fn join_small(&mut self, types: &[ColumnType]) {
+        if !is_time_to_join(self.chunks_new) {
+            return;
+        }
+        self.chunks_new = 0;
+        let may_go = self.chunks.iter().filter(|(_, entry)| !entry.stays);
+        for chunks in to_join(may_go.map(|(&chunk, entry)| (chunk, entry.left, &entry.rows))) {
+            if self.join(&chunks, types).is_err() {
+                // As with those that wait: they only take more memory as they are.
+                for chunk in &chunks {
+                    self.chunks.entry(*chunk).and_modify(|entry| entry.stays = true);
+                }
+            }
+        }
+    }
+
+    /// Puts the rows of these chunks that are not let go of together in the first one.
+    fn join(&mut self, chunks: &[u64], types: &[ColumnType]) -> Result<(), ArrowError> {
+        let sources: Vec<_> = chunks.iter().map(|chunk| &self.chunks[chunk]).collect();
+        // Those in front of the first were let go of.
+        let is_left = |ticket: Ticket| ticket != NONE && ticket >= self.first;
+        let left = |(source, entry): (usize, &&Chunk)| {
+            let rows = entry.tickets.iter().enumerate().filter(|&(_, &ticket)| is_left(ticket));
+            rows.map(|(row, &ticket)| ((source, row), ticket)).collect::<Vec<_>>()
+        };
+        let (places, tickets): (Vec<_>, Vec<_>) = sources.iter().enumerate().flat_map(left).unzip();
+        let rows: Vec<_> = sources.iter().map(|entry| &entry.rows).collect();
+        let rows = Rows::gather(&rows, types, &places)?.on_own_memory()?;
+        for chunk in chunks.iter().filter_map(|chunk| self.chunks.remove(chunk)) {
+            self.rows -= chunk.tickets.len();
+        }
+        let left = tickets.len();
+        self.rows += left;
+        for (row, &ticket) in (0..).zip(&tickets) {
+            let trade = &mut self.trades[(ticket - self.first) as usize];
+            (trade.chunk, trade.row) = (chunks[0], row);
+        }
+        self.chunks.insert(chunks[0], Chunk { rows, tickets, left, stays: false });
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-
-    use super::*;
-
-    /// Trades of these keys, each the last up to its time.
-    fn recents(trades: &[(u32, i64)]) -> Recents {
-        let mut recents = Recents::new([LookUp::Latest]);
-        let ids = UInt32Array::from_iter_values(trades.iter().map(|trade| trade.0));
-        let batch = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
-        let rows = Rows { trades: batch.expect("one column"), keys: vec![ids.into()], columns: vec![] };
-        recents.push_chunk(rows);
-        for (row, &(_, last_time)) in (0..).zip(trades) {
-            recents.enter(row, Recent { last_time, ..Recent::new(u64::from(row) + 1, None, 0) });
-        }
-        recents
-    }
-
-    fn numbers(recents: &Recents, key: u32) -> Vec<u64> {
-        let tickets = recents.of_key(0, &OwnedKey::Id(key), Validity::EVER).into_iter();
-        tickets.filter_map(|ticket| recents.get(ticket)).map(|trade| trade.number).collect()
-    }
-
-    #[test]
-    fn trades_of_a_key_are_found_in_their_order_whoever_leaves() {
-        let mut recents = recents(&[(7, 50), (8, 50), (7, 10), (7, 50), (8, 10)]);
-        assert_eq!(numbers(&recents, 7), [1, 3, 4]);
-        assert_eq!(recents.next_late(10), None, "up to their time they stay");
-        while let Some(ticket) = recents.next_late(11) {
-            recents.leave(ticket);
-        }
-        assert_eq!((numbers(&recents, 7), numbers(&recents, 8)), (vec![1, 4], vec![2]));
-        recents.leave(0);
-        assert_eq!(numbers(&recents, 7), [4]);
-        while let Some((ticket, _)) = recents.first() {
-            recents.leave(ticket);
-        }
-        assert_eq!(
-            (recents.len(), recents.bytes(), recents.chunks.len(), recents.by_key[0].keys_len()),
-            (0, 0, 0, 0)
-        );
-    }
-
-    #[test]
-    fn one_that_stays_for_ever_does_not_keep_the_others() {
-        let trades = [(7, 99)].into_iter().chain((0..20_000).map(|n| (n % 5, 1))).collect::<Vec<_>>();
-        let mut recents = recents(&trades);
-        for _ in 0..19_990 {
-            let ticket = recents.next_late(2).expect("one of many");
-            recents.leave(ticket);
-        }
-        assert_eq!(recents.trades.len(), 20_001);
-        recents.shrink(&[]).expect("few rows");
-        assert_eq!((recents.trades.len(), recents.by_time.len(), recents.by_key[0].keys_len()), (11, 11, 6));
-        assert_eq!(numbers(&recents, 7), [1]);
-        assert_eq!((0..5).map(|key| numbers(&recents, key).len()).sum::<usize>(), 10);
-    }
-
-    #[test]
-    fn those_of_several_batches_that_are_left_are_put_together() {
-        let mut recents = recents(&[(7, 2), (8, 1)]);
-        let ids = UInt32Array::from_iter_values((0..3_000).map(|row| 100 + row));
-        let batch = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
-        recents.push_chunk(Rows {
-            trades: batch.expect("one column"),
-            keys: vec![ids.into()],
-            columns: vec![],
-        });
-        for row in 0..3_000 {
-            let last_time = if row >= 2_998 { 2 } else { 1 };
-            recents.enter(row, Recent { last_time, ..Recent::new(3 + u64::from(row), None, 0) });
-        }
-        while let Some(ticket) = recents.next_late(2) {
-            recents.leave(ticket);
-        }
-        recents.shrink(&[]).expect("few rows");
-        assert_eq!((recents.len(), recents.rows, recents.chunks.len()), (3, 3, 1));
-        for (key, number) in [(7, 1), (3_098, 3_001), (3_099, 3_002)] {
-            let [ticket] = recents.of_key(0, &OwnedKey::Id(key), Validity::EVER)[..] else {
-                panic!("one of key {key}")
-            };
-            let (_, row, rows) = recents.place(ticket).expect("it is recent");
-            assert_eq!(rows.keys[0].get(row), Some(OwnedKey::Id(key)));
-            assert_eq!(recents.get(ticket).map(|trade| trade.number), Some(number));
-        }
-    }
-
-    #[test]
-    fn those_that_have_left_take_room_until_they_are_as_many_as_the_others() {
-        let trades: Vec<_> = (0..2_048).map(|row| (row, if row % 2 == 0 { 1 } else { 2 })).collect();
-        let mut recents = recents(&trades);
-        for _ in 0..1_023 {
-            let ticket = recents.next_late(2).expect("one of many");
-            recents.leave(ticket);
-        }
-        recents.shrink(&[]).expect("few rows");
-        assert_eq!(recents.rows, 2_048);
-        let last = recents.next_late(2).expect("the last one");
-        recents.leave(last);
-        recents.shrink(&[]).expect("few rows");
-        assert_eq!(recents.rows, 1_024);
-    }
-}
+mod tests;

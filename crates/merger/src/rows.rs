@@ -62,17 +62,29 @@ impl Rows {
             Keys::gather(&keys, rows)
         });
         let keys = keys.collect();
+        let places = by_source(sources.len(), rows);
         let column = |(index, &ty): (usize, &ColumnType)| {
             let mut gathered = Column::new(ty);
             gathered.reset(ty, rows.len());
-            for (number, source) in sources.iter().enumerate() {
-                let own = rows.iter().enumerate().filter(|(_, row)| row.0 == number);
-                gathered.set_all(own.map(|(to, &(_, from))| (to, from)), &source.columns[index]);
+            for (source, places) in sources.iter().zip(&places) {
+                gathered.set_all(places.iter().copied(), &source.columns[index]);
             }
             gathered
         };
         let columns = types.iter().enumerate().map(column).collect();
         Ok(Self { trades, keys, columns })
+    }
+
+    /// The same rows, which keep no memory of those that they were gathered from.
+    pub(crate) fn on_own_memory(self) -> Result<Self, ArrowError> {
+        let trades = without_shared_memory(self.trades)?;
+        Ok(Self { trades, ..self })
+    }
+
+    /// Bytes of memory in use, but for keys: these are no more than their columns.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let added = self.columns.iter().map(Column::memory_bytes);
+        self.trades.get_array_memory_size() + added.sum::<usize>()
     }
 
     /// No rows, of so many tables.
@@ -127,7 +139,16 @@ fn without_shared_memory(batch: RecordBatch) -> Result<RecordBatch, ArrowError> 
         }
     };
     let columns = batch.columns().iter().map(own).collect();
-    RecordBatch::try_new(batch.schema(), columns)
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+}
+
+/// Where the rows of each source go to and come from: each row is looked at once, however many
+/// sources and columns there are.
+fn by_source(sources: usize, rows: &[(usize, usize)]) -> Vec<Vec<(usize, usize)>> {
+    let mut places = vec![Vec::new(); sources];
+    rows.iter().enumerate().for_each(|(to, &(source, from))| places[source].push((to, from)));
+    places
 }
 
 pub(crate) fn without_columns(rows: usize) -> Result<RecordBatch, ArrowError> {
@@ -230,5 +251,33 @@ mod tests {
         let of_texts = 6 * 4;
         let all = arrays.iter().map(|(_, bytes)| bytes).sum::<u64>();
         assert_eq!((row_bytes(&batch, 0), row_bytes(&batch, 1)), (all - of_texts, all));
+    }
+
+    #[test]
+    fn each_row_is_looked_at_once_however_many_sources_there_are() {
+        let rows: Vec<_> = (0..1_000).map(|row| (row * 7 % 1_000, row)).collect();
+        let places = by_source(1_000, &rows);
+        assert_eq!(places.iter().map(Vec::len).sum::<usize>(), rows.len());
+        for (to, &(source, from)) in rows.iter().enumerate() {
+            assert_eq!(places[source], [(to, from)]);
+        }
+    }
+
+    #[test]
+    fn gathered_texts_keep_no_memory_of_others() {
+        let texts = StringViewArray::from_iter_values((0..1_000).map(|n| format!("a long text, number {n}")));
+        let trades = RecordBatch::try_from_iter([("note", Arc::new(texts) as ArrayRef)]).expect("a batch");
+        let rows = Rows { trades, keys: vec![], columns: vec![] };
+        let gathered = Rows::gather(&[&rows, &rows], &[], &[(1, 7), (0, 999)]).expect("two rows");
+        let gathered = gathered.on_own_memory().expect("two rows");
+        assert!(gathered.memory_bytes() < 1_000, "{}", gathered.memory_bytes());
+        assert_eq!(gathered.trades.column(0).as_string_view().value(1), "a long text, number 999");
+    }
+
+    #[test]
+    fn rows_without_columns_are_gathered_by_their_number_alone() {
+        let rows = Rows { trades: without_columns(3).expect("no columns"), keys: vec![], columns: vec![] };
+        let gathered = Rows::gather(&[&rows], &[], &[(0, 2), (0, 1)]).and_then(Rows::on_own_memory);
+        assert_eq!(gathered.expect("two rows").trades.num_rows(), 2);
     }
 }

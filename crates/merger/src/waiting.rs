@@ -7,6 +7,7 @@ use ahash::AHashMap;
 use arrow_schema::{ArrowError, SchemaRef};
 use tradejoin_model::{Column, ColumnType, Held, HeldRows, HeldTrade, OwnedKey};
 
+use crate::chunks::{is_time_to_join, to_join};
 use crate::rows::{Rows, row_bytes};
 
 /// The number of a trade among those that have waited.
@@ -48,13 +49,23 @@ pub(crate) struct Place {
     row: u32,
 }
 
-/// The rows that waited from one batch on.
+/// The rows that waited from one batch on, or from several.
 #[derive(Debug)]
 struct Chunk {
     rows: Rows,
     /// Of each row, until it is gone.
     tickets: Vec<Option<Ticket>>,
     left: usize,
+    /// Whether it cannot be put together with others.
+    stays: bool,
+}
+
+impl Chunk {
+    /// Of so many rows, of which so many are to wait.
+    fn new(rows: Rows, left: usize) -> Self {
+        let tickets = vec![None; rows.trades.num_rows()];
+        Self { rows, tickets, left, stays: false }
+    }
 }
 
 /// Bytes that a waiting trade is counted with.
@@ -73,6 +84,10 @@ pub(crate) struct Waiting {
     len: u64,
     chunks: AHashMap<u64, Chunk>,
     chunks_made: u64,
+    /// Since it was looked at what may be put together.
+    chunks_new: usize,
+    /// Chunks of which rows were let go of since the last batch.
+    thinned: Vec<u64>,
     /// Of the chunk that was made last, the row that enters next.
     next_row: u32,
     bytes: u64,
@@ -114,9 +129,7 @@ impl Waiting {
         for rows in chunks {
             let rows = Rows::of_held(rows);
             let len = rows.trades.num_rows();
-            waiting.chunks_made += 1;
-            let chunk = Chunk { rows, tickets: vec![None; len], left: 0 };
-            waiting.chunks.insert(waiting.chunks_made, chunk);
+            waiting.add(Chunk::new(rows, 0));
             // No row enters behind those that did.
             waiting.next_row = u32::try_from(len).unwrap_or(u32::MAX);
         }
@@ -153,10 +166,15 @@ impl Waiting {
 
     /// Takes rows that are about to [enter](Self::enter), one after the other.
     pub(crate) fn push_chunk(&mut self, rows: Rows) {
-        self.chunks_made += 1;
         self.next_row = 0;
         let len = rows.trades.num_rows();
-        self.chunks.insert(self.chunks_made, Chunk { rows, tickets: vec![None; len], left: len });
+        self.add(Chunk::new(rows, len));
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.chunks_made += 1;
+        self.chunks_new += 1;
+        self.chunks.insert(self.chunks_made, chunk);
     }
 
     /// The next row of the last chunk enters.
@@ -193,6 +211,10 @@ impl Waiting {
         self.trades.get(usize::try_from(ticket.checked_sub(self.first)?).ok()?)?.as_ref()
     }
 
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Trade> {
+        self.trades.get_mut(usize::try_from(ticket.checked_sub(self.first)?).ok()?)?.as_mut()
+    }
+
     /// The key of a row in a table.
     pub(crate) fn key(&self, place: Place, table: usize) -> Option<OwnedKey> {
         self.chunks.get(&place.chunk)?.rows.keys[table].get(place.row as usize)
@@ -206,8 +228,7 @@ impl Waiting {
         table: usize,
         write: impl FnOnce(usize, &mut [Column]),
     ) {
-        let at = ticket.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(Trade { place, lacks, .. }) = at.and_then(|at| self.trades.get_mut(at)?.as_mut()) {
+        if let Some(Trade { place, lacks, .. }) = self.get_mut(ticket) {
             *lacks &= !(1 << table);
             let place = *place;
             write(place.row as usize, &mut self.chunk_mut(place.chunk).rows.columns);
@@ -217,9 +238,7 @@ impl Waiting {
     /// A trade does not wait for these tables any more; gives what it still waits
     /// for.
     pub(crate) fn settle(&mut self, ticket: Ticket, tables: u64) -> u64 {
-        let at = ticket.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        let trade = at.and_then(|at| self.trades.get_mut(at)?.as_mut());
-        trade.map_or(0, |trade| {
+        self.get_mut(ticket).map_or(0, |trade| {
             trade.waits_for &= !tables;
             trade.waits_for
         })
@@ -262,174 +281,73 @@ impl Waiting {
         };
         let rows: Vec<_> = places.iter().map(number).collect();
         let taken = Rows::gather(&sources, types, &rows)?;
-        let chunks: Vec<u64> = numbers.into_keys().collect();
+        self.thinned.extend(numbers.into_keys());
         places.iter().for_each(|&place| self.give_up(place));
-        chunks.into_iter().try_for_each(|chunk| self.shrink(chunk, types))?;
         Ok(taken)
+    }
+
+    /// Lets go of memory that is not needed: that of rows that are gone, and that of chunks of
+    /// few rows. To be called at the end of a batch.
+    pub(crate) fn tidy(&mut self, types: &[ColumnType]) -> Result<(), ArrowError> {
+        let mut thinned = std::mem::take(&mut self.thinned);
+        thinned.sort_unstable();
+        thinned.dedup();
+        thinned.into_iter().try_for_each(|chunk| self.shrink(chunk, types))?;
+        if is_time_to_join(self.chunks_new) {
+            self.chunks_new = 0;
+            let may_go = self.chunks.iter().filter(|&(&chunk, entry)| !entry.stays && !self.may_enter(chunk));
+            for chunks in to_join(may_go.map(|(&chunk, entry)| (chunk, entry.left, &entry.rows))) {
+                if self.join(&chunks, types).is_err() {
+                    // Such as dictionaries that have more values in all than can be numbered:
+                    // they only take more memory as they are.
+                    chunks.iter().for_each(|&chunk| self.chunk_mut(chunk).stays = true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether rows of a chunk are still to enter.
+    fn may_enter(&self, chunk: u64) -> bool {
+        let is_in = |entry: &Chunk| self.next_row as usize >= entry.tickets.len();
+        chunk == self.chunks_made && !self.chunks.get(&chunk).is_none_or(is_in)
     }
 
     /// Lets go of the memory of rows that are gone, once they are half of a chunk in
     /// which no row is still to enter: what waits takes no more than twice the memory
     /// of its rows, and one that leaves has at most one other copied.
     fn shrink(&mut self, chunk: u64, types: &[ColumnType]) -> Result<(), ArrowError> {
-        let Some(entry) = self.chunks.get_mut(&chunk) else { return Ok(()) };
-        let len = entry.tickets.len();
-        let may_enter = chunk == self.chunks_made && (self.next_row as usize) < len;
-        if may_enter || entry.left > len / 2 {
+        let Some(entry) = self.chunks.get(&chunk) else { return Ok(()) };
+        if self.may_enter(chunk) || entry.left > entry.tickets.len() / 2 {
             return Ok(());
         }
-        let (places, tickets): (Vec<_>, Vec<_>) =
-            (0..len).filter_map(|row| Some(((0, row), entry.tickets[row]?))).unzip();
-        entry.rows = Rows::gather(&[&entry.rows], types, &places)?;
-        entry.tickets = tickets.iter().copied().map(Some).collect();
-        entry.left = tickets.len();
-        for (row, ticket) in (0..).zip(tickets) {
-            let at = usize::try_from(ticket - self.first).ok();
-            if let Some(Some(trade)) = at.and_then(|at| self.trades.get_mut(at)) {
-                trade.place.row = row;
+        self.join(&[chunk], types)
+    }
+
+    /// Puts the rows of these chunks that are left together in the first one.
+    fn join(&mut self, chunks: &[u64], types: &[ColumnType]) -> Result<(), ArrowError> {
+        let sources: Vec<_> = chunks.iter().map(|chunk| &self.chunks[chunk]).collect();
+        let left = |(source, entry): (usize, &&Chunk)| {
+            let rows = entry.tickets.iter().enumerate();
+            rows.filter_map(|(row, ticket)| Some(((source, row), (*ticket)?))).collect::<Vec<_>>()
+        };
+        let (places, tickets): (Vec<_>, Vec<_>) = sources.iter().enumerate().flat_map(left).unzip();
+        let rows: Vec<_> = sources.iter().map(|entry| &entry.rows).collect();
+        let rows = Rows::gather(&rows, types, &places)?.on_own_memory()?;
+        let chunk = chunks[0];
+        let stays = self.chunks[&chunk].stays;
+        chunks.iter().for_each(|chunk| drop(self.chunks.remove(chunk)));
+        for (row, &ticket) in (0..).zip(&tickets) {
+            if let Some(trade) = self.get_mut(ticket) {
+                trade.place = Place { chunk, row };
             }
         }
+        let left = tickets.len();
+        let tickets = tickets.into_iter().map(Some).collect();
+        self.chunks.insert(chunk, Chunk { rows, tickets, left, stays });
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-
-    use super::*;
-
-    /// So many rows, the ids of which are their numbers, with one added value.
-    fn rows(len: u32) -> Rows {
-        let ids = UInt32Array::from_iter_values(0..len);
-        let trades = RecordBatch::try_from_iter([("id", Arc::new(ids.clone()) as ArrayRef)]);
-        let values = Column::Integers(vec![0; len as usize]);
-        Rows { trades: trades.expect("one column"), keys: vec![ids.into()], columns: vec![values] }
-    }
-
-    /// So many trades that wait for the first table, each with the number of its row.
-    fn waiting(len: u32) -> (Waiting, Vec<Ticket>) {
-        let mut waiting = Waiting::default();
-        waiting.push_chunk(rows(len));
-        let now = Instant::now();
-        let tickets = (0..len).map(|row| waiting.enter(u64::from(row), (1, 1), now, None)).collect();
-        (waiting, tickets)
-    }
-
-    fn key(waiting: &Waiting, ticket: Ticket) -> Option<OwnedKey> {
-        waiting.key(waiting.get(ticket)?.place(), 0)
-    }
-
-    #[test]
-    fn a_trade_is_counted_with_its_entry_its_values_and_its_row() {
-        let (mut waiting, tickets) = waiting(3);
-        // An added value, and an id of 4 bytes.
-        assert_eq!((waiting.len(), waiting.bytes()), (3, 3 * (192 + 24 + 4)));
-        waiting.remove(tickets[1]).expect("it waits");
-        assert_eq!((waiting.len(), waiting.bytes()), (2, 2 * (192 + 24 + 4)));
-        assert!(waiting.remove(tickets[1]).is_none(), "it has left");
-        assert_eq!((waiting.len(), waiting.bytes()), (2, 2 * (192 + 24 + 4)));
-    }
-
-    #[test]
-    fn rows_that_are_gone_take_no_more_room_than_those_that_wait() {
-        let types = [ColumnType::Integer];
-        let (mut waiting, tickets) = waiting(100);
-        let rows_kept =
-            |waiting: &Waiting| waiting.chunks.values().map(|c| c.rows.trades.num_rows()).sum::<usize>();
-        let leave = |waiting: &mut Waiting, tickets: &[Ticket]| {
-            let places: Vec<_> =
-                tickets.iter().map(|&ticket| waiting.remove(ticket).expect("it waits").place()).collect();
-            let taken = waiting.take(&places, &types).expect("few rows");
-            let keys = |row: usize| taken.keys[0].get(row).expect("an id");
-            assert!((0..tickets.len()).all(|row| keys(row) == OwnedKey::Id(tickets[row] as u32)));
-        };
-        leave(&mut waiting, &tickets[10..59]);
-        assert_eq!(rows_kept(&waiting), 100, "51 of them wait");
-        leave(&mut waiting, &tickets[59..60]);
-        assert_eq!(rows_kept(&waiting), 50);
-        for &ticket in tickets[..10].iter().chain(&tickets[60..]) {
-            assert_eq!(key(&waiting, ticket), Some(OwnedKey::Id(ticket as u32)));
-        }
-        leave(&mut waiting, &tickets[..10]);
-        leave(&mut waiting, &tickets[60..]);
-        assert_eq!((waiting.len(), waiting.bytes(), waiting.chunks.len()), (0, 0, 0));
-        assert!(waiting.first().is_none() && waiting.schema().is_none());
-    }
-
-    #[test]
-    fn a_chunk_of_which_rows_are_still_to_enter_stays_as_it_is() {
-        let mut waiting = Waiting::default();
-        waiting.push_chunk(rows(4));
-        let now = Instant::now();
-        // Half of them have left before the others come.
-        let places = [1, 2].map(|number| {
-            let ticket = waiting.enter(number, (1, 1), now, None);
-            waiting.remove(ticket).expect("it waits").place()
-        });
-        waiting.take(&places, &[ColumnType::Integer]).expect("two rows");
-        let others = [3, 4].map(|number| waiting.enter(number, (1, 1), now, None));
-        for (id, &ticket) in (2..).zip(&others) {
-            assert_eq!(key(&waiting, ticket), Some(OwnedKey::Id(id)));
-        }
-        assert_eq!(waiting.first().map(|(ticket, trade)| (ticket, trade.number)), Some((others[0], 3)));
-    }
-
-    #[test]
-    fn what_a_trade_waits_for_and_lacks_goes_table_by_table() {
-        let mut waiting = Waiting::default();
-        waiting.push_chunk(rows(1));
-        let ticket = waiting.enter(1, (0b101, 0b111), Instant::now(), None);
-        waiting.set_values(ticket, 0, |row, columns| {
-            columns[0].set_all(std::iter::once((row, 0)), &Column::Integers(vec![7]));
-        });
-        let trade = |waiting: &Waiting| waiting.get(ticket).map(|trade| (trade.waits_for, trade.lacks));
-        assert_eq!(trade(&waiting), Some((0b101, 0b110)));
-        assert_eq!(waiting.settle(ticket, 0b001), 0b100);
-        assert_eq!(waiting.settle(ticket, 0b110), 0);
-        assert_eq!(waiting.settle(ticket + 1, 1), 0, "nobody");
-        let place = waiting.remove(ticket).expect("it waits").place();
-        let taken = waiting.take(&[place], &[ColumnType::Integer]).expect("one row");
-        let Column::Integers(values) = &taken.columns[0] else { panic!("integers") };
-        assert_eq!(values, &[7]);
-    }
-
-    #[test]
-    fn trades_that_were_kept_wait_again_each_at_its_own_row() {
-        let held = |chunk, row| HeldTrade {
-            chunk,
-            row,
-            number: u64::from(10 * chunk + row),
-            waits_for: 1,
-            lacks: 0,
-            waited: std::time::Duration::ZERO,
-            time: None,
-        };
-        let chunks = [3, 2, 2].map(|len| rows(len).to_held());
-        let mut waiting = Waiting::of_held(chunks.to_vec());
-        let now = Instant::now();
-        let first = waiting.enter_held(&held(0, 2), now).expect("its row is there");
-        let second = waiting.enter_held(&held(2, 0), now).expect("its row is there");
-        assert_eq!(waiting.enter_held(&held(2, 0), now), None, "it is another's");
-        assert_eq!(waiting.enter_held(&held(2, 2), now), None, "there is no such row");
-        assert_eq!(waiting.enter_held(&held(3, 0), now), None, "nor such a chunk");
-        waiting.drop_empty();
-        assert_eq!((waiting.len(), waiting.bytes(), waiting.chunks.len()), (2, 2 * (192 + 24 + 4), 2));
-        assert_eq!(
-            [first, second].map(|ticket| key(&waiting, ticket)),
-            [2, 0].map(|id| Some(OwnedKey::Id(id)))
-        );
-        let again = waiting.held(now);
-        assert_eq!(again.trades.iter().map(|trade| trade.number).collect::<Vec<_>>(), [2, 20]);
-        assert_eq!(again.trades.iter().map(|trade| trade.chunk).collect::<Vec<_>>(), [0, 1]);
-        // Others enter behind them.
-        waiting.push_chunk(rows(1));
-        let third = waiting.enter(30, (1, 1), now, None);
-        assert_eq!((third, key(&waiting, third)), (second + 1, Some(OwnedKey::Id(0))));
-        let places = [first, second].map(|ticket| waiting.remove(ticket).expect("it waits").place());
-        waiting.take(&places, &[ColumnType::Integer]).expect("two rows");
-        assert_eq!((waiting.len(), waiting.chunks.len()), (1, 1));
-    }
-}
+mod tests;

@@ -10,6 +10,8 @@ use tradejoin_model::{
 
 use super::*;
 
+mod small_batches;
+
 /// A table that adds an integer, for whose keys trades wait for so many others.
 fn spec(rows: u64) -> TableSpec {
     let hold = Hold { limit: HoldLimit::Rows(rows), then: Expired::Keep };

@@ -43,9 +43,7 @@ impl Recents {
             return None;
         }
         for rows in chunks {
-            recents.chunks_made += 1;
-            recents.rows += rows.trades.num_rows();
-            recents.chunks.insert(recents.chunks_made, Chunk { rows: Rows::of_held(rows), left: 0 });
+            recents.add(Chunk::new(Rows::of_held(rows), 0));
         }
         let all_tables = u64::MAX.checked_shr(u64::BITS.saturating_sub(tables as u32)).unwrap_or(0);
         let mut taken = AHashSet::new();
