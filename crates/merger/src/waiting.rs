@@ -1,6 +1,5 @@
 //! What waits: trades with what they have found so far.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use ahash::AHashMap;
@@ -9,6 +8,10 @@ use tradejoin_model::{Column, ColumnType, Held, HeldRows, HeldTrade, OwnedKey};
 
 use crate::chunks::{is_time_to_join, to_join};
 use crate::rows::{Rows, row_bytes};
+
+mod line;
+
+use line::Line;
 
 /// The number of a trade among those that have waited.
 pub(crate) type Ticket = u64;
@@ -78,10 +81,7 @@ fn entry_bytes(rows: &Rows, row: usize) -> u32 {
 /// All trades that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    trades: VecDeque<Option<Trade>>,
-    /// The ticket of the front.
-    first: Ticket,
-    len: u64,
+    trades: Line,
     chunks: AHashMap<u64, Chunk>,
     chunks_made: u64,
     /// Since it was looked at what may be put together.
@@ -95,7 +95,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.trades.len() as u64
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -117,7 +117,7 @@ impl Waiting {
             time: trade.time,
         };
         Held {
-            trades: self.trades.iter().flatten().map(trade).collect(),
+            trades: self.trades.iter().map(trade).collect(),
             chunks: chunks.iter().map(|chunk| self.chunks[chunk].rows.to_held()).collect(),
             ..Held::default()
         }
@@ -140,7 +140,7 @@ impl Waiting {
     /// there, or another's.
     pub(crate) fn enter_held(&mut self, held: &HeldTrade, since: Instant) -> Option<Ticket> {
         let chunk = u64::from(held.chunk) + 1;
-        let ticket = self.first + self.trades.len() as u64;
+        let ticket = self.trades.next_ticket();
         let entry = self.chunks.get_mut(&chunk)?;
         let place = entry.tickets.get_mut(held.row as usize).filter(|place| place.is_none())?;
         *place = Some(ticket);
@@ -148,8 +148,7 @@ impl Waiting {
         let HeldTrade { row, number, waits_for, lacks, time, .. } = *held;
         let bytes = entry_bytes(&entry.rows, row as usize);
         let place = Place { chunk, row };
-        self.trades.push_back(Some(Trade { number, waits_for, lacks, since, time, place, bytes }));
-        self.len += 1;
+        self.trades.push(Trade { number, waits_for, lacks, since, time, place, bytes });
         self.bytes += u64::from(bytes);
         Some(ticket)
     }
@@ -185,15 +184,14 @@ impl Waiting {
         since: Instant,
         time: Option<i64>,
     ) -> Ticket {
-        let ticket = self.first + self.trades.len() as u64;
+        let ticket = self.trades.next_ticket();
         let (chunk, row) = (self.chunks_made, self.next_row);
         self.next_row += 1;
         let entry = self.chunk_mut(chunk);
         entry.tickets[row as usize] = Some(ticket);
         let bytes = entry_bytes(&entry.rows, row as usize);
         let place = Place { chunk, row };
-        self.trades.push_back(Some(Trade { number, waits_for, lacks, since, time, place, bytes }));
-        self.len += 1;
+        self.trades.push(Trade { number, waits_for, lacks, since, time, place, bytes });
         self.bytes += u64::from(bytes);
         ticket
     }
@@ -204,15 +202,11 @@ impl Waiting {
 
     /// The trade that entered first of those that are here.
     pub(crate) fn first(&self) -> Option<(Ticket, &Trade)> {
-        self.trades.front().and_then(Option::as_ref).map(|trade| (self.first, trade))
+        self.trades.first()
     }
 
     pub(crate) fn get(&self, ticket: Ticket) -> Option<&Trade> {
-        self.trades.get(usize::try_from(ticket.checked_sub(self.first)?).ok()?)?.as_ref()
-    }
-
-    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Trade> {
-        self.trades.get_mut(usize::try_from(ticket.checked_sub(self.first)?).ok()?)?.as_mut()
+        self.trades.get(ticket)
     }
 
     /// The key of a row in a table.
@@ -228,7 +222,7 @@ impl Waiting {
         table: usize,
         write: impl FnOnce(usize, &mut [Column]),
     ) {
-        if let Some(Trade { place, lacks, .. }) = self.get_mut(ticket) {
+        if let Some(Trade { place, lacks, .. }) = self.trades.get_mut(ticket) {
             *lacks &= !(1 << table);
             let place = *place;
             write(place.row as usize, &mut self.chunk_mut(place.chunk).rows.columns);
@@ -238,7 +232,7 @@ impl Waiting {
     /// A trade does not wait for these tables any more; gives what it still waits
     /// for.
     pub(crate) fn settle(&mut self, ticket: Ticket, tables: u64) -> u64 {
-        self.get_mut(ticket).map_or(0, |trade| {
+        self.trades.get_mut(ticket).map_or(0, |trade| {
             trade.waits_for &= !tables;
             trade.waits_for
         })
@@ -247,14 +241,8 @@ impl Waiting {
     /// Takes a trade out. Its row stays until it is [given up](Self::give_up), or
     /// [taken](Self::take) in the same batch.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Trade> {
-        let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
-        let trade = self.trades.get_mut(at)?.take()?;
-        self.len -= 1;
+        let trade = self.trades.remove(ticket)?;
         self.bytes -= u64::from(trade.bytes);
-        while self.trades.front().is_some_and(Option::is_none) {
-            self.trades.pop_front();
-            self.first += 1;
-        }
         self.chunk_mut(trade.place.chunk).tickets[trade.place.row as usize] = None;
         Some(trade)
     }
@@ -338,7 +326,7 @@ impl Waiting {
         let stays = self.chunks[&chunk].stays;
         chunks.iter().for_each(|chunk| drop(self.chunks.remove(chunk)));
         for (row, &ticket) in (0..).zip(&tickets) {
-            if let Some(trade) = self.get_mut(ticket) {
+            if let Some(trade) = self.trades.get_mut(ticket) {
                 trade.place = Place { chunk, row };
             }
         }

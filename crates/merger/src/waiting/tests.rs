@@ -183,3 +183,36 @@ fn chunks_whose_dictionaries_do_not_go_together_stay_as_they_are() {
     }
     assert!(waiting.chunks.is_empty());
 }
+
+#[test]
+fn of_those_that_leave_behind_one_that_waits_for_ever_no_place_is_kept() {
+    // Every 10,000th stays, two at a time wait beside them.
+    let (mut waiting, mut stay) = (Waiting::default(), Vec::new());
+    waiting.push_chunk(rows(100_000));
+    let now = Instant::now();
+    for number in 0..100_000 {
+        let ticket = waiting.enter(number, (1, 1), now, None);
+        if number % 10_000 == 0 {
+            stay.push(ticket);
+        }
+        if let Some(before) = ticket.checked_sub(2).filter(|before| !stay.contains(before)) {
+            assert_eq!(waiting.remove(before).map(|trade| trade.number), Some(number - 2));
+            assert!(waiting.remove(before).is_none() && waiting.get(before).is_none(), "it has left");
+        }
+        assert!(waiting.trades.places() <= 1_100, "{} places", waiting.trades.places());
+    }
+    assert_eq!(waiting.len(), 12);
+    assert_eq!(waiting.bytes(), 12 * (192 + 24 + 4));
+    stay.extend([99_998, 99_999]);
+    let numbers: Vec<_> = waiting.held(now).trades.iter().map(|trade| trade.number).collect();
+    assert_eq!(numbers, stay, "in their order, each with its ticket");
+    for &ticket in &stay {
+        assert_eq!(waiting.first().map(|(first, trade)| (first, trade.number)), Some((ticket, ticket)));
+        assert_eq!(key(&waiting, ticket), Some(OwnedKey::Id(ticket as u32)));
+        assert_eq!(waiting.settle(ticket, 1), 0);
+        waiting.remove(ticket).expect("it waits");
+    }
+    assert!(waiting.first().is_none() && waiting.trades.places() == 0);
+    waiting.push_chunk(rows(1));
+    assert_eq!(waiting.enter(100_000, (1, 1), now, None), 100_000, "no ticket is given twice");
+}
