@@ -86,7 +86,7 @@ pub(crate) struct Waiting {
     chunks_made: u64,
     /// Since it was looked at what may be put together.
     chunks_new: usize,
-    /// Chunks of which rows were let go of since the last batch.
+    /// Chunks of which rows were let go of since the last batch, some more than once.
     thinned: Vec<u64>,
     /// Of the chunk that was made last, the row that enters next.
     next_row: u32,
@@ -253,6 +253,8 @@ impl Waiting {
         chunk.left -= 1;
         if chunk.left == 0 {
             self.chunks.remove(&place.chunk);
+        } else if self.thinned.last() != Some(&place.chunk) {
+            self.thinned.push(place.chunk);
         }
     }
 
@@ -269,7 +271,6 @@ impl Waiting {
         };
         let rows: Vec<_> = places.iter().map(number).collect();
         let taken = Rows::gather(&sources, types, &rows)?;
-        self.thinned.extend(numbers.into_keys());
         places.iter().for_each(|&place| self.give_up(place));
         Ok(taken)
     }

@@ -68,6 +68,24 @@ fn rows_that_are_gone_take_no_more_room_than_those_that_wait() {
 }
 
 #[test]
+fn rows_that_are_dropped_take_no_more_room_than_those_that_wait() {
+    let (mut waiting, tickets) = waiting(100);
+    let mut drop_all = |tickets: &[Ticket]| {
+        for &ticket in tickets {
+            let place = waiting.remove(ticket).expect("it waits").place();
+            waiting.give_up(place);
+        }
+        waiting.tidy(&[ColumnType::Integer]).expect("few rows");
+        let left = tickets.last().and_then(|last| key(&waiting, last + 1));
+        (waiting.chunks.values().map(|c| c.rows.trades.num_rows()).sum::<usize>(), left)
+    };
+    assert_eq!(drop_all(&tickets[..49]), (100, Some(OwnedKey::Id(49))), "51 of them wait");
+    assert_eq!(drop_all(&tickets[49..50]), (50, Some(OwnedKey::Id(50))));
+    assert_eq!(drop_all(&tickets[50..75]), (25, Some(OwnedKey::Id(75))));
+    assert_eq!(drop_all(&tickets[75..]), (0, None));
+}
+
+#[test]
 fn a_chunk_of_which_rows_are_still_to_enter_stays_as_it_is() {
     let mut waiting = Waiting::default();
     waiting.push_chunk(rows(4));

@@ -77,3 +77,20 @@ fn chunks_that_were_kept_by_small_batches_are_put_together_with_the_next_one() {
     let (found, _) = pass(&mut holds, batch(u64::from(BATCHES) + 1, &[], &[7]));
     assert_eq!(found, [(7, 7); BATCHES as usize]);
 }
+
+#[test]
+fn rows_that_are_dropped_at_their_limit_take_no_more_room_than_those_that_wait() {
+    // By batches of a thousand, the first of each waits for ever, the others for ten more.
+    let hold = Hold { limit: HoldLimit::Rows(10), then: Expired::Drop };
+    let tables = [spec(u64::MAX), TableSpec { on_miss: MissPolicy::Hold(hold), ..spec(0) }];
+    let mut holds = Holds::new(&tables, HoldConfig::default()).expect("their misses wait");
+    for number in 0..20 {
+        let mut merged = in_second(batch(1_000 * number, &[7; 1_000], &[]));
+        merged.waiting[0].1 = 0b01;
+        pass(&mut holds, merged);
+    }
+    let held = holds.held(Instant::now());
+    let rows: usize = held.chunks.iter().map(|rows| rows.trades.num_rows()).sum();
+    assert_eq!(held.trades.len(), 20 + 10);
+    assert!(rows <= 1_000 + 2 * 30, "{rows} rows");
+}
