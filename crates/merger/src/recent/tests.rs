@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int8Type;
+use arrow_array::{ArrayAccessor as _, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt32Array};
 
 use tradejoin_model::Column;
 
@@ -166,4 +168,25 @@ fn those_of_many_small_batches_are_put_together_with_what_they_have_by_then() {
         recents.leave(ticket);
     }
     assert_eq!((recents.chunks.len(), recents.rows, recents.by_key[0].keys_len()), (0, 0, 0));
+}
+
+#[test]
+fn chunks_whose_dictionaries_do_not_go_together_stay_as_they_are() {
+    let mut recents = Recents::new([LookUp::Latest]);
+    let text = |number: u32| format!("note {number}");
+    for number in 0..1_000 {
+        let notes: DictionaryArray<Int8Type> = [text(number).as_str()].into_iter().collect();
+        let trades = RecordBatch::try_from_iter([("note", Arc::new(notes) as ArrayRef)]);
+        let keys = vec![UInt32Array::from(vec![number]).into()];
+        recents.push_chunk(Rows { trades: trades.expect("one column"), keys, columns: vec![] });
+        recents.enter(0, Recent::new(number.into(), None, 0));
+        recents.shrink(&[]).expect("those that go together");
+    }
+    assert!(recents.chunks.len() < 200 && recents.chunks.values().any(|entry| entry.stays));
+    for number in 0..1_000 {
+        let (_, row, rows) = recents.place(number.into()).expect("it is recent");
+        let notes = rows.trades.column(0).as_dictionary::<Int8Type>().downcast_dict::<StringArray>();
+        assert_eq!(notes.expect("texts").value(row), text(number));
+        assert_eq!(rows.keys[0].get(row), Some(OwnedKey::Id(number)));
+    }
 }
