@@ -20,10 +20,9 @@ impl Config {
         arguments.path("messages", &input.messages);
         arguments.text("tables", input.tables.as_ref().map(|tables| tables.join(",")));
         match &input.table_ready_after {
+            Some(ReadyAfterConfig::All(_)) if is_given("table_ready_after", Some("")) => {}
             Some(ReadyAfterConfig::All(condition)) => {
-                if !is_given("table_ready_after", Some("")) {
-                    arguments.push("table_ready_after", condition.as_ref());
-                }
+                arguments.push("table_ready_after", condition.as_ref());
             }
             Some(ReadyAfterConfig::ByTable(by_table)) => {
                 arguments.by_table("table_ready_after", Some(by_table));
