@@ -210,11 +210,11 @@ impl Engine {
         // What waits goes on waiting in the run that goes on.
         let waiting = ended.passage.as_ref().filter(|_| interrupted && keeper.is_some());
         let held = waiting.map(|passage| passage.held(Instant::now()));
+        let (source, loaded) = feed.into_end();
         if let Some(passage) = ended.passage.filter(|_| held.is_none()) {
-            let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink)));
+            let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink, revise)));
             ledger.add(&written.map_err(|panic| panicked(panic, Stage::Hold))??);
         }
-        let (source, loaded) = feed.into_end();
         let whole = ledger.clone();
         add_loaded(&mut ledger, &loaded);
         publisher.publish(&ledger, ended.trades_copied)?;
@@ -274,10 +274,16 @@ impl Engine {
     }
 }
 
-/// Writes the trades that still wait at the end, and gives their account.
-fn write_held(mut passage: Passage, sink: &mut impl Sink) -> Result<Ledger, EngineError> {
+/// Writes the trades that still wait at the end, and gives their account; to `revise` what is
+/// written again of them.
+fn write_held(
+    mut passage: Passage,
+    sink: &mut impl Sink,
+    revise: &mut dyn Revise,
+) -> Result<Ledger, EngineError> {
     let (mut sum, mut encoder, mut piece) = (Ledger::default(), sink.encoder(), Default::default());
-    while let Some((passed, account)) = passage.finish()? {
+    let mut give = |revised| revise.write(revised).map_err(EngineError::Revise);
+    while let Some((passed, account)) = passage.finish(&mut give)? {
         let enriched = passed.assemble()?;
         if !enriched.is_empty() {
             encoder.encode(&enriched, &mut piece).map_err(EngineError::Sink)?;

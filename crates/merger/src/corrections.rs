@@ -81,6 +81,12 @@ impl Touched {
         }
     }
 
+    /// That of trades that leave when the sequence has ended.
+    pub(crate) fn at_end(enriched: &Enriched) -> Self {
+        let messages = Arc::clone(&enriched.messages);
+        Self { messages, trades_before: enriched.trades_before, lacking: Vec::new(), effects: Vec::new() }
+    }
+
     /// All effects in the order of the changes, each with its table.
     fn in_order(&self) -> Vec<(ChangeAt, Effect)> {
         let of_table = |(table, effects): (usize, &Effects)| {

@@ -206,7 +206,8 @@ impl Holds {
         let Some(schema) = self.waiting.schema().filter(|_| self.waiting.len() > 0) else { return Ok(None) };
         let none = Rows::none(schema, self.tables.len(), &self.types);
         let mut account = Ledger::new(self.tables.len());
-        let mut leaving = Leaving::new(none.into_enriched(Vec::new()), self.trades_read, 0);
+        let told = self.tells.then(Told::default);
+        let mut leaving = Leaving::new(none.into_enriched(Vec::new()), self.trades_read, 0).telling(told);
         while leaving.len() < Self::LAST_ROWS
             && let Some((ticket, _)) = self.waiting.first()
         {

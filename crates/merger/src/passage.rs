@@ -49,17 +49,14 @@ impl Passage {
         give: impl FnMut(Revised) -> Result<(), E>,
     ) -> Result<(Passed, Ledger), E> {
         let touched = self.corrections.is_some().then(|| Touched::of(&mut merged));
-        let (mut passed, mut account) = match &mut self.holds {
+        let (passed, account) = match &mut self.holds {
             Some(holds) => holds.pass(merged, now)?,
             None => (Passed::untouched(merged.enriched), merged.account),
         };
-        if let (Some(corrections), Some(touched)) = (&mut self.corrections, touched) {
-            let told = passed.take_told();
-            let arrivals = passed.arrivals(&touched, &told);
-            passed = passed.assembled()?;
-            account.corrections += corrections.pass(&touched, told, passed.enriched(), &arrivals, give)?;
+        match touched {
+            Some(touched) => self.correct(touched, passed, account, give),
+            None => Ok((passed, account)),
         }
-        Ok((passed, account))
     }
 
     /// Lets a batch by that has rows of tables as they were kept: what waits has met them.
@@ -68,13 +65,36 @@ impl Passage {
         (Passed::untouched(merged.enriched), merged.account)
     }
 
-    /// What is left when the sequence has ended, as [`Holds::finish`] has it: no change
-    /// follows that it could be written again for.
+    /// What is left when the sequence has ended, as [`Holds::finish`] has it. Gives to `give` what
+    /// is written again right behind it: what has changed while it waited.
     ///
     /// # Errors
-    /// As [`Holds::pass`].
-    pub fn finish(&mut self) -> Result<Option<(Passed, Ledger)>, ArrowError> {
-        self.holds.as_mut().map_or(Ok(None), Holds::finish)
+    /// As [`Passage::pass`].
+    pub fn finish<E: From<ArrowError>>(
+        &mut self,
+        give: impl FnMut(Revised) -> Result<(), E>,
+    ) -> Result<Option<(Passed, Ledger)>, E> {
+        let left = self.holds.as_mut().map_or(Ok(None), Holds::finish)?;
+        let Some((passed, account)) = left else { return Ok(None) };
+        let touched = Touched::at_end(passed.enriched());
+        self.correct(touched, passed, account, give).map(Some)
+    }
+
+    /// Has a batch that goes on be what may be written again.
+    fn correct<E: From<ArrowError>>(
+        &mut self,
+        touched: Touched,
+        mut passed: Passed,
+        mut account: Ledger,
+        give: impl FnMut(Revised) -> Result<(), E>,
+    ) -> Result<(Passed, Ledger), E> {
+        if let Some(corrections) = &mut self.corrections {
+            let told = passed.take_told();
+            let arrivals = passed.arrivals(&touched, &told);
+            passed = passed.assembled()?;
+            account.corrections += corrections.pass(&touched, told, passed.enriched(), &arrivals, give)?;
+        }
+        Ok((passed, account))
     }
 
     /// The trades that wait at a moment of the clock, between two batches, and those that may

@@ -157,8 +157,6 @@ impl Oracle {
 
     /// Ends the sequence: nothing waits any longer.
     pub fn finish(&mut self) -> Vec<Joined> {
-        // No change follows.
-        self.correcting = None;
         while let Some(at) = self.waiting.iter().position(|trade| !trade.waits_for.is_empty()) {
             self.ledger.hold.expired += 1;
             self.leave(at);

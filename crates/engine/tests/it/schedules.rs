@@ -183,10 +183,11 @@ proptest! {
         let state = |thread: &Thread| format!("{thread:?}").split('(').next().map(str::to_owned);
         prop_assert!(ended, "no thread sleeps for ever: {:?}", run.threads.iter().map(state).collect::<Vec<_>>());
         let mut passage = run.passage.take();
+        let mut give = |revised| run.revisions.write(revised).map_err(EngineError::Revise);
         while let Some(passage) = &mut passage
-            && let Some((passed, account)) = passage.finish().expect("few rows")
+            && let Some((passed, account)) = passage.finish(&mut give).expect("few rows")
         {
-            run.rows.extend(run.encode(&passed.assemble().expect("few rows")));
+            run.rows.extend(rows_of(&passed.assemble().expect("few rows")));
             run.ledger.add(&account);
         }
         let (mut expected, revisions, ledger) = case.expected_revisions();
