@@ -1,6 +1,7 @@
 //! The rows of a reference table in memory, by key.
 
 use crate::batch::{ChangeKind, ChangeLane};
+use crate::chains::Chains;
 use crate::column::{Column, INTEGER_NULL};
 use crate::ids::Key;
 use crate::index::{SlotIndex, Special};
@@ -30,6 +31,11 @@ const YOUNG: Slot = 1 << 31;
 /// Whether an entry is no slot: a miss, or something to be looked into.
 pub(crate) fn is_special(entry: Slot) -> bool {
     entry & YOUNG != 0
+}
+
+/// Whether an entry is the number of a version.
+fn is_young(entry: Slot) -> bool {
+    is_special(entry) && entry < GONE
 }
 
 fn is_upsert(kind: &ChangeKind) -> bool {
@@ -85,6 +91,7 @@ pub struct Found {
     /// slots of rows there is one for each part.
     pub parts: Parts,
     special: Special,
+    chains: Chains,
     /// The slots of the parts so far.
     pub(crate) part_slots: Vec<Slot>,
     /// Memory to number the rows of one key.
@@ -228,7 +235,7 @@ impl KeyedTable {
     /// The entry of the last row of its key before a version that stands before this
     /// entry: a slot, [`MISS`] or [`GONE`].
     fn last_before(&self, before: Slot) -> Slot {
-        if is_special(before) && before < GONE { self.version(before).slot } else { before }
+        if is_young(before) { self.version(before).slot } else { before }
     }
 
     /// The entry of a key while no batch is under way: a slot, or none of this
@@ -288,7 +295,8 @@ impl KeyedTable {
         missed: &mut Vec<u32>,
     ) {
         missed.clear();
-        let Found { slots, special, .. } = found;
+        let Found { slots, special, chains, .. } = found;
+        chains.clear();
         match below {
             Some(below) if self.is_empty() => {
                 below.slots.find(keys, slots, special);
@@ -299,7 +307,7 @@ impl KeyedTable {
                 slots.clear();
                 slots.extend(keys.enumerate().map(|(number, key)| {
                     let Some(key) = key else { return MISS };
-                    match self.seen_by(row(number), self.slots.get(key)) {
+                    match self.seen_by(row(number), self.slots.get(key), chains) {
                         MISS => below.slots.get(key) | IN_GENERATION,
                         GONE => MISS,
                         slot => slot,
@@ -312,7 +320,7 @@ impl KeyedTable {
                 self.slots.find(keys, slots, special);
                 for &number in special.places() {
                     let (slot, row) = (&mut slots[number as usize], row(number as usize));
-                    *slot = self.seen_by(row, *slot);
+                    *slot = self.seen_by(row, *slot, chains);
                     if *slot == MISS {
                         missed.push(row);
                     }
@@ -322,12 +330,30 @@ impl KeyedTable {
     }
 
     /// What a row sees of a key with this entry: a slot, [`MISS`] or [`GONE`].
-    fn seen_by(&self, row: u32, mut entry: Slot) -> Slot {
-        while is_special(entry) && entry < GONE {
-            let version = self.version(entry);
-            entry = if version.at_row <= row { version.slot } else { version.before };
+    fn seen_by(&self, row: u32, entry: Slot, chains: &mut Chains) -> Slot {
+        let mut seen = entry;
+        for _ in 0..Chains::STEPS_MAX {
+            if !is_young(seen) {
+                return seen;
+            }
+            let version = self.version(seen);
+            seen = if version.at_row <= row { version.slot } else { version.before };
         }
-        entry
+        chains.seen_by(row, entry, self.walk(entry))
+    }
+
+    /// From the last version of a key back to what stood there before the batch: from
+    /// which row on each is seen, and what it is.
+    fn walk(&self, entry: Slot) -> impl Iterator<Item = (u32, Slot)> {
+        let before = |&entry: &Slot| is_young(entry).then(|| self.version(entry).before);
+        std::iter::successors(Some(entry), before).map(|entry| {
+            if is_young(entry) {
+                let &Version { at_row, slot, .. } = self.version(entry);
+                (at_row, slot)
+            } else {
+                (0, entry)
+            }
+        })
     }
 
     /// Makes the last version of each key the only one: what was found before

@@ -44,6 +44,7 @@ mod history;
 mod effects;
 
 mod batch;
+mod chains;
 mod held;
 mod key_numbers;
 mod keyed;

@@ -77,6 +77,56 @@ fn each_row_sees_the_version_of_its_place() {
 }
 
 #[test]
+fn rows_of_keys_that_change_often_see_the_version_of_their_place() {
+    let outputs = [OutputColumn::field("number", 0, ColumnType::Integer)];
+    let (keys, rows, changes) = (3, 500, 3_000_u32);
+    // Key 2 has no more than two versions. Every seventh change removes.
+    let key = |change: u32| if change % 1_500 == 9 { 2 } else { change % 2 };
+    let kind = |change| if change % 7 == 0 { ChangeKind::Delete } else { ChangeKind::Upsert };
+    let lane = ChangeLane {
+        at_rows: (0..changes).map(|change| change * rows / changes).collect(),
+        keys: (0..changes).map(|change| Key(key(change))).collect::<Vec<_>>().into(),
+        kinds: (0..changes).map(kind).collect(),
+        fields: vec![Column::Integers((0..changes).map(i64::from).collect())],
+        ..ChangeLane::default()
+    };
+    let mut below = KeyedTable::new(&outputs);
+    let first = ChangeLane { at_rows: vec![0; 2], keys: vec![Key(2); 2].into(), ..lane.clone() };
+    below.apply(&outputs, &first, 1..2, None, None);
+    below.settle();
+
+    let mut found = Found::default();
+    for below in [None, Some(&below)] {
+        let mut table = KeyedTable::new(&outputs);
+        table.apply(&outputs, &lane, 0..changes, below, None);
+        for _ in 0..2 {
+            let looked_up = (0..rows).flat_map(|_| (0..keys).map(Some)).collect::<Vec<_>>();
+            let row = |number| number as u32 / keys;
+            table.find(looked_up.into_iter(), row, below, &mut found, &mut Vec::new());
+            for (number, &slot) in (0..).zip(&found.slots) {
+                // The last one of the key that stands before the row.
+                let is_before = |change| lane.at_rows[change as usize] <= row(number as usize);
+                let last = (0..changes).rfind(|&change| key(change) == number % keys && is_before(change));
+                let expected = match last {
+                    Some(change) => Some(i64::from(change)).filter(|_| kind(change) == ChangeKind::Upsert),
+                    None => below.filter(|_| number % keys == 2).map(|_| 1),
+                };
+                let columns = |slot: Slot| match below {
+                    Some(below) if slot & IN_GENERATION != 0 => (below.columns(), slot ^ IN_GENERATION),
+                    _ => (table.columns(), slot),
+                };
+                let value = (slot != MISS).then(|| columns(slot)).map(|(columns, slot)| match &columns[0] {
+                    Column::Integers(values) => values[slot as usize],
+                    _ => unreachable!("a column of integers"),
+                });
+                assert_eq!(value, expected, "number {number}");
+            }
+            assert_eq!(found.chains.keys(), 2, "no other key was walked through, and each once");
+        }
+    }
+}
+
+#[test]
 fn changes_go_on_top_of_a_generation() {
     use ChangeKind::{Delete, Upsert};
     let mut below = table();
