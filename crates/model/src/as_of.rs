@@ -227,8 +227,8 @@ impl AsOfTable {
         };
         // The row that has begun last at the least time, and those that begin until the
         // greatest, of which there are mostly none.
-        let from_least = &history.rows()[history.begun(stretch.least).saturating_sub(1)..];
-        let until_greatest = from_least.iter().take_while(|(validity, _)| validity.from <= stretch.greatest);
+        let until_greatest =
+            history.since(stretch.least).take_while(|(validity, _)| validity.from <= stretch.greatest);
         let count = until_greatest.clone().take(rows.len() + 1).count();
         let look_ups = if count <= rows.len() {
             until_greatest.for_each(|&row| add(row));
@@ -236,10 +236,10 @@ impl AsOfTable {
         } else {
             // More than there are trades: those that one of these has found begun.
             begun.clear();
-            begun.extend(rows.iter().filter_map(|&row| Some(history.begun(by_time.time(row)?))));
-            begun.sort_unstable();
-            begun.dedup();
-            begun.iter().filter(|&&begun| begun > 0).for_each(|&begun| add(history.rows()[begun - 1]));
+            begun.extend(rows.iter().filter_map(|&row| history.begun_last(by_time.time(row)?)));
+            begun.sort_unstable_by_key(|(validity, _)| validity.from);
+            begun.dedup_by_key(|(validity, _)| validity.from);
+            begun.iter().for_each(|&row| add(row));
             rows.len()
         };
         parts.end(look_ups);

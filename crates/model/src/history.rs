@@ -1,8 +1,12 @@
 //! The rows of one key by the time from which they are valid.
 
+mod rows;
+
 use std::ops::RangeInclusive;
 
 use crate::column::INTEGER_NULL;
+
+use rows::{Row, Rows};
 
 /// When a row is valid: from a time on, and before another. Times are
 /// nanoseconds since 1970-01-01 UTC.
@@ -70,14 +74,14 @@ impl Validity {
 /// same; and no closed row holds the beginning of another. A value stands for
 /// each row.
 ///
-/// A row that comes late goes where its time is, at the cost of moving the later
-/// ones of its key.
+/// Rows may come in any order: one goes where its time is, at the cost of moving
+/// a few hundred others at most.
 #[derive(Clone, Debug)]
-pub struct History<T>(Vec<(Validity, T)>);
+pub struct History<T>(Rows<T>);
 
 impl<T> Default for History<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Rows::default())
     }
 }
 
@@ -98,36 +102,38 @@ impl<T: Copy> History<T> {
     /// If the row overlaps another: a closed row holds the other's beginning.
     /// Nothing has changed then.
     pub fn put(&mut self, validity: Validity, value: T) -> Result<Option<T>, Overlap<T>> {
-        let at = self.0.partition_point(|(other, _)| other.from < validity.from);
-        let replaced =
-            self.0.get(at).filter(|(other, _)| other.from == validity.from).map(|&(_, value)| value);
-        let overlap = |&(validity, value): &(Validity, T)| Overlap { validity, value };
-        if let Some(before) = self.0[..at].last().filter(|(before, _)| is_cut(*before, validity)) {
+        let (block, at) = self.0.behind(|from| from <= validity.from);
+        let last = self.0.before((block, at)).filter(|(other, _)| other.from == validity.from);
+        let replaced = last.map(|&(_, value)| value);
+        let before = (block, at - usize::from(replaced.is_some()));
+        let overlap = |&(validity, value): &Row<T>| Overlap { validity, value };
+        if let Some(before) = self.0.before(before).filter(|(before, _)| is_cut(*before, validity)) {
             return Err(overlap(before));
         }
-        let next = at + usize::from(replaced.is_some());
-        if let Some(after) = self.0.get(next).filter(|(after, _)| is_cut(validity, *after)) {
+        if let Some(after) = self.0.get((block, at)).filter(|(after, _)| is_cut(validity, *after)) {
             return Err(overlap(after));
         }
         match replaced {
-            Some(_) => self.0[at] = (validity, value),
-            None => self.0.insert(at, (validity, value)),
+            Some(_) => self.0.blocks_mut()[block][at - 1] = (validity, value),
+            None => self.0.insert((block, at), (validity, value)),
         }
         Ok(replaced)
     }
 
     /// Removes the row with the same beginning, or without a beginning every row.
     pub fn delete(&mut self, validity: Validity) -> impl Iterator<Item = T> {
-        let from = validity.from;
-        let before = |time: i64| self.0.partition_point(|(validity, _)| validity.from < time);
-        let gone = match from {
-            INTEGER_NULL => 0..self.0.len(),
-            from => {
-                let at = before(from);
-                at..at + usize::from(self.0.get(at).is_some_and(|(validity, _)| validity.from == from))
+        let (mut rows, mut blocks, mut one) = (Vec::new(), Vec::new(), None);
+        if validity.from == INTEGER_NULL {
+            match std::mem::take(&mut self.0) {
+                Rows::Few(all) => rows = all,
+                Rows::Many(all) => blocks = *all,
             }
-        };
-        self.0.drain(gone).map(|(_, value)| value)
+        } else {
+            let (block, at) = self.0.behind(|from| from <= validity.from);
+            let last = self.0.before((block, at)).filter(|(other, _)| other.from == validity.from);
+            one = last.is_some().then(|| self.0.remove((block, at - 1)));
+        }
+        rows.into_iter().chain(blocks.into_iter().flatten()).chain(one).map(|(_, value)| value)
     }
 
     /// The row that is valid at `time`: of those that have begun, the one that
@@ -136,62 +142,72 @@ impl<T: Copy> History<T> {
     #[inline]
     #[must_use]
     pub fn at(&self, time: i64, tolerance: Option<u64>) -> Option<T> {
-        let &(validity, value) = self.0[..self.begun(time)].last()?;
+        let &(validity, value) = self.begun_last(time)?;
         validity.is_found_at(time, tolerance).then_some(value)
     }
 
-    /// How many rows have begun at `time`.
+    /// Of the rows that have begun at `time` the one that began last.
     #[inline]
-    pub(crate) fn begun(&self, time: i64) -> usize {
-        self.0.partition_point(|(validity, _)| validity.from <= time)
+    pub(crate) fn begun_last(&self, time: i64) -> Option<&(Validity, T)> {
+        self.0.before(self.0.behind(|from| from <= time))
     }
 
-    /// The rows by their beginnings.
-    pub(crate) fn rows(&self) -> &[(Validity, T)] {
-        &self.0
+    /// That row, and those that begin later, in order.
+    pub(crate) fn since(&self, time: i64) -> impl Iterator<Item = &(Validity, T)> + Clone {
+        let (block, at) = self.0.behind(|from| from <= time);
+        let blocks = self.0.blocks();
+        blocks[block][at.saturating_sub(1)..].iter().chain(blocks[block + 1..].iter().flatten())
     }
 
     /// Before when the row that begins at `from` is valid, which is there: its own
     /// end, or if it is open the beginning of the next one; [`INTEGER_NULL`] for
     /// ever.
     pub(crate) fn until(&self, from: i64) -> i64 {
-        let at = self.0.partition_point(|(validity, _)| validity.from < from);
-        match self.0.get(at..) {
-            Some([(Validity { to: INTEGER_NULL, .. }, _), (next, _), ..]) => next.from,
-            Some([(Validity { to, .. }, _), ..]) => *to,
-            _ => INTEGER_NULL,
+        let place = self.0.behind(|other| other <= from);
+        match (self.0.before(place), self.0.get(place)) {
+            (Some((Validity { to: INTEGER_NULL, .. }, _)), Some((next, _))) => next.from,
+            (Some((Validity { to, .. }, _)), _) => *to,
+            (None, _) => INTEGER_NULL,
         }
     }
 
     /// When the first row begins that does so behind `from`; [`INTEGER_NULL`] for
     /// never.
     pub(crate) fn next(&self, from: i64) -> i64 {
-        let at = self.0.partition_point(|(validity, _)| validity.from <= from);
-        self.0.get(at).map_or(INTEGER_NULL, |(validity, _)| validity.from)
+        let next = self.0.get(self.0.behind(|other| other <= from));
+        next.map_or(INTEGER_NULL, |(validity, _)| validity.from)
     }
 
     /// The last row that begins before `from`.
     pub(crate) fn before(&self, from: i64) -> Option<(Validity, T)> {
-        let at = self.0.partition_point(|(validity, _)| validity.from < from);
-        self.0[..at].last().copied()
+        self.0.before(self.0.behind(|other| other < from)).copied()
     }
 
     /// The same rows with other values.
     #[must_use]
     pub fn map<U>(&self, value: impl Fn(T) -> U) -> History<U> {
-        History(self.0.iter().map(|&(validity, old)| (validity, value(old))).collect())
+        let block = |rows: &Vec<Row<T>>| rows.iter().map(|&(validity, old)| (validity, value(old))).collect();
+        History(match &self.0 {
+            Rows::Few(rows) => Rows::Few(block(rows)),
+            Rows::Many(blocks) => Rows::Many(Box::new(blocks.iter().map(block).collect())),
+        })
     }
 
     /// Whether there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.blocks()[0].is_empty()
     }
 
     /// Bytes of memory in use.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<(Validity, T)>()
+        let blocks = match &self.0 {
+            Rows::Few(_) => 0,
+            Rows::Many(blocks) => blocks.capacity() * size_of::<Vec<Row<T>>>(),
+        };
+        let rows = self.0.blocks().iter().map(|block| block.capacity() * size_of::<Row<T>>());
+        blocks + rows.sum::<usize>()
     }
 }
 
@@ -202,94 +218,4 @@ fn is_cut(earlier: Validity, later: Validity) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NULL: i64 = INTEGER_NULL;
-
-    #[test]
-    fn the_times_of_a_row_are_those_at_which_it_is_found() {
-        const TIMES: [i64; 9] = [NULL, i64::MIN + 1, -10, 0, 1, 2, 10, i64::MAX - 1, i64::MAX];
-        for (from, to) in TIMES.into_iter().flat_map(|from| TIMES.map(|to| (from, to))) {
-            let validity = Validity { from, to };
-            for tolerance in [None, Some(0), Some(1), Some(10), Some(u64::MAX)] {
-                let times = validity.times_found(tolerance);
-                for time in TIMES {
-                    let is_one = times.as_ref().is_some_and(|times| times.contains(&time));
-                    let is_found = validity.is_found_at(time, tolerance);
-                    assert_eq!(is_one, is_found, "{validity:?}, {tolerance:?}, at {time}");
-                }
-            }
-        }
-    }
-
-    fn history(rows: &[(i64, i64, char)]) -> History<char> {
-        let mut history = History::default();
-        for &(from, to, value) in rows {
-            assert_eq!(history.put(Validity { from, to }, value), Ok(None));
-        }
-        history
-    }
-
-    fn seen(history: &History<char>, times: impl IntoIterator<Item = i64>, tolerance: Option<u64>) -> String {
-        times.into_iter().map(|time| history.at(time, tolerance).unwrap_or('-')).collect()
-    }
-
-    #[test]
-    fn a_row_is_valid_from_its_beginning_to_before_its_end() {
-        let rows = [(2, 4, 'a'), (4, NULL, 'b'), (7, 8, 'c')];
-        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let history = history(&order.map(|i| rows[i]));
-            assert_eq!(seen(&history, 1..=9, None), "-aabbbc--", "an open row ends where the next begins");
-        }
-        let ever = history(&[(NULL, NULL, 'a'), (5, NULL, 'b')]);
-        assert_eq!(seen(&ever, [NULL, i64::MIN + 1, 4, 5, i64::MAX], None), "aaabb");
-    }
-
-    #[test]
-    fn an_open_row_is_valid_until_the_next_one() {
-        let rows = history(&[(NULL, NULL, 'a'), (2, 4, 'b'), (6, NULL, 'c'), (9, NULL, 'd')]);
-        assert_eq!([NULL, 2, 6, 9].map(|from| rows.until(from)), [2, 4, 9, NULL]);
-        assert_eq!([NULL, 2, 5, 9].map(|from| rows.next(from)), [2, 6, 6, NULL], "a gap may be between");
-        let before = |from| rows.before(from).map(|(_, value)| value);
-        assert_eq!([NULL, 2, 5, 9].map(before), [None, Some('a'), Some('b'), Some('c')]);
-    }
-
-    #[test]
-    fn a_row_that_began_too_long_ago_is_not_seen() {
-        let rows = history(&[(NULL, 0, 'a'), (2, 6, 'b'), (8, NULL, 'c')]);
-        assert_eq!(seen(&rows, -1..=11, Some(2)), "---bbb---ccc-");
-        assert_eq!(seen(&rows, [2, 3, 8, 9], Some(0)), "b-c-");
-        assert_eq!(seen(&rows, [i64::MAX], Some(u64::MAX)), "c");
-        assert_eq!(seen(&rows, [-1], Some(u64::MAX)), "-", "since ever is longer ago than any tolerance");
-    }
-
-    #[test]
-    fn the_same_beginning_replaces_and_removes() {
-        let mut rows = history(&[(2, 4, 'a'), (6, NULL, 'b')]);
-        assert_eq!(rows.put(Validity { from: 2, to: NULL }, 'c'), Ok(Some('a')));
-        assert_eq!(seen(&rows, 1..=7, None), "-ccccbb");
-        let mut delete = |from| rows.delete(Validity { from, to: 1 }).collect::<String>();
-        assert_eq!((delete(6), delete(6)), ("b".to_owned(), String::new()));
-        assert_eq!(seen(&rows, 1..=7, None), "-cccccc");
-        assert_eq!(rows.put(Validity { from: 8, to: NULL }, 'd'), Ok(None));
-        assert_eq!(rows.delete(Validity::EVER).collect::<String>(), "cd");
-        assert!(rows.is_empty());
-    }
-
-    #[test]
-    fn a_closed_row_holds_no_other_beginning() {
-        let mut rows = history(&[(2, 5, 'a'), (8, NULL, 'b')]);
-        let a = Overlap { validity: Validity { from: 2, to: 5 }, value: 'a' };
-        let b = Overlap { validity: Validity { from: 8, to: NULL }, value: 'b' };
-        for (from, to, other) in
-            [(4, 6, a), (4, NULL, a), (1, 3, a), (NULL, 6, a), (2, 9, b), (6, 9, b), (3, 4, a)]
-        {
-            assert_eq!(rows.put(Validity { from, to }, 'x'), Err(other), "{from} to {to}");
-        }
-        assert_eq!(seen(&rows, 1..=9, None), "-aaa---bb", "nothing has changed");
-        assert_eq!(rows.put(Validity { from: 5, to: 8 }, 'c'), Ok(None), "they may touch");
-        assert_eq!(rows.put(Validity { from: 1, to: NULL }, 'd'), Ok(None), "an open one gives way");
-        assert_eq!(seen(&rows, 1..=9, None), "daaacccbb");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use crate::batch::{ChangeKind, ChangeLane};
 use crate::chains::Chains;
 use crate::column::{Column, INTEGER_NULL};
+use crate::history::Validity;
 use crate::ids::Key;
 use crate::index::{SlotIndex, Special};
 use crate::key_numbers::KeyNumbers;
@@ -94,8 +95,8 @@ pub struct Found {
     chains: Chains,
     /// The slots of the parts so far.
     pub(crate) part_slots: Vec<Slot>,
-    /// Memory to number the rows of one key.
-    pub(crate) begun: Vec<usize>,
+    /// Memory for rows of one key.
+    pub(crate) begun: Vec<(Validity, Slot)>,
 }
 
 impl KeyedTable {
