@@ -1,5 +1,6 @@
 //! What a newer file of a table changes in the one that is in force.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault};
 
 use ahash::{AHashMap, AHashSet};
@@ -18,8 +19,9 @@ type Hasher = BuildHasherDefault<XxHash64>;
 /// changes, without a second table.
 ///
 /// It takes 12 bytes for each row where ids are mostly in sequence, more where they
-/// are not, for keys of text, and for look-ups by time. Two contents of one key are
-/// taken for the same once in 2⁶⁴ changes.
+/// are not, for keys of text, and for look-ups by time; and twice that or more once a
+/// row of a table with times has removed all rows of a key. Two contents of one key
+/// are taken for the same once in 2⁶⁴ changes.
 #[derive(Clone, Debug)]
 pub struct Fingerprints {
     look_up: LookUp,
@@ -28,6 +30,9 @@ pub struct Fingerprints {
     /// What kinds of fields there are, without a value.
     fields: Vec<Column>,
     places: Places,
+    /// When the rows of each key begin, once all rows of some key were removed: a walk
+    /// through all rows for each such key would take too long.
+    beginnings: Option<AHashMap<Box<[u8]>, BTreeSet<i64>>>,
     contents: Vec<u64>,
     /// The version of each row, where rows have one.
     versions: Vec<i64>,
@@ -102,6 +107,7 @@ impl Fingerprints {
             of_texts: false,
             fields: Vec::new(),
             places: Places::Ids(SlotIndex::default()),
+            beginnings: None,
             contents: Vec::new(),
             versions: Vec::new(),
             free: Vec::new(),
@@ -323,6 +329,10 @@ impl Fingerprints {
             self.contents.len() as Slot - 1
         });
         self.put(place, content, version);
+        if let (Some(beginnings), Identity::Other(bytes)) = (&mut self.beginnings, &identity) {
+            let (key, from) = key_and_time(bytes);
+            beginnings.entry(key.into()).or_default().insert(from);
+        }
         match (&mut self.places, identity) {
             (Places::Ids(ids), Identity::Id(id)) => {
                 ids.set(id, place);
@@ -345,17 +355,30 @@ impl Fingerprints {
             _ => None,
         };
         self.free.extend(place);
+        if let (Some(beginnings), Identity::Other(bytes)) = (&mut self.beginnings, identity) {
+            let (key, from) = key_and_time(bytes);
+            if let Some(of_key) = beginnings.get_mut(key) {
+                of_key.remove(&from);
+                if of_key.is_empty() {
+                    beginnings.remove(key);
+                }
+            }
+        }
     }
 
     /// Removes all rows of a key of a table with times.
     fn remove_key(&mut self, key: &[u8]) {
         let Places::Others(others) = &mut self.places else { return };
-        let free = &mut self.free;
-        others.retain(|bytes, &mut place| {
-            let stays = key_and_time(bytes).0 != key;
-            free.extend((!stays).then_some(place));
-            stays
+        let beginnings = self.beginnings.get_or_insert_with(|| {
+            let mut all: AHashMap<_, BTreeSet<_>> = AHashMap::new();
+            for (key, from) in others.keys().map(|bytes| key_and_time(bytes)) {
+                all.entry(key.into()).or_default().insert(from);
+            }
+            all
         });
+        let gone = beginnings.remove(key).into_iter().flatten();
+        let identities = gone.map(|from| [key, &from.to_be_bytes()].concat());
+        self.free.extend(identities.filter_map(|bytes| others.remove(bytes.as_slice())));
     }
 
     /// The rows that were not seen, in the order of their keys.
@@ -432,3 +455,6 @@ fn nothing(like: &Column, len: usize) -> Column {
         Column::Options(_) => Column::Options(vec![no_terms(); len]),
     }
 }
+
+#[cfg(test)]
+mod tests;
