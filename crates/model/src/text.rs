@@ -321,8 +321,10 @@ impl TextColumn {
     }
 
     /// Overwrites, for each of `places`, the value at the first with that at the
-    /// second of `other`. Memory of long values that are replaced is reclaimed once
-    /// half of the heap is unused.
+    /// second of `other`. Memory of long values that are replaced is reclaimed once it
+    /// is more than half of the heap and a third of the memory of the views: so the heap
+    /// holds at most twice the bytes in use, or a third of the views' memory beside
+    /// them, and what a replacement costs grows with its bytes, not with the column.
     ///
     /// # Panics
     /// If a place is out of bounds.
@@ -355,7 +357,10 @@ impl TextColumn {
         let old = std::mem::replace(&mut self.views[row], view);
         if old.is_long() {
             self.garbage += old.range().len();
-            if self.garbage > self.heap.len() / 2 {
+            if self.garbage == self.heap.len() {
+                // No walk: nothing is in use, and the column is inline again.
+                (self.heap, self.garbage) = (Vec::new(), 0);
+            } else if self.garbage > self.garbage_max() {
                 self.compact();
             }
         }
@@ -407,6 +412,12 @@ impl TextColumn {
         })
     }
 
+    /// As many bytes of the heap may be unused: to reclaim them takes a walk through all
+    /// views and a copy of what is in use, neither of which is to be longer.
+    fn garbage_max(&self) -> usize {
+        (self.heap.len() / 2).max(self.views.len() * size_of::<TextView>() / 3)
+    }
+
     /// Copies the live part of the heap to a new one.
     fn compact(&mut self) {
         let mut heap = Vec::with_capacity(self.heap.len() - self.garbage);
@@ -436,63 +447,4 @@ impl FromIterator<TextView> for TextColumn {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG_TEXT: &str = "a text that does not fit in twenty-three bytes";
-
-    fn column(texts: &[Option<&str>]) -> TextColumn {
-        let mut column = TextColumn::default();
-        texts.iter().for_each(|text| column.push(*text));
-        column
-    }
-
-    fn texts(column: &TextColumn) -> Vec<Option<String>> {
-        (0..column.len())
-            .map(|row| column.get(row).map(|b| String::from_utf8_lossy(b).into_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn values_of_every_length_come_back() {
-        for len in 0..64 {
-            let text = "x".repeat(len);
-            assert_eq!(column(&[Some(&text)]).get(0), Some(text.as_bytes()));
-        }
-        assert_eq!(column(&[None]).get(0), None);
-        assert_ne!(TextView::NULL, TextView::EMPTY);
-    }
-
-    #[test]
-    fn arrow_gets_the_values_end_to_end() {
-        let (bytes, ends, nulls) = column(&[Some(LONG_TEXT), Some(""), None, Some("é")]).to_parts();
-        assert_eq!(bytes, [LONG_TEXT.as_bytes(), "é".as_bytes()].concat());
-        assert_eq!(ends, [0, 46, 46, 46, 48]);
-        assert!(nulls.expect("one is null").iter().eq([true, true, false, true]));
-        let full = "x".repeat(TextView::INLINE_MAX);
-        assert_eq!(column(&[Some(&full)]).to_parts(), (full.into_bytes(), vec![0, 23], None));
-        assert_eq!(TextColumn::default().to_parts(), (Vec::new(), vec![0], None));
-    }
-
-    #[test]
-    fn scatter_puts_long_and_short_values_at_their_rows() {
-        let mut out = TextColumn::default();
-        out.resize(5);
-        out.scatter(&[3, 0], &column(&[Some(LONG_TEXT), Some("a")]));
-        out.scatter(&[1, 4], &column(&[Some("é"), None]));
-        let expected = [Some("a"), Some("é"), None, Some(LONG_TEXT), None].map(|t| t.map(str::to_owned));
-        assert_eq!(texts(&out), expected);
-    }
-
-    #[test]
-    fn overwriting_long_values_for_ever_takes_bounded_memory() {
-        let source = column(&[Some(LONG_TEXT)]);
-        let mut table = column(&[Some("keep me, I am a long text as well"), Some("x")]);
-        for _ in 0..10_000 {
-            table.set_all(std::iter::once((1, 0)), &source);
-        }
-        assert_eq!(table.get(0), Some(&b"keep me, I am a long text as well"[..]));
-        assert_eq!(table.get(1), Some(LONG_TEXT.as_bytes()));
-        assert!(table.memory_bytes() < 1_000, "{}", table.memory_bytes());
-    }
-}
+mod tests;
