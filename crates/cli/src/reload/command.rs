@@ -57,6 +57,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
     let mut code = failure::OK;
     // Nothing is waited for before something has changed.
     let mut deadline: Option<Instant> = None;
+    let mut is_answered = false;
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let line = match client.next(left)? {
@@ -68,6 +69,9 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
             Heard::End if deadline.is_some() => {
                 anyhow::bail!("the run ended before it took effect");
             }
+            Heard::End if !is_answered => {
+                anyhow::bail!("the run ended, or gave up the call, before it answered: nothing has changed");
+            }
             Heard::End => return Ok(code),
         };
         if args.json {
@@ -75,6 +79,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
         }
         match serde_json::from_slice(&line).context("the run answers what this version does not know")? {
             Reply::Tables(outcomes) => {
+                is_answered = true;
                 for outcome in outcomes {
                     print(args, &text(&outcome))?;
                     match outcome.done {

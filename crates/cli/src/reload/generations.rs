@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,7 @@ impl Store {
             limits: Limits { unpacked_ratio: u64::MAX, ..limits },
             stamp: None,
         };
-        let mut from = File::open(path)?;
+        let mut from = open(path)?;
         let mut to = BufWriter::new(File::create_new(&kept.path)?);
         if is_packed {
             let mut packer = zstd::Encoder::new(&mut to, LEVEL)?;
@@ -129,7 +130,7 @@ impl Kept {
 
     /// Whether a file has the content that was copied.
     pub(super) fn is_content_of(&self, path: &Path, of: Encoding, done: &AtomicBool) -> io::Result<bool> {
-        let (mut file, copy) = (File::open(path)?, File::open(&self.path)?);
+        let (mut file, copy) = (open(path)?, File::open(&self.path)?);
         if of.compression == self.encoding.compression {
             return is_equal(&mut file, &mut BufReader::new(copy), done);
         }
@@ -178,6 +179,13 @@ impl History {
 /// Whether two generations have the same file of a table.
 pub(super) fn is_same(a: &Result<Arc<Kept>, Arc<str>>, b: &Result<Arc<Kept>, Arc<str>>) -> bool {
     matches!((a, b), (Ok(a), Ok(b)) if Arc::ptr_eq(a, b))
+}
+
+/// Opens the file of a table, unless a pipe has taken its place: nobody may ever write to that.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file any more")) }
 }
 
 fn copy(from: &mut impl Read, to: &mut impl io::Write, done: &AtomicBool) -> io::Result<()> {

@@ -261,6 +261,36 @@ fn a_file_that_was_rolled_back_stays_out_until_it_changes() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_that_was_rolled_back_is_not_waited_for() {
+    let folder = Folder::empty();
+    let mut live = asked(&folder, "");
+    folder.put("i.csv", table("AAPL"));
+    reload(&folder, "");
+    reload(&folder, "--rollback");
+    std::fs::remove_file(folder.path("i.csv")).expect("removed");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.path("i.csv"), mode).expect("a pipe");
+    let ran = folder.run("reload --control c.sock");
+    assert!(ran.code == 1 && ran.stdout.contains("i.csv is no file any more"), "{}", ran.stdout);
+    assert_eq!(live.finds(1), SPY);
+    live.end();
+}
+
+#[test]
+fn a_run_that_ends_before_it_answers_has_reloaded_nothing() {
+    let folder = Folder::empty();
+    let listener = UnixListener::bind(folder.path("c.sock")).expect("a socket");
+    let said = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let (mut client, _) = listener.accept().expect("a call");
+            client.read_exact(&mut [0; 10]).expect("what is asked");
+        });
+        folder.fails(74, "reload --control c.sock --wait 0")
+    });
+    assert!(said.contains("before it answered: nothing has changed"), "{said}");
+}
+
+#[test]
 fn a_rollback_is_in_the_journal() {
     let folder = Folder::empty();
     folder.put("first.csv", table("SPY"));
