@@ -98,10 +98,6 @@ impl Sink for Summing {
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
     }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 struct Sums;

@@ -130,12 +130,8 @@ impl<'a> Sink for Watch<'a> {
     }
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
-        Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
         self.end = Some(Instant::now());
-        Ok(())
+        Ok(Box::new(NothingPrepared))
     }
 }
 

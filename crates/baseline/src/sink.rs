@@ -26,10 +26,6 @@ impl Sink for Digesting {
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
     }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 /// The encoder of [`Digesting`].

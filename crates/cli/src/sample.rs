@@ -87,10 +87,6 @@ impl<S: Sink> Sink for Sampled<S> {
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         self.inner.prepare(end)
     }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.inner.finish(end)
-    }
 }
 
 impl<E: Encode> Encode for Sampled<E> {

@@ -181,10 +181,6 @@ impl<S: Sink> Sink for Watched<'_, S> {
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         self.inner.prepare(end)
     }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.inner.finish(end)
-    }
 }
 
 /// A sink for results that nobody asked to have.
@@ -205,10 +201,6 @@ impl Sink for Nowhere {
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

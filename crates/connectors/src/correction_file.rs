@@ -80,11 +80,6 @@ impl Revise for CorrectionFile {
         self.put_held()?;
         Ok(self.output.prepare(end)?)
     }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.put_held()?;
-        Ok(self.output.close(end)?)
-    }
 }
 
 /// The rows of both.

@@ -106,13 +106,6 @@ impl LetterOutput {
             Self::Several(files) => files.prepare(end),
         }
     }
-
-    fn close(&mut self, end: End) -> Result<(), BoxError> {
-        match self {
-            Self::One(output) => Ok(output.close(end)?),
-            Self::Several(files) => files.close(end),
-        }
-    }
 }
 
 /// What makes the lines of a batch, on any thread.
@@ -346,12 +339,5 @@ impl<S: Sink> Sink for Beside<S> {
             Some(letters) => Box::new((sink, letters.output.prepare(end)?)),
             None => sink,
         })
-    }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        if let Some(letters) = &mut self.letters {
-            letters.output.close(end)?;
-        }
-        self.sink.finish(end)
     }
 }

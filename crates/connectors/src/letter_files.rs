@@ -293,10 +293,6 @@ impl LetterFiles {
         let closed = std::mem::take(&mut self.closed);
         Ok(Box::new(PreparedLetters { closed, current, bytes_before: self.bytes_before }))
     }
-
-    pub(crate) fn close(&mut self, end: End) -> Result<(), BoxError> {
-        Ok(self.output.close(end)?)
-    }
 }
 
 /// Whether there are files after the first, of another run.

@@ -224,22 +224,29 @@ impl Output {
         self.writer.write(piece).map_err(failed(&self.name))
     }
 
-    /// Completes the file, and gives it its name unless the run was interrupted,
-    /// as [`Sink::finish`] does.
+    /// Completes an output that is not [kept](OutputOptions::kept), and gives the file its name
+    /// unless the run was interrupted. Nothing is left to do for one that was
+    /// [prepared](Self::prepare) with its end.
     ///
     /// # Errors
     /// If writing the rest or naming the file fails.
     pub fn close(&mut self, end: End) -> Result<(), WriteError> {
-        std::mem::replace(&mut self.writer, Writer::Finished)
-            .finish()
-            .and_then(|()| Ok(self.target.settle(end)?))
-            .map_err(failed(&self.name))
+        if matches!(self.writer, Writer::Finished) {
+            return Ok(());
+        }
+        let mut prepared = self.prepare(Some(end))?;
+        let closed = prepared.make_durable().and_then(|_| prepared.publish());
+        closed.map_err(|error| match error.downcast::<WriteError>() {
+            Ok(error) => *error,
+            Err(source) => failed(&self.name)(source),
+        })
     }
 
     /// Prepares what was written so far, as [`Sink::prepare`] does.
     ///
     /// # Errors
-    /// If writing what is held back fails, or the output is not [kept](OutputOptions::kept).
+    /// If writing what is held back fails, or the output is not [kept](OutputOptions::kept) and
+    /// more follows.
     pub fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, WriteError> {
         self.prepare_any(end).map_err(failed(&self.name))
     }
@@ -252,10 +259,10 @@ impl Output {
             }
             return Ok(Box::new(prepared));
         }
-        let mark = self.writer.mark(end)?;
-        if end.is_some() {
-            self.writer = Writer::Finished;
-        }
+        let mark = match end {
+            Some(_) => std::mem::replace(&mut self.writer, Writer::Finished).finish()?,
+            None => self.writer.mark()?,
+        };
         let prepared = self.target.prepare(&self.name, mark, end);
         Ok(Box::new(prepared.ok_or("the output is not kept with checkpoints")?))
     }
@@ -398,10 +405,6 @@ impl Sink for Output {
 
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Self::prepare(self, end)?)
-    }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        Ok(self.close(end)?)
     }
 }
 

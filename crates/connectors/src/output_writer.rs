@@ -4,7 +4,6 @@ use std::error::Error;
 use std::io::BufWriter;
 
 use arrow_schema::SchemaRef;
-use tradejoin_flow::End;
 
 use crate::column_writer::ColumnWriter;
 use crate::encoding::Encoding;
@@ -75,14 +74,10 @@ impl Writer {
     }
 
     /// Writes what is held back, and gives what the file has then.
-    pub(crate) fn mark(&mut self, end: Option<End>) -> Result<Mark, AnyError> {
+    pub(crate) fn mark(&mut self) -> Result<Mark, AnyError> {
         match self {
             Self::Text(writer) => {
-                if end.is_some() {
-                    writer.complete()?
-                } else {
-                    writer.pause()?
-                }
+                writer.pause()?;
                 Ok(writer.file().get_ref().mark()?)
             }
             Self::Columns(_) | Self::Parts(_) => Err("its format is whole or nothing".into()),
@@ -90,13 +85,16 @@ impl Writer {
         }
     }
 
-    pub(crate) fn finish(self) -> Result<(), AnyError> {
+    /// Writes the rest, and gives what the file has then.
+    pub(crate) fn finish(self) -> Result<Mark, AnyError> {
         match self {
-            Self::Text(mut writer) => writer.complete()?,
-            Self::Columns(writer) => drop(writer.finish()?),
-            Self::Parts(_) => return Err("an output in parts is completed by a checkpoint".into()),
-            Self::Finished => {}
+            Self::Text(mut writer) => {
+                writer.complete()?;
+                Ok(writer.file().get_ref().mark()?)
+            }
+            Self::Columns(writer) => Ok(writer.finish()?.mark()?),
+            Self::Parts(_) => Err("an output in parts is completed by a checkpoint".into()),
+            Self::Finished => Err("the output is finished".into()),
         }
-        Ok(())
     }
 }

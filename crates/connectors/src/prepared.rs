@@ -28,9 +28,7 @@ pub struct Kept {
 /// What was written of a file up to a mark.
 pub(crate) struct PreparedFile {
     pub(crate) name: String,
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) handle: OutputHandle,
-    pub(crate) place: Place,
+    pub(crate) target: Target,
     pub(crate) mark: Mark,
     pub(crate) end: Option<End>,
     /// Whether its name is not durable yet.
@@ -40,7 +38,7 @@ pub(crate) struct PreparedFile {
 impl Prepared for PreparedFile {
     fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
         let is_complete = self.end == Some(End::Complete);
-        let Place::Partial { partial, path } = &self.place else {
+        let Place::Partial { partial, path } = self.target.place() else {
             let name = self.name.clone();
             return Ok(vec![OutputPosition {
                 name,
@@ -49,12 +47,15 @@ impl Prepared for PreparedFile {
                 ..Default::default()
             }]);
         };
+        if !self.target.is_kept() {
+            return Ok(Vec::new());
+        }
         // Taken out: what has failed is not tried again.
         let mut file =
             self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
         file.sync().map_err(|error| failed(partial, error))?;
         if self.is_first {
-            self.disk.sync_folder(folder(partial)).map_err(|error| failed(folder(partial), error))?;
+            self.target.sync_folder(partial)?;
         }
         Ok(vec![OutputPosition {
             name: text(path)?,
@@ -67,13 +68,7 @@ impl Prepared for PreparedFile {
     }
 
     fn publish(&mut self) -> Result<(), BoxError> {
-        let Place::Partial { partial, path } = &self.place else { return Ok(()) };
-        if self.end == Some(End::Complete) {
-            self.disk.rename(partial, path).map_err(|error| failed(partial, error))?;
-            self.handle.set_path(Some(path.clone()));
-            self.disk.sync_folder(folder(path)).map_err(|error| failed(folder(path), error))?;
-        }
-        Ok(())
+        Ok(self.end.map_or(Ok(()), |end| self.target.settle(end))?)
     }
 }
 

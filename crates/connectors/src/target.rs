@@ -14,7 +14,8 @@ use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
 use tradejoin_flow::End;
 
 use crate::encoding::{Compression, Location};
-use crate::prepared::PreparedFile;
+use crate::error::WriteError;
+use crate::prepared::{self, PreparedFile};
 use crate::trail::Trail;
 
 /// What becomes of an output: a handle, whose clones speak of the same one,
@@ -131,34 +132,49 @@ impl Target {
         matches!(self.place, Place::Partial { .. })
     }
 
-    /// Prepares what was written up to a mark; `None` of a file that is not kept.
+    /// Prepares what was written up to a mark; `None` if more follows of a file that is not kept.
     pub(crate) fn prepare(&mut self, name: &str, mark: Mark, end: Option<End>) -> Option<PreparedFile> {
-        let stage = self.kept.replace(Stage::Known)?;
-        let place = match end {
-            None => self.place.clone(),
-            Some(_) => std::mem::replace(&mut self.place, Place::Settled),
+        let is_first = self.kept == Some(Stage::New);
+        if self.kept.is_some() {
+            self.kept = Some(Stage::Known);
+        }
+        let (disk, handle, kept) = (Arc::clone(&self.disk), self.handle.clone(), self.kept);
+        let target = match (end, kept) {
+            (Some(_), _) => std::mem::replace(self, Self::settled()),
+            (None, Some(_)) => Self { handle, disk, place: self.place.clone(), kept },
+            (None, None) => return None,
         };
-        let (disk, handle) = (Arc::clone(&self.disk), self.handle.clone());
-        Some(PreparedFile {
-            name: name.to_owned(),
-            disk,
-            handle,
-            place,
-            mark,
-            end,
-            is_first: stage == Stage::New,
-        })
+        Some(PreparedFile { name: name.to_owned(), target, mark, end, is_first })
+    }
+
+    /// Whether a later run may go on with the file.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Where the file goes.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Makes the name of a file durable that has just got it, or that it has until it is whole.
+    pub(crate) fn sync_folder(&self, of: &Path) -> Result<(), WriteError> {
+        let folder = prepared::folder(of);
+        self.disk.sync_folder(folder).map_err(|error| prepared::failed(folder, error))
     }
 
     /// Gives the file its name, after its last byte was written; leaves it under
     /// its partial name if it is a part of what it was to be.
-    pub(crate) fn settle(&mut self, end: End) -> io::Result<()> {
-        if let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) {
-            self.disk.rename(partial, path)?;
-            self.handle.set_path(Some(path.clone()));
-        }
+    pub(crate) fn settle(&mut self, end: End) -> Result<(), WriteError> {
+        let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) else {
+            self.place = Place::Settled;
+            return Ok(());
+        };
+        self.disk.rename(partial, path).map_err(|error| prepared::failed(partial, error))?;
+        let path = path.clone();
+        self.handle.set_path(Some(path.clone()));
         self.place = Place::Settled;
-        Ok(())
+        if self.is_kept() { self.sync_folder(&path) } else { Ok(()) }
     }
 }
 

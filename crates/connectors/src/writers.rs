@@ -247,7 +247,8 @@ impl MessageWriter {
     /// If writing the rest or naming the file fails.
     pub fn close(&mut self, end: End) -> Result<(), WriteError> {
         let Some(packer) = self.packer.take() else { return Ok(()) };
-        packer.finish().and_then(|_| self.target.settle(end)).map_err(|source| self.failed(source))
+        packer.finish().map_err(|source| self.failed(source))?;
+        self.target.settle(end)
     }
 }
 

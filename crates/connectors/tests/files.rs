@@ -5,8 +5,12 @@ mod support;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use support::{Files, content, create, input, trades};
-use tradejoin_connectors::{Category, Encoding, Fields, Location, Output, OutputOptions, TradeReader};
-use tradejoin_flow::End;
+use tradejoin_connectors::{
+    Category, DeadLetterOptions, DeadLetters, Encoding, Fields, LetterTime, Location, Output, OutputOptions,
+    TradeReader,
+};
+use tradejoin_flow::{End, Sink as _};
+use tradejoin_model::TableSpec;
 
 fn reader(files: &Files) -> TradeReader {
     trades(input(&files.put("in.csv", "instrument_id\n1\n")), Fields::AsText).expect("opens")
@@ -59,6 +63,42 @@ fn an_interrupted_run_leaves_a_readable_partial_file() {
         let rows = trades(input(&path), Fields::AsText).expect("opens").read().expect("good").expect("rows");
         assert_eq!(rows.trades.num_rows(), 1, "{ending}");
     }
+}
+
+#[test]
+fn the_trades_get_their_name_when_the_letters_have_theirs() {
+    let files = Files::new();
+    let reader = reader(&files);
+    let (output, letters) = (files.put("out.csv", "old"), files.path("letters.jsonl"));
+    let write = || {
+        let options = DeadLetterOptions {
+            location: Location::Path(letters.clone()),
+            encoding: "jsonl".parse().expect("known"),
+            schema: reader.schema(),
+            tables: vec![TableSpec::instruments()],
+            letters: None,
+            time: LetterTime::None,
+            bytes_max: None,
+            rotation: None,
+            kept: None,
+        };
+        let mut sink =
+            DeadLetters::create(options).expect("made").beside(create(&output, &reader, Vec::new()));
+        let mut prepared = sink.prepare(Some(End::Complete)).expect("prepared");
+        drop(sink);
+        prepared.make_durable().expect("durable");
+        assert!(!letters.is_file() && content(&output) == "old", "neither has its name");
+        prepared
+    };
+    let mut prepared = write();
+    std::fs::create_dir(&letters).expect("in the way");
+    assert!(prepared.publish().is_err());
+    drop(prepared);
+    assert_eq!(content(&output), "old");
+    assert_eq!(files.names(), ["in.csv", "letters.jsonl", "out.csv"], "nothing partial is left");
+    std::fs::remove_dir(&letters).expect("removed");
+    write().publish().expect("published");
+    assert_eq!((content(&output), content(&letters)), ("instrument_id\n".to_owned(), String::new()));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Engine {
     ///
     /// # Errors
     /// If a source or the sink fails, a stage panics or the ledger does not add
-    /// up. The sink has not been finished then.
+    /// up. Nothing has been published then, unless that is what failed.
     ///
     /// # Panics
     /// If `tables` does not have one entry for each table.
@@ -102,7 +102,7 @@ impl Engine {
     /// to `revise`, as [`EngineConfig::corrections`] says.
     ///
     /// # Errors
-    /// As [`Engine::run`], or if `revise` fails. It has not been finished then.
+    /// As [`Engine::run`], or if `revise` fails.
     ///
     /// # Panics
     /// As [`Engine::run`]; or if the run corrects and has more than
@@ -123,8 +123,7 @@ impl Engine {
     ///
     /// One that goes on has the tables that were kept as its `tables`, a source that stands
     /// where it did and a sink with what was kept of the output; its ledger, and the numbers
-    /// of its trades, go on, too. Its sink is not finished, but
-    /// [prepared](Sink::prepare) with its end and published with the last cut.
+    /// of its trades, go on, too. Its sink is published with the last cut.
     /// Interrupted, it keeps the trades that wait and writes none of them; if it could
     /// not complete what it had read, the cut before stands.
     ///
@@ -222,11 +221,6 @@ impl Engine {
             ended.budget.judge(&ledger, &config.tables)?;
         }
         self.pulse.enter_beside(Some(Stage::Write));
-        if config.corrections.is_some() && keeper.is_none() {
-            catch_unwind(AssertUnwindSafe(|| revise.finish(end)))
-                .map_err(|panic| panicked(panic, Stage::Write))?
-                .map_err(EngineError::Revise)?;
-        }
         match (keeper, keep) {
             (Some(keeper), Some(keep)) => {
                 // What is complete is, wherever the source stands.
@@ -248,9 +242,11 @@ impl Engine {
                     .unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep)))?;
                 }
             }
-            _ => catch_unwind(AssertUnwindSafe(|| sink.finish(end)))
-                .map_err(|panic| panicked(panic, Stage::Write))?
-                .map_err(EngineError::Sink)?,
+            _ => catch_unwind(AssertUnwindSafe(|| {
+                let revise = if config.corrections.is_some() { revise } else { &mut Unread };
+                complete(&mut sink, revise, end)
+            }))
+            .unwrap_or_else(|panic| Err(panicked(panic, Stage::Write)))?,
         }
         self.pulse.enter_beside(None);
         let shards = ended.workers.iter().zip(cpus).map(|(worker, cpu)| shard_report(worker, cpu)).collect();
@@ -272,6 +268,17 @@ impl Engine {
             ..report
         })
     }
+}
+
+/// Completes the outputs of a run that is not kept: each gets its name once all are whole, and
+/// that of the trades last.
+fn complete(sink: &mut impl Sink, revise: &mut dyn Revise, end: End) -> Result<(), EngineError> {
+    let mut output = sink.prepare(Some(end)).map_err(EngineError::Sink)?;
+    let mut revised = revise.prepare(Some(end)).map_err(EngineError::Revise)?;
+    output.make_durable().map_err(EngineError::Sink)?;
+    revised.make_durable().map_err(EngineError::Revise)?;
+    revised.publish().map_err(EngineError::Revise)?;
+    output.publish().map_err(EngineError::Sink)
 }
 
 /// Writes the trades that still wait at the end, and gives their account; to `revise` what is
@@ -304,9 +311,5 @@ impl Revise for Unread {
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
     }
 }

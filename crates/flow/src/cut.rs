@@ -102,8 +102,8 @@ pub struct StagedPart {
     pub hash: u64,
 }
 
-/// What a sink has written up to a cut, on its way to be durable. It is carried out
-/// beside the run, which writes on meanwhile.
+/// What a sink has written up to a cut, or in all, on its way to be durable. Of a cut it is
+/// carried out beside the run, which writes on meanwhile.
 pub trait Prepared: Send {
     /// Makes it durable, and tells what it is, an entry for each output.
     ///
@@ -111,10 +111,11 @@ pub trait Prepared: Send {
     /// If that fails: nothing is known of it then, and it is not tried again.
     fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError>;
 
-    /// Gives what is whole its name, once the checkpoint is durable that tells of it.
+    /// Gives what is whole its name: once the checkpoint is durable that tells of it, or at the
+    /// end of a run that is not kept once all that it wrote is.
     ///
     /// # Errors
-    /// If that fails: a later run does it.
+    /// If that fails: a later run does it, if it is kept.
     fn publish(&mut self) -> Result<(), BoxError>;
 }
 
@@ -132,7 +133,8 @@ impl Prepared for NothingPrepared {
     }
 }
 
-/// Two, one after the other.
+/// Two, one after the other. They are published the other way round: of several outputs the
+/// first, that of the trades, gets its name when the others have theirs.
 impl<A: Prepared, B: Prepared> Prepared for (A, B) {
     fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
         let mut all = self.0.make_durable()?;
@@ -141,8 +143,8 @@ impl<A: Prepared, B: Prepared> Prepared for (A, B) {
     }
 
     fn publish(&mut self) -> Result<(), BoxError> {
-        self.0.publish()?;
-        self.1.publish()
+        self.1.publish()?;
+        self.0.publish()
     }
 }
 

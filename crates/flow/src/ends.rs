@@ -113,20 +113,13 @@ pub trait Sink: Send {
     /// If writing fails. After an error the sink is not written to again.
     fn write(&mut self, piece: &mut Self::Piece) -> Result<(), BoxError>;
 
-    /// Prepares what was written so far to be made durable, and waits for none of it;
-    /// with an end it is all that there will be. Only of a sink that a run is kept with.
+    /// Prepares what was written so far to be made durable, and waits for none of it.
+    /// With an end it is all that there will be: that is asked for once, at the end of a run
+    /// in which no stage failed, and without one only of a sink that a run is kept with.
     ///
     /// # Errors
     /// If writing what is held back fails.
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError>;
-
-    /// Completes the output: nothing follows. Called once, at the end of a run
-    /// in which no stage failed; not in one that is kept, whose last cut is
-    /// [prepared](Self::prepare) with its end.
-    ///
-    /// # Errors
-    /// If the output cannot be completed.
-    fn finish(&mut self, end: End) -> Result<(), BoxError>;
 }
 
 /// Makes pieces for a sink out of enriched trades, on one thread.
@@ -161,13 +154,6 @@ pub trait Revise: Send {
     /// # Errors
     /// As there.
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError>;
-
-    /// Completes the output: nothing follows. Called once, at the end of a run in which
-    /// no stage failed; not in one that is kept, as [`Sink::finish`].
-    ///
-    /// # Errors
-    /// If the output cannot be completed.
-    fn finish(&mut self, end: End) -> Result<(), BoxError>;
 }
 
 /// How a run came to its end.
@@ -203,10 +189,6 @@ impl<F: FnMut(&Enriched) -> Result<(), BoxError> + Send> Sink for ForEach<F> {
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
     }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 impl Encode for Copied {
@@ -226,10 +208,6 @@ impl<R: Revise> Revise for Option<R> {
 
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         self.as_mut().map_or_else(|| Ok(Box::new(NothingPrepared) as _), |revise| revise.prepare(end))
-    }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.as_mut().map_or(Ok(()), |revise| revise.finish(end))
     }
 }
 
@@ -261,10 +239,6 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         (**self).prepare(end)
-    }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        (**self).finish(end)
     }
 }
 

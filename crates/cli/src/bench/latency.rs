@@ -161,10 +161,6 @@ impl Sink for Timing {
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
     }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 /// Reads every field of a batch where it is joined, and notes which trades it has.

@@ -100,12 +100,11 @@ impl Sink for Shown {
         Ok(())
     }
 
-    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        if end.is_some() {
+            self.show.end().context("cannot print")?;
+        }
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(self.show.end().context("cannot print")?)
     }
 }
 

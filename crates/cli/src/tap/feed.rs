@@ -298,12 +298,6 @@ impl<S: Sink> Sink for Tapped<S> {
         }
         Ok(prepared)
     }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.inner.finish(end)?;
-        self.taps.iter().for_each(Taps::end);
-        Ok(())
-    }
 }
 
 impl<E: Encode> Encode for Tapped<E> {

@@ -22,6 +22,7 @@
 //! - `bad_records`: what becomes of bad records, line by line
 //! - `bad_reasons`: what may be wrong with them
 //! - `config`: the configuration file
+//! - `ends`: outputs without checkpoints at the end of their run
 //! - `corrections`: trades that are written again, line by line
 //! - `days`: generated ids that mean other contracts on other days
 //! - `explain`: why trades found what they found
@@ -47,6 +48,7 @@ mod control;
 mod corrections;
 mod days;
 mod diff;
+mod ends;
 mod explain;
 mod kept_journal;
 mod kept_types;

@@ -83,10 +83,6 @@ impl<S: Sink> Sink for Around<S> {
             before: is_before.then(|| Arc::clone(&self.before)),
         }))
     }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.sink.finish(end)
-    }
 }
 
 impl Prepared for AroundPrepared {
@@ -197,9 +193,5 @@ impl<R: Revise> Revise for Hooked<R> {
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         self.1.pass("prepare what is written again")?;
         self.0.prepare(end)
-    }
-
-    fn finish(&mut self, end: End) -> Result<(), BoxError> {
-        self.0.finish(end)
     }
 }

@@ -51,10 +51,6 @@ impl Sink for Collect {
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(RowsSoFar(self.0.lock().expect("not poisoned").len())))
     }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 /// Makes rows of text.
@@ -91,11 +87,6 @@ impl Revise for Revisions {
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         self.has_ended = end.is_some();
         Ok(Box::new(RowsSoFar(self.rows.len())))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        self.has_ended = true;
-        Ok(())
     }
 }
 

@@ -72,12 +72,9 @@ impl<F: FnMut() -> Result<(), BoxError> + Send> Sink for Third<F> {
         if self.0 == 3 { (self.1)() } else { Ok(()) }
     }
 
-    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        assert!(end.is_none(), "a failed run has no end");
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        panic!("a failed run is not finished");
     }
 }
 
@@ -265,12 +262,9 @@ impl Sink for Encoder {
         Ok(())
     }
 
-    fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        assert!(end.is_none(), "a failed run has no end");
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        panic!("a failed run is not finished");
     }
 }
 
@@ -333,10 +327,6 @@ impl Revise for Unread {
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -214,14 +214,13 @@ impl Sink for Collect {
     }
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        if !self.is_kept {
+            assert!(!self.faults.are_met(), "a failed run has no end");
+            return Ok(Box::new(NothingPrepared));
+        }
         self.faults.meet(Place::Prepare)?;
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
         Ok(Box::new(RowsSoFar { rows, faults: self.faults.clone() }))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        assert!(!self.is_kept && !self.faults.are_met(), "neither is finished");
-        Ok(())
     }
 }
 
@@ -263,10 +262,6 @@ impl Revise for Unread {
 
     fn prepare(&mut self, _: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         Ok(Box::new(NothingPrepared))
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ fn write(taps: Taps, batches: u32) {
         encoder.encode(&batch(first..first + ROWS), &mut piece).expect("encoded");
         sink.write(&mut piece).expect("written");
     }
-    sink.finish(End::Complete).expect("finished");
+    drop(sink.prepare(Some(End::Complete)).expect("prepared"));
 }
 
 fn wanted() -> Wanted {
