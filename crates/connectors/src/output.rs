@@ -75,7 +75,7 @@ impl OutputOptions {
 /// whose errors are [`WriteError`]s.
 ///
 /// A file is written under the name `<name>.partial` and gets its own when it is
-/// finished; what stood there before stays until then. Interrupted, it keeps the
+/// finished and durable; what stood there before stays until then. Interrupted, it keeps the
 /// partial name; dropped before that, it leaves nothing behind. No file that is
 /// there already is taken for the partial one: the next is `<name>.2.partial`.
 /// Devices and pipes are written to directly.
@@ -234,12 +234,8 @@ impl Output {
         if matches!(self.writer, Writer::Finished) {
             return Ok(());
         }
-        let mut prepared = self.prepare(Some(end))?;
-        let closed = prepared.make_durable().and_then(|_| prepared.publish());
-        closed.map_err(|error| match error.downcast::<WriteError>() {
-            Ok(error) => *error,
-            Err(source) => failed(&self.name)(source),
-        })
+        let prepared = self.prepare(Some(end))?;
+        prepared::complete(&self.name, prepared)
     }
 
     /// Prepares what was written so far, as [`Sink::prepare`] does.

@@ -9,6 +9,7 @@ use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
+use crate::error::WriteError;
 use crate::resume_error::ResumeError;
 use crate::target::{Counted, Mark, OutputHandle, Place, Stage, Target, resolve_links};
 use crate::trail::{TAIL_BYTES, Trail, fingerprint};
@@ -47,13 +48,18 @@ impl Prepared for PreparedFile {
                 ..Default::default()
             }]);
         };
-        if !self.target.is_kept() {
+        // A part of a file keeps its partial name: an interrupted run need not wait for the disk.
+        if !self.target.is_kept() && !is_complete {
             return Ok(Vec::new());
         }
         // Taken out: what has failed is not tried again.
         let mut file =
             self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
         file.sync().map_err(|error| failed(partial, error))?;
+        if !self.target.is_kept() {
+            // No checkpoint tells of it.
+            return Ok(Vec::new());
+        }
         if self.is_first {
             self.target.sync_folder(partial)?;
         }
@@ -72,9 +78,18 @@ impl Prepared for PreparedFile {
     }
 }
 
+/// Makes a file durable that nothing follows in, and gives it its name.
+pub(crate) fn complete(name: &Arc<str>, mut file: impl Prepared) -> Result<(), WriteError> {
+    let completed = file.make_durable().and_then(|_| file.publish());
+    completed.map_err(|error| match error.downcast::<WriteError>() {
+        Ok(error) => *error,
+        Err(source) => WriteError { target_name: Arc::clone(name), source },
+    })
+}
+
 /// An error with the path that it is of.
-pub(crate) fn failed(path: &Path, source: impl Into<BoxError>) -> crate::WriteError {
-    crate::WriteError { target_name: path.display().to_string().into(), source: source.into() }
+pub(crate) fn failed(path: &Path, source: impl Into<BoxError>) -> WriteError {
+    WriteError { target_name: path.display().to_string().into(), source: source.into() }
 }
 
 /// The folder that a name is in, as a path that can be opened.

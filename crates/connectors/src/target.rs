@@ -174,7 +174,10 @@ impl Target {
         let path = path.clone();
         self.handle.set_path(Some(path.clone()));
         self.place = Place::Settled;
-        if self.is_kept() { self.sync_folder(&path) } else { Ok(()) }
+        match self.sync_folder(&path) {
+            Err(error) if !self.is_kept() && is_not_for_folders(&error) => Ok(()),
+            synced => synced,
+        }
     }
 }
 
@@ -187,6 +190,14 @@ impl Drop for Target {
             self.handle.set_path(None);
         }
     }
+}
+
+/// Whether a folder could not be synced since it may not be read, or its file system syncs
+/// none: files without checkpoints may be made there all the same.
+fn is_not_for_folders(error: &WriteError) -> bool {
+    const KINDS: [io::ErrorKind; 3] =
+        [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
+    error.source.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
 }
 
 /// Removes what is not whole. That it may fail changes nothing for the caller,
@@ -417,3 +428,6 @@ impl Write for Packer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use crate::error::{CreateError, WriteError};
 use crate::lane_builder::TableKind;
 use crate::messages::{TRADE, TYPE};
 use crate::output::{Output, OutputOptions};
+use crate::prepared;
 use crate::render::{Cells, push_digits};
 use crate::target::{OutputHandle, Packer, Target};
 use crate::text_encoder::{JsonEncoder, push_json_text};
@@ -247,8 +248,9 @@ impl MessageWriter {
     /// If writing the rest or naming the file fails.
     pub fn close(&mut self, end: End) -> Result<(), WriteError> {
         let Some(packer) = self.packer.take() else { return Ok(()) };
-        packer.finish().map_err(|source| self.failed(source))?;
-        self.target.settle(end)
+        let mark = packer.finish().and_then(|file| file.mark()).map_err(|source| self.failed(source))?;
+        let prepared = self.target.prepare(&self.name, mark, Some(end));
+        prepared.map_or(Ok(()), |prepared| prepared::complete(&self.name, prepared))
     }
 }
 
