@@ -3,13 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::write::GzEncoder;
-use rustix::fs::OFlags;
 use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
 use tradejoin_flow::End;
 
@@ -225,7 +224,7 @@ pub fn resolve_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<(Stream, Place)> {
-    let permissions = match fs::metadata(path) {
+    let mode = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) => {
             // A file that may not be written is not to be replaced either.
@@ -234,31 +233,26 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
                 return Ok((Stream::Direct(file), Place::Direct(path.to_owned())));
             }
             // Not to be run as its owner: that is another one now, it may be.
-            Some(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))
+            Mode::Exactly(metadata.permissions().mode() & 0o777)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Mode::Shared,
         Err(error) => return Err(error),
     };
     let path = resolve_links(path)?;
     let (file, partial) = match owner {
-        Some(owner) => create_owned(disk, &path, owner)?,
-        None => create_partial(disk, &path)?,
+        Some(owner) => create_owned(disk, &path, owner, mode)?,
+        None => create_partial(disk, &path, mode)?,
     };
-    if let Some(permissions) = permissions {
-        set_permissions(&partial, permissions).inspect_err(|_| discard(disk, &partial))?;
-    }
     Ok((Stream::File(file), Place::Partial { partial, path }))
 }
 
-/// Gives a new file the rights of the one that it will replace, not by way of a link that
-/// somebody has put in its place.
-fn set_permissions(path: &Path, permissions: fs::Permissions) -> io::Result<()> {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().write(true).custom_flags(flags).open(path)?.set_permissions(permissions)
-}
-
 /// A new file `<name>.<owner>.partial` beside `path`, in the place of one that is there.
-fn create_owned(disk: &dyn Disk, path: &Path, owner: &str) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
+fn create_owned(
+    disk: &dyn Disk,
+    path: &Path,
+    owner: &str,
+    mode: Mode,
+) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{owner}.partial"));
     let partial = PathBuf::from(name);
@@ -266,12 +260,12 @@ fn create_owned(disk: &dyn Disk, path: &Path, owner: &str) -> io::Result<(Box<dy
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    Ok((disk.create(&partial, Mode::Shared)?, partial))
+    Ok((disk.create(&partial, mode)?, partial))
 }
 
 /// A new file `<name>.partial` beside `path`, or `<name>.2.partial` and so on if
 /// there is one already: it may be what another run has left or is writing.
-fn create_partial(disk: &dyn Disk, path: &Path) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
+fn create_partial(disk: &dyn Disk, path: &Path, mode: Mode) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
     const NAMES_MAX: u32 = 1_000;
     let name = |number| {
         let mut name = path.as_os_str().to_owned();
@@ -279,7 +273,7 @@ fn create_partial(disk: &dyn Disk, path: &Path) -> io::Result<(Box<dyn DiskFile>
         PathBuf::from(name)
     };
     for partial in (1..=NAMES_MAX).map(name) {
-        match disk.create(&partial, Mode::Shared) {
+        match disk.create(&partial, mode) {
             Ok(file) => return Ok((file, partial)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),

@@ -8,13 +8,16 @@ use std::path::Path;
 use thiserror::Error;
 
 /// Who may read and write a new file or folder. The process's mask takes rights away
-/// from both.
+/// from the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Whoever may read and write new files of this process.
     Shared,
     /// Its owner alone.
     Private,
+    /// Whoever these bits name, as of `chmod`; until a file has them, its owner alone. A folder
+    /// does not get them.
+    Exactly(u32),
 }
 
 /// Why something is neither read nor written to: it is a link, a folder, a pipe or a device.

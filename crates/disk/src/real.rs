@@ -21,14 +21,14 @@ impl Mode {
     const fn of_file(self) -> u32 {
         match self {
             Self::Shared => 0o666,
-            Self::Private => 0o600,
+            Self::Private | Self::Exactly(_) => 0o600,
         }
     }
 
     const fn of_folder(self) -> u32 {
         match self {
             Self::Shared => 0o777,
-            Self::Private => 0o700,
+            Self::Private | Self::Exactly(_) => 0o700,
         }
     }
 }
@@ -56,6 +56,11 @@ fn open_to_read(path: &Path) -> io::Result<File> {
 impl Disk for RealDisk {
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().write(true).create_new(true).mode(mode.of_file()).open(path)?;
+        if let Mode::Exactly(bits) = mode {
+            // By what is open: at the path somebody may have put another.
+            let set = file.set_permissions(fs::Permissions::from_mode(bits));
+            set.inspect_err(|_| drop(fs::remove_file(path)))?;
+        }
         Ok(Box::new(RealFile(file)))
     }
 
@@ -229,6 +234,18 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
         assert!(RealDisk.create_folder(&file, Mode::Private).is_err());
+    }
+
+    #[test]
+    fn a_file_has_the_rights_that_are_asked_for_and_none_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for bits in [0o600, 0o666, 0o640, 0o400, 0o777] {
+            let (mode, path) = (Mode::Exactly(bits), folder.path().join(format!("{bits:o}")));
+            let mut file = RealDisk.create(&path, mode).expect("a file");
+            file.write_all(b"a").expect("written");
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, bits);
+            assert_eq!(mode.of_file() & !0o600, 0, "nobody else opens it meanwhile");
+        }
     }
 
     #[test]
