@@ -38,9 +38,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
+    // Whoever has the folder of checkpoints may have the socket, too, and the folder is what
+    // tells. One that is not there nobody has: it is not to be left by a run without its socket.
+    let locked = if checkpoint::is_there(args) { KeptRun::open(args)? } else { None };
     let socket = control::socket(args)?;
     socket.iter().for_each(|socket| signals.remove_before_the_end(socket.remover()));
-    let kept = KeptRun::open(args)?;
+    let kept = locked.map_or_else(|| KeptRun::open(args), |kept| Ok(Some(kept)))?;
     let store = Store::of(args)?;
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();

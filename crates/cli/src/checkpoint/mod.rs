@@ -240,6 +240,11 @@ pub(crate) fn are_there(args: &RunArgs) -> bool {
     all.is_some_and(|all| all.iter().any(|listed| listed.state.is_ok()))
 }
 
+/// Whether there is something where the checkpoints of a run are to be.
+pub(crate) fn is_there(args: &RunArgs) -> bool {
+    folder(args).is_some_and(|folder| folder.symlink_metadata().is_ok())
+}
+
 /// Where the checkpoints of a run are, to be held against its files.
 pub(crate) fn folder(args: &RunArgs) -> Option<&Path> {
     args.kept.checkpoint.as_deref()

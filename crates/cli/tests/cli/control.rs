@@ -126,6 +126,21 @@ fn a_socket_is_of_its_run_and_its_user() {
 }
 
 #[test]
+fn a_second_run_of_a_folder_of_checkpoints_is_told_of_that_and_not_of_its_socket() {
+    let folder = Folder::empty();
+    let live = asked(&folder, "--checkpoint state");
+    folder.put("t.csv", "trade_id,instrument_id\n1,1\n");
+    let job = "run --trades t.csv --instruments i.csv --control c.sock --checkpoint";
+    let said = folder.fails(75, &format!("{job} state"));
+    assert!(said.contains("another run keeps its checkpoints here"), "{said}");
+    // One that is not there is not made for a run that has no socket.
+    let said = folder.fails(73, &format!("{job} other"));
+    assert!(said.contains("a run that goes on listens there"), "{said}");
+    assert_eq!(folder.names(), ["c.sock", "i.csv", "state", "t.csv"]);
+    live.end();
+}
+
+#[test]
 fn a_run_whose_path_another_has_taken_ends_as_ever() {
     let folder = Folder::empty();
     let mut live = asked(&folder, "");
