@@ -49,8 +49,13 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     Ok(failure::OK)
 }
 
-/// Refuses files that cannot be read twice, and an output that is one of them or none.
+/// Refuses files that cannot be read twice, an output that is one of them or none, and checkpoints.
 fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Result<(), UsageError> {
+    if run.kept.checkpoint.is_some() {
+        let text = "--into does not go with --checkpoint: what is recovered is merged at the end, and no \
+                    checkpoint tells of it; leave --checkpoint out, and give the same command again if it is killed";
+        return Err(UsageError(text.to_owned()));
+    }
     for path in [letters, enriched] {
         let is_pipe = path.metadata().is_ok_and(|metadata| !(metadata.is_file() || metadata.is_dir()));
         if is_pipe || path == Path::new("-") {

@@ -54,7 +54,7 @@ pub(crate) struct ReplayArgs {
     letters: PathBuf,
 
     /// The output of the run that put the trades aside: --output becomes a new file with its trades
-    /// and the recovered ones, each at the place that its number tells
+    /// and the recovered ones, each at the place that its number tells. Not with --checkpoint
     #[arg(long, value_name = "ENRICHED", value_hint = ValueHint::FilePath, requires = "output", help_heading = "Output")]
     into: Option<PathBuf>,
 

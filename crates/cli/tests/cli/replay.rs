@@ -156,6 +156,12 @@ fn a_trade_that_is_there_twice_is_named_with_both_places() {
     );
     folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv");
     folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output -");
+    let said = folder.fails(
+        2,
+        "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output x.csv --checkpoint state",
+    );
+    assert!(said.contains("leave --checkpoint out, and give the same command again"), "{said}");
+    assert!(!folder.path("state").exists() && !folder.path("x.csv").exists());
 }
 
 /// A run of typed trades of which the second and the third are put aside.
