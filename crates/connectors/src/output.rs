@@ -165,8 +165,10 @@ impl Output {
             _ => {
                 let (target, file) = open(kept.as_ref(), &location, handle.clone(), failed)?;
                 let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
-                let has_begun = from.is_some_and(|from| from.bytes > 0);
-                let begun = Begun { has_begun, is_named: target.is_named() };
+                let is_named = target.is_named();
+                // Who reads a pipe in a second life has seen nothing of the first, as a rule.
+                let has_begun = is_named && from.is_some_and(|from| from.bytes > 0);
+                let begun = Begun { has_begun, is_named };
                 let writer = Writer::new(encoding, &kind, &schema, &added, file, begun);
                 let writer = writer.map_err(|source| match source.downcast::<io::Error>() {
                     Ok(source) => failed(*source),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use support::{Files, content, enriched, input, trades};
 use tradejoin_connectors::{
     Beside, BesidePiece, Category, CreateError, DeadLetterOptions, DeadLetters, Encoding, Fields, Kept,
@@ -402,9 +403,35 @@ fn a_device_is_written_to_at_least_once() {
     let mut output = Output::create(options(Some(position.clone()))).expect("opens");
     write(&mut output, &blocks);
     let last = cut(&mut output, Some(End::Complete));
-    // The header is not written again.
-    assert_eq!(last.bytes, 2 * position.bytes - "instrument_id,note\n".len() as u64);
+    // The header, too.
+    assert_eq!(last.bytes, 2 * position.bytes);
     Output::republish(&disk(), &last).expect("nothing is to be named");
+}
+
+/// Whoever reads it in the second life has not seen what the first has written.
+#[test]
+fn a_pipe_that_is_gone_on_with_has_the_header_again() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 6);
+    let path = files.path("pipe.csv");
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe");
+    // Open at both ends, it lets nobody wait.
+    let mut pipe = OpenOptions::new().read(true).write(true).open(&path).expect("a pipe");
+    let mut output = open(&path, &reader, None);
+    write(&mut output, &blocks[..1]);
+    let position = cut(&mut output, None);
+    assert!(position.partial.is_empty() && position.bytes > 0);
+    drop(output);
+    let mut output = open(&path, &reader, Some(position));
+    write(&mut output, &blocks[1..]);
+    let last = cut(&mut output, Some(End::Complete));
+    let text = content(&files.path("in.csv"));
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    let expected = [&lines[..4], &lines[..1], &lines[4..]].concat().concat();
+    assert_eq!((last.is_complete, last.bytes), (true, expected.len() as u64));
+    let mut read = vec![0; expected.len()];
+    pipe.read_exact(&mut read).expect("as many bytes");
+    assert_eq!(String::from_utf8(read).expect("text"), expected);
 }
 
 /// What happens to an output: blocks are written, a checkpoint is kept, or its run dies.
