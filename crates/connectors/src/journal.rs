@@ -7,7 +7,7 @@
 //! follow each other. The last line has the number of trades. Text that is not UTF-8
 //! stands as `{"hex":…}`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -123,6 +123,22 @@ fn write(line: &Line, to: &mut impl Write) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
+/// An empty file that nobody else writes a journal to, as long as it is open.
+fn locked(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    // Where files cannot be locked, it is not known.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another run writes to it: name another file",
+        ));
+    }
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
 /// Writes a journal.
 #[derive(Debug)]
 pub struct JournalWriter {
@@ -135,11 +151,10 @@ impl JournalWriter {
     /// Creates the file, in place of one that is there.
     ///
     /// # Errors
-    /// If it cannot be created.
+    /// If it cannot be created, or another run writes to it.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let name: Arc<str> = path.display().to_string().into();
-        let file =
-            File::create(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
+        let file = locked(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
         Ok(Self { path: name, file: BufWriter::new(file), lines: JournalLines::new(Vec::new()) })
     }
 
@@ -418,6 +433,22 @@ fn read(texts: Vec<Option<Text>>) -> Result<TextColumn, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_runs_do_not_write_one_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("j.jsonl");
+        let begin =
+            || JournalWriter::create(&path).map(|mut writer| writer.begin(Vec::new()).map(|()| writer));
+        let first = begin().expect("created").expect("written");
+        let before = std::fs::read(&path).expect("read");
+        assert!(begin().expect_err("the first writes to it").to_string().contains("cannot create"));
+        assert_eq!(std::fs::read(&path).expect("read"), before, "nothing of it is lost");
+        drop(first);
+        let second = begin().expect("nobody writes to it").expect("written");
+        second.end(0).expect("written");
+        assert!(Journal::read(&path).is_ok_and(|journal| journal.trades == 0));
+    }
 
     #[test]
     fn a_line_is_no_longer_than_it_may_be() {
