@@ -29,6 +29,8 @@ const TRADE_ID: &str = "trade_id";
 pub struct LetterIds {
     name: Arc<str>,
     ids: AHashMap<Box<[u8]>, LetterId>,
+    /// The columns that the trades have.
+    columns: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +188,7 @@ impl LetterIds {
     pub fn read(input: &InputOptions) -> Result<Self, MergeError> {
         let (mut reader, letters): (_, Letters) = open_letters(options(input, Fields::InRecord))?;
         let name = Arc::clone(reader.name());
+        let columns = names(&reader.schema()).into_iter().map(str::to_owned).collect();
         let mut ids: AHashMap<Box<[u8]>, LetterId> = AHashMap::new();
         for_each_id(&mut reader, |row, id| {
             // Each trade that was read has a letter.
@@ -195,7 +198,7 @@ impl LetterIds {
                 Some(first) => Err(twice(id, place(&name, first.row), place(&name, row))),
             }
         })?;
-        Ok(Self { name, ids })
+        Ok(Self { name, ids, columns })
     }
 
     /// Checks that a file has each trade once, and none of the letters.
@@ -216,6 +219,27 @@ impl LetterIds {
                 Err(twice(id, first_place(enriched, id)?, place(&name, row)))
             }
         })
+    }
+
+    /// Checks that the columns of recovered trades are those of the run. Of the trades' own some may
+    /// be missing, which no letter has: they were null, or had no member in JSON.
+    fn check_columns(
+        &self,
+        enriched: &Arc<str>,
+        is_json: bool,
+        expected: &SchemaRef,
+        found: &SchemaRef,
+    ) -> Result<(), MergeError> {
+        let (expected, found) = (names(expected), names(found));
+        let added: Vec<_> =
+            found.iter().filter(|name| !self.columns.iter().any(|own| own == *name)).collect();
+        // Behind the trades' own, unless members of JSON come as they come.
+        let are_last = expected.iter().rev().zip(added.iter().rev()).all(|(a, b)| a == *b);
+        if found.iter().all(|name| expected.contains(name)) && (is_json || are_last) {
+            return Ok(());
+        }
+        let (expected, found) = (expected.join(", "), found.join(", "));
+        Err(MergeError::Columns { enriched: Arc::clone(enriched), expected, found })
     }
 }
 
@@ -265,18 +289,31 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeEr
     let fields = if encoding.format.is_text() { Fields::AsText } else { Fields::Typed };
     let (mut of_run, mut others) = open(fields)?;
     let (schema, found) = (of_run.schema(), others.schema());
-    let is_same_order = names(&schema) == names(&found);
+    let (has_enriched, has_recovered) = (has_trades(&enriched)?, has_trades(&recovered)?);
+    // Without a trade a file in JSON Lines does not say its columns.
+    let is_same_order = names(&schema) == names(&found) || !has_enriched || !has_recovered;
     if encoding.format.is_text() && is_same_order && encoding.format == enriched.encoding.format {
         // Records pass as they are.
         (of_run, others) = open(Fields::InRecord)?;
     }
     let name = Arc::clone(of_run.name());
-    check_columns(&name, &schema, &found)?;
-    let schema = of_run.schema();
-    // The same rows once more: what is known of trades is read as everywhere.
-    let typed =
-        (!enriched.encoding.format.is_text()).then(|| open_trades(options(&recovered, Fields::Typed)));
-    let mut places = Places::read(letters, (&mut others, typed.transpose()?), &name, &schema)?;
+    let is_json = enriched.encoding.format == Format::JsonLines;
+    let schema = if is_json && !has_enriched {
+        others.schema()
+    } else {
+        if has_recovered {
+            letters.check_columns(&name, is_json, &schema, &found)?;
+        }
+        of_run.schema()
+    };
+    let mut places = if has_recovered {
+        // The same rows once more: what is known of trades is read as everywhere.
+        let typed =
+            (!enriched.encoding.format.is_text()).then(|| open_trades(options(&recovered, Fields::Typed)));
+        Places::read(letters, (&mut others, typed.transpose()?), &name, &schema)?
+    } else {
+        Places::of(letters, Vec::new(), None)
+    };
     let mut output = Output::create(OutputOptions::new(location, encoding, schema))?;
     let mut merged = Merged { enriched: 0, recovered: places.recovered.len() as u64 };
     while let Some(messages) = of_run.read()? {
@@ -298,17 +335,15 @@ fn names(schema: &SchemaRef) -> Vec<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-fn check_columns(enriched: &Arc<str>, expected: &SchemaRef, found: &SchemaRef) -> Result<(), MergeError> {
-    // Letters may have left out lists and structs that are null.
-    let needed = expected.fields().iter().filter(|field| !field.data_type().is_nested());
-    let needed: Vec<_> = needed.map(|field| field.name().as_str()).collect();
-    let (expected, found) = (names(expected), names(found));
-    let is_in = |columns: &[&str], of: &[&str]| columns.iter().all(|column| of.contains(column));
-    if is_in(&needed, &found) && is_in(&found, &expected) {
-        return Ok(());
+/// Whether a file has a trade.
+fn has_trades(input: &InputOptions) -> Result<bool, MergeError> {
+    let mut reader = open_trades(options(input, ids_alone(input.encoding.format)))?;
+    while let Some(messages) = reader.read()? {
+        if messages.trades.num_rows() > 0 {
+            return Ok(true);
+        }
     }
-    let (expected, found) = (expected.join(", "), found.join(", "));
-    Err(MergeError::Columns { enriched: Arc::clone(enriched), expected, found })
+    Ok(false)
 }
 
 /// Where recovered trades go.
@@ -349,10 +384,14 @@ impl Places {
             Some(first) => Some(concat_batches(&first.schema(), &batches).map_err(corrupt(enriched))?),
             None => None,
         };
+        Ok(Self::of(letters, recovered, rows))
+    }
+
+    fn of(letters: &LetterIds, mut recovered: Vec<(u64, usize)>, rows: Option<RecordBatch>) -> Self {
         let mut letters: Vec<_> = letters.ids.values().map(|letter| letter.trade).collect();
         letters.sort_unstable_by(|a, b| b.cmp(a));
         recovered.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(Self { letters, recovered, rows, next: 1 })
+        Self { letters, recovered, rows, next: 1 }
     }
 
     /// The next trades of the run, and before and among them those that were recovered.

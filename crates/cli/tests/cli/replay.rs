@@ -124,6 +124,58 @@ fn recovered_trades_go_where_their_numbers_tell_in_every_format() {
 }
 
 #[test]
+fn a_chain_goes_on_where_nothing_or_all_is_recovered() {
+    let folder = Folder::empty();
+    for (number, rows) in
+        ["", "1,A,200,2024-11-03,call\n", "1,A,200,2024-11-03,call\n2,B,200,2024-11-03,call\n"]
+            .into_iter()
+            .enumerate()
+    {
+        folder.put(
+            &format!("i{number}.csv"),
+            format!("{}\n{rows}", INSTRUMENTS.lines().next().expect("a header")),
+        );
+    }
+    // Only the first has a note.
+    let trades =
+        "{\"trade_id\":1,\"instrument_id\":1,\"note\":\"x\"}\n{\"trade_id\":2,\"instrument_id\":2}\n";
+    folder.put("t.jsonl", trades);
+    for ending in ["csv", "jsonl", "parquet", "arrow"] {
+        let put_aside = "--on-miss instruments=dead-letter --columns ticker --quiet";
+        let run = |table: u32, output: u32, letters: u32| {
+            folder.ok(&format!(
+                "run --trades t.jsonl --instruments i{table}.csv {put_aside} --output o{output}.{ending} \
+                 --dead-letters d{letters}.jsonl"
+            ));
+        };
+        let replay = |table: u32, [from, to]: [u32; 2]| {
+            folder.ok(&format!(
+                "replay d{from}.jsonl --instruments i{table}.csv {put_aside} --into o{from}.{ending} \
+                 --output o{to}.{ending} --dead-letters d{to}.jsonl"
+            ));
+        };
+        let content = |number: u32| {
+            let output = format!("o{number}.{ending}");
+            let columns = "--table x=i2.csv,key=instrument_id,columns=strike --unmatched keep --quiet";
+            let said = folder.ok(&format!("run --trades {output} {columns} --output-format csv"));
+            said.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        run(2, 9, 9);
+        // Nothing is enriched at first; then nothing is recovered, one, the other, and nothing is left.
+        run(0, 0, 0);
+        replay(0, [0, 1]);
+        replay(1, [1, 2]);
+        replay(1, [2, 3]);
+        replay(2, [3, 4]);
+        assert_eq!(folder.read("d4.jsonl"), "");
+        replay(2, [4, 5]);
+        for number in [4, 5] {
+            assert_eq!(content(number), content(9), "{ending}, {number}");
+        }
+    }
+}
+
+#[test]
 fn a_trade_that_is_there_twice_is_named_with_both_places() {
     let folder = put_aside();
     let replay = "replay d.jsonl --instruments new.csv --dead-letters d2.jsonl --output m.csv --into";
