@@ -51,6 +51,8 @@ pub(crate) struct Chunks {
     filled: usize,
     /// What lies before `start`.
     before: TextPlace,
+    /// Whether the last byte of that is a CR, whose line an LF at `start` would end once more.
+    is_after_cr: bool,
     end: End,
 }
 
@@ -118,6 +120,7 @@ impl Chunks {
             start: 0,
             filled: 0,
             before: TextPlace::default(),
+            is_after_cr: false,
             end: End::NotYet,
         }
     }
@@ -259,7 +262,7 @@ impl Chunks {
     }
 
     fn fail_beyond(&mut self, record: usize) {
-        let place = Place::Line(self.line() + count_lines(&self.buffer[self.start..record]));
+        let place = Place::Line(self.line() + self.count_lines(record));
         let flaw = Flaw::record(Reason::OpenQuote { bytes_max: self.inflow.limits.line_bytes });
         self.end = End::Failed(flaw.at(&self.name, place).into());
     }
@@ -345,7 +348,7 @@ impl Chunks {
     fn hand_out(&mut self, end: usize, records: usize) -> Chunk {
         let (len, rest) = (end - self.start, self.filled - end);
         let (line, start) = (self.line(), self.before);
-        self.before.lines += count_lines(&self.buffer[self.start..end]);
+        self.pass_lines(end);
         self.before.records += records as u64;
         self.before.bytes += len as u64;
         while let Some((_, bytes)) = self.inflow.dropped.pop_front_if(|(at, _)| *at <= end) {
@@ -382,7 +385,7 @@ impl Chunks {
     fn pass_blank(&mut self) -> usize {
         let blank = self.scanner.record();
         if blank - self.start >= READ_LEN {
-            self.before.lines += count_lines(&self.buffer[self.start..blank]);
+            self.pass_lines(blank);
             self.before.bytes += (blank - self.start) as u64;
             self.buffer.copy_within(blank..self.filled, 0);
             self.move_back(blank);
@@ -398,19 +401,42 @@ impl Chunks {
         self.inflow.dropped.iter_mut().for_each(|(at, _)| *at -= bytes);
     }
 
-    /// The line on which `start` lies, counted from 1.
+    /// The line on which `start` lies, counted from 1: an LF belongs to the line of its CR.
     fn line(&self) -> u64 {
-        self.before.lines + 1
+        self.before.lines + 1 - u64::from(self.is_within_end())
+    }
+
+    /// Whether a line ends with a CR before `start` and the LF there.
+    fn is_within_end(&self) -> bool {
+        self.is_after_cr && self.buffer[self.start..self.filled].first() == Some(&b'\n')
+    }
+
+    /// Lines between that on which `start` lies and that of another place.
+    fn count_lines(&self, end: usize) -> u64 {
+        count_lines(&self.buffer[self.start..end], self.format)
+    }
+
+    /// Counts the lines up to `end`, where the text goes on.
+    fn pass_lines(&mut self, end: usize) {
+        self.before.lines = self.line() + self.count_lines(end) - 1;
+        self.is_after_cr = self.format != Format::JsonLines && self.buffer[..end].last() == Some(&b'\r');
     }
 }
 
-pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
-    memchr_iter(b'\n', bytes).count() as u64
+/// How many ends of lines there are: LF, and in CSV CRLF and CR, too.
+fn count_lines(bytes: &[u8], format: Format) -> u64 {
+    let feeds = memchr_iter(b'\n', bytes).count();
+    if format == Format::JsonLines {
+        return feeds as u64;
+    }
+    let is_alone = |at: &usize| bytes.get(at + 1) != Some(&b'\n');
+    (feeds + memchr_iter(b'\r', bytes).filter(is_alone).count()) as u64
 }
 
 /// The records of a chunk, each with its line if that is asked for.
 pub(crate) struct Records<'c> {
     bytes: &'c [u8],
+    format: Format,
     scanner: Scanner,
     /// A place, and the line on which it lies.
     counted: (usize, u64),
@@ -418,7 +444,7 @@ pub(crate) struct Records<'c> {
 
 impl<'c> Records<'c> {
     pub(crate) fn new(chunk: &'c Chunk, format: Format) -> Self {
-        Self { bytes: &chunk.bytes, scanner: Scanner::new(format), counted: (0, chunk.line) }
+        Self { bytes: &chunk.bytes, format, scanner: Scanner::new(format), counted: (0, chunk.line) }
     }
 
     /// Where the next record is.
@@ -432,7 +458,7 @@ impl<'c> Records<'c> {
         let [start, end] = *places;
         let at = self.scanner.at();
         let is_whole = end.bytes - start.bytes == self.bytes.len() as u64;
-        let lines = start.lines + count_lines(&self.bytes[..at]);
+        let lines = start.lines + count_lines(&self.bytes[..at], self.format);
         let records = start.records + records as u64;
         is_whole.then_some(TextPlace { records, bytes: start.bytes + at as u64, lines })
     }
@@ -440,7 +466,7 @@ impl<'c> Records<'c> {
     /// The line on which a record starts; asked for in their order.
     pub(crate) fn place(&mut self, record: &Range<usize>) -> Place {
         let (from, line) = self.counted;
-        let line = line + count_lines(&self.bytes[from..record.start]);
+        let line = line + count_lines(&self.bytes[from..record.start], self.format);
         self.counted = (record.start, line);
         Place::Line(line)
     }

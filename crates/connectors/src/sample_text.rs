@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use parquet::file::reader::Length as _;
 use tradejoin_model::Messages;
 
@@ -148,9 +148,10 @@ impl<'r> TextFile<'r> {
             return Ok(Some(self.start));
         }
         let window = self.window(at - 1)?;
-        let is_plain = self.decoder.format == Format::JsonLines || memchr(b'"', &window).is_none();
-        let found = if is_plain {
+        let found = if self.decoder.format == Format::JsonLines {
             memchr(b'\n', &window).map(|end| end + 1)
+        } else if memchr(b'"', &window).is_none() {
+            memchr2(b'\n', b'\r', &window).map(|end| end + 1)
         } else {
             let outside = self.behind(&window, 0);
             let within = end_of_quotes(&window).and_then(|end| self.behind(&window, end));
@@ -238,6 +239,25 @@ fn end_of_quotes(text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Fields, InputOptions, Location, TradesOptions, sample_trades};
+
+    #[test]
+    fn blocks_of_csv_are_found_whatever_ends_its_lines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows: String = (0..60_000).map(|row| format!("{row},{row}\n")).collect();
+        let sample = |end| {
+            let path = folder.path().join("t.csv");
+            std::fs::write(&path, format!("instrument_id,note\n{rows}").replace('\n', end)).expect("written");
+            let input = InputOptions::new(Location::Path(path)).expect("a known ending");
+            let key_columns = vec!["instrument_id".into()];
+            let options = TradesOptions { input, limit: None, key_columns, fields: Fields::InRecord };
+            let sample = sample_trades(options, SampleSize::Rows(1_000), false).expect("good rows");
+            (sample.rows, sample.from)
+        };
+        // As long, and at the same places.
+        assert_eq!(sample("\r"), sample("\n"));
+        assert!(sample("\r").0 > 500);
+    }
 
     #[test]
     fn blocks_are_spread_and_do_not_meet() {

@@ -16,6 +16,7 @@ fn a_bad_trade_is_named_or_skipped() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("csv", b"instrument_id,price\n1,2\n\nabc,3\n4,5\n".to_vec(), ", line 4, column instrument_id: \"abc\": not an unsigned integer"),
         ("csv", b"instrument_id,price\r\n1,\"a\r\nb\"\r\n,3\r\n4,5\r\n".to_vec(), ", line 4, column instrument_id: no value, but the column needs one"),
+        ("csv", b"instrument_id,price\r1,2\r\rabc,3\r4,5\r".to_vec(), ", line 4, column instrument_id: \"abc\": not an unsigned integer"),
         ("csv", b"instrument_id,price\n1,2\n4294967296,3\n4,5\n".to_vec(), ", line 3, column instrument_id: \"4294967296\": an id has at most 32 bits: 0 to 4294967295"),
         ("csv", b"instrument_id,price\n1,2\n3\n4,5".to_vec(), ", line 3: 1 field, but the header has 2"),
         ("csv", b"instrument_id,price\n1,2\n3,4,5\n4,5".to_vec(), ", line 3: 3 fields, but the header has 2"),

@@ -117,12 +117,13 @@ fn put_typed(files: &Files, ids: &[&str], lens: &[usize]) -> [std::path::PathBuf
 fn csv() -> impl Strategy<Value = String> {
     // At most as many bad ones as are kept to be named.
     let good = "([1-9][0-9]{0,3},([a-z]{0,4}|\"[a-z,\n\r]{0,4}(\"\")?é\")(\n|\r\n|\n\n|\r\n\r\n|\r)){0,9}";
-    let bad = "((x,y|1|7,a,b|,\"b\nc\")(\n|\r\n))?";
+    let bad = "((x,y|1|7,a,b|,\"b\nc\")(\n|\r\n|\r))?";
     let mark = prop_oneof![Just(""), Just("\u{feff}")];
     let end = prop_oneof![Just(""), Just("5,last"), Just("6,\"last\n\"")];
-    (mark, prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n")], good, bad, good, bad, good, end).prop_map(
-        |(mark, line, a, b, c, d, e, end)| format!("{mark}instrument_id,note{line}{a}{b}{c}{d}{e}{end}"),
-    )
+    (mark, prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just("\n\n")], good, bad, good, bad, good, end)
+        .prop_map(|(mark, line, a, b, c, d, e, end)| {
+            format!("{mark}instrument_id,note{line}{a}{b}{c}{d}{e}{end}")
+        })
 }
 
 fn lines() -> impl Strategy<Value = String> {
@@ -167,6 +168,39 @@ proptest! {
             check_cuts(&path, lens, limit)?;
         }
     }
+}
+
+#[test]
+fn lines_of_a_csv_are_the_same_whatever_ends_them() -> Result<(), TestCaseError> {
+    let files = Files::new();
+    for end in ["\n", "\r\n", "\r"] {
+        let rows = [
+            "instrument_id,note",
+            "1,a",
+            "x,bad",
+            "",
+            "2,\"b",
+            "c\"",
+            "3,d",
+            "",
+            "",
+            "y,bad",
+            "4",
+            "5,e",
+            "",
+        ];
+        for packed in ["", ".gz"] {
+            let path = put_text(&files, &format!("t.csv{packed}"), &rows.join(end));
+            let (mut whole, bad) = open(&path, 1_000, None);
+            read_all(&mut whole).expect("skips");
+            let places: Vec<_> = bad.first().iter().map(|bad| bad.place).collect();
+            assert_eq!(places, [3, 10, 11].map(Place::Line), "{end:?}");
+            for lens in (1..8).flat_map(|first| (1..8).map(move |second| [first, second])) {
+                check_cuts(&path, lens, None)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -166,16 +166,19 @@ fn a_bad_row_is_named_or_skipped() {
 #[test]
 fn a_key_may_stand_once_alone_if_that_is_asked_for() {
     let files = Files::new();
-    let path = files.put("u.csv", "user_id,username\n1,a\n2,b\n1,c\n");
-    let open = |strict| {
+    let text = "user_id,username\n1,a\n2,b\n1,c\n";
+    let open = |end, strict| {
+        let path = files.put("u.csv", text.replace('\n', end));
         let mut reader =
             open_table(TableOptions { input: input(&path), table: TableKind::Users.into(), strict })
                 .expect("opens");
         rows_of(&mut reader)
     };
-    assert_eq!(open(false).expect("the later wins")[0].len(), 3);
-    let error = open(true).expect_err("twice").to_string();
-    assert!(error.ends_with("user_id 1 stands twice, in line 2 and in line 4"), "{error}");
+    for end in ["\n", "\r\n", "\r"] {
+        assert_eq!(open(end, false).expect("the later wins")[0].len(), 3);
+        let error = open(end, true).expect_err("twice").to_string();
+        assert!(error.ends_with("user_id 1 stands twice, in line 2 and in line 4"), "{error}");
+    }
 }
 
 #[test]

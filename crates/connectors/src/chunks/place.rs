@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tradejoin_flow::InputPosition;
 
 use super::{Chunks, End, Filled, TextPlace};
+use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::input::Origin;
 use crate::stored_file::{Growth, Unlike};
@@ -77,6 +78,7 @@ impl Chunks {
         }
         let Some(byte) = self.take_byte()? else { return Ok(()) };
         self.before = TextPlace { records, bytes, lines };
+        self.is_after_cr = self.format != Format::JsonLines && byte == b'\r';
         if !is_line_end(byte) && self.peek()?.is_some_and(|next| !is_line_end(next)) {
             return Err(self.unlike(Unlike::LastLine { line: self.line() }));
         }

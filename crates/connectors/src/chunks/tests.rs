@@ -51,16 +51,22 @@ fn lines(text: &str) -> Vec<Place> {
 
 #[test]
 fn lines_are_physical_whatever_ends_them() {
-    for end in ["\n", "\r\n"] {
-        let text = ["a,b", "1,2", "", "", "\"x", "y\",2", "3", "4,5", ""].join(end);
-        let expected = [1, 2, 5, 7, 8].map(Place::Line);
-        assert_eq!(lines(&text), expected, "{end:?}");
-        assert_eq!(lines(text.trim_end()), expected, "{end:?}");
+    for end in ["\n", "\r\n", "\r"] {
+        let text = ["", "a,b", "1,2", "", "", "\"x", "y\",2", "3", "4,5", ""].join(end);
+        let expected = [2, 3, 6, 8, 9].map(Place::Line);
+        for text in [text.as_str(), text.trim_end()] {
+            for (max, len) in (1..7).flat_map(|max| (1..text.len()).map(move |len| (max, len))) {
+                let chunks = dripping(text.as_bytes(), &[len], Format::Csv);
+                let places = records(chunks, Format::Csv, max).0.into_iter().map(|(place, _)| place);
+                assert_eq!(places.collect::<Vec<_>>(), expected, "{end:?}, {max} of {len} bytes");
+            }
+        }
     }
     let long = format!("a,b\n{}", "1,2\n".repeat(100_000));
     let expected: Vec<_> = (1..100_002).map(Place::Line).collect();
     assert_eq!(lines(&long), expected);
     assert_eq!(lines(&long.replace('\n', "\r\n")), expected);
+    assert_eq!(lines(&long.replace('\n', "\r")), expected);
 }
 
 #[test]
@@ -88,8 +94,10 @@ fn a_long_record_is_no_different_where_the_text_is_cut() {
 
 #[test]
 fn blank_lines_take_no_memory() {
-    for (format, record) in [(Format::Csv, "a,1\n"), (Format::JsonLines, "{}\n")] {
-        let blank = "\n".repeat(3 * READ_LEN);
+    let formats =
+        [(Format::Csv, "a,1\n", "\n"), (Format::Csv, "a,1\r", "\r"), (Format::JsonLines, "{}\n", "\n")];
+    for (format, record, end) in formats {
+        let blank = end.repeat(3 * READ_LEN);
         let text = [blank.as_str(), record, &blank, record, &blank].concat();
         let limits = Limits { block_bytes: Limits::BLOCK_BYTES_MIN, ..Limits::default() };
         let input = TextInput { limits, ..memory(text.as_bytes()) };
@@ -168,6 +176,13 @@ proptest! {
         let whole = records(Chunks::new(memory(text.as_bytes()), Format::Csv), Format::Csv, usize::MAX).0;
         let (cut, chunks) = records(dripping(text.as_bytes(), &lens, Format::Csv), Format::Csv, max);
         prop_assert_eq!(&cut, &whole);
+        let ends = text.replace("\r\n", "\n").replace('\r', "\n");
+        let last = whole.last().map(|(place, record)| {
+            let lines = String::from_utf8_lossy(record).replace("\r\n", "\n").replace('\r', "\n");
+            let behind = ends.trim_end_matches('\n').matches('\n').count() as u64 + 1;
+            (*place, Place::Line(behind - lines.trim_end_matches('\n').matches('\n').count() as u64))
+        });
+        prop_assert!(last.is_none_or(|(place, counted)| place == counted), "{last:?}");
         prop_assert!(chunks.iter().rev().skip(1).all(|&len| len == max));
     }
 
