@@ -82,6 +82,10 @@ impl<R: Read> Messages<R> {
         if self.head == CONTINUATION {
             self.more(4)?;
         }
+        // The decoder takes what is short of a length for the end of the stream.
+        if !matches!(self.head.len(), 0 | 4 | 8) || self.head == CONTINUATION {
+            return Err(invalid("it is cut off within the length of a message"));
+        }
         let Some(len) = self.head.last_chunk().map(|len| i32::from_le_bytes(*len)) else { return Ok(()) };
         let Some(len) = u64::try_from(len).ok().filter(|len| *len > 0) else { return Ok(()) };
         let max = self.limits.message_bytes;

@@ -8,6 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_ipc::MetadataVersion;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use support::{Files, convert, create, input, keys, read_all, trades};
 use tradejoin_connectors::{Category, Fields, InputOptions, Progress};
 use tradejoin_flow::End;
@@ -129,6 +132,47 @@ fn broken_files_are_errors_of_data() {
                 while let Ok(Some(_)) = reader.read() {}
             }
         }
+    }
+}
+
+#[test]
+fn an_arrow_stream_ends_behind_a_message_and_nowhere_else() {
+    let files = Files::new();
+    let batch = |ids: [u32; 2]| {
+        let ids: ArrayRef = Arc::new(UInt32Array::from(ids.to_vec()));
+        RecordBatch::try_from_iter([("instrument_id", ids)]).expect("a column")
+    };
+    let batches = [batch([1, 2]), batch([3, 4])];
+    let (new, old) = (IpcWriteOptions::default(), IpcWriteOptions::try_new(8, true, MetadataVersion::V4));
+    for options in [new, old.expect("without markers in front")] {
+        let schema = batches[0].schema();
+        let writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options);
+        let mut writer = writer.expect("begun");
+        let mut ends = vec![(writer.get_ref().len(), 0)];
+        for batch in &batches {
+            writer.write(batch).expect("in memory");
+            ends.push((writer.get_ref().len(), ends.last().map_or(0, |(_, rows)| rows + batch.num_rows())));
+        }
+        let bytes = writer.into_inner().expect("in memory");
+        ends.push((bytes.len(), 4));
+        for len in 0..=bytes.len() {
+            let path = files.put("cut.arrow", &bytes[..len]);
+            let read = trades(input(&path), Fields::AsText).map_err(|e| (e.category(), e.to_string()));
+            let read =
+                read.and_then(|mut reader| read_all(&mut reader).map_err(|e| (e.category(), e.to_string())));
+            match (read, ends.iter().find(|(end, _)| *end == len)) {
+                (Ok(messages), Some((_, rows))) => assert_eq!(keys(&messages).len(), *rows, "{len}"),
+                (Err((Category::Data, text)), None) => assert!(text.contains("cut.arrow"), "{text}"),
+                (other, expected) => panic!("{len}: {other:?} for {expected:?}"),
+            }
+        }
+    }
+    let path = files.path("file.arrow");
+    convert(&files.put("in.csv", CSV), &path);
+    let bytes = std::fs::read(&path).expect("there");
+    for len in 0..bytes.len() {
+        let error = trades(input(&files.put("cut.arrow", &bytes[..len])), Fields::AsText).err();
+        assert_eq!(error.map(|error| error.category()), Some(Category::Data), "{len}");
     }
 }
 
