@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::flaw::{BadRecord, Place};
+use crate::json_rows::without_end;
 use crate::text_encoder::{JsonEncoder, push_json_text};
 
 /// Bytes of a record that a letter has at most: of a longer one its first ones.
@@ -37,8 +38,7 @@ pub(crate) type Record<'r> = (Place, Raw<'r>);
 impl<'r> Raw<'r> {
     /// A line of a text, with or without its end.
     pub(crate) fn line(line: &'r [u8]) -> Self {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        Self::Text(line.strip_suffix(b"\r").unwrap_or(line))
+        Self::Text(without_end(line))
     }
 }
 

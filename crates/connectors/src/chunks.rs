@@ -274,7 +274,9 @@ impl Chunks {
         }
         let filled = self.read(self.filled, deadline);
         let record = self.scanner.record();
-        if filled == Filled::More && self.scanner.at() - record > self.inflow.limits.line_bytes {
+        // The last byte of a line may be the CR of its end, which is not counted.
+        let end = usize::from(!self.scanner.has_quotes());
+        if filled == Filled::More && self.scanner.at() - record > self.inflow.limits.line_bytes + end {
             if self.scanner.has_quotes() {
                 self.fail_beyond(record);
                 return Filled::End;
@@ -323,7 +325,7 @@ impl Chunks {
     /// Keeps of a line that is too long as much as shows that it is, and its
     /// end.
     fn drop_line(&mut self, record: usize) {
-        let kept = record + self.inflow.limits.line_bytes + 1;
+        let kept = record + self.inflow.limits.line_bytes + 2;
         let mut from = kept;
         let mut dropped = 0;
         loop {

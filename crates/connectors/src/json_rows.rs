@@ -12,6 +12,12 @@ use crate::json_plain;
 use crate::limits::{Limits, TooMuch, depth};
 use crate::parse::is_sound_token;
 
+/// A line without its LF or CRLF.
+pub(crate) fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 /// The members of one object, as places in its line.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
@@ -32,7 +38,7 @@ impl Members {
         self.names.clear();
         self.spans.clear();
         // As of a CSV record, its end is not counted.
-        if line.strip_suffix(b"\n").unwrap_or(line).len() > self.limits.line_bytes {
+        if without_end(line).len() > self.limits.line_bytes {
             return Err(Reason::TooLong { bytes_max: self.limits.line_bytes });
         }
         // Without its end, or the parser takes what is missing for a second line.

@@ -114,7 +114,8 @@ struct FieldsOf<R> {
 impl<R: Read> FieldsOf<R> {
     /// Reads the next letter; `false` at the end.
     fn next(&mut self) -> io::Result<bool> {
-        let room = (self.line_bytes_max + 1).saturating_sub(self.line.len()) as u64;
+        // With its CRLF.
+        let room = (self.line_bytes_max + 2).saturating_sub(self.line.len()) as u64;
         // What has come before an error stays, and more comes behind it.
         self.bytes.by_ref().take(room).read_until(b'\n', &mut self.line)?;
         if self.line.is_empty() {

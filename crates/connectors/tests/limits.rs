@@ -13,7 +13,7 @@ use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use support::{Files, input, read_all, skipping, trades};
-use tradejoin_connectors::{Category, Fields, InputOptions, Limits};
+use tradejoin_connectors::{Category, Fields, InputOptions, Limits, TradesOptions, open_letters};
 
 fn within(limits: Limits, path: &Path) -> InputOptions {
     InputOptions { limits, ..input(path) }
@@ -60,8 +60,8 @@ fn the_end_of_a_line_is_not_counted() {
     let json = |note: &str| format!("{{\"instrument_id\":1,\"note\":\"{note}\"}}");
     let json_record = |len: usize| json(&"x".repeat(len - json("").len()));
     let csv_record = |len: usize| format!("1,{}", "x".repeat(len - 2));
-    for end in ["", "\n"] {
-        for len in [40, 41] {
+    for end in ["", "\n", "\r\n"] {
+        for len in [40, 41, 42, 43] {
             let csv = files.put("t.csv", format!("instrument_id,note\n{}{end}", csv_record(len)));
             let json = files.put("t.jsonl", json_record(len) + end);
             for path in [csv, json] {
@@ -71,6 +71,34 @@ fn the_end_of_a_line_is_not_counted() {
                 // A CSV record that is too long ends the run.
                 assert_eq!(read.unwrap_or(1), u64::from(len > 40), "{len} bytes of {path:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_letter_is_not_counted() {
+    let files = Files::new();
+    let letter = r#"{"trade":1,"fields":{"instrument_id":1}}"#;
+    for end in ["\n", "\r\n"] {
+        let read = |lines: [&str; 3], line_bytes| {
+            let options = within(
+                Limits { line_bytes, ..Limits::default() },
+                &files.put("l.jsonl", lines.map(|line| [line, end].concat()).concat()),
+            );
+            let key_columns = vec!["instrument_id".into()];
+            let options = TradesOptions { input: options, limit: None, key_columns, fields: Fields::AsText };
+            let read = open_letters(options).map(|(mut reader, _)| read_all(&mut reader));
+            read.map_err(|error| error.source().map(ToString::to_string)).and_then(|read| {
+                let read = read.map_err(|error| error.source().map(ToString::to_string))?;
+                Ok(read.iter().map(|messages| messages.trades.num_rows()).sum::<usize>())
+            })
+        };
+        assert_eq!(read([letter; 3], letter.len()), Ok(3), "{end:?}");
+        for (lines, len, line) in
+            [([letter; 3], letter.len() - 1, "line 1"), ([letter, letter, "x"], letter.len(), "line 3")]
+        {
+            let error = read(lines, len).expect_err("no letter").unwrap_or_default();
+            assert!(error.contains(line), "{end:?}: {error}");
         }
     }
 }

@@ -93,6 +93,22 @@ fn a_long_record_is_no_different_where_the_text_is_cut() {
 }
 
 #[test]
+fn a_line_is_too_long_without_its_end_wherever_the_text_is_cut() {
+    let ten = "x".repeat(10);
+    let lines = [ten.clone(), format!("{ten}x"), format!("{ten}\r  "), format!("{ten}\r\r"), ten];
+    let limits = Limits { line_bytes: 10, ..Limits::default() };
+    for (end, len) in ["\n", "\r\n"].into_iter().flat_map(|end| (1..40).map(move |len| (end, len))) {
+        let mut chunks = dripping(lines.join(end).as_bytes(), &[len], Format::JsonLines);
+        chunks.inflow.limits = limits;
+        let all = records(chunks, Format::JsonLines, 2).0;
+        let mut members = crate::json_rows::Members::within(limits);
+        let beyond = Reason::TooLong { bytes_max: 10 };
+        let long = all.iter().map(|(_, line)| members.scan(line).is_err_and(|reason| reason == beyond));
+        assert_eq!(long.collect::<Vec<_>>(), [false, true, true, true, false], "{end:?} in reads of {len}");
+    }
+}
+
+#[test]
 fn blank_lines_take_no_memory() {
     let formats =
         [(Format::Csv, "a,1\n", "\n"), (Format::Csv, "a,1\r", "\r"), (Format::JsonLines, "{}\n", "\n")];
