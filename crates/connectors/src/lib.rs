@@ -126,6 +126,7 @@ mod sample_text;
 mod select;
 mod select_error;
 
+mod block_parts;
 mod column_writer;
 mod columnar_encoder;
 mod csv_safe;

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, Encode, End, OutputPosition, Prepared, Sink};
 use tradejoin_model::{Column, ColumnType, Enriched};
 
+use crate::block_parts::{ARRAY_BYTES, SHOWN_BYTES, copies, parts};
 use crate::columnar_encoder::Shape;
 use crate::encoding::{Compression, Encoding, Format, Location};
 use crate::error::{CreateError, WriteError};
@@ -106,18 +107,19 @@ pub struct OutputPiece {
     is_frame: bool,
     /// Memory for packing.
     spare: Vec<u8>,
-    columns: Option<RecordBatch>,
+    /// More than one if the rows are too long for one.
+    columns: Vec<RecordBatch>,
 }
 
 impl OutputPiece {
     /// The rows as text, and as columns if the format has such.
-    pub(crate) fn rows(&self) -> (&[u8], Option<&RecordBatch>) {
-        (&self.text, self.columns.as_ref())
+    pub(crate) fn rows(&self) -> (&[u8], &[RecordBatch]) {
+        (&self.text, &self.columns)
     }
 
     /// The same, and whether the text is packed.
-    pub(crate) fn parts(&self) -> (&[u8], bool, Option<&RecordBatch>) {
-        (&self.text, self.is_frame, self.columns.as_ref())
+    pub(crate) fn parts(&self) -> (&[u8], bool, &[RecordBatch]) {
+        (&self.text, self.is_frame, &self.columns)
     }
 
     /// The rows as text that is not packed, to be set.
@@ -135,6 +137,8 @@ pub struct OutputEncoder {
     added: Arc<[(usize, AddedValues)]>,
     kind: Arc<Kind>,
     compression: Compression,
+    /// Bytes of added values for which arrays are made at a time.
+    pub(crate) array_bytes: usize,
 }
 
 pub(crate) enum Kind {
@@ -307,7 +311,8 @@ impl OutputEncoder {
         compression: Compression,
     ) -> Self {
         let added = added.iter().map(|added| added.index).zip(values).collect();
-        Self { name: Arc::clone(name), added, kind: Arc::new(kind), compression }
+        let array_bytes = if matches!(kind, Kind::Columns(_)) { ARRAY_BYTES } else { SHOWN_BYTES };
+        Self { name: Arc::clone(name), added, kind: Arc::new(kind), compression, array_bytes }
     }
 
     /// An encoder without an output, whose pieces are not packed.
@@ -365,19 +370,51 @@ impl OutputEncoder {
         kept: Option<&[bool]>,
         piece: &mut OutputPiece,
     ) -> Result<(), WriteError> {
-        let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
-        let OutputPiece { text, is_frame, spare, columns } = piece;
-        text.clear();
-        *columns = None;
-        let encoded = match &*self.kind {
-            Kind::Csv(style) => csv_rows(trades, added, rows, *style, text),
-            Kind::Json(encoder) => encoder.rows(trades, added, rows, text),
-            Kind::Columns(shape) => shape.batch(trades, added, kept).map(|batch| *columns = Some(batch)),
-        };
+        piece.text.clear();
+        piece.columns.clear();
+        let encoded = self.encode_parts(trades, added, kept, piece);
         encoded.map_err(|source| failed(&self.name)(source.into()))?;
+        let OutputPiece { text, is_frame, spare, .. } = piece;
         let packed = pack_piece(text, spare, self.compression);
         *is_frame = packed.map_err(|source| failed(&self.name)(source.into()))?;
         Ok(())
+    }
+
+    /// Appends the rows, so many at a time as arrays can hold.
+    fn encode_parts(
+        &self,
+        trades: &RecordBatch,
+        added: &[Added<'_>],
+        kept: Option<&[bool]>,
+        piece: &mut OutputPiece,
+    ) -> Result<(), ArrowError> {
+        let of_columns = matches!(*self.kind, Kind::Columns(_));
+        let are_arrays = added.iter().filter(|(_, values)| of_columns || values.is_shown_of_array());
+        let parts = parts(are_arrays.map(|(column, _)| *column), trades.num_rows(), self.array_bytes);
+        let Some(parts) = parts else { return self.encode_part(trades, added, kept, piece) };
+        for rows in parts {
+            let copies = copies(added, &rows);
+            let added: Vec<_> = copies.iter().zip(added).map(|(copy, (_, values))| (copy, *values)).collect();
+            let trades = trades.slice(rows.start, rows.len());
+            self.encode_part(&trades, &added, kept.map(|kept| &kept[rows]), piece)?;
+        }
+        Ok(())
+    }
+
+    fn encode_part(
+        &self,
+        trades: &RecordBatch,
+        added: &[Added<'_>],
+        kept: Option<&[bool]>,
+        piece: &mut OutputPiece,
+    ) -> Result<(), ArrowError> {
+        let rows = (0..trades.num_rows()).filter(|&row| kept.is_none_or(|kept| kept[row]));
+        let OutputPiece { text, columns, .. } = piece;
+        match &*self.kind {
+            Kind::Csv(style) => csv_rows(trades, added, rows, *style, text),
+            Kind::Json(encoder) => encoder.rows(trades, added, rows, text),
+            Kind::Columns(shape) => shape.batch(trades, added, kept).map(|batch| columns.push(batch)),
+        }
     }
 }
 

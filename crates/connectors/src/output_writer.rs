@@ -65,9 +65,8 @@ impl Writer {
         match (self, columns) {
             (Self::Text(writer), _) if is_frame => writer.write_frame(text)?,
             (Self::Text(writer), _) => writer.write_text(text)?,
-            (Self::Columns(writer), Some(batch)) => writer.write(batch)?,
-            (Self::Parts(parts), Some(batch)) => parts.write(batch)?,
-            (Self::Columns(_) | Self::Parts(_), None) => {}
+            (Self::Columns(writer), batches) => batches.iter().try_for_each(|batch| writer.write(batch))?,
+            (Self::Parts(parts), batches) => batches.iter().try_for_each(|batch| parts.write(batch))?,
             (Self::Finished, _) => return Err("the output is finished".into()),
         }
         Ok(())

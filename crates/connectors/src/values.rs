@@ -90,7 +90,15 @@ impl AddedValues {
         }
     }
 
+    /// Whether the values become an array before they are shown as text.
+    pub(crate) fn is_shown_of_array(&self) -> bool {
+        matches!(self, Self::Arrow(_))
+    }
+
     /// The values in that type.
+    ///
+    /// # Panics
+    /// If they are of 2 GiB or more.
     pub(crate) fn to_arrow(&self, column: &Column) -> Result<ArrayRef, ArrowError> {
         match (self, column) {
             (Self::Plain(ty), column) => Ok(column.to_arrow(*ty)),

@@ -267,7 +267,8 @@ impl Column {
     /// The values as an Arrow array of the type [`ColumnType::arrow`].
     ///
     /// # Panics
-    /// If the column does not hold values of type `ty`: a bug of the caller.
+    /// If the column does not hold values of type `ty`, or texts of 2 GiB or more in all: a
+    /// bug of the caller.
     #[must_use]
     pub fn to_arrow(&self, ty: ColumnType) -> ArrayRef {
         let integers = || match self {

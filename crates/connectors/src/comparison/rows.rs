@@ -54,8 +54,8 @@ pub(super) fn push_rows(
     rows: &mut VecDeque<Row>,
 ) -> Result<(), ArrowError> {
     match piece.rows() {
-        (_, Some(batch)) => push_batch(batch, rows),
-        (text, None) => {
+        (_, batches) if !batches.is_empty() => batches.iter().try_for_each(|batch| push_batch(batch, rows)),
+        (text, _) => {
             let chunk = Chunk { bytes: text.to_vec(), line: 1, ..Chunk::default() };
             push_text(&chunk, format, columns, rows);
             Ok(())
