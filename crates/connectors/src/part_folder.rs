@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tradejoin_disk::{Disk, Mode};
+use tradejoin_disk::{Disk, Lock, Mode};
 use tradejoin_flow::{OutputPosition, StagedPart};
 
+use crate::prepared::is_partial_of;
 use crate::resume_error::ResumeError;
 use crate::trail::Trail;
 
@@ -16,6 +17,9 @@ use crate::trail::Trail;
 const LIST: &str = "_manifest.json";
 const LIST_PARTIAL: &str = "_manifest.json.partial";
 const LIST_FORMAT: u32 = 1;
+/// The file that a run locks as long as it may write in the folder. Readers pass over this one,
+/// too. It stays: whoever removed it might remove one that another run has just locked.
+const LOCK: &str = ".lock";
 /// The most bytes of it that are read: more than it has of a million parts.
 const LIST_BYTES_MAX: usize = 256 << 20;
 /// What parts end in.
@@ -38,26 +42,50 @@ struct List {
     parts: Vec<Part>,
 }
 
-/// A folder, and what its parts end in.
+/// A folder that is this run's as long as this is there, and what its parts end in.
 #[derive(Debug)]
 pub(crate) struct PartFolder {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) path: PathBuf,
-    pub(crate) ending: &'static str,
+    ending: &'static str,
+    /// What tells parts of this run that are not whole from those of others.
+    owner: String,
+    _lock: Lock,
 }
 
-/// The number of a part, if it is the name of one, and whether it is a part that is not
-/// whole.
-fn number_of(name: &str) -> Option<(u64, bool)> {
-    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial"));
-    let whole = inner.unwrap_or(name);
-    let (stem, ending) = whole.rsplit_once('.')?;
+/// What a name is that is given here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name<'n> {
+    /// A part that is whole: its number.
+    Part(u64),
+    /// One that is not: its owner.
+    Partial(&'n str),
+}
+
+impl<'n> Name<'n> {
+    fn read(name: &'n str) -> Option<Self> {
+        let Some(inner) = name.strip_prefix('.') else { return number_of(name).map(Self::Part) };
+        let (whole, owner) = inner.strip_suffix(".partial")?.rsplit_once('.')?;
+        number_of(whole)?;
+        is_partial_of(inner, whole).then_some(Self::Partial(owner))
+    }
+}
+
+/// The number of a part, by its name.
+fn number_of(name: &str) -> Option<u64> {
+    let (stem, ending) = name.rsplit_once('.')?;
     let number = stem.strip_prefix("part-")?.parse().ok()?;
-    (ENDINGS.contains(&ending) && whole == part_name(number, ending)).then_some((number, inner.is_some()))
+    (ENDINGS.contains(&ending) && name == part_name(number, ending)).then_some(number)
 }
 
 fn part_name(number: u64, ending: &str) -> String {
     format!("part-{number:06}.{ending}")
+}
+
+/// Whether a folder has parts that are whole.
+pub(crate) fn has_parts(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    let is_whole = |name: &String| name == LIST || matches!(Name::read(name), Some(Name::Part(_)));
+    Ok(disk.list(path)?.iter().any(is_whole))
 }
 
 impl From<&StagedPart> for Part {
@@ -67,6 +95,25 @@ impl From<&StagedPart> for Part {
 }
 
 impl PartFolder {
+    /// A folder that is there, for this run alone.
+    ///
+    /// # Errors
+    /// If another run writes there, it is missing, or the system refuses.
+    pub(crate) fn lock(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        ending: &'static str,
+        owner: &str,
+    ) -> Result<Self, ResumeError> {
+        let at = path.join(LOCK);
+        match disk.lock(&at) {
+            Ok(Some(lock)) => Ok(Self { disk, path, ending, owner: owner.to_owned(), _lock: lock }),
+            Ok(None) => Err(ResumeError::InUse { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ResumeError::Missing { path }),
+            Err(error) => Err(ResumeError::io(&at, error)),
+        }
+    }
+
     /// The name of a part.
     pub(crate) fn name(&self, number: u64) -> String {
         part_name(number, self.ending)
@@ -74,27 +121,37 @@ impl PartFolder {
 
     /// Its name until it is whole.
     pub(crate) fn partial(&self, number: u64) -> String {
-        format!(".{}.partial", self.name(number))
+        format!(".{}.{}.partial", self.name(number), self.owner)
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Whether there are parts that are whole.
-    pub(crate) fn has_parts(&self) -> io::Result<bool> {
-        let is_whole = |name: &String| name == LIST || number_of(name).is_some_and(|(_, partial)| !partial);
-        Ok(self.disk.list(&self.path)?.iter().any(is_whole))
-    }
-
-    /// Removes parts that are not whole, and those from a number on.
+    /// Removes parts of this run that are not whole, and those from a number on. What others
+    /// have left may be what a checkpoint of theirs tells of.
     pub(crate) fn remove_from(&self, next: u64) -> io::Result<()> {
         for name in self.disk.list(&self.path)? {
-            if number_of(&name).is_some_and(|(number, is_partial)| is_partial || number >= next) {
+            let goes = match Name::read(&name) {
+                Some(Name::Part(number)) => number >= next,
+                Some(Name::Partial(owner)) => owner == self.owner,
+                None => false,
+            };
+            if goes {
                 self.disk.remove(&self.at(&name))?;
             }
         }
         Ok(())
+    }
+
+    /// Gives a part its name, which is no other's.
+    pub(crate) fn give_name(&self, part: &StagedPart) -> io::Result<()> {
+        let (partial, path) = (self.at(&part.partial), self.at(&part.name));
+        if self.disk.size(&path)?.is_some() {
+            let text = format!("{} is there already: another run has written it", part.name);
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        self.disk.rename(&partial, &path)
     }
 
     /// Writes the list of the parts in place of the one that is there.
@@ -124,21 +181,26 @@ impl PartFolder {
         }
         let mut to_name = Vec::new();
         for (number, staged) in (position.parts..).zip(&position.staged) {
-            if staged.name != self.name(number) || staged.partial != self.partial(number) {
+            let partial_of =
+                |partial: &str| partial.strip_prefix('.').map(|name| is_partial_of(name, &staged.name));
+            if staged.name != self.name(number) || partial_of(&staged.partial) != Some(true) {
                 return Err(ResumeError::Other { name: position.name.clone() });
             }
             let (partial, path) = (self.at(&staged.partial), self.at(&staged.name));
             if self.size(&partial)?.is_some() {
                 self.check(&partial, staged)?;
-                to_name.push((partial, path));
+                if self.size(&path)?.is_some() {
+                    return Err(ResumeError::OtherPart { path });
+                }
+                to_name.push(staged);
             } else {
                 // It has its name already.
                 self.check(&path, staged)?;
             }
             parts.push(staged.into());
         }
-        for (partial, path) in to_name {
-            self.disk.rename(&partial, &path).map_err(|source| ResumeError::io(&partial, source))?;
+        for staged in to_name {
+            self.give_name(staged).map_err(|source| ResumeError::io(&self.at(&staged.partial), source))?;
         }
         let failed = |source| ResumeError::io(&self.path, source);
         self.disk.sync_folder(&self.path).map_err(failed)?;
@@ -206,21 +268,22 @@ impl PartFolder {
 
 /// Gives the parts of a folder their names that were whole when their run died.
 pub(crate) fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Result<(), ResumeError> {
-    let (disk, path) = (Arc::clone(disk), PathBuf::from(&position.name));
-    let of_staged = position.staged.first().and_then(|part| part.name.rsplit_once('.'));
-    let staged = of_staged.and_then(|(_, ending)| ENDINGS.into_iter().find(|known| *known == ending));
-    let folder = |ending| PartFolder { disk: Arc::clone(&disk), path: path.clone(), ending };
+    let path = PathBuf::from(&position.name);
+    let staged = position.staged.first();
+    let of_staged = staged.and_then(|part| part.name.rsplit_once('.'));
+    let of_staged = of_staged.and_then(|(_, ending)| ENDINGS.into_iter().find(|known| *known == ending));
     // Without a part that tells it, the first of the list does.
-    let ending = match staged {
-        Some(ending) => ending,
-        None => {
-            let is_first = |ending: &&'static str| {
-                matches!(disk.size(&folder(ending).at(&part_name(0, ending))), Ok(Some(_)))
-            };
-            ENDINGS.into_iter().find(is_first).unwrap_or(ENDINGS[0])
-        }
+    let ending = of_staged.unwrap_or_else(|| {
+        let is_first =
+            |ending: &&'static str| matches!(disk.size(&path.join(part_name(0, ending))), Ok(Some(_)));
+        ENDINGS.into_iter().find(is_first).unwrap_or(ENDINGS[0])
+    });
+    let owner = match staged.and_then(|part| Name::read(&part.partial)) {
+        Some(Name::Partial(owner)) => owner,
+        // Nothing is left that is not whole.
+        _ => "",
     };
-    folder(ending).take_up(position).map(drop)
+    PartFolder::lock(Arc::clone(disk), path, ending, owner)?.take_up(position).map(drop)
 }
 
 #[cfg(test)]
@@ -229,20 +292,25 @@ mod tests {
 
     #[test]
     fn only_names_that_are_given_here_are_ours() {
-        assert_eq!(number_of("part-000012.parquet"), Some((12, false)));
-        assert_eq!(number_of(".part-1234567.arrow.partial"), Some((1_234_567, true)));
+        assert_eq!(Name::read("part-000012.parquet"), Some(Name::Part(12)));
+        assert_eq!(Name::read(".part-1234567.arrow.a1.partial"), Some(Name::Partial("a1")));
         for other in [
             "part-12.parquet",
             "part-0000012.parquet",
             "part-000012.csv",
             "part-+00012.arrow",
             ".part-000012.arrow",
-            "part-000012.arrow.partial",
+            ".part-000012.arrow.partial",
+            ".part-000012.arrow..partial",
+            ".part-000012.arrow.A1.partial",
+            ".part-12.arrow.a1.partial",
+            "part-000012.arrow.a1.partial",
             "part-.arrow",
             "_manifest.json",
+            ".lock",
             "part-000012.parquet.x",
         ] {
-            assert_eq!(number_of(other), None, "{other}");
+            assert_eq!(Name::read(other), None, "{other}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An output in parts: files in a folder, each of which is whole at a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -11,7 +11,7 @@ use tradejoin_flow::{BoxError, End, OutputPosition, Prepared, StagedPart};
 use crate::column_writer::ColumnWriter;
 use crate::encoding::{Format, Location};
 use crate::error::CreateError;
-use crate::part_folder::{Part, PartFolder};
+use crate::part_folder::{Part, PartFolder, has_parts};
 use crate::prepared::{Kept, failed, folder, text};
 use crate::resume_error::ResumeError;
 use crate::target::{Counted, OutputHandle};
@@ -77,17 +77,27 @@ impl Parts {
         let path: PathBuf = given.components().collect();
         let name = text(&path).map_err(failed)?;
         let ending = if format == Format::Parquet { "parquet" } else { "arrow" };
-        let folder = PartFolder { disk: Arc::clone(&kept.disk), path, ending };
-        let named = match &kept.from {
-            Some(from) => go_on(&folder, &name, from)?,
+        let lock = |path| PartFolder::lock(Arc::clone(&kept.disk), path, ending, &kept.owner);
+        let (folder, named) = match &kept.from {
+            Some(from) => {
+                check(&name, from)?;
+                let folder = lock(path)?;
+                let named = folder.take_up(from)?;
+                (folder, named)
+            }
             None => {
-                folder.disk.create_folder(&folder.path, Mode::Shared).map_err(failed)?;
-                if folder.has_parts().map_err(failed)? {
-                    return Err(CreateError::OtherParts { target_name });
-                }
+                kept.disk.create_folder(&path, Mode::Shared).map_err(failed)?;
+                let refuse_others = |path: &Path| match has_parts(&*kept.disk, path).map_err(failed)? {
+                    true => Err(CreateError::OtherParts { target_name: Arc::clone(&target_name) }),
+                    false => Ok(()),
+                };
+                // Nothing is left in a folder of others; and one may have ended just now.
+                refuse_others(&path)?;
+                let folder = lock(path)?;
+                refuse_others(&folder.path)?;
                 // Of a run that died before its first checkpoint.
                 folder.remove_from(0).map_err(failed)?;
-                Vec::new()
+                (folder, Vec::new())
             }
         };
         handle.count_from(named.iter().map(|part| part.bytes).sum());
@@ -133,21 +143,21 @@ impl Parts {
             known: Arc::clone(&self.known),
             closing: self.open.take(),
             staged: Vec::new(),
-            is_new: std::mem::take(&mut self.is_new),
+            is_first: std::mem::take(&mut self.is_new),
             is_complete: end == Some(End::Complete),
         })
     }
 }
 
-/// The parts that an earlier run has left.
-fn go_on(folder: &PartFolder, name: &str, from: &OutputPosition) -> Result<Vec<Part>, ResumeError> {
+/// Refuses a checkpoint that is not of an output in a folder of this name, to go on with.
+fn check(name: &str, from: &OutputPosition) -> Result<(), ResumeError> {
     if from.is_complete {
         return Err(ResumeError::Complete { name: from.name.clone() });
     }
     if from.name != name || from.partial != name {
         return Err(ResumeError::Other { name: from.name.clone() });
     }
-    folder.take_up(from)
+    Ok(())
 }
 
 /// The part that a checkpoint ends.
@@ -157,7 +167,7 @@ pub(crate) struct PreparedParts {
     closing: Option<OpenPart>,
     /// What the checkpoint tells of.
     staged: Vec<StagedPart>,
-    is_new: bool,
+    is_first: bool,
     is_complete: bool,
 }
 
@@ -181,7 +191,7 @@ impl Prepared for PreparedParts {
             self.known.lock().staged.push(staged);
             self.folder.disk.sync_folder(path).map_err(|error| failed(path, error))?;
         }
-        if self.is_new {
+        if self.is_first {
             self.folder.disk.sync_folder(folder(path)).map_err(|error| failed(folder(path), error))?;
         }
         let known = self.known.lock();
@@ -200,14 +210,15 @@ impl Prepared for PreparedParts {
     }
 
     fn publish(&mut self) -> Result<(), BoxError> {
-        if self.staged.is_empty() && !self.is_complete {
+        // The first list tells other runs that a checkpoint has parts here, if none so far.
+        if self.staged.is_empty() && !self.is_complete && !self.is_first {
             return Ok(());
         }
         let mut known = self.known.lock();
         for part in std::mem::take(&mut self.staged) {
             let Some(at) = known.staged.iter().position(|staged| *staged == part) else { continue };
-            let (from, to) = (self.folder.at(&part.partial), self.folder.at(&part.name));
-            self.folder.disk.rename(&from, &to).map_err(|error| failed(&from, error))?;
+            let named = self.folder.give_name(&part);
+            named.map_err(|error| failed(&self.folder.at(&part.partial), error))?;
             known.staged.remove(at);
             known.named.push((&part).into());
         }

@@ -168,7 +168,7 @@ fn resume_stream(
 }
 
 /// Whether it is a name that a file has which is to be called `name`.
-fn is_partial_of(partial: &str, name: &str) -> bool {
+pub(crate) fn is_partial_of(partial: &str, name: &str) -> bool {
     const OWNER_LEN_MAX: usize = 16;
     let owner = partial.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
     let owner = owner.and_then(|rest| rest.strip_suffix(".partial"));

@@ -40,6 +40,18 @@ pub enum ResumeError {
         /// The output that it is of.
         name: String,
     },
+    /// A part of another run has the name that one of this run is to get.
+    #[error("{}: this part is of another run: give each its folder", path.display())]
+    OtherPart {
+        /// The part.
+        path: PathBuf,
+    },
+    /// Another run writes its parts in the folder.
+    #[error("{}: another run writes its parts in this folder: name another one", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The checkpoint is that of an output to which nothing can be added.
     #[error("{name}: the output is complete already")]
     Complete {
@@ -62,6 +74,7 @@ impl ResumeError {
     pub fn category(&self) -> Category {
         match self {
             Self::Io { source, .. } if !NotRegular::is(source) => Category::Io,
+            Self::InUse { .. } => Category::CannotCreate,
             _ => Category::Checkpoint,
         }
     }

@@ -39,8 +39,18 @@ fn try_open(
     reader: &TradeReader,
     from: Option<OutputPosition>,
 ) -> Result<Output, CreateError> {
+    open_as("owner", location, format, reader, from)
+}
+
+fn open_as(
+    owner: &str,
+    location: &Path,
+    format: &str,
+    reader: &TradeReader,
+    from: Option<OutputPosition>,
+) -> Result<Output, CreateError> {
     let encoding: Encoding = format.parse().expect("known");
-    let kept = Some(Kept { disk: disk(), owner: "owner".to_owned(), from });
+    let kept = Some(Kept { disk: disk(), owner: owner.to_owned(), from });
     let options = OutputOptions::new(Location::Path(location.to_owned()), encoding, reader.schema());
     Output::create(OutputOptions { kept, ..options })
 }
@@ -64,8 +74,10 @@ fn cut(output: &mut Output, end: Option<End>, publish: bool) -> OutputPosition {
     positions.remove(0)
 }
 
+/// What is in the folder, but for the file that its run locks.
 fn names(files: &Files) -> Vec<String> {
-    RealDisk.list(&files.path("out")).expect("a folder")
+    let names = RealDisk.list(&files.path("out")).expect("a folder");
+    names.into_iter().filter(|name| name != ".lock").collect()
 }
 
 /// All rows of one file after the other.
@@ -109,7 +121,7 @@ fn parts_appear_with_their_checkpoint() {
         let (reader, blocks) = blocks(&files, 30);
         let mut output = open(&files, format, &reader, None);
         write(&mut output, &blocks[..4]);
-        assert_eq!(names(&files), [format!(".part-000000.{format}.partial")]);
+        assert_eq!(names(&files), [format!(".part-000000.{format}.owner.partial")]);
         let position = cut(&mut output, None, true);
         assert_eq!((position.parts, position.staged.len(), position.staged[0].rows), (0, 1, 12));
         assert_eq!(names(&files), ["_manifest.json".to_owned(), format!("part-000000.{format}")]);
@@ -131,6 +143,7 @@ fn an_output_without_rows_has_its_columns() {
         let (reader, _) = blocks(&files, 1);
         let mut output = open(&files, format, &reader, None);
         cut(&mut output, None, true);
+        assert_eq!(names(&files), ["_manifest.json"]);
         cut(&mut output, Some(End::Complete), true);
         assert_eq!(names(&files), ["_manifest.json".to_owned(), format!("part-000000.{format}")]);
         let part = files.path("out").join(format!("part-000000.{format}"));
@@ -211,7 +224,7 @@ fn a_folder_is_asked_for_and_has_no_parts_of_others() {
     fs::create_dir(files.path("out")).expect("made");
     // Of a run that died before its first checkpoint; what a link leads to stays.
     let victim = files.put("victim", "kept");
-    symlink(&victim, files.path("out/.part-000000.parquet.partial")).expect("linked");
+    symlink(&victim, files.path("out/.part-000000.parquet.owner.partial")).expect("linked");
     let mut output =
         try_open(&files.path("out"), "parquet", &reader, None).unwrap_or_else(|error| panic!("{error}"));
     write(&mut output, &blocks);
@@ -219,6 +232,69 @@ fn a_folder_is_asked_for_and_has_no_parts_of_others() {
     assert_eq!(support::content(&victim), "kept");
     let error = try_open(&files.path("out"), "parquet", &reader, None).err().expect("it has parts");
     assert_eq!(error.category(), Category::CannotCreate, "{error}");
+}
+
+#[test]
+fn a_folder_is_one_runs_at_a_time() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 30);
+    let other = || {
+        let error = open_as("other", &files.path("out/"), "parquet", &reader, None).err().expect("refused");
+        assert_eq!(error.category(), Category::CannotCreate, "{error}");
+        error.to_string()
+    };
+    let mut output = open(&files, "parquet", &reader, None);
+    // Neither has a part.
+    assert!(other().contains("another run writes its parts in this folder"));
+    write(&mut output, &blocks[..4]);
+    assert!(other().contains("another run writes its parts in this folder"));
+    let ended = OutputPosition { is_complete: true, ..cut(&mut output, None, true) };
+    let in_use = Output::republish(&disk(), &ended).expect_err("its run has not ended");
+    assert_eq!(in_use.category(), Category::CannotCreate, "{in_use}");
+    write(&mut output, &blocks[4..]);
+    let position = cut(&mut output, Some(End::Complete), true);
+    // The part of it that is written was left alone.
+    let rows = undisturbed(&files, "parquet", &reader, &blocks);
+    assert_eq!(rows_of_parts(&files, "parquet", true), rows);
+    drop(output);
+    assert!(other().contains("parts of another run"));
+    Output::republish(&disk(), &position).expect("it is named");
+    assert_eq!(rows_of_parts(&files, "parquet", true), rows);
+}
+
+#[test]
+fn what_a_checkpoint_of_others_tells_of_is_left_alone() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 30);
+    let mut first = open(&files, "parquet", &reader, None);
+    write(&mut first, &blocks[..4]);
+    // It dies before the part has its name.
+    let position = cut(&mut first, None, false);
+    drop(first);
+    let other = open_as("other", &files.path("out/"), "parquet", &reader, None);
+    let mut other = other.unwrap_or_else(|error| panic!("{error}"));
+    write(&mut other, &blocks);
+    cut(&mut other, Some(End::Complete), true);
+    drop(other);
+    let all = [".part-000000.parquet.owner.partial", "_manifest.json", "part-000000.parquet"];
+    assert_eq!(names(&files), all);
+    let error = try_open(&files.path("out/"), "parquet", &reader, Some(position)).err().expect("refused");
+    assert_eq!(error.category(), Category::Checkpoint, "{error}");
+    assert!(error.to_string().contains("part-000000.parquet: this part is of another run"), "{error}");
+    assert_eq!(names(&files), all);
+    assert_eq!(rows_of_parts(&files, "parquet", true), undisturbed(&files, "parquet", &reader, &blocks));
+}
+
+#[test]
+fn a_checkpoint_without_a_part_keeps_other_runs_away() {
+    let files = Files::new();
+    let (reader, _) = blocks(&files, 1);
+    let mut output = open(&files, "parquet", &reader, None);
+    let position = cut(&mut output, None, true);
+    drop(output);
+    let error = open_as("other", &files.path("out/"), "parquet", &reader, None).err().expect("refused");
+    assert!(error.to_string().contains("parts of another run"), "{error}");
+    open(&files, "parquet", &reader, Some(position));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,13 @@
-//! Folders of checkpoints: what can be seen of them, and whose they have to be.
+//! Folders of checkpoints and of parts: what can be seen of them, and whose they have to be.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::checkpoints::{JOB, die, folder};
+use crate::support::Folder;
 
 #[test]
 fn what_is_in_a_folder_can_be_seen() {
@@ -63,4 +67,31 @@ fn a_folder_of_another_user_is_refused() {
     let said = folder.fails(78, JOB);
     assert!(said.contains("state: this folder belongs to user 12345, who may write in it: run as"), "{said}");
     assert!(folder.is_empty("state"));
+}
+
+#[test]
+fn two_runs_never_write_their_parts_into_one_folder() {
+    let folder = Folder::new();
+    let job =
+        "run --instruments instruments.csv --unmatched keep --output out/ --output-format parquet --quiet";
+    let mut command = folder.command(&format!("{job} --trades - --format csv --checkpoint a"));
+    let mut first = command.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = first.stdin.take().expect("a pipe");
+    stdin.write_all(folder.read("trades.csv").as_bytes()).expect("written");
+    let begin = Instant::now();
+    let has_begun = || fs::read_dir(folder.path("out")).is_ok_and(|names| names.count() > 1);
+    while !has_begun() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never begins a part");
+        std::thread::yield_now();
+    }
+    // Whether the first part is whole by now, or only begun.
+    let second = format!("{job} --trades trades.csv --checkpoint b");
+    let said = folder.fails(73, &second);
+    assert!(said.starts_with("error: out") && said.contains("another run"), "{said}");
+    drop(stdin);
+    assert!(first.wait().expect("it ends").success());
+    let said = folder.fails(73, &second);
+    assert!(said.contains("out/: the folder has parts of another run"), "{said}");
+    let list: serde_json::Value = serde_json::from_str(&folder.read("out/_manifest.json")).expect("JSON");
+    assert_eq!((&list["rows"], &list["is_complete"]), (&5.into(), &true.into()));
 }

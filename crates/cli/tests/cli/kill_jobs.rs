@@ -233,7 +233,10 @@ fn rows(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = Vec::new();
     for path in files(&folder.join("parts")) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(name.starts_with("part-") || name == "_manifest.json", "{name} is left over");
+        assert!(
+            name.starts_with("part-") || ["_manifest.json", ".lock"].contains(&&*name),
+            "{name} is left over"
+        );
         let batches: Vec<RecordBatch> = match path.extension().and_then(|ending| ending.to_str()) {
             Some("parquet") => parquet(&path),
             Some("arrow") => {
