@@ -172,7 +172,6 @@ impl LetterFiles {
             Some(from) => {
                 let number = number_of(&base, Path::new(&from.name));
                 let number = number.ok_or_else(|| ResumeError::Other { name: from.name.clone() })?;
-                take_back(&*disk, from)?;
                 (number, from.bytes, from.bytes_before)
             }
             None => {
@@ -299,18 +298,6 @@ impl LetterFiles {
 fn has_others(disk: &dyn Disk, base: &Path) -> io::Result<bool> {
     let names = disk.list(prepared::folder(base))?;
     Ok(names.iter().any(|name| number_of(base, &base.with_file_name(name)).is_some_and(|number| number > 0)))
-}
-
-/// Gives a file its partial name again that was completed behind the checkpoint which is gone
-/// on from: one after it is damaged.
-fn take_back(disk: &dyn Disk, from: &OutputPosition) -> Result<(), ResumeError> {
-    let (partial, path) = (Path::new(&from.partial), Path::new(&from.name));
-    let failed = |source| ResumeError::io(path, source);
-    if disk.size(partial).map_err(failed)?.is_none() && disk.size(path).map_err(failed)?.is_some() {
-        prepared::check(disk, path, from)?;
-        disk.rename(path, partial).map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// A file that is complete.

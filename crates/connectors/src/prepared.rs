@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tradejoin_disk::Disk;
+use tradejoin_disk::{Disk, Mode};
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
@@ -137,7 +137,8 @@ pub(crate) fn resume(
     let failed = |source| ResumeError::io(&partial, source);
     let mut file = match disk.open(&partial) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(ResumeError::Missing { path: partial });
+            take_back(&**disk, &partial, &path, position)?;
+            disk.open(&partial).map_err(failed)?
         }
         opened => opened.map_err(failed)?,
     };
@@ -148,6 +149,28 @@ pub(crate) fn resume(
     let file = Counted::of_file(file, handle.clone(), position.bytes, Trail::Tail(tail));
     let place = Place::Partial { partial, path };
     Ok((Target::new(Arc::clone(disk), handle, place, Some(Stage::Known)), file))
+}
+
+/// Gives a file its partial name again that was completed behind the checkpoint which is gone
+/// on from: one after it is damaged.
+fn take_back(
+    disk: &dyn Disk,
+    partial: &Path,
+    path: &Path,
+    position: &OutputPosition,
+) -> Result<(), ResumeError> {
+    let failed = |source| ResumeError::io(partial, source);
+    if position.bytes == 0 {
+        // Nothing counts of it, and what has its name now may be of an earlier run.
+        disk.create(partial, Mode::Shared).map_err(failed)?;
+    } else {
+        match check(disk, path, position) {
+            Ok(_) => disk.rename(path, partial).map_err(failed)?,
+            Err(error @ ResumeError::Io { .. }) => return Err(error),
+            Err(_) => return Err(ResumeError::Missing { path: partial.to_owned() }),
+        }
+    }
+    disk.sync_folder(folder(path)).map_err(failed)
 }
 
 /// A pipe, a device or standard output: what was written is gone, and what is written
@@ -177,7 +200,7 @@ pub(crate) fn is_partial_of(partial: &str, name: &str) -> bool {
 }
 
 /// Refuses a file that is not what a checkpoint tells, and gives its last bytes that count.
-pub(crate) fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<u8>, ResumeError> {
+fn check(disk: &dyn Disk, path: &Path, position: &OutputPosition) -> Result<Vec<u8>, ResumeError> {
     let failed = |source| ResumeError::io(path, source);
     let Some(size) = disk.size(path).map_err(failed)? else {
         return Err(ResumeError::Missing { path: path.to_owned() });

@@ -216,6 +216,30 @@ fn what_a_checkpoint_does_not_tell_of_is_refused() {
 }
 
 #[test]
+fn a_file_of_which_nothing_counts_is_begun_anew_and_takes_no_others_place() {
+    let files = Files::new();
+    let (reader, blocks) = blocks(&files, 30);
+    let path = files.put("out.jsonl", "of an earlier run");
+    let mut output = open(&path, &reader, None);
+    let position = cut(&mut output, None);
+    assert_eq!(position.bytes, 0);
+    drop(output);
+    fs::remove_file(&position.partial).expect("removed");
+    let mut output = open(&path, &reader, Some(position.clone()));
+    assert_eq!(content(&path), "of an earlier run");
+    write(&mut output, &blocks);
+    cut(&mut output, Some(End::Complete));
+    drop(output);
+    let want = undisturbed(&files, "jsonl", &reader, &blocks);
+    assert_eq!(content(&path), want);
+    // As behind a checkpoint that is damaged, which told that it was complete.
+    let mut output = open(&path, &reader, Some(position));
+    write(&mut output, &blocks);
+    cut(&mut output, Some(End::Complete));
+    assert_eq!(content(&path), want);
+}
+
+#[test]
 fn no_link_is_followed() {
     let files = Files::new();
     let (reader, blocks) = blocks(&files, 3);

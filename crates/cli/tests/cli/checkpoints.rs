@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, Ran};
@@ -63,7 +61,7 @@ pub(crate) fn die(folder: &Folder, job: &str) {
 }
 
 /// The numbers of the checkpoints that there are.
-fn epochs(folder: &Folder) -> Vec<u64> {
+pub(crate) fn epochs(folder: &Folder) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(folder.path("state")) else { return Vec::new() };
     let epoch = |name: String| name.strip_prefix("manifest-")?.strip_suffix(".json")?.parse().ok();
     entries
@@ -71,7 +69,7 @@ fn epochs(folder: &Folder) -> Vec<u64> {
         .collect()
 }
 
-fn said(folder: &Folder, line: &str) -> String {
+pub(crate) fn said(folder: &Folder, line: &str) -> String {
     let Ran { code, stderr, stdout } = folder.run(line);
     assert_eq!(code, 0, "{line}\n{stderr}");
     stderr + &stdout
@@ -127,71 +125,6 @@ fn tables_come_from_the_checkpoint_and_not_from_their_files() {
     let said = said(&folder, JOB);
     assert!(said.contains("going on from checkpoint "), "{said}");
     assert!(said.contains("tables were there after "), "{said}");
-    assert!(folder.read("o.csv") == want);
-}
-
-#[test]
-fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
-    let (folder, want) = folder();
-    die(&folder, JOB);
-    let epoch = epochs(&folder).into_iter().max().expect("a checkpoint");
-    let path = folder.path(&format!("state/manifest-{epoch}.json"));
-    let mut bytes = fs::read(&path).expect("a manifest");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&path, bytes).expect("written");
-    let listed = folder.ok("checkpoint list state");
-    assert!(listed.contains("whole; a run goes on here") && listed.contains("damaged"), "{listed}");
-    assert_eq!(folder.run("checkpoint verify state").code, 1);
-    let said = said(&folder, JOB);
-    assert!(said.contains(&format!("warning: checkpoint {epoch} is passed over: ")), "{said}");
-    assert!(folder.read("o.csv") == want);
-}
-
-#[test]
-fn what_stands_in_the_place_of_a_file_is_neither_followed_nor_waited_for() {
-    let (folder, want) = folder();
-    die(&folder, JOB);
-    let pipe = folder.path("state/manifest-98.json");
-    mkfifoat(CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
-    symlink("/dev/zero", folder.path("state/manifest-99.json")).expect("a link");
-    let listed = folder.ok("checkpoint list state");
-    let told = ["98.json: it is not a regular file", "99.json: it is not a regular file"];
-    assert!(told.iter().all(|told| listed.contains(told)), "{listed}");
-    assert_eq!(folder.run("checkpoint verify state").code, 1);
-    let said = folder.fails(78, "checkpoint show state --epoch 99");
-    assert!(said.contains(told[1]), "{said}");
-    let partial = folder.names().into_iter().find(|name| name.ends_with(".partial")).expect("an output");
-    fs::rename(folder.path(&partial), folder.path("elsewhere")).expect("renamed");
-    symlink("elsewhere", folder.path(&partial)).expect("a link");
-    let said = folder.fails(78, JOB);
-    assert!(said.contains(&format!("{partial}: it is not a regular file")), "{said}");
-    fs::rename(folder.path("elsewhere"), folder.path(&partial)).expect("renamed");
-    folder.ok(JOB);
-    assert!(folder.read("o.csv") == want);
-}
-
-#[test]
-fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
-    let (folder, want) = folder();
-    die(&folder, JOB);
-    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            fs::write(path, "{}").expect("written");
-        }
-    }
-    let said = folder.fails(78, JOB);
-    assert!(said.contains("none of ") && said.contains("restore the folder from a copy"), "{said}");
-    assert_eq!(folder.fails(78, "checkpoint show state"), said);
-    for epoch in epochs(&folder) {
-        fs::remove_file(folder.path(&format!("state/manifest-{epoch}.json"))).expect("removed");
-    }
-    // The files of the first one alone: there need not have been any.
-    let anew = self::said(&folder, JOB);
-    assert!(
-        anew.contains("state has files that were written for a checkpoint, and none: the run begins anew")
-    );
     assert!(folder.read("o.csv") == want);
 }
 

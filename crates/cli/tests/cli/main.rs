@@ -8,7 +8,8 @@
 //! - `control`: runs that are spoken to
 //! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
-//!   their folders, and whose they have to be
+//!   their folders and those of parts, and whose they have to be; `damaged_checkpoints`: what is made of
+//!   those that are damaged or gone
 //! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
@@ -46,6 +47,7 @@ mod checkpoints;
 mod config;
 mod control;
 mod corrections;
+mod damaged_checkpoints;
 mod days;
 mod diff;
 mod ends;

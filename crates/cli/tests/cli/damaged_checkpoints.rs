@@ -1,0 +1,121 @@
+//! Checkpoints that are damaged or gone, and what a run makes of them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use rustix::fs::{CWD, mkfifoat};
+
+use crate::checkpoints::{JOB, die, epochs, folder, said};
+use crate::support::Folder;
+
+/// Changes a byte of the manifest of the newest checkpoint, and gives its number.
+fn damage(folder: &Folder) -> u64 {
+    let epoch = epochs(folder).into_iter().max().expect("a checkpoint");
+    let path = folder.path(&format!("state/manifest-{epoch}.json"));
+    let mut bytes = fs::read(&path).expect("a manifest");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    epoch
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let epoch = damage(&folder);
+    let listed = folder.ok("checkpoint list state");
+    assert!(listed.contains("whole; a run goes on here") && listed.contains("damaged"), "{listed}");
+    assert_eq!(folder.run("checkpoint verify state").code, 1);
+    let said = said(&folder, JOB);
+    assert!(said.contains(&format!("warning: checkpoint {epoch} is passed over: ")), "{said}");
+    assert!(folder.read("o.csv") == want);
+}
+
+/// The outputs have their names then, and are gone on with from the checkpoint before.
+#[test]
+fn a_checkpoint_of_a_complete_run_that_is_damaged_is_passed_over_and_told() {
+    let folder = Folder::empty();
+    folder.ok("generate --limit 5000 --ids 500 --unknown-share 0.05 --trades t.csv --instruments i.csv");
+    let trades = folder.read("t.csv");
+    let times = trades.lines().skip(1).step_by(50).filter_map(|line| line.split(',').nth(1));
+    let changes = times.enumerate().fold(String::new(), |mut all, (number, time)| {
+        let _ = writeln!(
+            all,
+            "{{\"type\":\"instrument\",\"timestamp\":\"{time}\",\"instrument_id\":{},\"ticker\":\"NEW\",\
+             \"strike\":1,\"expiry\":\"2024-11-03\",\"option_type\":\"call\"}}",
+            number + 1
+        );
+        all
+    });
+    folder.put("changes.jsonl", changes);
+    let job = "run --trades t.csv --instruments i.csv --table-changes changes.jsonl --journal j.jsonl \
+               --on-miss instruments=dead-letter --dead-letters d.jsonl --correct 3000rows \
+               --corrections c.csv --output o.csv --checkpoint state --checkpoint-every 1000rows --batch-len 200";
+    folder.ok(job);
+    let outputs = || ["o.csv", "d.jsonl", "c.csv", "j.jsonl"].map(|name| folder.read(name));
+    let (want, names) = (outputs(), folder.names());
+    let epoch = damage(&folder);
+    let said = said(&folder, job);
+    let told = [format!("checkpoint {epoch} is passed over: "), "going on from checkpoint ".to_owned()];
+    assert!(told.iter().all(|told| said.contains(told)), "{said}");
+    assert!(outputs() == want);
+    assert_eq!(folder.names(), names);
+    // What has the name of an output may be of somebody else by now.
+    damage(&folder);
+    folder.put("o.csv", "of somebody else\n");
+    let said = folder.fails(78, job);
+    assert!(
+        said.contains("o.csv.") && said.contains("the output that the checkpoint tells of is missing"),
+        "{said}"
+    );
+    assert_eq!(folder.read("o.csv"), "of somebody else\n");
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_file_is_neither_followed_nor_waited_for() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    let pipe = folder.path("state/manifest-98.json");
+    mkfifoat(CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+    symlink("/dev/zero", folder.path("state/manifest-99.json")).expect("a link");
+    let listed = folder.ok("checkpoint list state");
+    let told = ["98.json: it is not a regular file", "99.json: it is not a regular file"];
+    assert!(told.iter().all(|told| listed.contains(told)), "{listed}");
+    assert_eq!(folder.run("checkpoint verify state").code, 1);
+    let said = folder.fails(78, "checkpoint show state --epoch 99");
+    assert!(said.contains(told[1]), "{said}");
+    let partial = folder.names().into_iter().find(|name| name.ends_with(".partial")).expect("an output");
+    fs::rename(folder.path(&partial), folder.path("elsewhere")).expect("renamed");
+    symlink("elsewhere", folder.path(&partial)).expect("a link");
+    let said = folder.fails(78, JOB);
+    assert!(said.contains(&format!("{partial}: it is not a regular file")), "{said}");
+    fs::rename(folder.path("elsewhere"), folder.path(&partial)).expect("renamed");
+    folder.ok(JOB);
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
+fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    for entry in fs::read_dir(folder.path("state")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            fs::write(path, "{}").expect("written");
+        }
+    }
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("none of ") && said.contains("restore the folder from a copy"), "{said}");
+    assert_eq!(folder.fails(78, "checkpoint show state"), said);
+    for epoch in epochs(&folder) {
+        fs::remove_file(folder.path(&format!("state/manifest-{epoch}.json"))).expect("removed");
+    }
+    // The files of the first one alone: there need not have been any.
+    let anew = self::said(&folder, JOB);
+    assert!(
+        anew.contains("state has files that were written for a checkpoint, and none: the run begins anew")
+    );
+    assert!(folder.read("o.csv") == want);
+}
