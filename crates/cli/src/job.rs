@@ -63,21 +63,8 @@ impl Job {
         from: Option<&SourcePosition>,
     ) -> anyhow::Result<Self> {
         check(args)?;
-        let input = &args.input;
-        let reload = &args.reload;
-        let paths = [
-            &input.trades,
-            &input.instruments,
-            &input.users,
-            &input.messages,
-            &args.changes.table_changes,
-            &reload.replay_journal,
-            &args.config,
-        ];
-        let others = input.table.iter().map(|table| table.file.as_path());
-        let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).chain(others).collect();
-        destination.check_against(&paths, args)?;
-        let mut job = match (&input.trades, &input.messages) {
+        destination.check_against(&inputs(args), args)?;
+        let mut job = match (&args.input.trades, &args.input.messages) {
             (Some(trades), _) => files(args, trades, destination, readiness, stop, from),
             (None, Some(messages)) => interleaved(args, messages, destination, readiness, stop),
             (None, None) => generated(args),
@@ -87,6 +74,22 @@ impl Job {
         }
         Ok(job)
     }
+}
+
+/// The files that a run reads, as they were named.
+pub(crate) fn inputs(args: &RunArgs) -> Vec<&Path> {
+    let input = &args.input;
+    let paths = [
+        &input.trades,
+        &input.instruments,
+        &input.users,
+        &input.messages,
+        &args.changes.table_changes,
+        &args.reload.replay_journal,
+        &args.config,
+    ];
+    let others = input.table.iter().map(|table| table.file.as_path());
+    paths.into_iter().filter_map(Option::as_deref).chain(others).collect()
 }
 
 /// Refuses combinations of inputs that make no sense.

@@ -23,6 +23,17 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     is_same_place(a, b) || is_some_and_same(identity(a), identity(b))
 }
 
+/// Whether a path is a folder or leads into it, as it was named or behind links: what is there
+/// may come and go. Standard input and output, `-`, are in none.
+pub(crate) fn is_at_or_in(path: &Path, folder: &Path) -> bool {
+    let is_in = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        is_same_place(parent.unwrap_or(Path::new(".")), folder)
+    };
+    path != Path::new(STANDARD)
+        && (is_same_place(path, folder) || is_in(path) || resolve_links(path).is_ok_and(|path| is_in(&path)))
+}
+
 /// Whether what is read as `input` is what is written as `output`; of these `-` is standard
 /// input and standard output.
 pub(crate) fn is_read_and_written(input: &Path, output: &Path) -> bool {

@@ -23,6 +23,7 @@ use tradejoin_model::{Ledger, LookUp, TableSpec};
 use crate::arg_values::number;
 use crate::args::RunArgs;
 use crate::failure::UsageError;
+use crate::job;
 use crate::reload::WatchedTable;
 use crate::same_file;
 use crate::settings::Settings;
@@ -69,6 +70,7 @@ impl KeptRun {
         let CheckpointArgs { checkpoint, checkpoint_every, checkpoint_keep } = &args.kept;
         let Some(folder) = checkpoint else { return Ok(None) };
         check(args)?;
+        check_apart(args, folder)?;
         let disk = disk()?;
         let store = Store::open(Arc::clone(&disk), folder)?;
         let from = store.latest()?;
@@ -222,6 +224,31 @@ fn check(args: &RunArgs) -> Result<(), UsageError> {
         return Err(UsageError(text));
     }
     Ok(())
+}
+
+/// Refuses files of a run in the folder of its checkpoints, which removes what has a name that
+/// it gives, and locks one.
+fn check_apart(args: &RunArgs, folder: &Path) -> Result<(), UsageError> {
+    let inputs = job::inputs(args).into_iter().map(|path| ("an input", path));
+    let outputs = [
+        ("the output", args.output.as_deref()),
+        ("--dead-letters", args.letters.dead_letters.as_deref()),
+        ("--journal", args.reload.journal.as_deref()),
+        ("--corrections", args.correct.path()),
+        ("--control", args.control.control.as_deref()),
+    ];
+    let outputs = outputs.into_iter().filter_map(|(what, path)| Some((what, path?)));
+    match inputs.chain(outputs).find(|(_, path)| same_file::is_at_or_in(path, folder)) {
+        Some((what, path)) => {
+            let (path, folder) = (path.display(), folder.display());
+            let text = format!(
+                "{what}, {path}, is in the folder of the checkpoints, {folder}, where files come and go: \
+                 give it another place"
+            );
+            Err(UsageError(text))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The file system, with faults if a test asks for them.

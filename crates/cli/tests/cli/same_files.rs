@@ -68,6 +68,44 @@ fn nothing_is_written_over_an_input_whatever_its_name() {
 }
 
 #[test]
+fn no_file_of_a_run_is_in_the_folder_of_its_checkpoints() {
+    let folder = Folder::new();
+    let told = |what: &str, path: &str| {
+        format!(
+            "error: {what}, {path}, is in the folder of the checkpoints, s, where files come and go: give it \
+             another place\n"
+        )
+    };
+    let job = format!("{JOB} --checkpoint s");
+    let changing = format!("{CHANGING} --checkpoint s");
+    let aside = "--output o.csv --on-miss users=dead-letter";
+    let is_there = || folder.path("s").exists();
+    // Also before there is such a folder.
+    let said = folder.fails(2, &format!("{job} --output s/manifest-9.json --output-format jsonl"));
+    assert_eq!((said, is_there()), (told("the output", "s/manifest-9.json"), false));
+    folder.ok(&format!("{job} --output o.csv"));
+    fs::create_dir(folder.path("t")).expect("a folder");
+    symlink("../s/held-7.arrow", folder.path("t/leads-there.csv")).expect("a link");
+    symlink("s", folder.path("also-s")).expect("a link");
+    fs::rename(folder.path("users.csv"), folder.path("s/table-0-1-9.arrow")).expect("renamed");
+    symlink("../trades.csv", folder.path("s/manifest-9.json")).expect("a link");
+    for (line, what, path) in [
+        (format!("{job} --output s/ --output-format parquet"), "the output", "s/"),
+        (format!("{job} --output t/leads-there.csv"), "the output", "t/leads-there.csv"),
+        (format!("{job} --output also-s/o.csv"), "the output", "also-s/o.csv"),
+        (format!("{job} {aside} --dead-letters t/../s/d.jsonl"), "--dead-letters", "t/../s/d.jsonl"),
+        (format!("{changing} --journal s/lock"), "--journal", "s/lock"),
+        (format!("{changing} --control s/socket"), "--control", "s/socket"),
+        (job.replace("users.csv", "s/table-0-1-9.arrow"), "an input", "s/table-0-1-9.arrow"),
+        (job.replace("trades.csv", "s/manifest-9.json --format csv"), "an input", "s/manifest-9.json"),
+    ] {
+        assert_eq!(folder.fails(2, &line), told(what, path), "{line}");
+    }
+    assert!(folder.path("s/table-0-1-9.arrow").exists() && folder.path("s/manifest-9.json").is_symlink());
+    assert!(!folder.path("s/socket").exists());
+}
+
+#[test]
 fn two_outputs_are_never_one_file() {
     let folder = Folder::new();
     symlink("d.jsonl", folder.path("o.jsonl")).expect("a link to nothing");
