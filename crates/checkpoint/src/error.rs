@@ -61,9 +61,9 @@ pub enum CheckpointError {
         /// What is wrong with the newest.
         newest: Box<CheckpointError>,
     },
-    /// There are files of checkpoints that were kept, and no checkpoint.
+    /// There have been checkpoints, and there is none.
     #[error(
-        "{}: there are files of checkpoints here, and all manifest-N.json are gone: restore the folder from a \
+        "{}: there have been checkpoints here, and all manifest-N.json are gone: restore the folder from a \
          copy, or begin anew in an empty one",
         folder.display()
     )]

@@ -57,6 +57,10 @@ impl Keeper {
         for epoch in store.epochs()? {
             kept.push_front((epoch, files_of_kept(&store, epoch, from)?));
         }
+        if from.is_some() {
+            // Its run may have died just before it said so.
+            store.say_kept()?;
+        }
         let epoch = from.map_or(0, |from| from.manifest.epoch) + 1;
         let mut keeper = Self { store, query, keep: keep.max(1), epoch, tables, kept };
         keeper.clean()?;
@@ -95,6 +99,9 @@ impl Keeper {
         bytes += held.as_ref().map_or(0, |held| held.bytes);
         let manifest = self.manifest(cut, held, outputs);
         bytes += self.write_manifest(&manifest)?;
+        if manifest.epoch == 1 {
+            self.store.say_kept()?;
+        }
         self.kept.push_back((self.epoch, files_of(&manifest)));
         self.epoch += 1;
         Ok(bytes)
@@ -146,7 +153,7 @@ impl Keeper {
         let manifests = self.kept.iter().map(|&(epoch, _)| names::manifest(epoch));
         let stays: BTreeSet<_> =
             manifests.chain(self.kept.iter().flat_map(|(_, files)| files.iter().cloned())).collect();
-        self.store.remove_unless(|name| stays.contains(name))
+        self.store.remove_unless(|name| name == names::KEPT || stays.contains(name))
     }
 }
 

@@ -23,6 +23,7 @@
 //!   trades, then for each chunk of rows the trades' own columns, and their keys with what
 //!   tables add. In a run that writes trades again, those that may be in the same form, and
 //!   those that wait once more, with what they find by now.
+//! - `kept`, an empty file that says that there has been a checkpoint.
 //! - `lock`, which a run holds, and `manifest.tmp`, a manifest that is not whole.
 //!
 //! Every hash is XXH64 with seed 0. No file is written to once it is whole, and no name is
@@ -33,13 +34,16 @@
 //! The output is made durable; then the changes and the trades that wait are written and
 //! synced; then the manifest, under its temporary name; then the folder, so that the names
 //! of all of them are there; then the manifest gets its name, and the folder is synced
-//! again. **From here on the checkpoint counts.** Then the output is published, and older
-//! checkpoints go, with the files that no other one needs.
+//! again. **From here on the checkpoint counts.** Behind the first one `kept` is made, and the
+//! folder is synced once more; a run that goes on makes it where it is missing. Then the output
+//! is published, and older checkpoints go, with the files that no other one needs.
 //!
 //! Guaranteed: whatever ends a run, and wherever, the latest checkpoint is the last one
 //! that was told to be kept, or the one behind it. One that is damaged is passed over, and
-//! told; if none is whole there is an error, never an empty beginning. Nothing is tried
-//! again that has failed, and after an error nothing is cleaned up.
+//! told; if none is whole, or all manifests are gone, there is an error, never an empty
+//! beginning: but for manifests that go when a run has died between its first one and `kept`,
+//! and before the next one, which nobody misses. Nothing is tried again that has failed, and
+//! after an error nothing is cleaned up.
 //!
 //! Not here: when a checkpoint is due, and whether inputs and outputs still are what it
 //! says. Compaction takes memory for the keys of its table, once in a while.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 /// The file that is locked.
 pub(crate) const LOCK: &str = "lock";
+/// The file that tells that there has been a checkpoint.
+pub(crate) const KEPT: &str = "kept";
 /// The manifest until it is whole.
 pub(crate) const TEMPORARY: &str = "manifest.tmp";
 
@@ -25,14 +27,17 @@ pub(crate) enum Name {
     Manifest { epoch: u64 },
     Held { epoch: u64 },
     Segment { table: usize, epoch: u64 },
+    Kept,
     Temporary,
 }
 
 impl Name {
     /// Reads a name; `None` if it is none that is given here, to the letter.
     pub(crate) fn read(name: &str) -> Option<Self> {
-        if name == TEMPORARY {
-            return Some(Self::Temporary);
+        match name {
+            KEPT => return Some(Self::Kept),
+            TEMPORARY => return Some(Self::Temporary),
+            _ => {}
         }
         if let Some(epoch) = name.strip_prefix("manifest-").and_then(|rest| rest.strip_suffix(".json")) {
             return Some(Self::Manifest { epoch: number(epoch)? });

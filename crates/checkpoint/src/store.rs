@@ -200,10 +200,22 @@ impl Store {
         Ok(epochs)
     }
 
-    /// Whether there must have been checkpoints in a folder that has none: the files of the
-    /// second, and of later ones, are not begun before the first is durable.
+    /// Whether there must have been checkpoints in a folder that has none: it says so; and the
+    /// files of the second, and of later ones, are not begun before the first is durable.
     fn has_lost_manifests(&self) -> Result<bool, CheckpointError> {
-        Ok(self.epoch_of_files()?.is_some_and(|epoch| epoch > 1))
+        let says_so = self.names()?.iter().any(|name| name == names::KEPT);
+        Ok(says_so || self.epoch_of_files()?.is_some_and(|epoch| epoch > 1))
+    }
+
+    /// Says for good that there has been a checkpoint. To be called when one is durable: if this
+    /// came to be and the checkpoint did not, its folder would be taken for one that has lost it.
+    pub(crate) fn say_kept(&self) -> Result<(), CheckpointError> {
+        let path = self.folder.join(names::KEPT);
+        if self.disk.size(&path).map_err(CheckpointError::io(&path, "look at it"))?.is_some() {
+            return Ok(());
+        }
+        self.disk.create(&path, Mode::Private).map_err(CheckpointError::io(&path, "make it"))?;
+        self.sync()
     }
 
     /// The latest checkpoint that a file was written for, be it one that never came to be.

@@ -105,7 +105,7 @@ fn what_a_run_removes_meanwhile_is_not_damaged() {
                     break;
                 }
                 is_done = disk.size(&Path::new(FOLDER).join("manifest-3.json")).expect("looked").is_some()
-                    && disk.list(Path::new(FOLDER)).expect("listed").len() == 3;
+                    && disk.list(Path::new(FOLDER)).expect("listed").len() == 4;
             }
             if is_done {
                 break;

@@ -20,17 +20,17 @@ use tradejoin_model::{
 
 use crate::support::{FOLDER, Form, Op, cut, job, keep, lane, reopen, spec};
 
-const FORM: Form = Form { look_up: LookUp::Latest, texts: false };
+pub(crate) const FORM: Form = Form { look_up: LookUp::Latest, texts: false };
 
 fn open(folder: &Path) -> Result<Store, CheckpointError> {
     Store::open(Arc::new(RealDisk), folder)
 }
 
-fn op(value: u8) -> Op {
+pub(crate) fn op(value: u8) -> Op {
     Op { key: usize::from(value % 6), deletes: false, value, from: 0, time: 0, version: 0 }
 }
 
-fn names(disk: &dyn Disk) -> Vec<String> {
+pub(crate) fn names(disk: &dyn Disk) -> Vec<String> {
     disk.list(Path::new(FOLDER)).expect("listed")
 }
 
@@ -291,33 +291,6 @@ fn a_folder_that_goes_while_it_is_looked_at_has_no_checkpoints() {
     assert_eq!(error.kind(), CheckpointErrorKind::Io);
     let error = Store::inspect(Arc::new(RealDisk), &folder).expect_err("missing");
     assert_eq!(error.kind(), CheckpointErrorKind::Io);
-}
-
-#[test]
-fn a_folder_that_has_lost_its_manifests_is_not_begun_anew() {
-    let disk = SimulatedDisk::new();
-    let latest =
-        || Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).and_then(|store| store.latest().map(drop));
-    let has_files_alone = || {
-        Store::inspect(Arc::new(disk.clone()), Path::new(FOLDER)).and_then(|store| store.has_files_alone())
-    };
-    let has_files_alone = || has_files_alone().expect("listed");
-    let (mut keeper, _) = reopen(Arc::new(disk.clone()), job(FORM));
-    for trades in 1..=2 {
-        // As a run leaves it that dies before the first one counts.
-        latest().expect("none is lost yet");
-        assert_eq!(has_files_alone(), trades == 2);
-        keeper.rows(0, &lane(FORM, &[op(trades as u8)])).expect("taken");
-        keep(&mut keeper, trades);
-        for name in names(&disk).iter().filter(|name| name.starts_with("manifest-")) {
-            disk.remove(&Path::new(FOLDER).join(name)).expect("removed");
-        }
-    }
-    let error = latest().expect_err("two are lost");
-    assert_eq!(error.kind(), CheckpointErrorKind::Damaged);
-    assert!(error.to_string().contains("all manifest-N.json are gone: restore the folder"), "{error}");
-    Store::open(Arc::new(disk.clone()), Path::new(FOLDER)).and_then(|store| store.clear()).expect("cleared");
-    latest().expect("an empty one");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn a_table_that_is_empty_again_takes_no_room() {
     keeper.rows(0, &lane(form, &all(true))).expect("taken");
     keep(&mut keeper, 2);
     keep(&mut keeper, 3);
-    assert_eq!(disk.list(Path::new(FOLDER)).expect("listed"), ["manifest-2.json", "manifest-3.json"]);
+    assert_eq!(disk.list(Path::new(FOLDER)).expect("listed"), ["kept", "manifest-2.json", "manifest-3.json"]);
 }
 
 fn latest(disk: &SimulatedDisk) -> Checkpoint {

@@ -9,6 +9,15 @@ use rustix::fs::{CWD, mkfifoat};
 use crate::checkpoints::{JOB, die, epochs, folder, said};
 use crate::support::Folder;
 
+/// The files of a folder of checkpoints whose names begin so, sorted.
+fn files(folder: &Folder, start: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder.path("state")) else { return Vec::new() };
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(start)).collect();
+    names.sort();
+    names
+}
+
 /// Changes a byte of the manifest of the newest checkpoint, and gives its number.
 fn damage(folder: &Folder) -> u64 {
     let epoch = epochs(folder).into_iter().max().expect("a checkpoint");
@@ -98,7 +107,7 @@ fn what_stands_in_the_place_of_a_file_is_neither_followed_nor_waited_for() {
 
 #[test]
 fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
-    let (folder, want) = folder();
+    let (folder, _) = folder();
     die(&folder, JOB);
     for entry in fs::read_dir(folder.path("state")).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -112,8 +121,26 @@ fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
     for epoch in epochs(&folder) {
         fs::remove_file(folder.path(&format!("state/manifest-{epoch}.json"))).expect("removed");
     }
-    // The files of the first one alone: there need not have been any.
-    let anew = self::said(&folder, JOB);
+    // The table never changes: only the first checkpoint has written a file of it.
+    let left = files(&folder, "table-");
+    assert_eq!(left, ["table-0-1-0.arrow"]);
+    let names = folder.names();
+    let said = folder.fails(78, JOB);
+    assert!(said.contains("all manifest-N.json are gone: restore the folder from a copy"), "{said}");
+    assert_eq!((folder.names(), files(&folder, "table-")), (names, left), "nothing is removed");
+}
+
+#[test]
+fn a_run_that_dies_before_its_first_checkpoint_is_begun_anew_and_that_is_said() {
+    let (folder, want) = folder();
+    let dies_there = (1..100).any(|call| {
+        let _ = fs::remove_dir_all(folder.path("state"));
+        let mut command = folder.command(JOB);
+        command.env("TRADEJOIN_FAULTS", format!("kill@{call}:before")).output().expect("it runs");
+        epochs(&folder).is_empty() && !files(&folder, "table-").is_empty()
+    });
+    assert!(dies_there);
+    let anew = said(&folder, JOB);
     assert!(
         anew.contains("state has files that were written for a checkpoint, and none: the run begins anew")
     );

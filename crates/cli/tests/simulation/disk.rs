@@ -284,7 +284,9 @@ fn is_ours(path: &Path) -> bool {
     let Some(path) = path.to_str() else { return false };
     let in_folder = |folder: &str| path.strip_prefix(folder)?.strip_prefix('/');
     if let Some(name) = in_folder(CHECKPOINTS) {
-        return ["manifest-", "manifest.tmp", "table-", "held-"].iter().any(|start| name.starts_with(start));
+        return ["manifest-", "manifest.tmp", "table-", "held-", "kept"]
+            .iter()
+            .any(|start| name.starts_with(start));
     }
     if let Some(name) = in_folder("/simulated/out") {
         return ["part-", ".part-", "_manifest.json"].iter().any(|start| name.starts_with(start));
