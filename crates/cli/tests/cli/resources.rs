@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::checkpoints::epochs;
 use crate::support::Folder;
 
 /// After so long what is waited for will not come.
@@ -53,10 +54,10 @@ fn folder() -> Folder {
     folder
 }
 
-/// Trades of about 100 bytes each.
-fn trades(numbers: std::ops::Range<u64>) -> String {
+/// Trades of about 100 bytes each, of so many instruments.
+fn trades(numbers: std::ops::Range<u64>, ids: u64) -> String {
     let note = "x".repeat(80);
-    numbers.map(|number| format!("{number},{},{}.25,{note}\n", number % 7, number % 90)).collect()
+    numbers.map(|number| format!("{number},{},{}.25,{note}\n", number % ids, number % 90)).collect()
 }
 
 /// Little work under way.
@@ -77,7 +78,7 @@ fn a_long_input_takes_no_more_memory_than_a_limit_leaves() {
         stdin.write_all(HEADER.as_bytes()).expect("written");
         let mut bytes = 0;
         for first in (0..TRADES).step_by(10_000) {
-            let rows = trades(first..first + 10_000);
+            let rows = trades(first..first + 10_000, 7);
             bytes += rows.len() as u64;
             stdin.write_all(rows.as_bytes()).expect("written");
         }
@@ -105,29 +106,57 @@ fn a_long_input_takes_no_more_memory_than_a_limit_leaves() {
 /// output that is not whole; with checkpoints the next one goes on.
 #[test]
 fn a_run_without_memory_ends_and_the_next_one_goes_on() {
+    const FIRST: u64 = 1_000;
     let folder = folder();
-    folder.put("t.csv", format!("{HEADER}{}", trades(0..30_000)));
-    let job = |output: &str| format!("run --trades t.csv --instruments i.csv --quiet --output {output}");
-    folder.ok(&job("want.csv"));
+    // Half of them wait for rows that never come: memory grows from trade to trade.
+    let rows = trades(0..60_000, 14);
+    folder.put("t.csv", format!("{HEADER}{rows}"));
+    let job = |trades: &str, output: &str| {
+        format!(
+            "run --trades {trades} --format csv --instruments i.csv --on-miss instruments=hold=1000000rows,then=keep \
+             --workers 2 --batch-len 200 --output {output}"
+        )
+    };
+    folder.ok(&job("t.csv", "want.csv"));
     let want = folder.read("want.csv");
-    let kept = format!("{} --checkpoint state --checkpoint-every 1000rows --batch-len 200", job("o.csv"));
+    let kept = format!("{} --checkpoint state --checkpoint-every 1000rows", job("-", "o.csv"));
+    let first = format!("{HEADER}{}", trades(0..FIRST, 14));
+    let newest = || epochs(&folder).into_iter().max();
     // The program has about 3 MiB of data of its own, without which it is not even loaded.
     let (mut failed, mut limit_kib) = (0, 4 << 10);
-    let is_done = loop {
+    let (before, said) = loop {
+        let before = newest();
         let mut command = limited(&folder, &format!("-d {limit_kib}"), &kept);
-        let Output { status, stderr, .. } = ended(command.stderr(Stdio::piped()).spawn().expect("a shell"));
-        if status.success() || limit_kib > 4 << 20 {
-            break status.success();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a shell");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // Whoever dies early does not read it.
+        let _ = stdin.write_all(first.as_bytes());
+        let begin = Instant::now();
+        while newest().is_none() && child.try_wait().expect("a process").is_none() {
+            assert!(begin.elapsed() < PATIENCE, "there is no checkpoint");
+            thread::sleep(Duration::from_millis(1));
         }
-        let said = String::from_utf8_lossy(&stderr);
+        let rest = rows[first.len() - HEADER.len()..].to_owned();
+        let writer = beside(move || drop(stdin.write_all(rest.as_bytes())));
+        let Output { status, stderr, .. } = ended(child);
+        writer.join().expect("it ends");
+        let said = String::from_utf8_lossy(&stderr).into_owned();
+        if status.success() {
+            break (before, said);
+        }
         // An allocation that fails ends the process, and its words go before.
         let is_ended = status.code().is_some() || status.signal() == Some(Signal::ABORT.as_raw());
         assert!(is_ended && !said.is_empty(), "{limit_kib} KiB: {status} {said}");
         assert!(!folder.path("o.csv").exists());
+        assert!(newest() >= before, "no checkpoint is lost");
         failed += 1;
         limit_kib += limit_kib / 8;
+        assert!(limit_kib < 4 << 20, "{said}");
     };
-    assert!(failed > 0 && is_done, "{failed} runs had too little");
+    let before = before.unwrap_or_else(|| panic!("none of {failed} runs that had too little came so far"));
+    assert!(said.contains(&format!("going on from checkpoint {before}, ")), "{said}");
+    assert!(newest() > Some(before));
     assert!(folder.read("o.csv") == want);
 }
 
@@ -160,7 +189,7 @@ fn an_output_that_nobody_reads_stops_the_reading_of_the_input() {
     let writer = beside(move || {
         stdin.write_all(HEADER.as_bytes()).expect("written");
         for first in (0..TRADES).step_by(100) {
-            let rows = trades(first..first + 100);
+            let rows = trades(first..first + 100, 7);
             stdin.write_all(rows.as_bytes()).expect("written");
             counted.fetch_add(rows.len() as u64, Ordering::Relaxed);
         }
