@@ -1,5 +1,6 @@
 //! Which operations of a disk are to go wrong, and how.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,6 +15,8 @@ use thiserror::Error;
 ///   half. With `ever` each write is interrupted once.
 /// - `kill@N:before`, `kill@N:half`, `kill@N:after`: the process ends there by SIGKILL; half
 ///   of it is half of a write, and nothing of another operation.
+/// - `hang:NAME`: an operation on a file of this name never ends, and says so on standard
+///   error.
 /// - `count:FILE`: how many operations there have been so far is written to this file.
 ///
 /// ```
@@ -27,6 +30,8 @@ use thiserror::Error;
 pub struct Faults {
     pub(crate) faults: Vec<Fault>,
     pub(crate) count: Option<PathBuf>,
+    /// The name, without a folder.
+    pub(crate) hang: Option<OsString>,
 }
 
 /// What happens at an operation.
@@ -66,7 +71,7 @@ pub(crate) enum Moment {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseFaultsError {
     /// It is none of the forms.
-    #[error("{0:?} is neither KIND@N:HOW nor count:FILE")]
+    #[error("{0:?} is none of KIND@N:HOW, hang:NAME and count:FILE")]
     NoForm(String),
     /// The number is none.
     #[error("{text:?}: {number:?} is no number from 1")]
@@ -104,10 +109,11 @@ impl FromStr for Faults {
     fn from_str(text: &str) -> Result<Self, ParseFaultsError> {
         let mut all = Self::default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
-            match part.strip_prefix("count:") {
-                Some("") => return Err(ParseFaultsError::NoForm(part.to_owned())),
-                Some(file) => all.count = Some(file.into()),
-                None => all.faults.push(part.parse()?),
+            match part.split_once(':') {
+                Some(("count" | "hang", "")) => return Err(ParseFaultsError::NoForm(part.to_owned())),
+                Some(("count", file)) => all.count = Some(file.into()),
+                Some(("hang", name)) => all.hang = Some(name.into()),
+                _ => all.faults.push(part.parse()?),
             }
         }
         Ok(all)
@@ -186,9 +192,10 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_text_is_told() {
         let message = |text: &str| text.parse::<Faults>().expect_err("refused").to_string();
-        assert_eq!(message("eio"), "\"eio\" is neither KIND@N:HOW nor count:FILE");
-        assert_eq!(message("eio@3"), "\"eio@3\" is neither KIND@N:HOW nor count:FILE");
-        assert_eq!(message("count:"), "\"count:\" is neither KIND@N:HOW nor count:FILE");
+        assert_eq!(message("eio"), "\"eio\" is none of KIND@N:HOW, hang:NAME and count:FILE");
+        assert_eq!(message("eio@3"), "\"eio@3\" is none of KIND@N:HOW, hang:NAME and count:FILE");
+        assert_eq!(message("hang:"), "\"hang:\" is none of KIND@N:HOW, hang:NAME and count:FILE");
+        assert_eq!(message("count:"), "\"count:\" is none of KIND@N:HOW, hang:NAME and count:FILE");
         assert_eq!(message("eio@x:once"), "\"eio@x:once\": \"x\" is no number from 1");
         assert_eq!(
             message("epipe@3:once"),
@@ -200,10 +207,11 @@ mod tests {
 
     #[test]
     fn several_faults_stand_in_one_text() {
-        let faults: Faults = "kill@17:half,short@9:ever,count:/tmp/n".parse().expect("faults");
+        let faults: Faults = "kill@17:half,short@9:ever,count:/tmp/n,hang:file".parse().expect("faults");
         let short = Effect::Fails { with: Failure::Short, for_ever: true };
         let expected = [Fault { at: 17, effect: Effect::Dies(Moment::Half) }, Fault { at: 9, effect: short }];
         assert_eq!((faults.faults.as_slice(), faults.count), (&expected[..], Some("/tmp/n".into())));
+        assert_eq!(faults.hang, Some("file".into()));
         assert_eq!("".parse(), Ok(Faults::default()));
     }
 }

@@ -93,9 +93,20 @@ impl Plan {
         Ok(fate)
     }
 
+    /// Does not return if the operation is to hang. That it does is told on standard error, for
+    /// whoever waits for it.
+    fn hang_at(&self, What(operation, path): What<'_>) {
+        let Some(name) = self.faults.hang.as_deref().filter(|name| path.file_name() == Some(name)) else {
+            return;
+        };
+        let _ = io::stderr().write_all(format!("hangs at {operation} {}\n", name.display()).as_bytes());
+        forever()
+    }
+
     /// Carries out an operation that is whole or nothing.
     fn run<T>(&self, what: What<'_>, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let Fate { failure, death } = self.next(false)?;
+        self.hang_at(what);
         if matches!(death, Some(Moment::Before | Moment::Half)) {
             die("before", what);
         }
@@ -113,6 +124,7 @@ impl Plan {
         let what = What("write", path);
         let half = &bytes[..bytes.len().div_ceil(2)];
         let Fate { failure, death } = self.next(true)?;
+        self.hang_at(what);
         match death {
             Some(Moment::Before) => die("before", what),
             Some(Moment::Half) => {
@@ -140,6 +152,10 @@ fn die(moment: &str, What(operation, path): What<'_>) -> ! {
     let _ = io::stderr().write_all(format!("killed {moment} {operation} {name}\n").as_bytes());
     // It cannot fail: a process may signal itself.
     let _ = kill_process(getpid(), Signal::KILL);
+    forever()
+}
+
+fn forever() -> ! {
     loop {
         std::thread::park();
     }

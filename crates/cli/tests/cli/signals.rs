@@ -209,6 +209,47 @@ fn a_second_signal_ends_a_run_at_once_that_leaves_nothing_behind() {
     drop(reader);
 }
 
+/// The last checkpoint may have much to make durable: a second signal does not wait for it.
+#[test]
+fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
+    let folder = Folder::new();
+    let job = "run --trades - --format csv --instruments instruments.csv --output o.csv --json --checkpoint s \
+               --on-miss instruments=hold=1000rows,then=keep --checkpoint-every 1000000rows";
+    folder.ok(&job
+        .replace("--trades -", "--trades trades.csv")
+        .replace("o.csv", "want.csv")
+        .replace("s --on", "w --on"));
+    let mut command = folder.command(job);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The trades that wait at the last one: the first there is right at the beginning.
+    let mut child = command.env("TRADEJOIN_FAULTS", "hang:held-2.arrow").spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(head(3).as_bytes()).expect("written");
+    let begin = Instant::now();
+    while !folder.path("s/kept").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut line = || said.next().map(|line| line.expect("text"));
+    while line().expect("it hangs") != "hangs at create held-2.arrow" {}
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("the process is there");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), line()), (Some(130), None), "no last words");
+    assert!(output.stdout.is_empty(), "nor a summary");
+    drop(stdin);
+    // The checkpoint before stands.
+    let mut command = folder.command(job);
+    let trades = std::fs::File::open(folder.path("trades.csv")).expect("a file");
+    let output = command.stdin(trades).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(summary["checkpoints"]["restored_in_s"].is_number(), "it went on: {summary}");
+    assert_eq!(folder.read("o.csv"), folder.read("want.csv"));
+}
+
 #[test]
 fn a_run_that_is_ended_before_its_inputs_are_open_leaves_nothing_behind() {
     let folder = Folder::new();
