@@ -1,10 +1,9 @@
 //! Folders of checkpoints and of parts: what can be seen of them, and whose they have to be.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use crate::checkpoints::{JOB, die, folder};
 use crate::support::Folder;
@@ -72,25 +71,23 @@ fn a_folder_of_another_user_is_refused() {
 #[test]
 fn two_runs_never_write_their_parts_into_one_folder() {
     let folder = Folder::new();
-    let job =
-        "run --instruments instruments.csv --unmatched keep --output out/ --output-format parquet --quiet";
-    let mut command = folder.command(&format!("{job} --trades - --format csv --checkpoint a"));
-    let mut first = command.stdin(Stdio::piped()).spawn().expect("it starts");
-    let mut stdin = first.stdin.take().expect("a pipe");
-    stdin.write_all(folder.read("trades.csv").as_bytes()).expect("written");
-    let begin = Instant::now();
-    let has_begun = || fs::read_dir(folder.path("out")).is_ok_and(|names| names.count() > 1);
-    while !has_begun() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it never begins a part");
-        std::thread::yield_now();
-    }
-    // Whether the first part is whole by now, or only begun.
-    let second = format!("{job} --trades trades.csv --checkpoint b");
-    let said = folder.fails(73, &second);
-    assert!(said.starts_with("error: out") && said.contains("another run"), "{said}");
-    drop(stdin);
-    assert!(first.wait().expect("it ends").success());
-    let said = folder.fails(73, &second);
+    let job = "run --trades trades.csv --instruments instruments.csv --unmatched keep --output out/ \
+               --output-format parquet --quiet";
+    let (first, second) = (format!("{job} --checkpoint a"), format!("{job} --checkpoint b"));
+    // Its first checkpoint is never whole, nor is a part.
+    let mut command = folder.command(&first);
+    command.env("TRADEJOIN_FAULTS", "hang:table-0-1-0.arrow").stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    assert!(said.any(|line| line.expect("text") == "hangs at create table-0-1-0.arrow"));
+    let refused = folder.run(&second);
+    // Whatever came of the other, it goes with the test.
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    let told = "error: out: another run writes its parts in this folder: name another one\n";
+    assert_eq!((refused.code, refused.stderr.as_str()), (73, told));
+    folder.ok(&second);
+    let said = folder.fails(73, &first);
     assert!(said.contains("out/: the folder has parts of another run"), "{said}");
     let list: serde_json::Value = serde_json::from_str(&folder.read("out/_manifest.json")).expect("JSON");
     assert_eq!((&list["rows"], &list["is_complete"]), (&5.into(), &true.into()));
