@@ -74,6 +74,7 @@ pub(crate) struct InputConfig {
     /// Refuse a table in which a key stands twice.
     pub(crate) strict: Option<bool>,
     /// Stop after so many messages.
+    #[schemars(range(min = 1))]
     pub(crate) limit: Option<u64>,
 }
 
@@ -132,6 +133,7 @@ pub(crate) struct OutputConfig {
     /// How much of them a file takes before they go on in the next, such as 256MiB.
     pub(crate) dead_letters_rotate: Option<String>,
     /// How many of these files stay.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) dead_letters_keep: Option<u32>,
     /// Say in each when it was written.
     pub(crate) dead_letter_time: Option<bool>,
@@ -165,6 +167,7 @@ pub(crate) struct ReloadConfig {
     /// The socket by which the run is spoken to.
     pub(crate) control: Option<PathBuf>,
     /// How many generations before the one in force are kept, for a rollback.
+    #[schemars(range(max = 1_000))]
     pub(crate) keep_generations: Option<u32>,
     /// A folder for the copies of their files.
     pub(crate) generations: Option<PathBuf>,
@@ -179,6 +182,7 @@ pub(crate) struct CheckpointConfig {
     /// How often: 10s, 20000rows.
     pub(crate) every: Option<String>,
     /// How many of the last ones to keep.
+    #[schemars(range(min = 1, max = 1_000))]
     pub(crate) keep: Option<u32>,
 }
 
@@ -189,18 +193,22 @@ pub(crate) struct LimitsConfig {
     /// The longest line or record, such as 16MiB.
     pub(crate) max_line: Option<String>,
     /// Most fields of a record, and columns of a file.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) max_fields: Option<u64>,
     /// How deep objects and lists of a line of JSON may lie in each other.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) max_depth: Option<u64>,
     /// The most that a packed file may unpack to, such as 1TiB.
     pub(crate) max_unpacked: Option<String>,
     /// How many times its own size a packed file may unpack to.
+    #[schemars(range(min = 1))]
     pub(crate) max_ratio: Option<u64>,
     /// The longest message of an Arrow file, such as 4GiB.
     pub(crate) max_message: Option<String>,
     /// Most text that is under way, such as 64MiB.
     pub(crate) max_in_flight: Option<String>,
     /// Most tables.
+    #[schemars(range(min = 1, max = 4_096))]
     pub(crate) max_tables: Option<u64>,
 }
 
@@ -209,10 +217,13 @@ pub(crate) struct LimitsConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EngineConfig {
     /// How many workers share the work.
+    #[schemars(range(min = 1, max = 1_024))]
     pub(crate) workers: Option<u32>,
     /// Most trades in a batch.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub(crate) batch_len: Option<u64>,
     /// Most batches under way, beside one for each worker.
+    #[schemars(range(min = 1, max = 65_536))]
     pub(crate) queue_depth: Option<u64>,
     /// The order of the enriched trades: input, strict or arrival.
     pub(crate) order: Option<String>,

@@ -265,7 +265,13 @@ impl LetterFiles {
             self.drop_oldest()?;
         }
         self.number += 1;
-        let location = Location::Path(numbered(&self.base, self.number));
+        let path = numbered(&self.base, self.number);
+        if self.options.kept.is_none() && path.exists() {
+            // There was none at the beginning: another run has begun since.
+            let target_name = self.options.location.output_name();
+            return Err(CreateError::from(LetterFilesError::Others { target_name }).into());
+        }
+        let location = Location::Path(path);
         self.output = Output::create(OutputOptions { location, ..self.options.clone() })?;
         self.bytes_before += std::mem::take(&mut self.bytes);
         self.letters = 0;
@@ -370,6 +376,25 @@ pub fn resume_letter_files(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_takes_no_numbered_file_of_another_that_began_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("d.jsonl");
+        let begin = || {
+            let schema = Arc::new(arrow_schema::Schema::empty());
+            let location = Location::Path(path.clone());
+            let options = OutputOptions::new(location, "jsonl".parse().expect("known"), schema);
+            let rotation = LetterRotation { file_bytes_max: 10, files_max: None };
+            LetterFiles::create(options, rotation).expect("there are no others")
+        };
+        let (mut first, mut second) = (begin(), begin());
+        first.write(b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n").expect("written");
+        let error = second.write(b"{\"b\":1}\n{\"b\":2}\n{\"b\":3}\n").expect_err("there is a second file");
+        assert!(error.to_string().contains("numbered files of another run"), "{error}");
+        let second_file = std::fs::read_to_string(folder.path().join("d.000001.jsonl")).expect("a file");
+        assert_eq!(second_file, "{\"a\":2}\n");
+    }
 
     #[test]
     fn files_are_numbered_before_their_ending() {

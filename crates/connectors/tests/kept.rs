@@ -404,21 +404,17 @@ fn letters_go_on_from_an_older_checkpoint_in_a_file_that_was_complete() {
 fn what_was_not_kept_cannot_be_prepared() {
     let files = Files::new();
     let reader = reader(&files, 1);
-    let mut output = support::create(&files.path("out.csv"), &reader, Vec::new());
-    assert!(output.prepare(None).is_err());
+    assert!(support::create(&files.path("out.csv"), &reader, Vec::new()).prepare(None).is_err());
 }
 
 #[test]
 fn a_device_is_written_to_at_least_once() {
     let files = Files::new();
     let (reader, blocks) = blocks(&files, 9);
+    let csv = || "csv".parse().expect("known");
     let options = |from| OutputOptions {
         kept: Some(Kept { disk: disk(), owner: "owner".to_owned(), from }),
-        ..OutputOptions::new(
-            Location::Path("/dev/null".into()),
-            "csv".parse().expect("known"),
-            reader.schema(),
-        )
+        ..OutputOptions::new(Location::Path("/dev/null".into()), csv(), reader.schema())
     };
     let mut output = Output::create(options(None)).expect("opens");
     write(&mut output, &blocks);

@@ -89,6 +89,7 @@ impl Watcher {
         let on_bad_record = if is_first { table.file.on_bad_record } else { OnBadRecord::Fail };
         let is_same = || Stamp::of(path) == stamp;
         let copied = match table.file.encoding() {
+            _ if stamp.is_none() && is_first => Err("its rows are those of a checkpoint".to_owned()),
             _ if !is_same() => Err("it changed before it could be copied".to_owned()),
             Ok(encoding) => store
                 .keep(path, encoding, on_bad_record, table.file.limits, &self.done)

@@ -336,7 +336,7 @@ fn only_a_run_that_has_a_checkpoint_says_that_the_next_one_goes_on_from_it() {
 fn a_watched_table_is_compared_with_what_was_kept() {
     let (folder, _) = folder();
     let job = "run --trades - --format csv --instruments i.csv --output - --checkpoint state --watch=5ms \
-               --verbose --checkpoint-every 10rows --batch-len 10 --max-removed 100%";
+               --verbose --checkpoint-every 10rows --batch-len 10 --max-removed 100% --control c.sock";
     let start = || {
         let mut command = folder.command(job);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -381,4 +381,5 @@ fn a_watched_table_is_compared_with_what_was_kept() {
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("instruments reloaded"), "{said}");
+    assert!(said.contains("no rollback leads to it: its rows are those of a checkpoint"), "{said}");
 }

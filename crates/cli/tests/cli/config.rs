@@ -1,5 +1,7 @@
 //! The configuration file of `run`.
 
+use serde_json::Value;
+
 use crate::support::{ENRICHED, Folder};
 
 #[test]
@@ -116,4 +118,28 @@ fn the_schema_in_the_docs_is_that_of_the_command() {
         Folder::empty().ok("config-schema"),
         "tradejoin config-schema > docs/config.schema.json"
     );
+}
+
+#[test]
+fn the_schema_has_the_bounds_of_the_command() {
+    let folder = Folder::empty();
+    let schema: Value = serde_json::from_str(&folder.ok("config-schema")).expect("JSON");
+    let sections = schema["properties"].as_object().expect("sections");
+    let mut bounds = 0;
+    for (section, of_section) in sections {
+        let Some(name) = of_section["$ref"].as_str().and_then(|path| path.rsplit('/').next()) else {
+            continue;
+        };
+        for (key, property) in schema["$defs"][name]["properties"].as_object().expect("keys") {
+            let least = property["minimum"].as_u64().filter(|&least| least > 0).map(|least| least - 1);
+            let most = property["maximum"].as_u64().map(|most| most + 1);
+            for outside in least.into_iter().chain(most) {
+                folder.put("c.toml", format!("[{section}]\n{key} = {outside}\n"));
+                let said = folder.fails(2, "run --config c.toml");
+                assert!(said.contains(&format!("invalid value '{outside}'")), "{section}.{key}: {said}");
+                bounds += 1;
+            }
+        }
+    }
+    assert!(bounds > 15, "{bounds}");
 }
