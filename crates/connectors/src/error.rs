@@ -223,7 +223,7 @@ pub enum OpenError {
     },
     /// Standard input could not be copied to a temporary file, which formats
     /// with their index at the end need.
-    #[error("cannot copy {source_name} to a temporary file")]
+    #[error("cannot copy {source_name} to a temporary file in {} (TMPDIR)", std::env::temp_dir().display())]
     Spool {
         /// The input.
         source_name: Arc<str>,

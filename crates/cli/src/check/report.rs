@@ -299,8 +299,12 @@ impl Trades {
             }
             (Some(total), Some(blocks)) => {
                 let share = percent_of(self.rows as f64 / total.max(1) as f64);
-                let (total, blocks) = (HumanCount(total), HumanCount(blocks));
-                write!(out, "{rows} of {about}{total} trades ({share}), {blocks} blocks of all over it")?;
+                let total = HumanCount(total);
+                write!(out, "{rows} of {about}{total} trades ({share}), ")?;
+                match blocks {
+                    1 => write!(out, "one block of it")?,
+                    _ => write!(out, "{} blocks of all over it", HumanCount(blocks))?,
+                }
             }
             _ => write!(out, "all of {rows} trades")?,
         }
