@@ -75,7 +75,7 @@ struct Chunk {
     tickets: Vec<Ticket>,
     /// Those that are not let go of yet.
     left: usize,
-    /// Whether it cannot be put together with others.
+    /// Whether it is not put together with others: it cannot be, or would take more memory.
     stays: bool,
 }
 
@@ -83,7 +83,8 @@ impl Chunk {
     /// Of so many rows, of which so many are to enter or to be passed over.
     fn new(rows: Rows, left: usize) -> Self {
         let tickets = vec![NONE; rows.trades.num_rows()];
-        Self { rows, tickets, left, stays: false }
+        let stays = rows.have_dictionaries();
+        Self { rows, tickets, left, stays }
     }
 }
 

@@ -20,6 +20,11 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Whether a trade has columns of dictionaries: those of a file may have one for all rows.
+    pub(crate) fn have_dictionaries(&self) -> bool {
+        self.trades.schema_ref().fields().iter().any(|field| has_dictionary(field.data_type()))
+    }
+
     /// Some rows of a batch, on memory of their own.
     pub(crate) fn take(
         messages: &Messages,
@@ -125,6 +130,22 @@ impl Rows {
             rows_kept,
             dead_letters: Vec::new(),
         }
+    }
+}
+
+/// Whether values of a column may be in memory that rows of other batches share, of which each
+/// copy would have all.
+fn has_dictionary(ty: &DataType) -> bool {
+    match ty {
+        DataType::Dictionary(..) => true,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => has_dictionary(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
+        _ => false,
     }
 }
 

@@ -59,7 +59,7 @@ struct Chunk {
     /// Of each row, until it is gone.
     tickets: Vec<Option<Ticket>>,
     left: usize,
-    /// Whether it cannot be put together with others.
+    /// Whether it is not put together with others: it cannot be, or would take more memory.
     stays: bool,
 }
 
@@ -67,7 +67,8 @@ impl Chunk {
     /// Of so many rows, of which so many are to wait.
     fn new(rows: Rows, left: usize) -> Self {
         let tickets = vec![None; rows.trades.num_rows()];
-        Self { rows, tickets, left, stays: false }
+        let stays = rows.have_dictionaries();
+        Self { rows, tickets, left, stays }
     }
 }
 
@@ -287,8 +288,7 @@ impl Waiting {
             let may_go = self.chunks.iter().filter(|&(&chunk, entry)| !entry.stays && !self.may_enter(chunk));
             for chunks in to_join(may_go.map(|(&chunk, entry)| (chunk, entry.left, &entry.rows))) {
                 if self.join(&chunks, types).is_err() {
-                    // Such as dictionaries that have more values in all than can be numbered:
-                    // they only take more memory as they are.
+                    // They only take more memory as they are.
                     chunks.iter().for_each(|&chunk| self.chunk_mut(chunk).stays = true);
                 }
             }

@@ -84,7 +84,7 @@ impl Queues {
 }
 
 /// Those that have left and still stand in a queue, before anything is done about it.
-const GONE_MIN: usize = 512;
+const GONE_MIN: usize = 16;
 
 /// The trades that wait for a key of a table.
 ///

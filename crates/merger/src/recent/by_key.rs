@@ -18,7 +18,7 @@ pub(super) enum ByKey {
     /// of each the last one before it with its key, and the last one of each key.
     Latest { before: VecDeque<Ticket>, last: AHashMap<OwnedKey, Ticket> },
     /// Those that have a time are found by it.
-    AsOf(AHashMap<OwnedKey, Times>),
+    AsOf(AHashMap<OwnedKey, OfKey>),
 }
 
 impl ByKey {
@@ -49,7 +49,8 @@ impl ByKey {
             Self::AsOf(keys) => {
                 // No row is found without a time.
                 if let (Some(key), Some(time)) = (key, time) {
-                    keys.entry(key).or_default().push(time, ticket);
+                    let one = OfKey::One((time, ticket));
+                    keys.entry(key).and_modify(|trades| trades.push(time, ticket)).or_insert(one);
                 }
             }
         }
@@ -70,8 +71,7 @@ impl ByKey {
                 if let (Some(key), Some(time)) = (key, time)
                     && let Some(trades) = keys.get_mut(key)
                 {
-                    trades.pop(time, ticket);
-                    if trades.is_empty() {
+                    if trades.pop(time, ticket) {
                         keys.remove(key);
                     }
                 }
@@ -109,6 +109,47 @@ impl ByKey {
     }
 }
 
+/// The trades of one key: most have one.
+#[derive(Debug)]
+pub(super) enum OfKey {
+    One((i64, Ticket)),
+    Many(Box<Times>),
+}
+
+impl OfKey {
+    fn push(&mut self, time: i64, ticket: Ticket) {
+        match self {
+            Self::One(first) => {
+                let mut times = Times::default();
+                times.push(first.0, first.1);
+                times.push(time, ticket);
+                *self = Self::Many(Box::new(times));
+            }
+            Self::Many(times) => times.push(time, ticket),
+        }
+    }
+
+    /// Takes out a trade, and tells whether none is left.
+    fn pop(&mut self, time: i64, ticket: Ticket) -> bool {
+        let Self::Many(times) = self else { return true };
+        times.pop(time, ticket);
+        if let Some(last) = times.only() {
+            *self = Self::One(last);
+        }
+        false
+    }
+
+    fn touched(&self, times: Validity) -> Vec<Ticket> {
+        match self {
+            Self::One((time, ticket)) => {
+                let is_one = times.times_found(None).is_some_and(|times| times.contains(time));
+                is_one.then_some(*ticket).into_iter().collect()
+            }
+            Self::Many(trades) => trades.touched(times),
+        }
+    }
+}
+
 /// The trades of one key by their times. Most come in the order of these.
 #[derive(Debug, Default)]
 pub(super) struct Times {
@@ -138,8 +179,10 @@ impl Times {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.in_order.is_empty() && self.late.is_empty()
+    /// The trade that is left, if it is one.
+    fn only(&self) -> Option<(i64, Ticket)> {
+        let mut left = self.in_order.iter().chain(&self.late);
+        left.next().filter(|_| left.next().is_none()).copied()
     }
 
     fn touched(&self, times: Validity) -> Vec<Ticket> {
