@@ -51,7 +51,7 @@ impl Store {
             return Err(CheckpointError::Foreign { folder: folder.to_owned(), owner });
         }
         let path = folder.join(names::LOCK);
-        let lock = disk.lock(&path).map_err(CheckpointError::io(&path, "lock it"))?;
+        let lock = disk.lock(&path, Mode::Private).map_err(CheckpointError::io(&path, "lock it"))?;
         let Some(lock) = lock else { return Err(CheckpointError::Locked { folder: folder.to_owned() }) };
         Ok(Self { disk, folder: folder.to_owned(), lock: Some(lock) })
     }

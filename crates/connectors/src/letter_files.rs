@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,6 +144,8 @@ pub(crate) struct LetterFiles {
     options: OutputOptions,
     /// The one that is written, its number, and the bytes and letters of it.
     output: Output,
+    /// The file that had its name when it was begun.
+    there: Option<(u64, u64)>,
     number: u64,
     bytes: u64,
     letters: u64,
@@ -184,16 +187,16 @@ impl LetterFiles {
                 (0, 0, 0)
             }
         };
-        let output = Output::create(OutputOptions {
-            location: Location::Path(numbered(&base, number)),
-            ..options.clone()
-        })?;
+        let path = numbered(&base, number);
+        let there = file_of(&path);
+        let output = Output::create(OutputOptions { location: Location::Path(path), ..options.clone() })?;
         let kept = options.kept.map(|kept| Kept { from: None, ..kept });
         Ok(Self {
             base,
             rotation,
             options: OutputOptions { kept, ..options },
             output,
+            there,
             number,
             bytes,
             letters: 0,
@@ -260,22 +263,30 @@ impl LetterFiles {
                 self.closed[at].sync()?;
             }
         } else {
+            self.check_alone()?;
             self.output.close(End::Complete)?;
             self.complete.push_back((path, self.letters));
             self.drop_oldest()?;
         }
         self.number += 1;
         let path = numbered(&self.base, self.number);
-        if self.options.kept.is_none() && path.exists() {
-            // There was none at the beginning: another run has begun since.
-            let target_name = self.options.location.output_name();
-            return Err(CreateError::from(LetterFilesError::Others { target_name }).into());
-        }
+        self.there = file_of(&path);
         let location = Location::Path(path);
         self.output = Output::create(OutputOptions { location, ..self.options.clone() })?;
         self.bytes_before += std::mem::take(&mut self.bytes);
         self.letters = 0;
-        Ok(())
+        self.check_alone()
+    }
+
+    /// Refuses a name that another run has given a file since this one began: at the beginning
+    /// there was no numbered one.
+    fn check_alone(&self) -> Result<(), BoxError> {
+        let there = file_of(&numbered(&self.base, self.number));
+        if self.options.kept.is_some() || (there == self.there && (self.number == 0 || there.is_none())) {
+            return Ok(());
+        }
+        let target_name = self.options.location.output_name();
+        Err(CreateError::from(LetterFilesError::Others { target_name }).into())
     }
 
     /// Removes files that are too many once the next one is there.
@@ -294,10 +305,18 @@ impl LetterFiles {
     }
 
     pub(crate) fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        if end == Some(End::Complete) {
+            self.check_alone()?;
+        }
         let current = self.output.prepare(end)?;
         let closed = std::mem::take(&mut self.closed);
         Ok(Box::new(PreparedLetters { closed, current, bytes_before: self.bytes_before }))
     }
+}
+
+/// What tells a file from another one that has its name.
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Whether there are files after the first, of another run.
@@ -392,8 +411,9 @@ mod tests {
         first.write(b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n").expect("written");
         let error = second.write(b"{\"b\":1}\n{\"b\":2}\n{\"b\":3}\n").expect_err("there is a second file");
         assert!(error.to_string().contains("numbered files of another run"), "{error}");
-        let second_file = std::fs::read_to_string(folder.path().join("d.000001.jsonl")).expect("a file");
-        assert_eq!(second_file, "{\"a\":2}\n");
+        for (name, letter) in [("d.jsonl", "{\"a\":1}\n"), ("d.000001.jsonl", "{\"a\":2}\n")] {
+            assert_eq!(std::fs::read_to_string(folder.path().join(name)).expect("a file"), letter);
+        }
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl PartFolder {
         owner: &str,
     ) -> Result<Self, ResumeError> {
         let at = path.join(LOCK);
-        match disk.lock(&at) {
+        // Several users may write to the folder.
+        match disk.lock(&at, Mode::Shared) {
             Ok(Some(lock)) => Ok(Self { disk, path, ending, owner: owner.to_owned(), _lock: lock }),
             Ok(None) => Err(ResumeError::InUse { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ResumeError::Missing { path }),
@@ -181,9 +182,12 @@ impl PartFolder {
         }
         let mut to_name = Vec::new();
         for (number, staged) in (position.parts..).zip(&position.staged) {
-            let partial_of =
-                |partial: &str| partial.strip_prefix('.').map(|name| is_partial_of(name, &staged.name));
-            if staged.name != self.name(number) || partial_of(&staged.partial) != Some(true) {
+            // Earlier versions had no owner in the name.
+            let is_partial = |inner: &str| {
+                is_partial_of(inner, &staged.name) || inner.strip_suffix(".partial") == Some(&staged.name)
+            };
+            let is_partial = staged.partial.strip_prefix('.').is_some_and(is_partial);
+            if staged.name != self.name(number) || !is_partial {
                 return Err(ResumeError::Other { name: position.name.clone() });
             }
             let (partial, path) = (self.at(&staged.partial), self.at(&staged.name));

@@ -93,7 +93,10 @@ impl Parts {
                 };
                 // Nothing is left in a folder of others; and one may have ended just now.
                 refuse_others(&path)?;
-                let folder = lock(path)?;
+                let folder = lock(path).map_err(|error| match error {
+                    ResumeError::Io { source, .. } => failed(source),
+                    error => error.into(),
+                })?;
                 refuse_others(&folder.path)?;
                 // Of a run that died before its first checkpoint.
                 folder.remove_from(0).map_err(failed)?;

@@ -1,7 +1,9 @@
 //! A file of text that a later run can go on with: how far it counts, how it becomes
 //! durable, and how it is taken up again.
 
-use std::io;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -151,8 +153,8 @@ pub(crate) fn resume(
     Ok((Target::new(Arc::clone(disk), handle, place, Some(Stage::Known)), file))
 }
 
-/// Gives a file its partial name again that was completed behind the checkpoint which is gone
-/// on from: one after it is damaged.
+/// Makes a partial file again of one that was completed behind the checkpoint which is gone on
+/// from: one after it is damaged. The file under its name stays until the new one takes its place.
 fn take_back(
     disk: &dyn Disk,
     partial: &Path,
@@ -165,12 +167,23 @@ fn take_back(
         disk.create(partial, Mode::Shared).map_err(failed)?;
     } else {
         match check(disk, path, position) {
-            Ok(_) => disk.rename(path, partial).map_err(failed)?,
+            Ok(_) => copy(disk, path, partial, position.bytes).map_err(failed)?,
             Err(error @ ResumeError::Io { .. }) => return Err(error),
             Err(_) => return Err(ResumeError::Missing { path: partial.to_owned() }),
         }
     }
     disk.sync_folder(folder(path)).map_err(failed)
+}
+
+/// Copies the first bytes of a file to a new one, which is durable then.
+fn copy(disk: &dyn Disk, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+    let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
+    let mut file = disk.create(to, fs::metadata(from).map_or(Mode::Shared, rights))?;
+    let copied = io::copy(&mut disk.reader(from)?.take(bytes), &mut file)?;
+    if copied != bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    file.sync()
 }
 
 /// A pipe, a device or standard output: what was written is gone, and what is written

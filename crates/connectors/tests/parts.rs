@@ -158,9 +158,14 @@ fn staged_parts_get_their_names_in_every_state() {
         let (reader, blocks) = blocks(&files, 30);
         let mut output = open(&files, format, &reader, None);
         write(&mut output, &blocks[..4]);
-        let position = cut(&mut output, None, false);
+        let mut position = cut(&mut output, None, false);
         write(&mut output, &blocks[4..5]);
         drop(output);
+        // As earlier versions named it.
+        let staged = position.staged[0].partial.clone();
+        position.staged[0].partial = format!(".part-000000.{format}.partial");
+        fs::rename(files.path("out").join(staged), files.path("out").join(&position.staged[0].partial))
+            .expect("renamed");
         // Not named yet; named already; both beside parts that no checkpoint tells of.
         for _ in 0..2 {
             fs::write(files.path("out").join(format!("part-000001.{format}")), "x").expect("written");

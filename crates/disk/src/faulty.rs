@@ -216,8 +216,8 @@ impl Disk for FaultyDisk {
         self.disk.other_owner(path)
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        self.disk.lock(path)
+    fn lock(&self, path: &Path, mode: Mode) -> io::Result<Option<Lock>> {
+        self.disk.lock(path, mode)
     }
 }
 

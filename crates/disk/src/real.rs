@@ -135,11 +135,18 @@ impl Disk for RealDisk {
         Ok((!is_trusted).then_some(owner))
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+    fn lock(&self, path: &Path, mode: Mode) -> io::Result<Option<Lock>> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(Mode::Private.of_file());
-        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        options.write(true).create(true).truncate(false).mode(mode.of_file());
+        options.custom_flags(flags.bits().cast_signed());
+        let file = match options.open(path) {
+            // One of another user can be locked all the same, if it may be read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?
+            }
+            opened => opened?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(Some(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -252,12 +259,12 @@ mod tests {
     fn a_lock_is_held_by_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lock");
-        let first = RealDisk.lock(&path).expect("lockable");
-        assert!(first.is_some() && RealDisk.lock(&path).expect("lockable").is_none());
+        let first = RealDisk.lock(&path, Mode::Private).expect("lockable");
+        assert!(first.is_some() && RealDisk.lock(&path, Mode::Private).expect("lockable").is_none());
         drop(first);
-        assert!(RealDisk.lock(&path).expect("lockable").is_some());
+        assert!(RealDisk.lock(&path, Mode::Private).expect("lockable").is_some());
         symlink(folder.path().join("elsewhere"), folder.path().join("link")).expect("a link");
-        assert!(RealDisk.lock(&folder.path().join("link")).is_err());
+        assert!(RealDisk.lock(&folder.path().join("link"), Mode::Private).is_err());
     }
 
     #[test]

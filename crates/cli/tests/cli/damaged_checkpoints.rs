@@ -80,6 +80,7 @@ fn a_checkpoint_of_a_complete_run_that_is_damaged_is_passed_over_and_told() {
         "{said}"
     );
     assert_eq!(folder.read("o.csv"), "of somebody else\n");
+    assert!(outputs()[1..] == want[1..], "a run that is refused changes none of the others");
 }
 
 #[test]

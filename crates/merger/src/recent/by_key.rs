@@ -70,10 +70,9 @@ impl ByKey {
             Self::AsOf(keys) => {
                 if let (Some(key), Some(time)) = (key, time)
                     && let Some(trades) = keys.get_mut(key)
+                    && trades.pop(time, ticket)
                 {
-                    if trades.pop(time, ticket) {
-                        keys.remove(key);
-                    }
+                    keys.remove(key);
                 }
             }
         }
