@@ -77,8 +77,8 @@ fn a_window_is_bounded_whatever_is_said_of_it() {
 fn over_a_limit_of_rows_or_bytes_the_first_leave_early() {
     let bounded = CorrectionConfig::new(None, None, None);
     let by_rows = CorrectionConfig { rows_max: 3, ..bounded };
-    let by_bytes = CorrectionConfig { bytes_max: 4 * TRADE_BYTES - 1, ..bounded };
-    for config in [by_rows, by_bytes] {
+    let of_bytes = |bytes_max| CorrectionConfig { bytes_max, ..bounded };
+    for config in [by_rows, of_bytes(3 * TRADE_BYTES), of_bytes(4 * TRADE_BYTES - 1)] {
         let mut corrections = corrections(config);
         assert_eq!(pass(&mut corrections, 0, &[1, 2, 3]).early, 0);
         assert_eq!(pass(&mut corrections, 3, &[4, 5]).early, 2);

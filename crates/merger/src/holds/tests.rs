@@ -9,6 +9,7 @@ use tradejoin_model::{
 };
 
 use super::*;
+use crate::{CorrectionConfig, Passage};
 
 mod small_batches;
 
@@ -207,6 +208,12 @@ fn trades_that_were_kept_wait_again_if_they_are_of_these_tables() {
         let gone_on = holds(u64::MAX, HoldConfig::default()).go_on_from(held, 2, now);
         assert_eq!(gone_on, Err(HeldError), "edit {number}");
     }
+    // Nothing waits in a run that only corrects.
+    let corrects = CorrectionConfig::new(None, None, None);
+    let table = TableSpec { on_miss: MissPolicy::Keep, ..spec(0) };
+    let mut passage = Passage::new(&[table], HoldConfig::default(), Some(corrects)).expect("it corrects");
+    let held = Held { written: passage.held(now).written, ..kept.clone() };
+    assert_eq!(passage.go_on_from(held, 2, now), Err(HeldError));
     let mut after = holds(u64::MAX, HoldConfig::default());
     after.go_on_from(kept, 2, now).expect("they are");
     assert_eq!((after.bytes(), after.peak()), (before.bytes(), before.peak()));
