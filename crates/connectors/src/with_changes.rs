@@ -52,6 +52,8 @@ pub struct WithChangesOptions {
     pub stop: Option<Arc<AtomicBool>>,
     /// Where counts show up, and what is waited for.
     pub progress: ChangesProgress,
+    /// Whether [positions](Source::position) are asked for: a file is looked at for each.
+    pub is_kept: bool,
 }
 
 /// Takes down what took effect where, in the order of the sequence.
@@ -165,7 +167,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             return if self.have_trades_ended { Ok(None) } else { self.trades() };
         }
         if self.current.is_none() && !self.have_trades_ended {
-            self.behind = self.source.position();
+            self.note_position();
             match self.trades()? {
                 Some(block) => {
                     let place = self.places.as_ref().and_then(|(places, _)| places.get());
@@ -175,6 +177,11 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             }
         }
         Ok(if self.have_trades_ended { self.rest()? } else { self.advance()? }.map(Block::from))
+    }
+
+    /// Notes where the next block of trades begins.
+    fn note_position(&mut self) {
+        self.behind = if self.options.is_kept { self.source.position() } else { None };
     }
 
     /// The next block of trades, however long that takes.
@@ -242,7 +249,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     /// kept while no trade comes, since one that is held may wait for them.
     fn next_by_arrival(&mut self) -> Result<Option<Block>, BoxError> {
         while self.pending.is_none() && !self.have_trades_ended {
-            self.behind = self.source.position();
+            self.note_position();
             match self.source.arrive(!self.may_have_more)? {
                 Arrived::Trades(block) => self.pending = Some(block),
                 Arrived::NotYet => {}

@@ -172,6 +172,7 @@ fn with_changes(trades: &Path, changes: &Path, lens: (usize, usize), by: Changes
         wait: None,
         stop: None,
         progress: ChangesProgress::default(),
+        is_kept: true,
     };
     WithChanges::in_turn(timed(trades, lens.0), reader, options)
 }

@@ -111,6 +111,7 @@ pub(crate) fn table_changes(bytes: &[u8]) {
                 wait: None,
                 stop: None,
                 progress: ChangesProgress::default(),
+                is_kept: false,
             };
             let changes = open_changes(changes.skipping(JSON, changes_len)).expect("a file");
             let changes = changes.reader(ChangesOptions { tables, timed: true, nearest: |_, _| None });

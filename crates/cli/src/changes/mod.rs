@@ -233,6 +233,7 @@ pub(crate) fn beside(
         wait: args.changes.changes_wait,
         stop: input.stop.clone(),
         progress: changes.progress.clone(),
+        is_kept: args.kept.checkpoint.is_some(),
     };
     let timed = by == ChangesBy::Timestamp;
     let nearest = |ty: &str, known: &[&str]| nearest(ty, known.iter().copied()).map(str::to_owned);

@@ -103,6 +103,7 @@ fn options(changes_max: usize) -> WithChangesOptions {
         wait: None,
         stop: None,
         progress: ChangesProgress::default(),
+        is_kept: true,
     }
 }
 

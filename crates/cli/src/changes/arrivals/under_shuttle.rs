@@ -86,6 +86,7 @@ fn merged(
         wait: None,
         stop: None,
         progress: ChangesProgress::default(),
+        is_kept: false,
     };
     let mut source = WithChanges::new(trades, changes, options);
     let (mut found, mut changed) = (Vec::new(), Vec::new());
