@@ -210,15 +210,18 @@ fn files(
     let shared = Shared::new(args, readiness, stop, &trades)?;
     // Before anything waits for a line: one writer may have to open all pipes first.
     let opened = args.changes.table_changes.as_deref().map(|path| shared.open_changes(path)).transpose()?;
+    let tables = joined_tables(&args.input)?;
+    let input_of = |path: &Path| anyhow::Ok(shared.apply(plan::input(path, None, format)?).with_pipe_open()?);
+    let inputs = tables.iter().map(|(_, path, _)| input_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let trades = trades.with_pipe_open()?;
     let (mut readers, mut files) = (Vec::new(), Vec::new());
-    for (table, path, _) in joined_tables(&args.input)? {
+    for ((table, path, _), input) in tables.into_iter().zip(inputs) {
         let file = WatchedFile::new(path, format).with_limits(shared.limits);
         let file = file.with_bad_records(shared.on_bad_record);
         if args.reload.watch.is_some() {
             file.check()?;
         }
         files.push(file);
-        let input = shared.apply(plan::input(path, None, format)?);
         readers.push(open_table(TableOptions { input, table, strict: args.input.strict })?);
     }
     let key_columns = readers.iter().map(|reader| reader.table().trade_key()).collect();

@@ -22,7 +22,7 @@ use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::signals::{self, Signals};
-use crate::stall::{Names, Watchdog};
+use crate::stall::{Names, Opening, Watchdog};
 use crate::style::{WARNING, plain};
 use crate::summary::Summary;
 use crate::tap::Taps;
@@ -48,6 +48,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
+    let say = bar.say(args.report.quiet || args.report.json);
+    let opening = Opening::begin(readiness.clone(), args.stall.stall_warning, say)?;
     let job = Job::open(
         args,
         &destination,
@@ -55,6 +57,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         signals.stop(),
         kept.as_ref().and_then(KeptRun::source_position),
     );
+    drop(opening);
     let mut job = match job {
         // What a stop has cut short may be no header, or half a footer.
         Err(_) if signals.stop().is_requested() => return Ok(interrupted_before(kept.is_some())),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
+use tradejoin_connectors::Readiness;
 use tradejoin_engine::{Doing, Pulse, Stage};
 
 use crate::arg_values::duration;
@@ -76,9 +77,7 @@ impl Names {
 /// Looks at a run from a thread of its own until it is dropped.
 pub(crate) struct Watchdog {
     stalls: Arc<Mutex<Stalls>>,
-    /// Ends the thread when it goes.
-    alive: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Option<Looking>,
 }
 
 impl Watchdog {
@@ -91,20 +90,10 @@ impl Watchdog {
         say: impl Fn(Said<'_>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let stalls = Arc::<Mutex<Stalls>>::default();
-        if after.is_zero() {
-            return Ok(Self { stalls, alive: None, thread: None });
-        }
-        let (alive, is_over) = sync_channel::<()>(0);
         let count = Arc::clone(&stalls);
-        let look = move || {
-            let every = (after / 8).clamp(Duration::from_millis(5), Duration::from_secs(1));
-            let mut watched = Watched { names, after, stages: Vec::new() };
-            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                watched.look(&pulse.threads(), Instant::now(), &say, &count);
-            }
-        };
-        let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(look)?;
-        Ok(Self { stalls, alive: Some(alive), thread: Some(thread) })
+        let mut watched = Watched { names, after, stages: Vec::new() };
+        let look = move || watched.look(&pulse.threads(), Instant::now(), &say, &count);
+        Ok(Self { stalls, _thread: Looking::begin(after, look)? })
     }
 
     /// What stood still so far.
@@ -120,7 +109,74 @@ impl Stalls {
     }
 }
 
-impl Drop for Watchdog {
+/// Tells, while the inputs of a run are opened, which of them has sent nothing yet.
+pub(crate) struct Opening {
+    _thread: Option<Looking>,
+}
+
+impl Opening {
+    /// Tells it with `say` when it has taken `after`; zero for never.
+    pub(crate) fn begin(
+        readiness: Readiness,
+        after: Duration,
+        say: impl Fn(Said<'_>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let mut silence = Silence { after, of: None, since: Instant::now(), told_after: after };
+        let look = move || {
+            if let Some(text) = silence.look(readiness.silent_input(), Instant::now()) {
+                say(Said::News(&text));
+            }
+        };
+        Ok(Self { _thread: Looking::begin(after, look)? })
+    }
+}
+
+/// Since when which pipe has sent nothing.
+struct Silence {
+    after: Duration,
+    of: Option<Arc<str>>,
+    since: Instant,
+    told_after: Duration,
+}
+
+impl Silence {
+    fn look(&mut self, silent: Option<Arc<str>>, now: Instant) -> Option<String> {
+        if self.of != silent {
+            *self = Self { of: silent, since: now, told_after: self.after, ..*self };
+        }
+        let stood = now.duration_since(self.since);
+        let input = self.of.as_ref().filter(|_| stood >= self.told_after)?;
+        self.told_after = stood * 2;
+        Some(format!("waiting for the first bytes of {input} for {}", time(stood)))
+    }
+}
+
+/// A thread that looks every now and then until it is dropped.
+struct Looking {
+    /// Ends the thread when it goes.
+    alive: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Looking {
+    /// Often enough for what is told `after` a time; never if that is zero.
+    fn begin(after: Duration, mut look: impl FnMut() + Send + 'static) -> std::io::Result<Option<Self>> {
+        if after.is_zero() {
+            return Ok(None);
+        }
+        let (alive, is_over) = sync_channel::<()>(0);
+        let every = (after / 8).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let run = move || {
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                look();
+            }
+        };
+        let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(run)?;
+        Ok(Some(Self { alive: Some(alive), thread: Some(thread) }))
+    }
+}
+
+impl Drop for Looking {
     fn drop(&mut self) {
         drop(self.alive.take());
         // It prints nothing behind what follows.
@@ -259,5 +315,18 @@ mod tests {
         let (lines, stalls) = said(false, &seen);
         assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
         assert_eq!(stalls.count, 1);
+    }
+    #[test]
+    fn an_input_that_has_sent_nothing_is_told_by_its_name() {
+        let begin = Instant::now();
+        let after = Duration::from_secs(10);
+        let mut silence = Silence { after, of: None, since: begin, told_after: after };
+        let seen = [(0, None), (1, Some("i")), (11, Some("i")), (20, Some("i")), (21, Some("i"))];
+        let seen = seen.into_iter().chain([(22, Some("t")), (31, Some("t")), (32, Some("t")), (99, None)]);
+        let said: Vec<_> = seen
+            .filter_map(|(at, silent)| silence.look(silent.map(Arc::from), begin + Duration::from_secs(at)))
+            .collect();
+        let still = |input, seconds| format!("waiting for the first bytes of {input} for {seconds} s");
+        assert_eq!(said, [still("i", 10), still("i", 20), still("t", 10)]);
     }
 }

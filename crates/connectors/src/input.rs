@@ -38,8 +38,8 @@ pub struct InputOptions {
     /// How long records of a pipe may wait for more to come: those that are there
     /// are then handed out as a block, however short. Text formats only.
     pub linger: Duration,
-    /// Where tables show up, and how far they have come. One handle may serve many
-    /// inputs.
+    /// Where tables show up, how far they have come, and which pipe is waited for. One handle
+    /// may serve many inputs.
     pub readiness: Readiness,
     /// By when a table is to be complete, or those of a stream of messages ready.
     /// Not for trades. A pipe that is silent until then is noticed at once.
@@ -51,7 +51,13 @@ pub struct InputOptions {
     pub stop: Option<Arc<AtomicBool>>,
     /// What it may ask for.
     pub limits: Limits,
+    /// The location, if it is a pipe that is open already: see [`InputOptions::with_pipe_open`].
+    pub pipe: OpenPipe,
 }
+
+/// A named pipe that was opened before it is read, or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct OpenPipe(Option<Arc<File>>);
 
 impl InputOptions {
     /// Rows of a block unless something else is asked for.
@@ -84,7 +90,23 @@ impl InputOptions {
             last_read: None,
             stop: None,
             limits: Limits::default(),
+            pipe: OpenPipe::default(),
         }
+    }
+
+    /// The same, and if the location is a named pipe it is open from now on. Whoever writes to it
+    /// need not wait until it is its turn to be read, and may have left by then.
+    ///
+    /// # Errors
+    /// If it is a named pipe that cannot be opened. Of anything else, that shows when it is read.
+    pub fn with_pipe_open(mut self) -> Result<Self, OpenError> {
+        if let Location::Path(path) = &self.location
+            && is_pipe(path).unwrap_or(false)
+        {
+            let (_, pipe, _) = open_location(&self.location)?;
+            self.pipe = OpenPipe(Some(Arc::new(pipe)));
+        }
+        Ok(self)
     }
 }
 
@@ -129,14 +151,14 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn open(options: InputOptions) -> Result<Self, OpenError> {
-        let (name, file, metadata) = open_location(&options.location)?;
+        let (name, file, metadata) = open_input(&options)?;
         let kind = metadata.file_type();
         let file_bytes = kind.is_file().then_some(metadata.len());
         options.progress.0.1.fetch_add(file_bytes.unwrap_or(0), Ordering::Relaxed);
-        let file = Arc::new(file);
         let stored = |bytes| Arc::new(StoredFile::new(Arc::clone(&file), bytes, options.progress.clone()));
         let stored = file_bytes.map(stored);
         let raw = RawInput {
+            name: Arc::clone(&name),
             file,
             stored,
             waits: kind.is_fifo() || kind.is_char_device() || kind.is_socket(),
@@ -145,6 +167,7 @@ impl Input {
             patience: Patience::default(),
             gate_timeout: options.gate_timeout.clone(),
             progress: options.progress.clone(),
+            readiness: options.readiness.clone(),
         };
         Ok(Self { name, raw, options, file_bytes })
     }
@@ -201,6 +224,16 @@ pub fn check_readable(location: &Location) -> Result<(), OpenError> {
     open_location(location).map(|_| ())
 }
 
+fn open_input(options: &InputOptions) -> Result<(Arc<str>, Arc<File>, Metadata), OpenError> {
+    if let Some(pipe) = &options.pipe.0 {
+        let name = options.location.name();
+        let missing = |source| OpenError::Missing { source_name: Arc::clone(&name), source };
+        let metadata = pipe.metadata().map_err(missing)?;
+        return Ok((name, Arc::clone(pipe), metadata));
+    }
+    open_location(&options.location).map(|(name, file, metadata)| (name, Arc::new(file), metadata))
+}
+
 fn open_location(location: &Location) -> Result<(Arc<str>, File, Metadata), OpenError> {
     let name = location.name();
     let opened = match location {
@@ -218,11 +251,15 @@ fn open_location(location: &Location) -> Result<(Arc<str>, File, Metadata), Open
 
 fn open_path(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    if path.metadata()?.file_type().is_fifo() {
+    if is_pipe(path)? {
         // Otherwise opening waits for a writer, deaf to the stop flag.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
     options.read(true).open(path)
+}
+
+fn is_pipe(path: &Path) -> io::Result<bool> {
+    Ok(path.metadata()?.file_type().is_fifo())
 }
 
 /// The bytes of a text file, and whether they ended before their time.
@@ -283,6 +320,7 @@ impl Cut {
 
 /// A file, pipe or device that counts what is read and can be ended.
 pub(crate) struct RawInput {
+    name: Arc<str>,
     pub(crate) file: Arc<File>,
     /// The same, if it is a regular file.
     pub(crate) stored: Option<Arc<StoredFile>>,
@@ -293,6 +331,7 @@ pub(crate) struct RawInput {
     patience: Patience,
     gate_timeout: Option<GateTimeout>,
     progress: Progress,
+    readiness: Readiness,
 }
 
 impl RawInput {
@@ -303,6 +342,7 @@ impl RawInput {
     /// Waits for something to read; `false` if the input is to end instead.
     fn wait(&self) -> io::Result<bool> {
         const INTERVAL: Duration = Duration::from_millis(100);
+        let mut silence = None;
         loop {
             if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return Ok(false);
@@ -320,7 +360,9 @@ impl RawInput {
                     late.strike();
                     return Err(io::ErrorKind::TimedOut.into());
                 }
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(0) | Err(rustix::io::Errno::INTR) => {
+                    silence.get_or_insert_with(|| self.readiness.wait_for(&self.name));
+                }
                 Ok(_) => return Ok(true),
                 Err(error) => return Err(error.into()),
             }

@@ -171,7 +171,7 @@ pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, WriteError};
 pub use flaw::{BadRecord, Overlapping, Place, Reason};
 pub use gates::GateOptions;
-pub use input::{InputOptions, Progress, check_readable};
+pub use input::{InputOptions, OpenPipe, Progress, check_readable};
 pub use journal::{Journal, JournalEntry, JournalWriter, LoadedTable};
 pub use journal_error::JournalError;
 pub use kept_journal::KeptJournal;

@@ -113,16 +113,31 @@ pub struct Unready {
     pub rows: u64,
 }
 
-/// How far tables have come that are to be ready before the first trade: a handle,
-/// whose clones show the same.
+/// How far tables have come that are to be ready before the first trade, and which input
+/// keeps them: a handle, whose clones show the same.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Vec<TableReadiness>>>);
+pub struct Readiness {
+    tables: Arc<Mutex<Vec<TableReadiness>>>,
+    silent: Arc<Mutex<Option<Arc<str>>>>,
+}
 
 impl Readiness {
     /// Every table, in the order in which they were opened.
     #[must_use]
     pub fn tables(&self) -> Vec<TableReadiness> {
         self.lock().clone()
+    }
+
+    /// The pipe that is waited for at this moment; of several the one that has last become silent.
+    #[must_use]
+    pub fn silent_input(&self) -> Option<Arc<str>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that an input is waited for, until what is returned goes.
+    pub(crate) fn wait_for(&self, input: &Arc<str>) -> Silence<'_> {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(input));
+        Silence(self)
     }
 
     /// The place of a table, which begins anew if it was there.
@@ -138,7 +153,17 @@ impl Readiness {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<TableReadiness>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Readiness::wait_for`].
+#[derive(Debug)]
+pub(crate) struct Silence<'a>(&'a Readiness);
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        *self.0.silent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run may be asked for, and what it says of what is too much.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -126,6 +126,23 @@ fn a_sink_that_stands_still_is_told_and_that_it_goes_on() {
     assert!(rest.iter().any(|line| line.contains("o.csv goes on after")), "{rest:?}");
     assert!(child.wait().expect("it ends").success());
     assert!(output.lines().count() > 1_000);
+}
+
+#[test]
+fn a_pipe_that_keeps_a_run_from_its_beginning_is_told_by_its_name() {
+    let folder = Folder::new();
+    fifo(&folder, "i.fifo");
+    let job = "run --trades trades.csv --instruments i.fifo --format csv --stall-warning 20ms --output o.csv";
+    let mut child = folder.command(job).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut pipe = File::create(folder.path("i.fifo")).expect("a pipe");
+    let mut lines =
+        BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let told = lines.find(|line| line.starts_with("waiting for "));
+    assert!(told.expect("told").starts_with("waiting for the first bytes of i.fifo for "));
+    pipe.write_all(crate::support::INSTRUMENTS.as_bytes()).expect("written");
+    drop(pipe);
+    lines.for_each(drop);
+    assert!(child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -204,6 +204,34 @@ fn one_writer_may_open_both_pipes_before_a_line_of_either() {
 }
 
 #[test]
+fn one_writer_may_open_all_pipes_and_leave_those_of_which_it_has_said_all() {
+    let folder = Folder::empty();
+    let [trades, first, second] = ["t.fifo", "i.fifo", "x.fifo"].map(|name| pipe(&folder, name));
+    let job = "run --trades t.fifo --format csv --instruments i.fifo --table x=x.fifo,key=instrument_id \
+               --columns ticker,x.word";
+    let mut child = folder.command(job).stdout(Stdio::piped()).spawn().expect("the command starts");
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    // Waits for the run, unless that has ended.
+    let mut open = |path: PathBuf| loop {
+        match OpenOptions::new().write(true).custom_flags(nonblocking).open(&path) {
+            Ok(pipe) => break pipe,
+            Err(_) => assert_eq!(child.try_wait().expect("a child"), None, "{}", path.display()),
+        }
+        std::thread::yield_now();
+    };
+    // The trades, which are read last, first; and of the table that is read first nothing yet.
+    let mut trades = open(trades);
+    trades.write_all(format!("{HEADER}1,10,1\n").as_bytes()).expect("written");
+    drop(trades);
+    let mut second = open(second);
+    second.write_all(b"instrument_id,word\n1,one\n").expect("written");
+    drop(second);
+    open(first).write_all(format!("{TABLE}1,SPY,1,2024-11-03,call\n").as_bytes()).expect("written");
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(String::from_utf8_lossy(&ended.stdout).ends_with("\n1,10,1,SPY,one\n"));
+}
+
+#[test]
 fn a_change_frees_a_held_trade_while_the_next_trade_waits_for_others() {
     let folder = Folder::empty();
     let mut live = Live::start(&folder, "--on-miss instruments=hold=100rows,then=keep");
