@@ -175,15 +175,29 @@ fn take_back(
     disk.sync_folder(folder(path)).map_err(failed)
 }
 
-/// Copies the first bytes of a file to a new one, which is durable then.
+/// Copies the first bytes of a file to a new one. It is durable, but for its name, once it has
+/// that: a copy that is cut short is none.
 fn copy(disk: &dyn Disk, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
-    let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
-    let mut file = disk.create(to, fs::metadata(from).map_or(Mode::Shared, rights))?;
-    let copied = io::copy(&mut disk.reader(from)?.take(bytes), &mut file)?;
-    if copied != bytes {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let half = to.with_extension("copy");
+    // Of a run that died meanwhile.
+    match disk.remove(&half) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    file.sync()
+    let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
+    let mut file = disk.create(&half, fs::metadata(from).map_or(Mode::Shared, rights))?;
+    let mut write = || {
+        let copied = io::copy(&mut disk.reader(from)?.take(bytes), &mut file)?;
+        if copied != bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.sync()?;
+        disk.rename(&half, to)
+    };
+    write().inspect_err(|_| {
+        // It may be what has filled the disk.
+        let _ = disk.remove(&half);
+    })
 }
 
 /// A pipe, a device or standard output: what was written is gone, and what is written

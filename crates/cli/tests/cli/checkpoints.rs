@@ -14,7 +14,7 @@ use crate::support::{Folder, Ran};
 pub(crate) const JOB: &str =
     "run --trades t.csv --instruments i.csv --unmatched keep --output o.csv --checkpoint state";
 /// Often and in small batches, so that there are some.
-const SMALL: &str = "--checkpoint-every 1000rows --batch-len 200";
+pub(crate) const SMALL: &str = "--checkpoint-every 1000rows --batch-len 200";
 const TRADES: usize = 20_000;
 
 fn trade(number: usize) -> String {

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use rustix::fs::{CWD, mkfifoat};
 
-use crate::checkpoints::{JOB, die, epochs, folder, said};
+use crate::checkpoints::{JOB, SMALL, die, epochs, folder, said};
 use crate::support::Folder;
 
 /// The files of a folder of checkpoints whose names begin so, sorted.
@@ -81,6 +81,37 @@ fn a_checkpoint_of_a_complete_run_that_is_damaged_is_passed_over_and_told() {
     );
     assert_eq!(folder.read("o.csv"), "of somebody else\n");
     assert!(outputs()[1..] == want[1..], "a run that is refused changes none of the others");
+}
+
+/// Its outputs are copied then, for which there may be no room.
+#[test]
+fn a_run_that_passes_a_checkpoint_over_may_fail_or_die_anywhere() {
+    let (folder, want) = folder();
+    for fault in ["enospc", "kill"] {
+        let mut has_ended = false;
+        for call in 1.. {
+            for name in folder.names().iter().filter(|name| name.starts_with("o.csv") || *name == "state") {
+                let path = folder.path(name);
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                    .expect("removed");
+            }
+            folder.ok(&format!("{JOB} {SMALL}"));
+            damage(&folder);
+            let how = if fault == "kill" { "half" } else { "once" };
+            let mut command = folder.command(JOB);
+            let output = command.env("TRADEJOIN_FAULTS", format!("{fault}@{call}:{how}")).output();
+            has_ended = output.expect("it runs").status.success();
+            let said = said(&folder, JOB);
+            assert!(folder.read("o.csv") == want, "{fault}@{call}: {said}");
+            let left: Vec<_> = folder.names().into_iter().filter(|name| name.starts_with("o.csv.")).collect();
+            assert!(left.is_empty(), "{fault}@{call}: {left:?}");
+            if has_ended {
+                assert!(call > 10, "{fault}@{call}");
+                break;
+            }
+        }
+        assert!(has_ended);
+    }
 }
 
 #[test]

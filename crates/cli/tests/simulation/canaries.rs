@@ -17,6 +17,7 @@ pub(crate) enum Canary {
     OutputsFolderIsNotSynced,
     OutputIsNotCut,
     OutputIsCutShort,
+    CopyIsNotSynced,
     // What a cut has that it should not have.
     HeldIsDropped,
     HeldTradeIsForgotten,
@@ -37,7 +38,7 @@ pub(crate) enum Canary {
 }
 
 impl Canary {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::OutputIsNotSynced,
         Self::LettersAreNotSynced,
         Self::ListIsNotSynced,
@@ -51,6 +52,7 @@ impl Canary {
         Self::OutputsFolderIsNotSynced,
         Self::OutputIsNotCut,
         Self::OutputIsCutShort,
+        Self::CopyIsNotSynced,
         Self::HeldIsDropped,
         Self::HeldTradeIsForgotten,
         Self::RecentAreDropped,

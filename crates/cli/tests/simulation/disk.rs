@@ -310,6 +310,7 @@ fn instead_of_sync(canary: Canary, path: &Path) -> Instead {
     let name = name(path);
     let is_left_out = match canary {
         Canary::OutputIsNotSynced => is_output(path) && !name.starts_with("_manifest"),
+        Canary::CopyIsNotSynced => name.ends_with(".copy"),
         Canary::ListIsNotSynced => name.starts_with("_manifest"),
         Canary::LettersAreNotSynced => name.starts_with("letters."),
         Canary::SegmentsAreNotSynced => name.starts_with("table-"),

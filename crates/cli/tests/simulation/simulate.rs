@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) struct Tally {
     pub(crate) other_faults: u64,
     pub(crate) stops: u64,
     pub(crate) resumed: u64,
+    pub(crate) damaged: u64,
     pub(crate) operations: u64,
 }
 
@@ -46,6 +48,8 @@ struct Simulation {
     disk: SimulatedDisk,
     /// The last checkpoint that was told to be kept.
     kept: Arc<AtomicU64>,
+    /// The one that was damaged last.
+    damaged: Option<u64>,
 }
 
 /// Simulates what a seed says; what is wrong, if something is.
@@ -76,25 +80,72 @@ impl Simulation {
         disk.create_folder(Path::new(ROOT), Mode::Shared).expect("a folder");
         disk.sync_folder(Path::new("/")).expect("durable");
         let expected = Expected::of(&case);
-        Self { case, expected, canary, is_traced, disk, kept: Arc::default() }
+        Self { case, expected, canary, is_traced, disk, kept: Arc::default(), damaged: None }
     }
 
     fn run(&mut self, seed: u64, tally: &mut Tally) -> Result<(), String> {
         // Other numbers than those of the case.
         let mut chance = Chance::new(!seed);
+        let mut damages = Chance::new(seed.rotate_left(32));
         for _ in 0..chance.below(LIVES_MAX + 1) {
             let life = Life::draw(&mut chance);
+            if damages.once_in(6) {
+                self.damage(&mut damages, tally);
+            }
             self.live(life, tally)?;
         }
-        let ended = self.live(Life::without_faults(&mut chance), tally)?;
-        if ended != Some(Ended::Complete) {
-            return Err(format!("without faults it ended {ended:?}"));
-        }
-        self.check_end(&self.disk)?;
+        self.complete(&mut chance, tally)?;
         // What is complete stays so, whatever happens to the machine.
         self.disk = self.disk.crash(chance.word());
         self.live(Life::without_faults(&mut chance), tally)?;
+        self.check_end(&self.disk)?;
+        // Unless the checkpoint that says so is damaged: then it becomes so once more.
+        if damages.once_in(3) && self.damage(&mut damages, tally) {
+            for _ in 0..damages.below(3) {
+                self.live(Life::draw(&mut damages), tally)?;
+            }
+            self.complete(&mut damages, tally)?;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, chance: &mut Chance, tally: &mut Tally) -> Result<(), String> {
+        let ended = self.live(Life::without_faults(chance), tally)?;
+        if ended != Some(Ended::Complete) {
+            return Err(format!("without faults it ended {ended:?}"));
+        }
         self.check_end(&self.disk)
+    }
+
+    /// Changes a byte of the newest checkpoint, if there is one before it to go on from.
+    fn damage(&mut self, chance: &mut Chance, tally: &mut Tally) -> bool {
+        let folder = Path::new(CHECKPOINTS);
+        let store = Store::inspect(Arc::new(self.disk.clone()), folder);
+        let listed = store.and_then(|store| store.verify()).unwrap_or_default();
+        // Of one that had been removed when the power failed the manifest alone may be there again.
+        let [newest, before, ..] = listed.as_slice() else { return false };
+        let (newest, before) = (newest.epoch, before.epoch);
+        if listed[1].state.is_err() {
+            return false;
+        }
+        let names = self.disk.list(folder).expect("a folder");
+        let of_newest = [format!("manifest-{newest}.json"), format!("held-{newest}.arrow")];
+        let of_newest: Vec<_> = of_newest.iter().filter(|name| names.contains(name)).collect();
+        let path = folder.join(of_newest[chance.below(of_newest.len())]);
+        let mut bytes = self.disk.read(&path).expect("a file");
+        let at = chance.below(bytes.len());
+        bytes[at] ^= 1 << chance.below(7);
+        self.disk.remove(&path).expect("removed");
+        let mut file = self.disk.create(&path, Mode::Private).expect("a file");
+        file.write_all(&bytes).and_then(|()| file.sync()).expect("room for what was there");
+        self.disk.sync_folder(folder).expect("durable");
+        if self.is_traced {
+            tell(format_args!("damaged {}", path.display()));
+        }
+        self.kept.store(before, Ordering::Relaxed);
+        self.damaged = Some(newest);
+        tally.damaged += 1;
+        true
     }
 
     /// Lives once; gives how it ended, if nothing went wrong.
@@ -158,7 +209,7 @@ impl Simulation {
         // It counts, whoever was told.
         self.kept.store(found, Ordering::Relaxed);
         let Some(from) = from else { return Ok(()) };
-        if let Some(over) = from.passed_over().first() {
+        if let Some(over) = from.passed_over().iter().find(|over| Some(over.epoch) != self.damaged) {
             return Err(format!("checkpoint {} is damaged: {}", over.epoch, over.reason));
         }
         from.manifest().ledger.check().map_err(|error| error.to_string())?;
@@ -248,6 +299,10 @@ impl Simulation {
 
     /// Holds what is there at the end to what the oracle has.
     fn check_end(&self, disk: &SimulatedDisk) -> Result<(), String> {
+        let names = disk.list(Path::new(ROOT)).map_err(|error| error.to_string())?;
+        if let Some(name) = names.iter().find(|name| name.ends_with(".partial") || name.ends_with(".copy")) {
+            return Err(format!("{name} is left"));
+        }
         let encoding = self.case.encoding;
         let file = |path: &Path, compression| {
             let bytes = disk.read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -305,11 +360,7 @@ fn letters_in_files(disk: &SimulatedDisk, file_bytes_max: u64) -> Result<String,
         }
         all += &text;
     }
-    let names = disk.list(Path::new("/simulated")).map_err(|error| error.to_string())?;
-    match names.iter().find(|name| name.starts_with("letters.") && name.ends_with(".partial")) {
-        Some(name) => Err(format!("{name} is left")),
-        None => Ok(all),
-    }
+    Ok(all)
 }
 
 fn same(what: &str, found: &str, expected: &str) -> Result<(), String> {
