@@ -246,7 +246,6 @@ fn drawn_block(draw: &mut StdRng) -> (String, Counts) {
 
 #[test]
 fn memory_stays_flat_with_all_that_may_grow_in_use() {
-    const LONG: Duration = Duration::from_secs(300);
     let time = Duration::from_secs(how_many("TRADEJOIN_SOAK_SECONDS", 4).into());
     let folder = Folder::empty();
     let mut draw = StdRng::seed_from_u64(1);
@@ -282,8 +281,13 @@ fn memory_stays_flat_with_all_that_may_grow_in_use() {
     let outcomes = ["enriched", "unmatched", "rejected"].map(|name| summary["outcomes"][name].as_u64());
     assert_eq!(outcomes.into_iter().flatten().sum::<u64>(), counts.trades + counts.bad);
     assert!(summary["checkpoints"]["count"].as_u64() > Some(2), "{}", summary["checkpoints"]);
-    // What holds, tables and buffers come to has been reached after a third; from sample to
-    // sample the allocator gives and takes some.
+    assert_flat(&resident, time);
+}
+
+/// What holds, tables and buffers come to has been reached after a third; from sample to
+/// sample the allocator gives and takes some.
+fn assert_flat(resident: &[u64], time: Duration) {
+    const LONG: Duration = Duration::from_secs(300);
     let third = resident.len() / 3;
     let mean = |samples: &[u64]| samples.iter().sum::<u64>() / (samples.len().max(1) as u64);
     if third > 0 {
@@ -291,4 +295,91 @@ fn memory_stays_flat_with_all_that_may_grow_in_use() {
         let slack = if time < LONG { GROWTH_MAX_KIB } else { middle / 50 };
         assert!(last <= middle + slack, "from {middle} to {last} KiB: {resident:?}");
     }
+}
+
+/// A table of which a tenth of the keys is missing, others each time, and every row is another.
+fn churned(number: u32) -> String {
+    (0..KEYS).filter(|key| !(key + number).is_multiple_of(10)).fold(
+        "id,generation\n".to_owned(),
+        |mut rows, key| {
+            let _ = writeln!(rows, "{key},{number}");
+            rows
+        },
+    )
+}
+
+/// A block of trades, one in a hundred of which is bad; how many are not.
+fn drawn_trades(draw: &mut StdRng) -> (String, u64) {
+    let (mut block, mut trades) = (String::new(), 0);
+    for _ in 0..BLOCK {
+        let is_bad = draw.random_range(0..100) == 0;
+        let cut = if is_bad { "" } else { ",a note" };
+        let _ = writeln!(block, "1,{}{cut}", draw.random_range(0..KEYS));
+        trades += u64::from(!is_bad);
+    }
+    (block, trades)
+}
+
+#[test]
+fn memory_stays_flat_while_tables_are_reloaded_and_trades_wait_and_are_corrected() {
+    let time = Duration::from_secs(how_many("TRADEJOIN_SOAK_SECONDS", 4).into());
+    let folder = Folder::empty();
+    folder.put("g.csv", churned(0));
+    let mut draw = StdRng::seed_from_u64(2);
+    let blocks: Vec<_> = (0..64).map(|_| drawn_trades(&mut draw)).collect();
+    let job = "run --trades - --format csv --watch=5ms --max-removed 100% --workers 2 --json \
+               --table g=g.csv,key=instrument_id@id,columns=generation,distribution=partitioned \
+               --on-miss g=hold=20000rows,then=dead-letter --correct 20000rows --corrections c.fifo \
+               --on-bad-record dead-letter --dead-letters d.fifo --dead-letters-max 1TiB \
+               --output /dev/null --output-format csv \
+               --checkpoint state --checkpoint-every 200ms";
+    for name in ["c.fifo", "d.fifo"] {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path(name), mode).expect("a pipe");
+        let pipe = std::fs::File::options().read(true).write(true).open(folder.path(name));
+        let mut pipe = pipe.expect("a pipe");
+        // Open for both, so that it neither waits nor ends.
+        let read = move || std::io::copy(&mut pipe, &mut std::io::sink());
+        thread::Builder::new().spawn(read).expect("a thread");
+    }
+    let mut command = folder.command(job);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"trade_id,instrument_id,note\n").expect("written");
+    let (begin, mut trades, mut bad, mut resident, mut number) = (Instant::now(), 0, 0, Vec::new(), 0);
+    let mut looked = begin;
+    for (block, of_block) in blocks.iter().cycle() {
+        stdin.write_all(block.as_bytes()).expect("written");
+        trades += of_block;
+        bad += u64::from(BLOCK) - of_block;
+        if looked.elapsed() > time / 100 {
+            looked = Instant::now();
+            resident.extend(resident_kib(child.id()));
+            number += 1;
+            replace(&folder, "g.csv", churned(number));
+        }
+        if begin.elapsed() > time {
+            break;
+        }
+    }
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let count = |value: &serde_json::Value| value.as_u64().expect("a count");
+    assert_eq!(summary["rows_read"], trades + bad);
+    let (outcomes, of_misses) = (&summary["outcomes"], &summary["unmatched"]);
+    assert_eq!(outcomes["rejected"], bad);
+    assert_eq!(count(&outcomes["enriched"]) + count(&outcomes["unmatched"]), trades);
+    assert_eq!(of_misses["dead_lettered"], outcomes["unmatched"]);
+    let hold = &summary["hold"];
+    assert_eq!(
+        count(&hold["entered"]),
+        count(&hold["found"]) + count(&hold["expired"]) + count(&hold["early"])
+    );
+    for what in [&hold["found"], &summary["corrections"]["changed"], &summary["reloads"][0]["reloaded"]] {
+        assert!(count(what) > 0, "{summary}");
+    }
+    assert!(count(&summary["checkpoints"]["count"]) > 2, "{}", summary["checkpoints"]);
+    assert_flat(&resident, time);
 }
