@@ -144,6 +144,9 @@ impl Checkpoint {
     }
 }
 
+/// What a [query](Job::query) calls the columns of the trades.
+pub const TRADE_COLUMNS: &str = "trades: columns";
+
 /// The first thing in which a checkpoint and a job differ.
 fn difference(manifest: &Manifest, job: &Job) -> Option<String> {
     let is_of_tables = |name: &String| name.contains(' ');
@@ -152,6 +155,8 @@ fn difference(manifest: &Manifest, job: &Job) -> Option<String> {
     let differing = names
         .filter(|&name| manifest.job.get(name) != job.query.get(name))
         .filter(|name| tells_of_tables || !is_of_tables(name))
+        // Nor did it tell of these at first.
+        .filter(|&name| name != TRADE_COLUMNS || manifest.job.contains_key(name))
         // A table is seldom another one without a setting that says why.
         .min_by_key(|&name| (is_of_tables(name), name))?;
     let value = |value: Option<&String>| value.map_or("nothing".to_owned(), |value| format!("{value:?}"));

@@ -99,7 +99,7 @@ mod checkpoint;
 mod keeper;
 mod store;
 
-pub use checkpoint::{Checkpoint, PassedOver};
+pub use checkpoint::{Checkpoint, PassedOver, TRADE_COLUMNS};
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use keeper::{Job, Keeper};
 pub use manifest::{EndState, FORMAT, HeldState, Manifest, Segment, TableState};

@@ -58,11 +58,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         kept.as_ref().and_then(KeptRun::source_position),
     );
     drop(opening);
-    let mut job = match job {
-        // What a stop has cut short may be no header, or half a footer.
-        Err(_) if signals.stop().is_requested() => return Ok(interrupted_before(kept.is_some())),
-        job => job?,
-    };
+    // What a stop has cut short may be no header, half a footer, or too few lines to tell the columns.
+    let is_read = args.input.trades.is_some() || args.input.messages.is_some();
+    if is_read && signals.stop().is_requested() {
+        return Ok(interrupted_before(kept.is_some()));
+    }
+    let mut job = job?;
+    job.held.extend([checkpoint::told_columns(&job.schema)]);
     let mut config = plan::engine_config(&args.engine, job.tables)?;
     if let Some(name) = &args.wait_column {
         plan::add_wait_column(name, &mut config, &job.schema, &mut job.added)?;

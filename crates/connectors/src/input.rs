@@ -19,6 +19,8 @@ use crate::limits::{Limits, within};
 use crate::ready::{GateTimeout, Readiness};
 use crate::stored_file::StoredFile;
 
+mod pending;
+
 /// Where and how to read.
 #[derive(Clone, Debug)]
 pub struct InputOptions {
@@ -339,12 +341,16 @@ impl RawInput {
         Cut(Arc::clone(&self.cut))
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
     /// Waits for something to read; `false` if the input is to end instead.
     fn wait(&self) -> io::Result<bool> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let mut silence = None;
         loop {
-            if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            if self.is_stopped() {
                 return Ok(false);
             }
             let patience = self.patience.left();
@@ -384,6 +390,13 @@ impl Read for RawInput {
                 Ok(len) => {
                     if let (0, Some(stored), false) = (len, &self.stored, buffer.is_empty()) {
                         stored.check_whole()?;
+                    }
+                    if len == 0 && self.waits && self.stop.is_some() {
+                        // Its writer may have been ended by what is to end this process, too.
+                        pending::let_arrive();
+                        if self.is_stopped() {
+                            self.cut.store(true, Ordering::Relaxed);
+                        }
                     }
                     self.progress.add(len as u64);
                     return Ok(len);

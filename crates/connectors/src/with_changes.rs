@@ -173,6 +173,9 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                     let place = self.places.as_ref().and_then(|(places, _)| places.get());
                     self.current = Some(Current::new(block.decode()?, place, &mut self.again));
                 }
+                // What ends the run ends its inputs: the rest of the changes may belong behind
+                // trades that have not come.
+                None if self.is_stopped() => return Ok(None),
                 None => self.end_of_trades(),
             }
         }

@@ -32,6 +32,7 @@ use crate::tell::tell;
 
 pub(crate) use command::{CheckpointCommand, checkpoint};
 pub(crate) use every::Every;
+pub(crate) use query::told_columns;
 pub(crate) use report::KeptSummary;
 
 /// The faults that the file system is to have, for tests of what a run does then.

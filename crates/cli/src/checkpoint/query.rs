@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow_schema::{DataType, FieldRef, Schema};
+use tradejoin_checkpoint::TRADE_COLUMNS;
+
 use crate::settings::Settings;
 
 /// What may change from one run to the one that goes on: it says how the work is done, and
@@ -36,6 +39,28 @@ const FREE: &[&str] = &[
     "watch",
     "workers",
 ];
+
+/// Tells of the trades' own columns what a later run has to find again: names, and what their
+/// values are. Those of JSON Lines are those of its first lines, which may be more by then.
+pub(crate) fn told_columns(schema: &Schema) -> (String, String) {
+    let told = |field: &FieldRef| format!("{} {}", field.name(), kind(field.data_type()));
+    (TRADE_COLUMNS.to_owned(), schema.fields().iter().map(told).collect::<Vec<_>>().join(", "))
+}
+
+/// The same words in every version.
+fn kind(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Null => "null".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        integer if integer.is_integer() => "integer".to_owned(),
+        float if float.is_floating() => "float".to_owned(),
+        decimal if decimal.is_decimal() => "decimal".to_owned(),
+        DataType::Dictionary(_, values) => kind(values),
+        nested if nested.is_nested() => "nested".to_owned(),
+        other => other.to_string(),
+    }
+}
 
 /// The settings that count, as `SECTION.SETTING`, and what is `held` of the tables, whose
 /// names are of several words.

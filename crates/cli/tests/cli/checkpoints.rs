@@ -383,3 +383,44 @@ fn a_watched_table_is_compared_with_what_was_kept() {
     assert!(output.status.success() && said.contains("instruments reloaded"), "{said}");
     assert!(said.contains("no rollback leads to it: its rows are those of a checkpoint"), "{said}");
 }
+
+/// They are those of the first 1,024 lines, of which there may be more by then.
+#[test]
+fn lines_of_json_that_have_got_another_column_are_refused() {
+    let folder = Folder::empty();
+    let line = |number: usize, more: &str| format!("{{\"n\":{number},\"instrument_id\":1{more}}}\n");
+    let lines: String = (1..=300).map(|number| line(number, "")).collect();
+    folder.put("t.jsonl", &lines);
+    folder.put("i.csv", table("SPY"));
+    let job = |to: &str| {
+        format!("run --trades t.jsonl --instruments i.csv --checkpoint state --quiet --output {to}")
+    };
+    let (text, typed) = (job("o.csv"), job("parts/ --output-format parquet"));
+    let begin = |job: &str| {
+        folder.put("t.jsonl", &lines);
+        let is_killed = (5..40).rev().any(|call| {
+            ["state", "parts"].iter().for_each(|name| drop(fs::remove_dir_all(folder.path(name))));
+            let mut command = folder.command(&format!("{job} --checkpoint-every 50rows --batch-len 10"));
+            let status = command.env("TRADEJOIN_FAULTS", format!("kill@{call}:after")).status();
+            let is_killed = status.expect("it runs").signal() == Some(9) && !epochs(&folder).is_empty();
+            is_killed && folder.ok("checkpoint list state").contains("a run goes on here")
+        });
+        assert!(is_killed, "it never dies behind a checkpoint");
+    };
+    for (job, before, now) in [
+        (&text, "instrument_id text\" there", "instrument_id text, note text\" now"),
+        (&typed, "instrument_id integer\" there", "instrument_id integer, note text\" now"),
+    ] {
+        begin(job);
+        folder.put("t.jsonl", format!("{lines}{}", line(301, ",\"note\":\"x\"")));
+        let said = folder.fails(78, job);
+        assert!(
+            said.contains("trades: columns is ") && said.contains(before) && said.contains(now),
+            "{said}"
+        );
+    }
+    begin(&text);
+    folder.put("t.jsonl", format!("{lines}{}", line(301, "")));
+    folder.ok(&text);
+    assert_eq!(folder.read("o.csv").lines().count(), 302);
+}

@@ -317,6 +317,28 @@ fn a_run_that_waits_for_changes_can_be_interrupted() {
     assert!(said.contains("\"interrupted\":true") && said.contains("\"rows_read\":1,"), "{said}");
 }
 
+/// Changes that have been read may belong behind trades that have not come.
+#[test]
+fn a_stop_while_trades_are_awaited_is_no_end_of_theirs() {
+    let folder = Folder::empty();
+    let begin = |trades: &str| {
+        let mut live = Live::start(&folder, "--checkpoint state --checkpoint-every 1rows");
+        [("T10", 10), ("T20", 20), ("T30", 30)].iter().for_each(|&(ticker, time)| live.change(ticker, time));
+        live.write("1,1,1\n");
+        live.write(trades);
+        live
+    };
+    let mut live = begin("");
+    assert_eq!([live.line(), live.line()], ["trade_id,timestamp,instrument_id,ticker", "1,1,1,SPY"]);
+    let said = live.interrupt();
+    assert!(said.contains("the same command goes on where it was"), "{said}");
+    let mut live = begin("2,15,1\n3,25,1\n");
+    let lines = [live.line(), live.line(), live.line()];
+    assert_eq!(lines, ["trade_id,timestamp,instrument_id,ticker", "2,15,1,T10", "3,25,1,T20"]);
+    let (_, _, summary) = live.end();
+    assert_eq!((&summary["rows_read"], &summary["table_changes"]["changes"]), (&3.into(), &3.into()));
+}
+
 #[test]
 fn a_run_that_waits_for_changes_keeps_what_it_has_handed_on() {
     let folder = Folder::empty();

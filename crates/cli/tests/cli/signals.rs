@@ -344,3 +344,51 @@ fn inputs_that_say_nothing_yet_are_interrupted_all_the_same() {
         assert!(said.starts_with("interrupted"), "{job}: {said}");
     }
 }
+
+/// Its columns, tables and markers are not known before.
+#[test]
+fn a_stream_that_is_interrupted_within_its_first_lines_is_begun_anew() {
+    let folder = Folder::empty();
+    let row = r#"{"type":"instrument","instrument_id":1,"ticker":"SPY","strike":1,"expiry":"2024-11-03","option_type":"call"}"#;
+    let job = "run --messages - --output o.csv --checkpoint state --quiet";
+    for begun in [row, &row[..9]] {
+        let mut command = folder.command(job);
+        let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("it starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(begun.as_bytes()).expect("written");
+        while rustix::io::ioctl_fionread(&stdin).expect("a pipe") > 0 {
+            std::thread::yield_now();
+        }
+        interrupt(&child);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(!folder.names().iter().any(|name| name.starts_with("o.csv")), "{:?}", folder.names());
+    }
+    let all = [
+        row,
+        r#"{"type":"snapshot_end","table":"instruments","rows":1}"#,
+        r#"{"type":"trade","trade_id":1,"instrument_id":1,"price":1.5}"#,
+    ];
+    folder.put("m.jsonl", all.map(|line| format!("{line}\n")).concat());
+    let mut command = folder.command(job);
+    let child = command.stdin(std::fs::File::open(folder.path("m.jsonl")).expect("a file"));
+    assert!(child.status().expect("it ends").success());
+    assert_eq!(folder.read("o.csv"), "trade_id,instrument_id,price,instrument\n1,1,1.5,SPY241103C00001000\n");
+}
+
+#[test]
+fn nothing_is_written_of_an_input_that_has_sent_nothing() {
+    let folder = Folder::new();
+    pipe(&folder, "p");
+    let job = "run --trades p --format csv --instruments instruments.csv";
+    let child = folder.command(job).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("it starts");
+    // Waits for the reader.
+    let writer = std::fs::OpenOptions::new().write(true).open(folder.path("p")).expect("a pipe");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    drop(writer);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(130), &b""[..]));
+}

@@ -234,6 +234,23 @@ fn a_run_that_is_to_stop_waits_for_nothing() {
 }
 
 #[test]
+fn what_ends_the_run_is_no_end_of_the_trades() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = WithChangesOptions { stop: Some(Arc::clone(&stop)), ..options(100) };
+    let feed = Script([Fed::Block(block(&[(0, 2), (0, 3)], 0))].into());
+    let mut merged = WithChanges::new(Trades::new(&[Some(1), Some(2)], &[1]), feed, options);
+    let mut next = || merged.next().expect("no error").map(|block| block.decode().expect("decoded"));
+    assert_eq!(next().expect("a trade").trades.num_rows(), 1);
+    let second = next().expect("a trade");
+    assert_eq!((second.trades.num_rows(), second.lanes[0].len()), (1, 1));
+    stop.store(true, Ordering::Relaxed);
+    // The last change may have its place behind trades that have not come.
+    assert!(next().is_none());
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(next().expect("the end of the trades").lanes[0].len(), 1);
+}
+
+#[test]
 fn a_change_that_has_its_place_is_handed_on_before_others_are_waited_for() {
     // The last block of changes is there only once it has been asked for twice.
     let fed = [Fed::Block(block(&[(0, 15)], 0)), Fed::NotYet, Fed::Block(block(&[(0, 25)], 1))];
