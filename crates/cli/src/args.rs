@@ -127,7 +127,7 @@ pub(crate) enum Command {
       --control run.sock
       two tables whose newer files take effect together, and a socket for `tradejoin reload` and `tradejoin tap`
   tradejoin run --trades t.csv.gz --instruments i.csv --output o.csv --checkpoint state/
-      killed at any moment, the same command goes on where it was; nothing is lost, nothing comes twice
+      killed at any moment, the same command goes on where it was; in a file nothing is lost, nothing comes twice
   tradejoin run --config tradejoin.toml --workers 4
       what to do stands in a file, but for the number of workers
   tradejoin run --messages stream.jsonl --unmatched keep

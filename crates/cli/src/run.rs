@@ -97,13 +97,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         signals.wait_for_a_checkpoint();
     }
     let bad_before = kept.as_ref().map_or(0, KeptRun::bad_before);
-    let begins_at = kept.as_ref().and_then(KeptRun::begins_at);
+    let streams = checkpoint::streams(args, &destination);
+    let begins_at = kept.as_ref().map(|kept| kept.begins_at(&streams)).unwrap_or_default();
     let tables = &engine.config().tables;
     let keeping = kept.map(|kept| kept.begin(args, &settings, &job.held, tables, job.described));
     let keeping = keeping.transpose()?;
     destination.announce(args.report, &settings)?;
-    if let Some(text) = begins_at.filter(|_| !args.report.quiet && !args.report.json) {
-        tell!("{text}");
+    if !args.report.quiet && !args.report.json {
+        begins_at.iter().for_each(|text| tell!("{}", plain(text)));
     }
     bar.begin(job.progress, job.changes.clone());
     let last = LastWords {

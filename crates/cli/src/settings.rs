@@ -15,6 +15,7 @@ use tradejoin_model::{Expired, Hold, HoldLimit, LookUp, MissPolicy, TableSpec};
 use crate::arg_values::time_text as time;
 use crate::args::{RunArgs, StreamArgs};
 use crate::bad::LetterArgs;
+use crate::checkpoint::streams;
 use crate::correct::CorrectArgs;
 use crate::destination::Destination;
 use crate::plan;
@@ -167,6 +168,11 @@ impl Setting {
     /// Shows this in its place.
     pub(crate) fn shown(self, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..self }
+    }
+
+    /// Shows it to programs alone.
+    fn unshown(self) -> Self {
+        Self { text: None, ..self }
     }
 
     /// A file, which needs no name.
@@ -334,6 +340,8 @@ fn output(args: &RunArgs, destination: &Destination, added: &[AddedColumn]) -> S
         settings.push(Setting::new("checkpoint_every", every, !args.is_given("checkpoint_every")));
         let keep = args.kept.checkpoint_keep;
         settings.push(Setting::new("checkpoint_keep", keep, !args.is_given("checkpoint_keep")));
+        // People are told in a line of its own.
+        settings.push(Setting::new("at_least_once", streams(args, destination), false).unshown());
     }
     Section::new("output", settings)
 }
@@ -342,8 +350,7 @@ fn of_table(args: &RunArgs, table: &TableSpec) -> anyhow::Result<Section> {
     let input = &args.input;
     let arg = input.table.iter().find(|arg| arg.table.name == table.name);
     let preset = if table.name == "instruments" { &input.instruments } else { &input.users };
-    let mut settings = vec![Setting::new("name", table.name.clone(), false)];
-    settings[0].text = None;
+    let mut settings = vec![Setting::new("name", table.name.clone(), false).unshown()];
     if let Some(path) = arg.map(|arg| &arg.file).or(preset.as_ref()) {
         let encoding = plan::input(path, None, input.format.as_deref())?.encoding;
         settings.extend([Setting::file("file", path), Setting::format(encoding, true)]);

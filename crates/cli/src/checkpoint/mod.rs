@@ -4,6 +4,7 @@ mod command;
 mod every;
 mod query;
 mod report;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub(crate) use command::{CheckpointCommand, checkpoint};
 pub(crate) use every::Every;
 pub(crate) use query::told_columns;
 pub(crate) use report::KeptSummary;
+pub(crate) use streams::streams;
 
 /// The faults that the file system is to have, for tests of what a run does then.
 const FAULTS: &str = "TRADEJOIN_FAULTS";
@@ -43,7 +45,8 @@ const FAULTS: &str = "TRADEJOIN_FAULTS";
 pub(crate) struct CheckpointArgs {
     /// Keep checkpoints in this folder, and go on from the last one there: killed at any moment, the
     /// same command goes on where the run was, with any number of workers, and ends with the output of
-    /// one that was never killed. Once it is complete, it does nothing
+    /// one that was never killed. Once it is complete, it does nothing. Standard output, pipes and
+    /// devices cannot be taken back: they get rows at least once, those behind the last checkpoint again
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(crate) checkpoint: Option<PathBuf>,
 
@@ -82,8 +85,25 @@ impl KeptRun {
         Ok(Some(Self { disk, store, from, every: *checkpoint_every, keep: *checkpoint_keep as usize }))
     }
 
-    /// Where it goes on, for people, or that it does not though that may be a surprise.
-    pub(crate) fn begins_at(&self) -> Option<String> {
+    /// Where it goes on, for people, or that it does not though that may be a surprise; and
+    /// which of its outputs are `streams`.
+    pub(crate) fn begins_at(&self, streams: &[String]) -> Vec<String> {
+        let again = (!streams.is_empty()).then(|| {
+            let names = streams.join(", ");
+            match &self.from {
+                Some(from) => {
+                    format!("rows of {names} behind checkpoint {} come again", from.manifest().epoch)
+                }
+                None => format!(
+                    "rows of {names} come at least once: those behind the last checkpoint come again when \
+                     the run goes on"
+                ),
+            }
+        });
+        self.place().into_iter().chain(again).collect()
+    }
+
+    fn place(&self) -> Option<String> {
         let Some(from) = &self.from else {
             let folder = self.store.folder().display();
             return self.store.has_files_alone().is_ok_and(|has| has).then(|| {
@@ -115,9 +135,7 @@ impl KeptRun {
                 let is_at =
                     |output: &&OutputPosition| same_file::is_same_place(Path::new(&output.name), path);
                 let from = outputs.iter().find(is_at).cloned();
-                let is_stream =
-                    path.metadata().is_ok_and(|metadata| !(metadata.is_file() || metadata.is_dir()));
-                if from.is_none() && self.from.is_some() && !is_stream {
+                if from.is_none() && self.from.is_some() && !streams::is_stream(location) {
                     let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
                     return Err(ResumeError::Other { name: names.join(", ") });
                 }

@@ -11,6 +11,7 @@ use crate::settings::Settings;
 /// What may change from one run to the one that goes on: it says how the work is done, and
 /// the output does not depend on it.
 const FREE: &[&str] = &[
+    "at_least_once",
     "batch_len",
     "changes_wait",
     "checkpoint",

@@ -285,6 +285,8 @@ fn standard_output_gets_every_trade_at_least_once() {
         let mut command = folder.command(&format!("{job} {SMALL} --output-format csv"));
         let output =
             command.env("TRADEJOIN_FAULTS", format!("kill@{call}:before")).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("\nrows of standard output come at least once: "), "{said}");
         let is_killed = output.status.signal() == Some(9);
         if is_killed && folder.ok("checkpoint list state").contains("a run goes on here") {
             first = Some(String::from_utf8(output.stdout).expect("text"));
@@ -292,11 +294,39 @@ fn standard_output_gets_every_trade_at_least_once() {
         }
     }
     let first = first.expect("it dies behind a checkpoint");
-    let second = folder.ok(&job);
+    let Ran { code, stdout: second, stderr: said } = folder.run(&job);
+    assert_eq!(code, 0, "{said}");
+    let last = said.split_once("going on from checkpoint ").and_then(|(_, said)| said.split_once(','));
+    let (last, _) = last.expect("it goes on");
+    assert!(
+        said.contains(&format!("\nrows of standard output behind checkpoint {last} come again\n")),
+        "{said}"
+    );
     assert!(want.starts_with(&first), "as far as it came");
     let rows = second.strip_prefix(want.lines().next().expect("a header")).expect("a header in each life");
     assert!(want.ends_with(rows.trim_start()), "from a checkpoint on");
     assert!(first.len() + rows.trim_start().len() >= want.len(), "nothing is missing");
+}
+
+#[test]
+fn outputs_that_get_rows_at_least_once_are_told_and_no_others() {
+    let folder = Folder::new();
+    let job = "run --trades trades.csv --instruments instruments.csv --on-miss instruments=dead-letter \
+               --dead-letters /dev/null --output o.csv --checkpoint";
+    let said = said(&folder, &format!("{job} people"));
+    assert!(said.contains("rows of /dev/null come at least once: "), "{said}");
+    assert!(!said.contains("o.csv come"), "{said}");
+    let settings = |job: &str| {
+        let Ran { code, stdout, stderr } = folder.run(&format!("{job} --json"));
+        assert!(code == 0 && stderr.is_empty(), "{stderr}");
+        let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        summary["settings"]["output"]["at_least_once"].clone()
+    };
+    assert_eq!(settings(&format!("{job} programs")), serde_json::json!(["/dev/null"]));
+    let none = job.replace("/dev/null", "d.jsonl");
+    assert_eq!(settings(&format!("{none} files")), serde_json::json!([]));
+    assert_eq!(settings(none.trim_end_matches(" --checkpoint")), serde_json::Value::Null);
+    assert_eq!(folder.run(&format!("{job} nobody --quiet")).stderr, "");
 }
 
 /// As where a quota ends, or the limit of a file's size.
