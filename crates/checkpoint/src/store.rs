@@ -33,6 +33,17 @@ pub struct Listed {
     pub path: PathBuf,
     /// The checkpoint, or what is wrong with it.
     pub state: Result<Checkpoint, CheckpointError>,
+    /// Whether it is the one that [`Store::latest`] finds. None is if a run would be refused.
+    pub is_latest: bool,
+}
+
+/// How much is read of checkpoints that are listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Of those that a run would come to what it would read, of the others the lengths of files.
+    ToTheLatest,
+    /// All of them.
+    All,
 }
 
 impl Store {
@@ -131,13 +142,14 @@ impl Store {
         Ok(self.epochs()?.is_empty() && self.epoch_of_files()?.is_some())
     }
 
-    /// All checkpoints, the newest first, but for those that a run removes meanwhile. Of
-    /// their files only the lengths are looked at.
+    /// All checkpoints, the newest first, but for those that a run removes meanwhile. They are
+    /// held to their hashes as far as [`latest`](Self::latest) would look, down to the newest one
+    /// that is whole; of the files of older ones only the lengths are looked at.
     ///
     /// # Errors
     /// If the folder cannot be listed.
     pub fn all(&self) -> Result<Vec<Listed>, CheckpointError> {
-        self.listed(|checkpoint| checkpoint.check_files(false))
+        self.listed(Reading::ToTheLatest)
     }
 
     /// All checkpoints, the newest first, but for those that a run removes meanwhile, each
@@ -146,10 +158,7 @@ impl Store {
     /// # Errors
     /// If the folder cannot be listed.
     pub fn verify(&self) -> Result<Vec<Listed>, CheckpointError> {
-        self.listed(|checkpoint| {
-            checkpoint.check_files(true)?;
-            checkpoint.check_contents()
-        })
+        self.listed(Reading::All)
     }
 
     /// Begins to keep a run: from one of the checkpoints, the tables of which it then
@@ -289,26 +298,48 @@ impl Store {
         }
     }
 
-    fn listed(
-        &self,
-        check: impl Fn(&Checkpoint) -> Result<(), CheckpointError>,
-    ) -> Result<Vec<Listed>, CheckpointError> {
-        let listed = |epoch| {
-            let state = self.read(epoch).and_then(|checkpoint| check(&checkpoint).map(|()| checkpoint));
-            Listed { epoch, path: self.folder.join(names::manifest(epoch)), state }
-        };
+    fn listed(&self, reading: Reading) -> Result<Vec<Listed>, CheckpointError> {
+        let mut all = Vec::new();
         for _ in 0..LOOKS_MAX {
-            let mut all: Vec<Listed> = self.epochs()?.into_iter().map(listed).collect();
-            let is_none = all.is_empty();
+            all = self.look(reading)?;
+            let looked = all.len();
             if all.iter().any(|listed| listed.state.is_err()) {
                 // Of one that a run has removed meanwhile the manifest is gone.
                 let left = self.epochs()?;
                 all.retain(|listed| listed.state.is_ok() || left.contains(&listed.epoch));
             }
-            if is_none || !all.is_empty() {
-                return Ok(all);
+            if all.len() == looked || all.iter().any(|listed| listed.is_latest) {
+                break;
             }
         }
-        Ok(Vec::new())
+        Ok(all)
+    }
+
+    fn look(&self, reading: Reading) -> Result<Vec<Listed>, CheckpointError> {
+        // Whether a run would come to the next one.
+        let mut is_sought = true;
+        let mut all = Vec::new();
+        for epoch in self.epochs()? {
+            let by_hash = is_sought || reading == Reading::All;
+            let whole = self.read(epoch).and_then(|checkpoint| {
+                checkpoint.check_files(by_hash)?;
+                Ok(checkpoint)
+            });
+            let is_latest = is_sought && whole.is_ok();
+            is_sought &= whole.as_ref().is_err_and(|error| error.kind() == CheckpointErrorKind::Damaged);
+            let state = whole.and_then(|checkpoint| {
+                if reading == Reading::All {
+                    checkpoint.check_contents()?;
+                }
+                Ok(checkpoint)
+            });
+            all.push(Listed { epoch, path: self.folder.join(names::manifest(epoch)), state, is_latest });
+        }
+        // What one of a newer format needs is not known: no run goes on beside it.
+        let is_newer = |error: &CheckpointError| error.kind() == CheckpointErrorKind::NewerFormat;
+        if all.iter().any(|listed| listed.state.as_ref().is_err_and(is_newer)) {
+            all.iter_mut().for_each(|listed| listed.is_latest = false);
+        }
+        Ok(all)
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, Manifest, Store};
+use tradejoin_checkpoint::{Checkpoint, CheckpointError, CheckpointErrorKind, Listed, Manifest, Store};
 use tradejoin_disk::{Disk, Mode, SimulatedDisk};
 use tradejoin_flow::{Keep as _, NothingPrepared};
 use tradejoin_model::{Held, LookUp};
@@ -328,24 +328,51 @@ fn damaged_changes_under_a_right_hash_are_an_error() {
     }
 }
 
+/// What is wrong with each of the checkpoints, and which a run would go on from.
+fn states(listed: Vec<Listed>) -> (Vec<Option<CheckpointErrorKind>>, Option<u64>) {
+    let latest = listed.iter().find(|listed| listed.is_latest).map(|listed| listed.epoch);
+    let kind = |listed: Listed| listed.state.err().map(|error| error.kind());
+    (listed.into_iter().map(kind).collect(), latest)
+}
+
 #[test]
-fn a_list_looks_at_lengths_and_a_verification_at_bytes() {
-    let disk = kept();
+fn a_list_looks_at_bytes_down_to_the_latest_and_a_verification_at_all() {
     let store =
         |disk: &SimulatedDisk| Store::inspect(Arc::new(disk.clone()), Path::new(FOLDER)).expect("there");
-    let states = |listed: Vec<tradejoin_checkpoint::Listed>| -> Vec<Option<CheckpointErrorKind>> {
-        listed.into_iter().map(|listed| listed.state.err().map(|error| error.kind())).collect()
+    let listed = |disk: &SimulatedDisk| states(store(disk).all().expect("listed"));
+    let verified = |disk: &SimulatedDisk| states(store(disk).verify().expect("listed"));
+    let disk = kept();
+    let flipped = |disk: &SimulatedDisk, name: &str| {
+        let mut bytes = disk.read(&path(name)).expect("readable");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        with(disk, name, &bytes)
     };
-    let whole = disk.read(&path("held-2.arrow")).expect("readable");
-    let mut flipped = whole.clone();
-    flipped[whole.len() / 2] ^= 1;
-    let damaged = [Some(CheckpointErrorKind::Damaged), None];
-    let other_bytes = store(&with(&disk, "held-2.arrow", &flipped));
-    assert_eq!(states(other_bytes.all().expect("listed")), [None, None]);
-    assert_eq!(states(other_bytes.verify().expect("listed")), damaged);
+    let damaged = Some(CheckpointErrorKind::Damaged);
+    let newest = flipped(&disk, "held-2.arrow");
+    assert_eq!(listed(&newest), (vec![damaged, None], Some(1)));
+    assert_eq!(verified(&newest), (vec![damaged, None], Some(1)));
+    let older = flipped(&disk, "held-1.arrow");
+    assert_eq!(listed(&older), (vec![None, None], Some(2)));
+    assert_eq!(verified(&older), (vec![None, damaged], Some(2)));
+    assert_eq!(listed(&flipped(&newest, "held-1.arrow")), (vec![damaged, damaged], None));
+    let whole = disk.read(&path("held-1.arrow")).expect("readable");
     for bytes in [[whole.as_slice(), b"\n"].concat(), whole[1..].to_vec()] {
-        let other_len = store(&with(&disk, "held-2.arrow", &bytes));
-        assert_eq!(states(other_len.all().expect("listed")), damaged);
+        let other_len = with(&disk, "held-1.arrow", &bytes);
+        assert_eq!(listed(&other_len), (vec![None, damaged], Some(2)));
+    }
+}
+
+#[test]
+fn nothing_is_gone_on_from_beside_a_newer_format() {
+    let disk = kept();
+    let newer = Some(CheckpointErrorKind::NewerFormat);
+    for (epoch, kinds) in [(2, [newer, None]), (1, [None, newer])] {
+        let disk = of_newer_format(&disk, &format!("manifest-{epoch}.json"));
+        let store = Store::inspect(Arc::new(disk), Path::new(FOLDER)).expect("there");
+        for listed in [store.all(), store.verify()] {
+            assert_eq!(states(listed.expect("listed")), (kinds.to_vec(), None));
+        }
     }
 }
 
@@ -360,6 +387,15 @@ fn a_file_that_is_too_long_for_a_manifest_is_not_read() {
     }
 }
 
+/// The same with a manifest that a newer version might have written.
+fn of_newer_format(disk: &SimulatedDisk, name: &str) -> SimulatedDisk {
+    let manifest = String::from_utf8(disk.read(&path(name)).expect("readable")).expect("a text");
+    let (body, _) = manifest.split_once(",\n  \"checksum\"").expect("a checksum");
+    let body = body.replacen("\"format\": 1", "\"format\": 2", 1);
+    let checksum = twox_hash::XxHash64::oneshot(0, body.as_bytes());
+    with(disk, name, format!("{body},\n  \"checksum\": \"{checksum:016x}\"\n}}\n").as_bytes())
+}
+
 #[test]
 fn a_run_goes_on_beside_an_older_checkpoint_that_is_damaged_but_not_of_a_newer_format() {
     let disk = kept();
@@ -370,13 +406,8 @@ fn a_run_goes_on_beside_an_older_checkpoint_that_is_damaged_but_not_of_a_newer_f
         store.begin(job(FORM), Some(&latest)).map(drop)
     };
     begin(&with(&disk, "manifest-1.json", b"{}")).expect("it needs none of its files");
-    let newer = String::from_utf8(disk.read(&path("manifest-1.json")).expect("readable")).expect("a text");
-    let (body, _) = newer.split_once(",\n  \"checksum\"").expect("a checksum");
-    let body = body.replacen("\"format\": 1", "\"format\": 2", 1);
-    let checksum = twox_hash::XxHash64::oneshot(0, body.as_bytes());
-    let newer = format!("{body},\n  \"checksum\": \"{checksum:016x}\"\n}}\n");
-    let error =
-        begin(&with(&disk, "manifest-1.json", newer.as_bytes())).expect_err("what it needs is not known");
+    let newer = of_newer_format(&disk, "manifest-1.json");
+    let error = begin(&newer).expect_err("what it needs is not known");
     assert_eq!(error.kind(), CheckpointErrorKind::NewerFormat);
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
-use tradejoin_checkpoint::{CheckpointError, EndState, Listed, Manifest, Store};
+use tradejoin_checkpoint::{CheckpointError, CheckpointErrorKind, EndState, Listed, Manifest, Store};
 use tradejoin_connectors::OpenError;
 use tradejoin_disk::RealDisk;
 
@@ -47,7 +47,7 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     folder: FolderArgs,
 
-    /// Which checkpoint, by its number [default: the newest that is whole]
+    /// Which checkpoint, by its number [default: the one that a run would go on from]
     #[arg(long, value_name = "N")]
     epoch: Option<u64>,
 }
@@ -85,7 +85,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<u8> {
     let mut listed = open(&args.folder)?.all()?;
     let wanted = |listed: &Listed| match args.epoch {
         Some(epoch) => listed.epoch == epoch,
-        None => listed.state.is_ok(),
+        None => listed.is_latest,
     };
     let folder = &args.folder.folder;
     let Some(at) = listed.iter().position(wanted) else {
@@ -96,7 +96,16 @@ fn show(args: &ShowArgs) -> anyhow::Result<u8> {
                 format!("{name}: there is no checkpoint {epoch}: see `tradejoin checkpoint list`")
             }
             (None, count) => {
-                let newest = Box::new(listed.swap_remove(0).state.expect_err("none is whole"));
+                let kind = |listed: &Listed| listed.state.as_ref().err().map(CheckpointError::kind);
+                let is_damaged = |kind| kind == CheckpointErrorKind::Damaged;
+                let other =
+                    listed.iter().position(|listed| kind(listed).is_some_and(|kind| !is_damaged(kind)));
+                // A run is refused for that one, or since all are damaged.
+                let error = listed.swap_remove(other.unwrap_or(0)).state.expect_err("none is gone on from");
+                if other.is_some() {
+                    return Err(error.into());
+                }
+                let newest = Box::new(error);
                 return Err(CheckpointError::NoneIsWhole { folder: folder.clone(), count, newest }.into());
             }
         };
@@ -175,8 +184,7 @@ fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
     }
     let header = ["checkpoint", "trades", "tables", "written", "state"];
     let mut table = plain_table(&header, header.len());
-    let newest = listed.iter().position(|listed| listed.state.is_ok());
-    for (at, listed) in listed.iter().enumerate() {
+    for listed in listed {
         let epoch = listed.epoch.to_string();
         match &listed.state {
             Ok(checkpoint) => {
@@ -185,7 +193,7 @@ fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
                 let bytes = HumanBytes(bytes_of(manifest)).to_string();
                 let state = match manifest.end {
                     Some(EndState::Complete) => "complete",
-                    _ if newest == Some(at) => "whole; a run goes on here",
+                    _ if listed.is_latest => "whole; a run goes on here",
                     _ => "whole",
                 };
                 table.add_row([epoch, trades, bytes, manifest.created.clone(), state.to_owned()]);
@@ -206,7 +214,7 @@ fn with_causes(error: &CheckpointError) -> String {
 }
 
 fn as_json(listed: &Listed) -> Value {
-    let Listed { epoch, path, state } = listed;
+    let Listed { epoch, path, state, is_latest } = listed;
     match state {
         Ok(checkpoint) => {
             let manifest = checkpoint.manifest();
@@ -218,12 +226,14 @@ fn as_json(listed: &Listed) -> Value {
                 "trades": manifest.trades,
                 "bytes": bytes_of(manifest),
                 "end": manifest.end,
+                "goes_on_here": *is_latest && manifest.end != Some(EndState::Complete),
             })
         }
         Err(error) => json!({
             "checkpoint": epoch,
             "manifest": path.display().to_string(),
             "is_whole": false,
+            "goes_on_here": false,
             "reason": with_causes(error),
         }),
     }

@@ -279,11 +279,11 @@ fn disk() -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(FaultyDisk::new(Arc::new(RealDisk), faults)))
 }
 
-/// Whether there are checkpoints of a run.
+/// Whether there is a checkpoint that a run goes on from.
 pub(crate) fn are_there(args: &RunArgs) -> bool {
     let all = |folder: &Path| Store::inspect(Arc::new(RealDisk), folder)?.all();
     let all = folder(args).and_then(|folder| all(folder).ok());
-    all.is_some_and(|all| all.iter().any(|listed| listed.state.is_ok()))
+    all.is_some_and(|all| all.iter().any(|listed| listed.is_latest))
 }
 
 /// Whether there is something where the checkpoints of a run are to be.

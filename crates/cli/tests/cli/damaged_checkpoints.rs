@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, mkfifoat};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::checkpoints::{JOB, SMALL, die, epochs, folder, said};
 use crate::support::Folder;
@@ -18,14 +22,19 @@ fn files(folder: &Folder, start: &str) -> Vec<String> {
     names
 }
 
-/// Changes a byte of the manifest of the newest checkpoint, and gives its number.
-fn damage(folder: &Folder) -> u64 {
-    let epoch = epochs(folder).into_iter().max().expect("a checkpoint");
-    let path = folder.path(&format!("state/manifest-{epoch}.json"));
-    let mut bytes = fs::read(&path).expect("a manifest");
+/// Changes a byte in the middle of a file of a checkpoint.
+fn flip(folder: &Folder, name: &str) {
+    let path = folder.path("state").join(name);
+    let mut bytes = fs::read(&path).expect("a file");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, bytes).expect("written");
+}
+
+/// Changes a byte of the manifest of the newest checkpoint, and gives its number.
+fn damage(folder: &Folder) -> u64 {
+    let epoch = epochs(folder).into_iter().max().expect("a checkpoint");
+    flip(folder, &format!("manifest-{epoch}.json"));
     epoch
 }
 
@@ -112,6 +121,83 @@ fn a_run_that_passes_a_checkpoint_over_may_fail_or_die_anywhere() {
         }
         assert!(has_ended);
     }
+}
+
+#[test]
+fn a_list_marks_what_a_run_goes_on_from() {
+    let (folder, _) = folder();
+    // Trades that may be written again are in a file of each checkpoint.
+    let job = JOB.replace("t.csv", "-") + " --format csv --correct 3000rows --corrections c.csv";
+    let mut command = folder.command(&format!("{job} {SMALL}"));
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let trades = folder.read("t.csv");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(&trades.as_bytes()[..trades.len() / 2]).expect("written");
+    let begin = Instant::now();
+    while epochs(&folder).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    // The last one is made then.
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut all = epochs(&folder);
+    all.sort_by(|a, b| b.cmp(a));
+    let &[newest, before, ..] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!(marks(&folder)[..2], [(true, true), (true, false)]);
+    flip(&folder, &format!("held-{newest}.arrow"));
+    let listed = folder.ok("checkpoint list state");
+    let line = |epoch: u64| {
+        let mut lines = listed.lines();
+        lines.find(|line| line.starts_with(&format!("{epoch} "))).unwrap_or_else(|| panic!("{listed}"))
+    };
+    assert!(line(newest).contains("its bytes are not those that were written"), "{listed}");
+    assert!(line(before).contains("whole; a run goes on here"), "{listed}");
+    assert_eq!(listed.matches("goes on here").count(), 1, "{listed}");
+    assert_eq!(marks(&folder)[..2], [(false, false), (true, true)]);
+    assert!(folder.ok("checkpoint show state").starts_with(&format!("checkpoint {before} of ")));
+    let stdin = fs::File::open(folder.path("t.csv")).expect("trades");
+    let output = folder.command(&job).stdin(stdin).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains(&format!("going on from checkpoint {before},")),
+        "{said}"
+    );
+    assert_eq!(marks(&folder)[0], (true, false), "a run that is complete is not gone on with");
+}
+
+/// Which checkpoints are whole, and which are gone on from, the newest first.
+fn marks(folder: &Folder) -> Vec<(bool, bool)> {
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.ok("checkpoint list state --json")).expect("JSON");
+    let is = |listed: &serde_json::Value, what: &str| listed[what].as_bool().expect("yes or no");
+    let listed = listed.as_array().expect("a list").iter();
+    listed.map(|listed| (is(listed, "is_whole"), is(listed, "goes_on_here"))).collect()
+}
+
+#[test]
+fn a_checkpoint_of_a_newer_format_is_refused_and_no_other_gone_on_from() {
+    let (folder, want) = folder();
+    die(&folder, JOB);
+    // With the checksum of what stands before it.
+    let newer = "{\n  \"format\": 4294967295,\n  \"checksum\": \"b0014749fb752de2\"\n}\n";
+    folder.put("state/manifest-99.json", newer);
+    let all = files(&folder, "");
+    let told =
+        "state/manifest-99.json: the checkpoint has format 4294967295, and this version knows formats up to ";
+    let listed = folder.ok("checkpoint list state");
+    assert!(listed.contains(told) && !listed.contains("goes on here"), "{listed}");
+    assert!(marks(&folder).iter().all(|&(_, goes_on_here)| !goes_on_here));
+    assert_eq!(folder.run("checkpoint verify state").code, 1);
+    for line in [JOB, "checkpoint show state"] {
+        let refused = folder.fails(78, line);
+        assert!(refused.contains(told) && refused.contains("use the version that wrote it"), "{refused}");
+    }
+    assert_eq!(files(&folder, ""), all, "nothing is removed");
+    fs::remove_file(folder.path("state/manifest-99.json")).expect("removed");
+    folder.ok(JOB);
+    assert!(folder.read("o.csv") == want);
 }
 
 #[test]
