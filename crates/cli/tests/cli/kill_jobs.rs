@@ -199,7 +199,7 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The same, with a line for each change of a journal: how many a line has depends on the
 /// blocks.
-fn with_journal(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn with_journal(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = bytes(folder);
     if let Some(journal) = all.get_mut("j.jsonl") {
         let lines = std::str::from_utf8(journal).expect("text").lines();
@@ -229,7 +229,7 @@ fn changes(line: &str) -> Vec<String> {
 
 /// The rows of all parts one after the other, as CSV: where parts end depends on the
 /// checkpoints.
-fn rows(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn rows(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = Vec::new();
     for path in files(&folder.join("parts")) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();

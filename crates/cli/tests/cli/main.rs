@@ -10,6 +10,7 @@
 //! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
 //!   their folders and those of parts, and whose they have to be; `damaged_checkpoints`: what is made of
 //!   those that are damaged or gone
+//! - `golden`: kept runs that earlier versions have left in their middle
 //! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
@@ -52,6 +53,7 @@ mod days;
 mod diff;
 mod ends;
 mod explain;
+mod golden;
 mod kept_journal;
 mod kept_types;
 mod kill;
