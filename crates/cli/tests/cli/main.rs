@@ -10,6 +10,7 @@
 //! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
 //!   their folders and those of parts, and whose they have to be; `damaged_checkpoints`: what is made of
 //!   those that are damaged or gone
+//! - `full_disks`: file systems that are too small for a run
 //! - `golden`: kept runs that earlier versions have left in their middle
 //! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
@@ -53,6 +54,7 @@ mod days;
 mod diff;
 mod ends;
 mod explain;
+mod full_disks;
 mod golden;
 mod kept_journal;
 mod kept_types;
