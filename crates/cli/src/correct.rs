@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
@@ -10,6 +11,7 @@ use clap::{Args, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use tradejoin_connectors::{AddedColumn, CorrectionFile, Encoding, Location, OutputOptions};
+use tradejoin_disk::Disk;
 use tradejoin_engine::{CorrectionConfig, Corrections, EngineConfig, Report};
 use tradejoin_model::{Revised, TIMESTAMP};
 
@@ -135,6 +137,7 @@ impl CorrectArgs {
         schema: &SchemaRef,
         added: &[AddedColumn],
         kept: Option<&KeptRun>,
+        disk: &Arc<dyn Disk>,
     ) -> anyhow::Result<Option<CorrectionFile>> {
         let Some((location, encoding)) = self.place(destination)? else { return Ok(None) };
         let is_taken = |name: &str| {
@@ -154,6 +157,7 @@ impl CorrectArgs {
             added: added.to_vec(),
             csv_safe: destination.is_csv_safe(),
             kept: kept.map(|kept| kept.output(&location)).transpose()?,
+            disk: Arc::clone(disk),
             ..OutputOptions::new(location, encoding, schema.clone())
         };
         Ok(Some(CorrectionFile::create(options, columns)?))

@@ -10,6 +10,7 @@ use tradejoin_connectors::{
     AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Letters, Location, Output,
     OutputOptions, is_letter_file,
 };
+use tradejoin_disk::Disk;
 use tradejoin_model::TableSpec;
 
 use crate::args::{ReportArgs, RunArgs};
@@ -152,12 +153,15 @@ impl Destination {
         schema: SchemaRef,
         added: Vec<AddedColumn>,
         kept: Option<&KeptRun>,
+        disk: &Arc<dyn Disk>,
     ) -> anyhow::Result<Option<Output>> {
         let Some(location) = self.location.clone() else { return Ok(None) };
+        let disk = Arc::clone(disk);
         let kept = kept.map(|kept| kept.output(&location)).transpose()?;
         Ok(Some(Output::create(OutputOptions {
             added,
             kept,
+            disk,
             csv_safe: self.csv_safe,
             ..OutputOptions::new(location, self.encoding, schema)
         })?))
@@ -171,6 +175,7 @@ impl Destination {
         schema: &SchemaRef,
         letters: Option<Letters>,
         kept: Option<&KeptRun>,
+        disk: &Arc<dyn Disk>,
     ) -> anyhow::Result<Option<DeadLetters>> {
         let are_bad_put_aside = args.input.bad.on_bad_record == OnBadRecord::DeadLetter;
         let usage = |text: &str| Err(UsageError(text.to_owned()).into());
@@ -206,6 +211,7 @@ impl Destination {
             bytes_max: args.letters.dead_letters_max,
             rotation,
             kept,
+            disk: Arc::clone(disk),
         })?))
     }
 

@@ -38,12 +38,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
     let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
+    let disk = checkpoint::disk()?;
     // Whoever has the folder of checkpoints may have the socket, too, and the folder is what
     // tells. One that is not there nobody has: it is not to be left by a run without its socket.
-    let locked = if checkpoint::is_there(args) { KeptRun::open(args)? } else { None };
+    let locked = if checkpoint::is_there(args) { KeptRun::open(args, &disk)? } else { None };
     let socket = control::socket(args)?;
     socket.iter().for_each(|socket| signals.remove_before_the_end(socket.remover()));
-    let kept = locked.map_or_else(|| KeptRun::open(args), |kept| Ok(Some(kept)))?;
+    let kept = locked.map_or_else(|| KeptRun::open(args, &disk), |kept| Ok(Some(kept)))?;
     let store = Store::of(args)?;
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
@@ -81,15 +82,21 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         }
         kept.tables(&mut job.loads, &mut job.watched)?;
     }
-    let letters =
-        destination.create_letters(args, &config.tables, &job.schema, job.letters.clone(), kept.as_ref())?;
+    let letters = destination.create_letters(
+        args,
+        &config.tables,
+        &job.schema,
+        job.letters.clone(),
+        kept.as_ref(),
+        &disk,
+    )?;
     let dropped = letters.as_ref().map(DeadLetters::dropped).unwrap_or_default();
     let mut corrections =
-        args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref())?;
+        args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref(), &disk)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
     let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
-    let output = destination.create(job.schema, job.added, kept.as_ref())?;
+    let output = destination.create(job.schema, job.added, kept.as_ref(), &disk)?;
     let handle = output.as_ref().map(Output::handle);
 
     let is_kept = kept.is_some();

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use thiserror::Error;
+use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
 use tradejoin_model::{DeadLetter, Enriched, MissPolicy, Refused, TableSpec};
 
@@ -48,6 +49,8 @@ pub struct DeadLetterOptions {
     /// That the run is kept with checkpoints, if it is; of letters in several files it goes on
     /// from what [`resume_letter_files`](crate::resume_letter_files) gives.
     pub kept: Option<Kept>,
+    /// The file system, where it is not kept: one that is has its own.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// More dead letters than there may be.
@@ -135,6 +138,7 @@ impl DeadLetters {
             bytes_max,
             rotation,
             kept,
+            disk,
         } = options;
         // Of a file that is not packed, what is there are the lines.
         let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
@@ -145,7 +149,7 @@ impl DeadLetters {
         let has_trades = tables.iter().any(|table| table.on_miss == MissPolicy::DeadLetter);
         let checked = if has_trades { Arc::clone(&schema) } else { Arc::new(Schema::empty()) };
         let options = OutputOptions::new(location, encoding, checked);
-        let options = OutputOptions { kept, ..options };
+        let options = OutputOptions { kept, disk, ..options };
         let output = match rotation {
             None => LetterOutput::One(Box::new(Output::create(options)?)),
             Some(rotation) => LetterOutput::Several(Box::new(LetterFiles::create(options, rotation)?)),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memchr_iter;
 use thiserror::Error;
-use tradejoin_disk::{Disk, RealDisk};
+use tradejoin_disk::Disk;
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
@@ -168,8 +168,7 @@ impl LetterFiles {
         };
         let io = |source| CreateError::Io { target_name: Arc::clone(&target_name), source };
         let base = resolve_links(&base).map_err(io)?;
-        let disk =
-            options.kept.as_ref().map_or_else(|| Arc::new(RealDisk) as _, |kept| Arc::clone(&kept.disk));
+        let disk = Arc::clone(options.kept.as_ref().map_or(&options.disk, |kept| &kept.disk));
         let from = options.kept.as_ref().and_then(|kept| kept.from.as_ref());
         let (number, bytes, bytes_before) = match from {
             Some(from) => {
@@ -294,7 +293,7 @@ impl LetterFiles {
         let Some(files_max) = self.rotation.files_max else { return Ok(()) };
         while self.complete.len() >= files_max.get() as usize {
             let Some((path, letters)) = self.complete.pop_front() else { break };
-            match std::fs::remove_file(&path) {
+            match self.options.disk.remove(&path) {
                 Ok(()) => self.dropped.add(letters),
                 // Somebody has taken it away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

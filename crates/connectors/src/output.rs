@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
-use tradejoin_disk::Disk;
+use tradejoin_disk::{Disk, RealDisk};
 use tradejoin_flow::{BoxError, Encode, End, OutputPosition, Prepared, Sink};
 use tradejoin_model::{Column, ColumnType, Enriched};
 
@@ -58,6 +58,8 @@ pub struct OutputOptions {
     pub added: Vec<AddedColumn>,
     /// That the run is kept with checkpoints, if it is.
     pub kept: Option<Kept>,
+    /// The file system, where it is not kept: one that is has its own.
+    pub disk: Arc<dyn Disk>,
     /// Whether texts of CSV that a spreadsheet would take for formulas get a `'` in front:
     /// those that begin with `=`, `+`, `-`, `@`, a tab or the end of a line, and are no
     /// plain decimals. Trades must not come as [records](crate::Fields::InRecord) then.
@@ -68,7 +70,8 @@ impl OutputOptions {
     /// What writes the trades' own columns.
     #[must_use]
     pub fn new(location: Location, encoding: Encoding, schema: SchemaRef) -> Self {
-        Self { location, encoding, schema, added: Vec::new(), kept: None, csv_safe: false }
+        let disk = Arc::new(RealDisk);
+        Self { location, encoding, schema, added: Vec::new(), kept: None, disk, csv_safe: false }
     }
 }
 
@@ -153,7 +156,7 @@ impl Output {
     /// # Errors
     /// If the file cannot be made, or the format has no place for a column.
     pub fn create(options: OutputOptions) -> Result<Self, CreateError> {
-        let OutputOptions { location, encoding, schema, added, kept, csv_safe } = options;
+        let OutputOptions { location, encoding, schema, added, kept, disk, csv_safe } = options;
         let name = location.output_name();
         let failed = |source: io::Error| CreateError::Io { target_name: Arc::clone(&name), source };
         let handle = OutputHandle::default();
@@ -167,7 +170,7 @@ impl Output {
                 (Target::settled(), Writer::Parts(Box::new(parts)))
             }
             _ => {
-                let (target, file) = open(kept.as_ref(), &location, handle.clone(), failed)?;
+                let (target, file) = open(disk, kept.as_ref(), &location, handle.clone(), failed)?;
                 let from = kept.as_ref().and_then(|kept| kept.from.as_ref());
                 let is_named = target.is_named();
                 // Who reads a pipe in a second life has seen nothing of the first, as a rule.
@@ -286,13 +289,14 @@ impl Output {
 
 /// Opens a file: a new one, or that of an earlier run.
 fn open(
+    disk: Arc<dyn Disk>,
     kept: Option<&Kept>,
     location: &Location,
     handle: OutputHandle,
     failed: impl Fn(io::Error) -> CreateError,
 ) -> Result<(Target, Counted), CreateError> {
     match kept {
-        None => Target::create(location, handle).map_err(failed),
+        None => Target::create_on(disk, location, handle, None).map_err(failed),
         Some(Kept { disk, from: Some(from), .. }) => Ok(prepared::resume(disk, from, location, handle)?),
         Some(kept) => prepared::begin(kept, location, handle).map_err(failed),
     }

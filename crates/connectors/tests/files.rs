@@ -3,12 +3,14 @@
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
 
 use support::{Files, content, create, input, trades};
 use tradejoin_connectors::{
     Category, DeadLetterOptions, DeadLetters, Encoding, Fields, LetterTime, Location, Output, OutputOptions,
     TradeReader,
 };
+use tradejoin_disk::RealDisk;
 use tradejoin_flow::{End, Sink as _};
 use tradejoin_model::TableSpec;
 
@@ -81,6 +83,7 @@ fn the_trades_get_their_name_when_the_letters_have_theirs() {
             bytes_max: None,
             rotation: None,
             kept: None,
+            disk: Arc::new(RealDisk),
         };
         let mut sink =
             DeadLetters::create(options).expect("made").beside(create(&output, &reader, Vec::new()));
@@ -123,14 +126,11 @@ fn a_link_stays_a_link_and_a_device_a_device() {
     assert!(files.path("link.csv").is_symlink());
     assert_eq!(content(&target), "instrument_id\n");
     for ending in ["csv", "arrow", "parquet"] {
-        let mut output = Output::create(OutputOptions {
-            location: Location::Path("/dev/null".into()),
-            encoding: ending.parse().expect("known"),
-            schema: reader.schema(),
-            added: Vec::new(),
-            kept: None,
-            csv_safe: false,
-        })
+        let mut output = Output::create(OutputOptions::new(
+            Location::Path("/dev/null".into()),
+            ending.parse().expect("known"),
+            reader.schema(),
+        ))
         .expect("created");
         output.close(End::Complete).expect("complete");
     }
@@ -144,16 +144,10 @@ fn what_cannot_be_created_is_told() {
     std::fs::create_dir(files.path("dir.csv")).expect("made");
     for name in ["none/out.csv", "dir.csv", "in.csv/out.csv"] {
         let path = files.path(name);
-        let error = Output::create(OutputOptions {
-            encoding: Encoding::of_path(&path).expect("known"),
-            location: Location::Path(path),
-            schema: reader.schema(),
-            added: Vec::new(),
-            kept: None,
-            csv_safe: false,
-        })
-        .err()
-        .expect(name);
+        let encoding = Encoding::of_path(&path).expect("known");
+        let error = Output::create(OutputOptions::new(Location::Path(path), encoding, reader.schema()))
+            .err()
+            .expect(name);
         assert_eq!(error.category(), Category::CannotCreate, "{error}");
     }
     assert_eq!(files.names(), ["dir.csv", "in.csv"]);
@@ -163,14 +157,11 @@ fn what_cannot_be_created_is_told() {
 fn a_full_disk_is_an_error_of_writing() {
     let files = Files::new();
     let mut reader = reader(&files);
-    let mut output = Output::create(OutputOptions {
-        location: Location::Path("/dev/full".into()),
-        encoding: "csv".parse().expect("known"),
-        schema: reader.schema(),
-        added: Vec::new(),
-        kept: None,
-        csv_safe: false,
-    })
+    let mut output = Output::create(OutputOptions::new(
+        Location::Path("/dev/full".into()),
+        "csv".parse().expect("known"),
+        reader.schema(),
+    ))
     .expect("created");
     output.write_batch(&reader.read().expect("good").expect("rows").trades).expect("buffered");
     let error = output.close(End::Complete).expect_err("full");

@@ -304,6 +304,7 @@ fn trades_that_are_put_aside_are_kept_beside_the_others() {
             bytes_max: None,
             rotation: None,
             kept: kept(from.map(|from| from[1].clone())),
+            disk: disk(),
         });
         let output = open(&files.path("out.csv"), &reader, from.map(|from| from[0].clone()));
         letters.expect("created").beside(output)
@@ -357,6 +358,7 @@ fn letters_go_on_from_an_older_checkpoint_in_a_file_that_was_complete() {
             bytes_max: None,
             rotation: Some(LetterRotation { file_bytes_max: 250, files_max: None }),
             kept: Some(Kept { disk: disk(), owner: "owner".to_owned(), from }),
+            disk: disk(),
         });
         Ok::<_, BoxError>(letters?.beside(ForEach((|_| Ok(())) as Discard)))
     };

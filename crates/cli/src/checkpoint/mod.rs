@@ -70,12 +70,12 @@ pub(crate) struct KeptRun {
 
 impl KeptRun {
     /// Opens the folder of a run, if it is to be kept, and says what is damaged there.
-    pub(crate) fn open(args: &RunArgs) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn open(args: &RunArgs, disk: &Arc<dyn Disk>) -> anyhow::Result<Option<Self>> {
         let CheckpointArgs { checkpoint, checkpoint_every, checkpoint_keep } = &args.kept;
         let Some(folder) = checkpoint else { return Ok(None) };
         check(args)?;
         check_apart(args, folder)?;
-        let disk = disk()?;
+        let disk = Arc::clone(disk);
         let store = Store::open(Arc::clone(&disk), folder)?;
         let from = store.latest()?;
         for over in from.iter().flat_map(Checkpoint::passed_over) {
@@ -270,8 +270,8 @@ fn check_apart(args: &RunArgs, folder: &Path) -> Result<(), UsageError> {
     }
 }
 
-/// The file system, with faults if a test asks for them.
-fn disk() -> anyhow::Result<Arc<dyn Disk>> {
+/// The file system of a run, with faults if a test asks for them.
+pub(crate) fn disk() -> anyhow::Result<Arc<dyn Disk>> {
     let Some(spec) = std::env::var_os(FAULTS) else { return Ok(Arc::new(RealDisk)) };
     let misread = |error: ParseFaultsError| UsageError(format!("{FAULTS}: {error}"));
     let faults = spec.to_string_lossy().parse().map_err(misread)?;

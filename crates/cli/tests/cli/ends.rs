@@ -1,5 +1,6 @@
 //! Outputs without checkpoints at the end of their run: all get their names, or none does.
 
+use std::fs;
 use std::process::Command;
 
 use crate::support::Folder;
@@ -34,4 +35,46 @@ fn a_run_that_fails_when_its_output_is_closed_replaces_no_other_output() {
     assert_eq!(names.map(|name| folder.read(name).lines().count()), [1, 1, 1_001]);
     let bytes = folder.read("o.jsonl").len();
     assert!((20 << 10..128 << 10).contains(&bytes), "it is held back to the end: {bytes} bytes");
+}
+
+/// Durable calls of the end: each of the outputs gets its name, and its folder is synced.
+const NAMING: u64 = 6;
+
+#[test]
+fn every_durable_call_of_a_run_without_checkpoints_may_fail() {
+    let folder = folder();
+    let names = ["c.jsonl", "d.jsonl", "o.jsonl"];
+    let run = |faults: &str| {
+        names.iter().for_each(|name| folder.put(name, "old"));
+        let output = folder.command(JOB).env("TRADEJOIN_FAULTS", faults).output().expect("it runs");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let outputs = || names.map(|name| folder.read(name));
+    let (code, said) = run("count:calls");
+    assert!(code == Some(0) && said.contains("TRADEJOIN_FAULTS is set"), "{said}");
+    let calls: u64 = folder.read("calls").trim().parse().expect("a number");
+    fs::remove_file(folder.path("calls")).expect("it was counted");
+    let (want, old) = (outputs(), ["old"; 3]);
+    // Each is made, written, synced and named.
+    assert!(calls >= 9 + NAMING && want.iter().all(|text| *text != "old"), "{calls} calls");
+    for (call, kind) in (1..=calls).flat_map(|call| [(call, "eio"), (call, "enospc")]) {
+        let (code, said) = run(&format!("{kind}@{call}:once"));
+        assert!(matches!(code, Some(73 | 74)), "{kind}@{call}: {code:?}: {said}");
+        let reason = if kind == "eio" { "Input/output error" } else { "No space left on device" };
+        assert!(said.contains(reason), "{kind}@{call}: {said}");
+        let got = outputs();
+        if call <= calls - NAMING {
+            assert_eq!(got, old, "{kind}@{call}");
+        }
+        for (at, text) in got.iter().enumerate() {
+            assert!(text == "old" || *text == want[at], "{kind}@{call}: {} is not whole", names[at]);
+        }
+        // That of the trades has its name last: only the sync of the folder is behind it.
+        assert!(got[2] == "old" || call == calls, "{kind}@{call}");
+        assert_eq!(folder.names(), ["c.jsonl", "d.jsonl", "o.jsonl", "s.jsonl"], "{kind}@{call}");
+    }
+    assert_eq!(run(&format!("eio@{}:once", calls + 1)).0, Some(0), "there are no more");
+    assert_eq!(outputs(), want);
+    let (code, said) = run("banana");
+    assert!(code == Some(2) && said.contains("TRADEJOIN_FAULTS: \"banana\""), "{said}");
 }

@@ -256,6 +256,7 @@ impl Living<'_> {
         let letters = self.case.has_letters().then(|| {
             DeadLetters::create(DeadLetterOptions {
                 kept: kept_letters,
+                disk: Arc::clone(disk),
                 location: Location::Path(letters),
                 encoding: Encoding { format: Format::JsonLines, compression: self.case.letters },
                 schema: schema(),
