@@ -127,14 +127,43 @@ fn the_reasons_of_dead_letters_are_those_of_their_page() {
     assert_eq!(told, tradejoin_connectors::reason_codes());
 }
 
+#[test]
+fn every_proof_of_the_reliability_page_is_there() {
+    let page = read("docs/reliability.md");
+    let files = below(&root().join("crates"), "rs");
+    let code = files.iter().map(|path| fs::read_to_string(path).expect("code")).collect::<String>();
+    let is_of = |name: &str, letters: fn(char) -> bool| !name.is_empty() && name.chars().all(letters);
+    let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    // Every second piece stands between two of them.
+    let names: BTreeSet<_> = page.split('`').skip(1).step_by(2).collect();
+    let tests: Vec<_> =
+        names.iter().filter(|name| is_of(name, is_word) && name.matches('_').count() >= 2).collect();
+    assert!(tests.len() > 50, "{} tests were found", tests.len());
+    for name in tests {
+        assert!(
+            code.contains(&format!("    fn {name}(")) || code.contains(&format!("\nfn {name}(")),
+            "there is no {name}"
+        );
+    }
+    for name in names.iter().filter(|name| name.strip_suffix(".rs").is_some_and(|name| is_of(name, is_word)))
+    {
+        assert!(files.iter().any(|path| path.ends_with(name)), "there is no {name}");
+    }
+}
+
 /// All Markdown files below `folder`, the built book left out.
 fn markdown(folder: &Path) -> Vec<PathBuf> {
+    below(folder, "md")
+}
+
+/// All files below `folder` with such an ending, those of a built book left out.
+fn below(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() && !path.ends_with("book") {
-            found.extend(markdown(&path));
-        } else if path.extension().is_some_and(|ending| ending == "md") {
+            found.extend(below(&path, ending));
+        } else if path.extension().is_some_and(|other| other == ending) {
             found.push(path);
         }
     }
