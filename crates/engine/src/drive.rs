@@ -13,7 +13,7 @@ use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Event, KeepEvery, Keeper};
 use crate::report::thread_cpu;
 use crate::run::{Own, Run};
-use crate::sync::{AtomicBool, Ordering, Parker, Receiver, ScopedJoinHandle, Unparker, scope, spawn};
+use crate::sync::{AtomicBool, Ordering, Parker, ScopedJoinHandle, Unparker, scope, spawn};
 
 /// Which of them it is.
 pub(crate) enum Driver<'p> {
@@ -49,15 +49,7 @@ pub(crate) enum Stepped {
 /// What keeps a run, and what it shares with those who run it.
 pub(crate) struct KeptBy<'k> {
     keeper: Keeper,
-    events: Option<Receiver<Event>>,
     keep: Box<dyn Keep + 'k>,
-}
-
-/// What keeps a run.
-pub(crate) struct Keeps<'k> {
-    pub(crate) keep: &'k mut dyn Keep,
-    /// Where what is to be kept comes from, if it is kept by a thread of its own.
-    events: Option<Receiver<Event>>,
 }
 
 impl Wakers {
@@ -86,18 +78,15 @@ impl<'k> KeptBy<'k> {
         every: KeepEvery,
         resume: Option<&Resume>,
     ) -> Self {
-        let (keeper, events) = match driver {
-            Driver::Threads => {
-                let (keeper, events) = Keeper::new(every, resume);
-                (keeper, Some(events))
-            }
-            Driver::Steps(_) => (Keeper::in_steps(every, resume), None),
+        let keeper = match driver {
+            Driver::Threads => Keeper::new(every, resume),
+            Driver::Steps(_) => Keeper::in_steps(every, resume),
         };
-        Self { keeper, events, keep }
+        Self { keeper, keep }
     }
 
-    pub(crate) fn split(&mut self) -> (&Keeper, Keeps<'_>) {
-        (&self.keeper, Keeps { keep: &mut *self.keep, events: self.events.take() })
+    pub(crate) fn split(&mut self) -> (&Keeper, &mut dyn Keep) {
+        (&self.keeper, &mut *self.keep)
     }
 }
 
@@ -124,7 +113,7 @@ impl Begun<'_> {
         self,
         run: &Run<'_, S, K>,
         stop: &Stop,
-        keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+        keeping: Option<(&Keeper, &mut dyn Keep)>,
     ) -> Result<Vec<Duration>, EngineError> {
         match self {
             Self::Threads(parkers) => by_threads(run, stop, parkers, keeping),
@@ -137,14 +126,13 @@ fn by_threads<S: Source, K: Sink>(
     run: &Run<'_, S, K>,
     stop: &Stop,
     parkers: Vec<Parker>,
-    keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+    keeping: Option<(&Keeper, &mut dyn Keep)>,
 ) -> Result<Vec<Duration>, EngineError> {
     let cpus = scope(|scope| {
         let keeper = keeping.as_ref().map(|(keeper, _)| *keeper);
         let keeping = match keeping {
-            Some((keeper, Keeps { keep, events })) => {
-                let events = events.take();
-                let work = move || events.into_iter().for_each(|events| keep_all(run, keeper, events, *keep));
+            Some((keeper, keep)) => {
+                let work = move || keep_all(run, keeper, keep);
                 Some(spawn(scope, "checkpoints".to_owned(), work)?)
             }
             None => None,
@@ -167,7 +155,9 @@ fn by_threads<S: Source, K: Sink>(
         }
         let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
         let joined = joined.collect::<Result<Vec<_>, _>>();
-        keeper.iter().for_each(|keeper| keeper.send(Event::End));
+        if let Some(keeper) = keeper {
+            keeper.send(Event::End);
+        }
         // A panic in there has been told.
         let _ = keeping.map(ScopedJoinHandle::join);
         joined
@@ -178,16 +168,12 @@ fn by_threads<S: Source, K: Sink>(
 
 /// What the thread does that keeps. Whoever waits to hand something over is let go when
 /// it ends.
-fn keep_all<S: Source, K: Sink>(
-    run: &Run<'_, S, K>,
-    keeper: &Keeper,
-    events: Receiver<Event>,
-    keep: &mut dyn Keep,
-) {
-    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(&events, keep, run.pulse())));
+fn keep_all<S: Source, K: Sink>(run: &Run<'_, S, K>, keeper: &Keeper, keep: &mut dyn Keep) {
+    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(keep, run.pulse())));
     if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
         run.fail_beside(error);
     }
+    keeper.close();
 }
 
 /// One thread of a run in steps.
@@ -198,7 +184,7 @@ struct InTurn<E> {
 
 fn in_steps<S: Source, K: Sink>(
     run: &Run<'_, S, K>,
-    mut keeping: Option<(&Keeper, &mut Keeps<'_>)>,
+    mut keeping: Option<(&Keeper, &mut dyn Keep)>,
     pick: &mut dyn FnMut(usize) -> usize,
 ) -> Result<Vec<Duration>, EngineError> {
     let mut threads: Vec<_> =
@@ -232,10 +218,10 @@ fn in_steps<S: Source, K: Sink>(
 }
 
 /// Keeps one event. What keeps is not there any more once it has failed.
-fn keep_next<S: Source, K: Sink>(run: &Run<'_, S, K>, keeping: &mut Option<(&Keeper, &mut Keeps<'_>)>) {
-    let Some((keeper, keeps)) = keeping else { return };
+fn keep_next<S: Source, K: Sink>(run: &Run<'_, S, K>, keeping: &mut Option<(&Keeper, &mut dyn Keep)>) {
+    let Some((keeper, keep)) = keeping else { return };
     let Some(event) = keeper.next_event() else { return };
-    let kept = catch_unwind(AssertUnwindSafe(|| keeper.take(event, keeps.keep)));
+    let kept = catch_unwind(AssertUnwindSafe(|| keeper.take(event, *keep)));
     if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
         run.fail_beside(error);
         *keeping = None;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tradejoin_flow::{
-    BoxError, Encode as _, End, NothingPrepared, Prepared, Revise, Sink, Source, SourcePosition, TableSource,
+    BoxError, Encode as _, End, Keep, NothingPrepared, Prepared, Revise, Sink, Source, SourcePosition,
+    TableSource,
 };
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
@@ -198,7 +199,8 @@ impl Engine {
         let ends = Ends { sink, revise: &mut *revise, keeper, resume, pulse: &self.pulse };
         let (wakers, driver) = driver.begin(config.shards);
         let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
-        let cpus = driver.drive(&run, stop, keeper.zip(keep.as_mut()))?;
+        let cpus =
+            driver.drive(&run, stop, keeper.zip(keep.as_mut().map(|keep| &mut **keep as &mut dyn Keep)))?;
 
         let (ended, feed) = run.end();
         let Ended { mut sink, mut ledger, mut publisher, failure, interrupted, .. } = ended;
@@ -237,7 +239,7 @@ impl Engine {
                             Box::new((output, revised)),
                             Some(end),
                         );
-                        keeper.keep(keep.keep, cut).map_err(EngineError::Keep)
+                        keeper.keep(keep, cut).map_err(EngineError::Keep)
                     }))
                     .unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep)))?;
                 }

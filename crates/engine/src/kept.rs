@@ -6,20 +6,25 @@
 //! writes it has the output prepared. What changes tables goes the same way, batch by batch.
 //! All of it is handed to a thread of its own, which makes it durable while the run goes on.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition};
-use tradejoin_model::{BatchIndex, ChangeLane, Held, Ledger, Position, TableLedger};
+use tradejoin_model::{BatchIndex, Held, Ledger, Position, TableLedger};
 
 use crate::budget::Budget;
 use crate::error::{EngineError, Stage};
 use crate::load::{Loaded, add_loaded};
 use crate::pulse::Pulse;
 use crate::run::lock;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Receiver, SyncSender, sync_channel};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+
+mod events;
+#[cfg(test)]
+mod tests;
+
+use events::Events;
+pub(crate) use events::{Changes, Event};
 
 /// How a run is kept.
 pub struct Keeping<'a> {
@@ -49,9 +54,12 @@ pub struct KeptReport {
     pub cuts: u64,
     /// Bytes that were written for them, those of the output not counted.
     pub bytes: u64,
-    /// The longest that writing, or the trades that wait, stood still for a cut. Look-ups
-    /// never do.
+    /// The longest that writing, or the trades that wait, stood still at a time: for a cut, or
+    /// for what keeps, as long as that was behind. Look-ups never do by themselves.
     pub pause_max: Duration,
+    /// How long in all a run waited because what keeps was behind: with more changes of tables
+    /// than may wait for it, as behind a slow disk.
+    pub waited: Duration,
     /// The longest that it took to make a cut durable.
     pub durable_max: Duration,
     /// How long it took until the tables were there that a run goes on with.
@@ -60,40 +68,8 @@ pub struct KeptReport {
     pub messages_before: u64,
 }
 
-/// What goes to the thread that keeps.
-pub(crate) enum Event {
-    /// The changes of a batch.
-    Changes(Changes),
-    /// Rows of one table that do not go through a batch.
-    Rows(usize, Box<ChangeLane>),
-    Cut(Box<Cut>),
-    /// Nothing follows.
-    End,
-}
-
-/// What a batch changes, or loads.
-pub(crate) struct Changes {
-    /// By table.
-    pub(crate) lanes: Arc<[ChangeLane]>,
-    /// Whether they are first rows of a table.
-    pub(crate) are_rows: bool,
-    /// Trades before the batch, refused ones not counted; known when it is written.
-    pub(crate) trades_before: u64,
-}
-
-/// Events that may wait to be kept: as many batches as are under way at most. Few of them
-/// where tests are to see what a full queue does.
-const EVENTS_MAX: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 /// No batch has this index.
 const NONE: u64 = u64::MAX;
-
-/// The way to what keeps.
-enum Events {
-    /// To a thread of its own.
-    Channel(SyncSender<Event>),
-    /// In a run of one thread, which must not wait for itself: with any room.
-    Queue(Mutex<VecDeque<Event>>),
-}
 
 /// What the threads of a kept run share.
 pub(crate) struct Keeper {
@@ -128,15 +104,14 @@ struct State {
 }
 
 impl Keeper {
-    /// Gives what takes the events, too.
-    pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> (Self, Receiver<Event>) {
-        let (events, receiver) = sync_channel(EVENTS_MAX);
-        (Self::with(Events::Channel(events), every, resume), receiver)
+    /// One with a thread of its own, which [works](Self::work) meanwhile.
+    pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> Self {
+        Self::with(Events::new(), every, resume)
     }
 
     /// One whose events [wait](Self::next_event) for the only thread of a run.
     pub(crate) fn in_steps(every: KeepEvery, resume: Option<&Resume>) -> Self {
-        Self::with(Events::Queue(Mutex::default()), every, resume)
+        Self::with(Events::unbounded(), every, resume)
     }
 
     fn with(events: Events, every: KeepEvery, resume: Option<&Resume>) -> Self {
@@ -231,10 +206,10 @@ impl Keeper {
     ) {
         let trades = ledger.rows_read - ledger.rejected;
         let trades_before = std::mem::replace(&mut lock(&self.state).trades, trades);
-        if let Some(changes) = changes {
-            self.send(Event::Changes(Changes { trades_before, ..changes }));
-        }
-        let Some((output, begin)) = output else { return };
+        let waited = changes.map_or(Duration::ZERO, |changes| {
+            self.send(Event::Changes(Changes { trades_before, ..changes }))
+        });
+        let Some((output, begin)) = output else { return self.note_pause(waited) };
         let mut state = lock(&self.state);
         self.at.store(NONE, Ordering::Relaxed);
         let pause = std::mem::take(&mut state.pause).max(begin.elapsed());
@@ -245,31 +220,35 @@ impl Keeper {
         };
         let cut = self.cut(source, (ledger, budget), &loaded, state.held.take(), output, None);
         drop(state);
-        let mut report = lock(&self.report);
-        report.pause_max = report.pause_max.max(pause);
-        drop(report);
+        self.note_pause(pause);
         self.send(Event::Cut(Box::new(cut)));
     }
 
-    /// Hands something to the thread that keeps. If it has failed, the run ends for that.
-    pub(crate) fn send(&self, event: Event) {
-        match &self.events {
-            Events::Channel(events) => drop(events.send(event)),
-            Events::Queue(events) => lock(events).push_back(event),
+    fn note_pause(&self, pause: Duration) {
+        if pause > Duration::ZERO {
+            let mut report = lock(&self.report);
+            report.pause_max = report.pause_max.max(pause);
         }
+    }
+
+    /// Hands something to the thread that keeps, and gives how long it waited for room. If that
+    /// thread has failed, the run ends for it.
+    pub(crate) fn send(&self, event: Event) -> Duration {
+        let waited = self.events.send(event);
+        if waited > Duration::ZERO {
+            lock(&self.report).waited += waited;
+        }
+        waited
     }
 
     /// Whether events wait in a run of one thread.
     pub(crate) fn has_event(&self) -> bool {
-        matches!(&self.events, Events::Queue(events) if !lock(events).is_empty())
+        !self.events.is_empty()
     }
 
     /// The first of them.
     pub(crate) fn next_event(&self) -> Option<Event> {
-        match &self.events {
-            Events::Channel(_) => None,
-            Events::Queue(events) => lock(events).pop_front(),
-        }
+        self.events.try_next()
     }
 
     /// Notes the first batch that is not one of the tables of a run before.
@@ -298,21 +277,21 @@ impl Keeper {
     }
 
     /// Keeps what comes until nothing more does.
-    pub(crate) fn work(
-        &self,
-        events: &Receiver<Event>,
-        keep: &mut dyn Keep,
-        pulse: &Pulse,
-    ) -> Result<(), EngineError> {
-        for event in events {
+    pub(crate) fn work(&self, keep: &mut dyn Keep, pulse: &Pulse) -> Result<(), EngineError> {
+        loop {
+            let event = self.events.next();
             pulse.enter_beside(Some(Stage::Keep));
-            if self.take(event, keep)?.is_break() {
-                break;
-            }
+            let taken = self.take(event, keep)?;
             pulse.enter_beside(None);
+            if taken.is_break() {
+                return Ok(());
+            }
         }
-        pulse.enter_beside(None);
-        Ok(())
+    }
+
+    /// Keeps nothing any more: whoever waits to hand something over is let go.
+    pub(crate) fn close(&self) {
+        self.events.close();
     }
 
     /// Keeps one event; breaks off if none follows.

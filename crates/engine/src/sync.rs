@@ -5,16 +5,15 @@
 //! where another one may go on, as the test decides.
 
 pub(crate) use imp::{
-    AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Parker, PoisonError, Receiver, ScopedJoinHandle,
-    SyncSender, Unparker, scope, spawn, sync_channel,
+    AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, Parker, PoisonError, ScopedJoinHandle,
+    Unparker, scope, spawn,
 };
 
 #[cfg(not(feature = "shuttle"))]
 mod imp {
     use std::io;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    pub(crate) use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-    pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
     use std::thread::{Builder, Scope};
     pub(crate) use std::thread::{ScopedJoinHandle, scope};
 
@@ -36,10 +35,8 @@ mod imp {
     use std::sync::Arc;
 
     use shuttle::rand::Rng as _;
-    use shuttle::sync::Condvar;
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    pub(crate) use shuttle::sync::mpsc::{Receiver, SyncSender, sync_channel};
-    pub(crate) use shuttle::sync::{Mutex, MutexGuard, PoisonError};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
     use shuttle::thread::Scope;
     pub(crate) use shuttle::thread::{ScopedJoinHandle, scope};
 

@@ -126,6 +126,17 @@ impl ChangeLane {
         self.turns.get(change).copied().unwrap_or(0)
     }
 
+    /// Bytes of memory in use, what was refused not counted.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let numbers = (self.at_rows.capacity() + self.turns.capacity()) * size_of::<u32>();
+        let times = [&self.valid_from, &self.valid_to, &self.versions].map(Vec::capacity);
+        let times = times.into_iter().sum::<usize>() * size_of::<i64>();
+        let kinds = self.kinds.capacity() * size_of::<ChangeKind>();
+        let fields = self.fields.iter().map(|column| size_of::<Column>() + column.memory_bytes());
+        size_of::<Self>() + numbers + times + kinds + self.keys.memory_bytes() + fields.sum::<usize>()
+    }
+
     fn check(&self, rows: usize) -> Result<(), BatchError> {
         let optional = [&self.valid_from, &self.valid_to, &self.versions];
         let optional = optional.into_iter().map(Vec::len).filter(|&len| len > 0);

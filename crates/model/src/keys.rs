@@ -183,6 +183,15 @@ impl ChangeKeys {
         self.len() == 0
     }
 
+    /// Bytes of memory in use.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.capacity() * size_of::<Key>(),
+            Self::Texts(texts) => texts.memory_bytes(),
+        }
+    }
+
     /// Appends the keys of these changes of `other`. Where there is no key, here or
     /// there, the kinds may differ.
     ///

@@ -14,7 +14,7 @@ use tradejoin_model::{
 
 use crate::streams::{Case, Collect, Rest, Rows, Stamp, Step, TABLES};
 
-fn case(trades: usize) -> Case {
+pub(crate) fn case(trades: usize) -> Case {
     let change = |table| Step::Change { table, key: 1, delete: false, value: 1, stamp: Stamp::default() };
     let mut steps: Vec<Step> = (0..TABLES).map(change).collect();
     steps.extend((0..trades).map(|_| Step::Trade([Some(1); TABLES], None)));

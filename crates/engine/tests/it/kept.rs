@@ -92,7 +92,7 @@ impl Prepared for RowsSoFar {
 }
 
 /// Steps in blocks, that can be begun anywhere.
-struct Steps {
+pub(crate) struct Steps {
     steps: Vec<Step>,
     /// How many of them stand before the first trade.
     loaded: usize,
@@ -102,7 +102,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn new(case: &Case, at: usize) -> Self {
+    pub(crate) fn new(case: &Case, at: usize) -> Self {
         let loaded = if case.gated { case.loaded.as_slice() } else { &[] };
         let steps = [loaded, &case.steps].concat();
         let is_trade = |step: &&Step| matches!(step, Step::Trade(..));

@@ -12,6 +12,7 @@
 //! - `kept`: runs that end at any of their cuts and go on
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
+//! - `pauses`: how long a run stands still to be kept
 
 mod blocks;
 mod collect;
@@ -20,6 +21,7 @@ mod faults;
 mod hot_keys;
 mod in_steps;
 mod kept;
+mod pauses;
 mod properties;
 mod schedules;
 mod streams;
