@@ -6,8 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memchr::memchr_iter;
-
 use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Place, Reason};
@@ -65,6 +63,8 @@ struct Inflow {
     received: u64,
     /// Where in the buffer bytes of a line that is too long were left out, and how many.
     dropped: VecDeque<(usize, u64)>,
+    /// How long the next chunk may be waited for.
+    until: Option<Instant>,
     limits: Limits,
 }
 
@@ -109,7 +109,14 @@ impl Chunks {
         Self {
             input: bytes,
             name,
-            inflow: Box::new(Inflow { origin, offset: 0, received: 0, dropped: VecDeque::new(), limits }),
+            inflow: Box::new(Inflow {
+                origin,
+                offset: 0,
+                received: 0,
+                dropped: VecDeque::new(),
+                until: None,
+                limits,
+            }),
             cut,
             patience,
             linger,
@@ -144,7 +151,8 @@ impl Chunks {
         records_max: usize,
         mut look: impl FnMut(&[u8]) -> Look,
     ) -> Result<Option<Chunk>, ReadError> {
-        let (mut records, mut end, mut deadline) = (0, self.start, None);
+        let (mut records, mut end, mut lingers) = (0, self.start, None);
+        let until = self.inflow.until.take();
         let is_room = |chunks: &Self, end: usize| {
             // Blank lines may be all that comes.
             end.max(chunks.scanner.record()) - chunks.start < chunks.inflow.limits.block_bytes
@@ -170,12 +178,18 @@ impl Chunks {
                 }
                 continue;
             }
-            if records == 0 {
+            let deadline = if records == 0 {
                 end = self.pass_blank();
+                until
             } else {
-                deadline = deadline.or_else(|| Some(Instant::now() + self.linger));
+                lingers = lingers.or_else(|| Some(Instant::now() + self.linger));
+                lingers
+            };
+            let filled = self.fill(deadline);
+            if filled == Filled::Late && records == 0 {
+                return Ok(Some(self.nothing()));
             }
-            if self.fill(deadline) != Filled::More {
+            if filled != Filled::More {
                 match self.last() {
                     Some(record) if self.is_beyond(&record) => self.fail_beyond(record.start),
                     Some(record) => match look(&self.buffer[record.clone()]) {
@@ -192,6 +206,16 @@ impl Chunks {
         }
         // What was not asked for is not told.
         if records_max > 0 { self.take_failure().map(|()| None) } else { Ok(None) }
+    }
+
+    /// Has the next chunk be one without records if none has come by then.
+    pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
+        self.inflow.until = until;
+    }
+
+    fn nothing(&self) -> Chunk {
+        let (line, places, limits) = (self.line(), [self.before; 2], self.inflow.limits);
+        Chunk { bytes: Vec::new(), line, records: 0, places, limits }
     }
 
     /// What its records are held to.
@@ -425,56 +449,10 @@ impl Chunks {
     }
 }
 
-/// How many ends of lines there are: LF, and in CSV CRLF and CR, too.
-fn count_lines(bytes: &[u8], format: Format) -> u64 {
-    let feeds = memchr_iter(b'\n', bytes).count();
-    if format == Format::JsonLines {
-        return feeds as u64;
-    }
-    let is_alone = |at: &usize| bytes.get(at + 1) != Some(&b'\n');
-    (feeds + memchr_iter(b'\r', bytes).filter(is_alone).count()) as u64
-}
-
-/// The records of a chunk, each with its line if that is asked for.
-pub(crate) struct Records<'c> {
-    bytes: &'c [u8],
-    format: Format,
-    scanner: Scanner,
-    /// A place, and the line on which it lies.
-    counted: (usize, u64),
-}
-
-impl<'c> Records<'c> {
-    pub(crate) fn new(chunk: &'c Chunk, format: Format) -> Self {
-        Self { bytes: &chunk.bytes, format, scanner: Scanner::new(format), counted: (0, chunk.line) }
-    }
-
-    /// Where the next record is.
-    pub(crate) fn next(&mut self) -> Option<Range<usize>> {
-        self.scanner.next(self.bytes).or_else(|| self.scanner.last(self.bytes))
-    }
-
-    /// The place behind the record that came last; `None` if the chunk lacks bytes of the
-    /// text.
-    pub(crate) fn place_behind(&self, places: &[TextPlace; 2], records: usize) -> Option<TextPlace> {
-        let [start, end] = *places;
-        let at = self.scanner.at();
-        let is_whole = end.bytes - start.bytes == self.bytes.len() as u64;
-        let lines = start.lines + count_lines(&self.bytes[..at], self.format);
-        let records = start.records + records as u64;
-        is_whole.then_some(TextPlace { records, bytes: start.bytes + at as u64, lines })
-    }
-
-    /// The line on which a record starts; asked for in their order.
-    pub(crate) fn place(&mut self, record: &Range<usize>) -> Place {
-        let (from, line) = self.counted;
-        let line = line + count_lines(&self.bytes[from..record.start], self.format);
-        self.counted = (record.start, line);
-        Place::Line(line)
-    }
-}
-
+mod of_chunk;
 mod place;
+pub(crate) use of_chunk::Records;
+use of_chunk::count_lines;
 pub(crate) use place::Whereabouts;
 #[cfg(test)]
 mod tests;

@@ -235,6 +235,11 @@ impl GatedLines {
         }
     }
 
+    /// See [`Chunks::wait_until`]. Not while tables are waited for.
+    pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
+        self.lines.wait_until(until.filter(|_| !self.gates.are_closed()));
+    }
+
     /// How far it has been read; `None` while a table is not ready.
     pub(crate) fn position(&self) -> Option<SourcePosition> {
         let counted = self.gates.counted()?;

@@ -1,6 +1,7 @@
 //! One interleaved stream of trades and table rows, as tagged JSON Lines.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
@@ -295,6 +296,11 @@ impl Lane {
 
 impl Source for MessageReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        self.next_until(None)
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
+        self.lines.wait_until(until);
         let Some(lines) = self.next_lines()? else { return Ok(None) };
         let (decoder, refusals) = (Arc::clone(&self.decoder), self.refusals.of_next_block());
         Ok(Some(Block::Encoded(Box::new(move || Ok(decoder.decode(lines, refusals)?)))))

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
@@ -83,7 +84,11 @@ impl<S: Source> Replayed<S> {
 
 impl<S: Source> Source for Replayed<S> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
-        let Some(block) = self.source.next()? else {
+        self.next_until(None)
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
+        let Some(block) = self.source.next_until(until)? else {
             if self.trades != self.expected {
                 let (expected, found) = (self.expected, self.trades);
                 return Err(JournalError::OtherTrades { expected, found }.into());

@@ -1,14 +1,17 @@
 //! Trades beside changes, for those who must not miss either while they wait.
 
+use std::time::Instant;
+
 use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 
 /// Blocks of trades in the order of their input.
 pub trait TradeFeed: Send {
-    /// The next block. Until it is there waits for it, if it may wait, or for changes.
+    /// The next block. Until it is there waits for it, if it may wait, or for changes; or as
+    /// [`Source::next_until`] does.
     ///
     /// # Errors
     /// If reading fails. After an error the feed is not asked again.
-    fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError>;
+    fn arrive(&mut self, may_wait: bool, until: Option<Instant>) -> Result<Arrived, BoxError>;
 
     /// See [`Source::position`].
     fn position(&self) -> Option<SourcePosition> {
@@ -31,7 +34,7 @@ pub trait TradeFeed: Send {
 pub enum Arrived {
     /// The next block.
     Trades(Block),
-    /// Nothing so far; changes may have come, if it was to wait.
+    /// Nothing so far; changes may have come, or the time be over, if it was to wait.
     NotYet,
     /// Nothing any more.
     End,
@@ -40,8 +43,8 @@ pub enum Arrived {
 /// Waits for its trades, whatever comes of changes meanwhile: for trades that find their
 /// changes by time, and for one thread that does all.
 impl<S: Source> TradeFeed for S {
-    fn arrive(&mut self, _: bool) -> Result<Arrived, BoxError> {
-        Ok(self.next()?.map_or(Arrived::End, Arrived::Trades))
+    fn arrive(&mut self, _: bool, until: Option<Instant>) -> Result<Arrived, BoxError> {
+        Ok(self.next_until(until)?.map_or(Arrived::End, Arrived::Trades))
     }
 
     fn position(&self) -> Option<SourcePosition> {

@@ -1,6 +1,7 @@
 //! Trades of a file as messages.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use tradejoin_flow::{Block, BoxError, InputPosition, Source, SourcePosition};
@@ -199,6 +200,14 @@ pub(crate) type Decode = Box<dyn FnOnce() -> Result<Messages, ReadError> + Send>
 
 impl Source for TradeReader {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        self.next_until(None)
+    }
+
+    /// Formats with types wait on.
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
+        if let Kind::Text(trades) = &mut self.kind {
+            trades.chunks.wait_until(until);
+        }
         let block = self.next_block()?;
         Ok(block.map(|decode| Block::Encoded(Box::new(move || Ok(decode()?)))))
     }

@@ -85,6 +85,8 @@ pub struct WithChanges<S, F> {
     may_have_more: bool,
     /// Whether changes have been waited for in vain, and none has come since.
     is_behind: bool,
+    /// Since when changes are waited for.
+    waits_since: Option<Instant>,
     /// Whether a stop has ended the changes before their time.
     is_cut: bool,
     /// The latest time of trades that have gone on without all changes.
@@ -104,6 +106,8 @@ pub struct WithChanges<S, F> {
 enum Waited {
     More,
     InVain,
+    /// They are waited for on, and the run has something to do meanwhile.
+    Late,
     Stopped,
 }
 
@@ -131,6 +135,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             have_trades_ended: false,
             may_have_more: false,
             is_behind: false,
+            waits_since: None,
             is_cut: false,
             gone: i64::MIN,
             trades: 0,
@@ -156,7 +161,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 
     /// The next block of trades with changes by time.
-    fn next_by_time(&mut self) -> Result<Option<Block>, BoxError> {
+    fn next_by_time(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
         if self.current.is_none()
             && self.changes.next() == Next::None
             && self.changes.is_empty()
@@ -164,11 +169,11 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
             && self.again == HandedOn::default()
         {
             // Nothing is to be placed any more: any thread may decode.
-            return if self.have_trades_ended { Ok(None) } else { self.trades() };
+            return if self.have_trades_ended { Ok(None) } else { self.trades(until) };
         }
         if self.current.is_none() && !self.have_trades_ended {
             self.note_position();
-            match self.trades()? {
+            match self.trades(until)? {
                 Some(block) => {
                     let place = self.places.as_ref().and_then(|(places, _)| places.get());
                     self.current = Some(Current::new(block.decode()?, place, &mut self.again));
@@ -179,7 +184,8 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 None => self.end_of_trades(),
             }
         }
-        Ok(if self.have_trades_ended { self.rest()? } else { self.advance()? }.map(Block::from))
+        let next = if self.have_trades_ended { self.rest(until)? } else { self.advance(until)? };
+        Ok(next.map(Block::from))
     }
 
     /// Notes where the next block of trades begins.
@@ -188,9 +194,9 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 
     /// The next block of trades, however long that takes.
-    fn trades(&mut self) -> Result<Option<Block>, BoxError> {
+    fn trades(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
         loop {
-            match self.source.arrive(true)? {
+            match self.source.arrive(true, until)? {
                 Arrived::Trades(block) => return Ok(Some(block)),
                 Arrived::NotYet => {}
                 Arrived::End => return Ok(None),
@@ -200,7 +206,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
 
     /// Trades of the current block that may go on, with the changes among them; `None` if
     /// the run is to stop.
-    fn advance(&mut self) -> Result<Option<Messages>, BoxError> {
+    fn advance(&mut self, until: Option<Instant>) -> Result<Option<Messages>, BoxError> {
         loop {
             let Some(current) = &mut self.current else { return Ok(None) };
             if self.is_cut {
@@ -236,8 +242,9 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 return self.hand_on(row).map(Some);
             }
             let time = self.current.as_ref().and_then(|current| current.time(row));
-            match self.wait(AwaitedChanges::Beyond(time.unwrap_or(i64::MIN)))? {
+            match self.wait(AwaitedChanges::Beyond(time.unwrap_or(i64::MIN)), until)? {
                 Waited::More => {}
+                Waited::Late => return self.hand_on(row).map(Some),
                 Waited::Stopped => return Ok(None),
                 Waited::InVain => {
                     let Some(current) = &self.current else { return Ok(None) };
@@ -250,10 +257,10 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
 
     /// The next block of trades, or what has come of the changes before it: they are not
     /// kept while no trade comes, since one that is held may wait for them.
-    fn next_by_arrival(&mut self) -> Result<Option<Block>, BoxError> {
+    fn next_by_arrival(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
         while self.pending.is_none() && !self.have_trades_ended {
             self.note_position();
-            match self.source.arrive(!self.may_have_more)? {
+            match self.source.arrive(!self.may_have_more, until)? {
                 Arrived::Trades(block) => self.pending = Some(block),
                 Arrived::NotYet => {}
                 Arrived::End => {
@@ -262,11 +269,12 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 }
             }
             self.drain()?;
-            if !self.changes.is_empty() {
+            let is_late = self.pending.is_none() && until.is_some_and(|until| until <= Instant::now());
+            if !self.changes.is_empty() || is_late {
                 return self.alone().map(|messages| Some(messages.into()));
             }
         }
-        let Some(block) = self.pending.take() else { return Ok(self.rest()?.map(Block::from)) };
+        let Some(block) = self.pending.take() else { return Ok(self.rest(until)?.map(Block::from)) };
         if self.note.is_none() {
             return Ok(Some(block));
         }
@@ -298,7 +306,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 
     /// The changes behind the last trade, as they come.
-    fn rest(&mut self) -> Result<Option<Messages>, BoxError> {
+    fn rest(&mut self, until: Option<Instant>) -> Result<Option<Messages>, BoxError> {
         loop {
             if self.changes.len() >= self.options.changes_max.max(1) {
                 return self.alone().map(Some);
@@ -313,8 +321,9 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 Next::NotBefore(_) if self.fill()? == Filled::More => {}
                 // Somebody may wait for them.
                 Next::NotBefore(_) if !self.changes.is_empty() => return self.alone().map(Some),
-                Next::NotBefore(_) => match self.wait(AwaitedChanges::End)? {
+                Next::NotBefore(_) => match self.wait(AwaitedChanges::End, until)? {
                     Waited::More => {}
+                    Waited::Late => return self.alone().map(Some),
                     Waited::InVain | Waited::Stopped => return Ok(None),
                 },
             }
@@ -343,12 +352,12 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     }
 
     /// Waits for changes; not again before some have come, once that was in vain.
-    fn wait(&mut self, awaited: AwaitedChanges) -> Result<Waited, ReadError> {
+    fn wait(&mut self, awaited: AwaitedChanges, late: Option<Instant>) -> Result<Waited, ReadError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         if self.is_behind {
             return Ok(Waited::InVain);
         }
-        let start = Instant::now();
+        let start = *self.waits_since.get_or_insert_with(Instant::now);
         let until = self.options.wait.and_then(|wait| start.checked_add(wait));
         self.options.progress.set_awaited(Some(awaited));
         let waited = loop {
@@ -361,18 +370,24 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
                 self.options.progress.give_up();
                 break Waited::InVain;
             }
+            if late.is_some_and(|late| late <= now) {
+                break Waited::Late;
+            }
             let is_long = |(after, _): &mut (Duration, Warn)| now - start >= *after;
             if awaited != AwaitedChanges::End
                 && let Some((_, warn)) = self.warning.take_if(is_long)
             {
                 warn(awaited);
             }
-            let next_look = now + INTERVAL;
-            if self.changes.fill(until.map_or(next_look, |until| until.min(next_look)))? == Filled::More {
+            let next_look = [until, late].into_iter().flatten().fold(now + INTERVAL, Instant::min);
+            if self.changes.fill(next_look)? == Filled::More {
                 self.look_for_cut();
                 break Waited::More;
             }
         };
+        if waited != Waited::Late {
+            self.waits_since = None;
+        }
         self.options.progress.set_awaited(None);
         Ok(waited)
     }
@@ -436,14 +451,18 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
 
 impl<S: TradeFeed, F: ChangeFeed> Source for WithChanges<S, F> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        self.next_until(None)
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
         if !std::mem::replace(&mut self.has_begun, true)
             && let Some(note) = &mut self.note
         {
             note(&[])?;
         }
         match self.options.by {
-            ChangesBy::Timestamp => self.next_by_time(),
-            ChangesBy::Arrival => self.next_by_arrival(),
+            ChangesBy::Timestamp => self.next_by_time(until),
+            ChangesBy::Arrival => self.next_by_arrival(until),
         }
     }
 

@@ -41,7 +41,8 @@ pub struct Keeping<'a> {
 /// before is being made durable, and each lies between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepEvery {
-    /// After so much time, as soon as something is read.
+    /// After so much time, if something was read in it; also while a source waits that can
+    /// [tell](tradejoin_flow::Source::next_until).
     Time(Duration),
     /// After so many trades were written.
     Trades(u64),
@@ -68,6 +69,8 @@ pub struct KeptReport {
     pub messages_before: u64,
 }
 
+/// How often a source that waits is woken for one cut.
+const WAKE_AGAIN: Duration = Duration::from_secs(1);
 /// No batch has this index.
 const NONE: u64 = u64::MAX;
 
@@ -92,6 +95,10 @@ pub(crate) struct Keeper {
 /// The cut that comes next.
 struct State {
     last: Option<Instant>,
+    /// Whether something was read behind it.
+    has_more: bool,
+    /// When a source was last woken for one.
+    woken: Option<Instant>,
     last_trades: u64,
     /// Trades that were written.
     trades: u64,
@@ -120,6 +127,8 @@ impl Keeper {
             // The first one lies where the tables are complete, so that they need not be
             // read again.
             last: resume.map(|_| Instant::now()),
+            has_more: false,
+            woken: None,
             last_trades: trades,
             trades,
             source: SourcePosition::default(),
@@ -164,6 +173,29 @@ impl Keeper {
             (Some(last), KeepEvery::Time(every)) => last.elapsed() >= every,
             (Some(_), KeepEvery::Trades(every)) => state.trades - state.last_trades >= every,
         }
+    }
+
+    /// Until when a source may wait: a cut behind what it has given is due then. Asked where the
+    /// feed is locked.
+    pub(crate) fn wait_until(&self) -> Option<Instant> {
+        let KeepEvery::Time(every) = self.every else { return None };
+        let state = lock(&self.state);
+        let due = state.last.filter(|_| state.has_more)?.checked_add(every)?;
+        // There may be no cut yet, such as while the one before is being made durable.
+        let again = state.woken.and_then(|woken| woken.checked_add(every.min(WAKE_AGAIN)));
+        Some(again.map_or(due, |again| due.max(again)))
+    }
+
+    /// Notes that a source gave something, having waited until then at most, and whether a cut
+    /// lies behind it. To be called before the feed is unlocked.
+    pub(crate) fn note_read(&self, until: Option<Instant>, is_cut: bool) {
+        if !matches!(self.every, KeepEvery::Time(_)) {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        state.has_more = !is_cut;
+        state.woken = if until.is_some_and(|until| until <= now) && !is_cut { Some(now) } else { None };
     }
 
     /// Begins a cut that is due. To be called before the feed is unlocked: whoever reads the

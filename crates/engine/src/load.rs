@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use arrow_array::RecordBatch;
@@ -117,8 +118,9 @@ impl<'a, S: Source> Feed<'a, S> {
     }
 
     /// The next block: of the first table that is not complete, then an update that
-    /// waits, or else of the source. `None` at the end, or if the run is to stop.
-    pub(crate) fn next(&mut self) -> Result<Option<Next>, EngineError> {
+    /// waits, or else of the source, which waits [until](Source::next_until) then. `None` at
+    /// the end, or if the run is to stop.
+    pub(crate) fn next(&mut self, until: Option<Instant>) -> Result<Option<Next>, EngineError> {
         while let Some((index, load)) = self.loads.front_mut() {
             if self.stop.is_requested() {
                 return Ok(None);
@@ -172,7 +174,7 @@ impl<'a, S: Source> Feed<'a, S> {
         }
         let block = match self.pending.take() {
             Some(block) => block,
-            None => self.source.next().map_err(EngineError::Source)?,
+            None => self.source.next_until(until).map_err(EngineError::Source)?,
         };
         // The source may have waited long.
         if let Some(update) = self.next_update() {

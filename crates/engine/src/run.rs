@@ -352,10 +352,14 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     fn read(&self, own: &Own<K::Encoder>, at: &mut At<'_>) -> Result<(), EngineError> {
         let mut feed = lock(&self.feed);
-        let next = feed.next();
+        let until = self.keeper.and_then(Keeper::wait_until);
+        let next = feed.next(until);
         let may_cut = matches!(next, Ok(Some(Next::Block(_) | Next::Update(..))));
         let keeper = self.keeper.filter(|keeper| may_cut && keeper.is_due());
         let position = keeper.and_then(|keeper| feed.position().inspect(|_| keeper.begin_cut()));
+        if let Some(keeper) = self.keeper.filter(|_| may_cut) {
+            keeper.note_read(until, position.is_some());
+        }
         let loaded = position.as_ref().map(|_| feed.loaded.clone()).unwrap_or_default();
         drop(feed);
         let thread = own.thread;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Instant;
 
 use tradejoin_model::{ChangeLane, Enriched, Messages, Revised};
 
@@ -21,6 +22,17 @@ pub trait Source: Send {
     /// # Errors
     /// If reading fails. After an error the source is not asked again.
     fn next(&mut self) -> Result<Option<Block>, BoxError>;
+
+    /// As [`next`](Self::next); but if it waits for input and none has come by then, it gives a
+    /// block without messages, for those who have something to do meanwhile. A source that
+    /// cannot tell waits on.
+    ///
+    /// # Errors
+    /// As there.
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
+        let _ = until;
+        self.next()
+    }
 
     /// How far it has been read: all that it has given lies before that, and all that
     /// follows behind. `None` if it cannot be told at this moment, or ever.
@@ -214,6 +226,10 @@ impl<R: Revise> Revise for Option<R> {
 impl<S: Source + ?Sized> Source for Box<S> {
     fn next(&mut self) -> Result<Option<Block>, BoxError> {
         (**self).next()
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
+        (**self).next_until(until)
     }
 
     fn position(&self) -> Option<SourcePosition> {

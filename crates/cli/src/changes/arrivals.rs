@@ -2,13 +2,16 @@
 //! comes first, trades or changes, wakes the run.
 
 use std::panic::resume_unwind;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use tradejoin_connectors::{Arrived, ChangesReader, TradeFeed};
 use tradejoin_flow::{Block, BoxError, Source, SourcePosition};
 
 use super::reading::{self, Reading};
-use crate::sync::{JoinHandle, Receiver, SyncSender, ThreadBuilder, TryRecvError, sync_channel};
+use crate::sync::{
+    JoinHandle, Receiver, RecvTimeoutError, SyncSender, ThreadBuilder, TryRecvError, sync_channel,
+};
 
 #[cfg(all(test, feature = "shuttle"))]
 mod under_shuttle;
@@ -70,11 +73,17 @@ pub(super) fn start(
 }
 
 impl TradeFeed for Arrivals {
-    fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError> {
-        let item = if may_wait {
-            self.items.recv().map_err(|_| TryRecvError::Disconnected)
-        } else {
-            self.items.try_recv()
+    fn arrive(&mut self, may_wait: bool, until: Option<Instant>) -> Result<Arrived, BoxError> {
+        let item = match until.filter(|_| may_wait) {
+            Some(until) => {
+                let patience = until.saturating_duration_since(Instant::now());
+                self.items.recv_timeout(patience).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                })
+            }
+            None if may_wait => self.items.recv().map_err(|_| TryRecvError::Disconnected),
+            None => self.items.try_recv(),
         };
         match item {
             Ok(Item::Trades(block, position)) => {

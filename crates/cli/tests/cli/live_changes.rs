@@ -177,7 +177,7 @@ fn by_arrival_a_change_is_where_the_trades_are_and_its_journal_repeats_it() {
 }
 
 /// A pipe with a name.
-fn pipe(folder: &Folder, name: &str) -> PathBuf {
+pub(crate) fn pipe(folder: &Folder, name: &str) -> PathBuf {
     let path = folder.path(name);
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
     path

@@ -33,6 +33,7 @@
 //! - `tables`: tables of any kind, by keys of any kind
 //! - `settings`: what a run says of itself at its start
 //! - `signals`: Ctrl-C and readers that go away
+//! - `silent`: kept runs whose inputs fall silent
 //! - `soak`: many reloads in a row, and journals of runs whose timing is drawn
 //! - `verify`: outputs beside what they should be
 //! - `unheard`: standard error that cannot be written
@@ -74,6 +75,7 @@ mod same_files;
 mod semantics;
 mod settings;
 mod signals;
+mod silent;
 mod soak;
 mod support;
 mod tables;

@@ -301,7 +301,7 @@ fn whoever_is_to_be_told_hears_once_that_trades_wait() {
 struct Arriving(VecDeque<Arrived>, Arc<Mutex<Vec<bool>>>);
 
 impl TradeFeed for Arriving {
-    fn arrive(&mut self, may_wait: bool) -> Result<Arrived, BoxError> {
+    fn arrive(&mut self, may_wait: bool, _: Option<Instant>) -> Result<Arrived, BoxError> {
         self.1.lock().expect("one thread").push(may_wait);
         Ok(self.0.pop_front().unwrap_or(Arrived::End))
     }
@@ -386,4 +386,36 @@ proptest! {
         let places = sequence(&mut merged).expect("merged");
         prop_assert_eq!(places, expected(&times, &changes));
     }
+}
+
+/// Changes that never come.
+struct Never;
+
+impl ChangeFeed for Never {
+    fn next(&mut self, _: Instant) -> Fed {
+        Fed::NotYet
+    }
+
+    fn start(&self) -> Option<InputPosition> {
+        Some(InputPosition::default())
+    }
+}
+
+#[test]
+fn who_has_something_to_do_meanwhile_makes_no_wait_longer() {
+    let options = WithChangesOptions { wait: Some(Duration::from_millis(20)), ..options(100) };
+    let mut merged = WithChanges::new(Trades::new(&[Some(1)], &[1]), Never, options);
+    let begin = Instant::now();
+    loop {
+        let block = merged.next_until(Some(Instant::now())).expect("merged").expect("a block");
+        let trades = block.decode().expect("decoded").trades.num_rows();
+        // Nothing of the trade is handed on before.
+        let state = Source::position(&merged).expect("a position").state;
+        assert_eq!(state[TRADES], trades as i64);
+        if trades == 1 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "it waits for ever");
+    }
+    assert_eq!(merged.options.progress.given_up(), 1);
 }

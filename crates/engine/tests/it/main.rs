@@ -13,6 +13,7 @@
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
 //! - `pauses`: how long a run stands still to be kept
+//! - `silent`: runs that are kept while their source waits
 
 mod blocks;
 mod collect;
@@ -24,5 +25,6 @@ mod kept;
 mod pauses;
 mod properties;
 mod schedules;
+mod silent;
 mod streams;
 mod updates;
