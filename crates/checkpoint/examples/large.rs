@@ -17,7 +17,8 @@ use tradejoin_model::{
 
 const ROWS: u32 = 1_000_000;
 const CHANGES: u32 = 1_000;
-const CHECKPOINTS: u64 = 20;
+/// By then all rows have been written once more.
+const CHECKPOINTS: u64 = 1_000;
 
 fn lane(keys: impl Iterator<Item = u32>, day: i32) -> Result<ChangeLane, Box<dyn Error>> {
     let keys: Vec<_> = keys.map(Key).collect();
@@ -67,16 +68,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let taken = start.elapsed();
     let (bytes, kept) = keep(&mut keeper, 0)?;
     println!("{ROWS} rows: {bytes} bytes, taken in {taken:.1?}, kept in {kept:.1?}");
-    let (mut most, mut longest) = (0, Duration::ZERO);
+    let mut all = Vec::new();
     for number in 1..=CHECKPOINTS {
         let changed = lane((0..CHANGES).map(|change| (change * 997 + number as u32) % ROWS), 1)?;
         keeper.rows(0, &changed).map_err(|error| error.to_string())?;
-        let (bytes, elapsed) = keep(&mut keeper, number)?;
-        (most, longest) = (most.max(bytes), longest.max(elapsed));
+        all.push(keep(&mut keeper, number)?);
     }
-    println!(
-        "{CHANGES} changes: at most {most} bytes, kept in at most {longest:.1?} ({CHECKPOINTS} checkpoints)"
-    );
+    for first in [20, 200, all.len()] {
+        let mut some = all[..first.min(all.len())].to_vec();
+        some.sort_unstable();
+        let mean = some.iter().map(|(bytes, _)| bytes).sum::<u64>() / some.len() as u64;
+        let (median, _) = some[some.len() / 2];
+        let longest = some.iter().map(|(_, elapsed)| *elapsed).max().unwrap_or_default();
+        let large = some.iter().filter(|(bytes, _)| *bytes >= 1_000_000).count();
+        let most: Vec<_> = some.iter().rev().take(5).map(|(bytes, _)| bytes).collect();
+        println!(
+            "{CHANGES} changes, first {first}: {mean} bytes, half of them at most {median}, {large} of 1 MB or more, the largest {most:?}; \
+             kept in at most {longest:.1?}"
+        );
+    }
     let (bytes, elapsed) = keep(&mut keeper, CHECKPOINTS + 1)?;
     println!("no change: {bytes} bytes, kept in {elapsed:.1?}");
     drop(keeper);

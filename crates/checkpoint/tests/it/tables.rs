@@ -75,6 +75,29 @@ fn a_checkpoint_writes_what_has_changed() {
 }
 
 #[test]
+fn many_checkpoints_write_little_in_the_mean_and_a_whole_table_seldom() {
+    const CHANGES: i64 = 20;
+    const CHECKPOINTS: u64 = 400;
+    // All rows of a history stay, so that the table grows by what is added.
+    let form = Form { look_up: LookUp::AsOf { tolerance: None }, texts: false };
+    let (mut keeper, _) = reopen(Arc::new(SimulatedDisk::new()), job(form));
+    let op = |from| Op { key: from as usize % 6, deletes: false, value: 1, from, time: 0, version: 0 };
+    let rows = |range: std::ops::Range<i64>| lane(form, &range.map(op).collect::<Vec<_>>());
+    keeper.rows(0, &rows(1..8_001)).expect("taken");
+    let first = keep(&mut keeper, 1);
+    let written = |number: u64| {
+        let from = 8_001 + CHANGES * number as i64;
+        keeper.rows(0, &rows(from..from + CHANGES)).expect("taken");
+        keep(&mut keeper, number + 2)
+    };
+    let all: Vec<_> = (0..CHECKPOINTS).map(written).collect();
+    let mean = all.iter().sum::<u64>() / CHECKPOINTS;
+    assert!(mean * 20 < first, "{mean} bytes in the mean, where the table has {first}");
+    let large = all.iter().filter(|&&bytes| bytes > first / 2).count();
+    assert!(large <= 2, "{large} of {CHECKPOINTS} wrote the table, or half of it: {all:?}");
+}
+
+#[test]
 fn a_table_that_is_empty_again_takes_no_room() {
     let form = Form { look_up: LookUp::Latest, texts: true };
     let disk = SimulatedDisk::new();
