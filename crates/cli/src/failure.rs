@@ -137,10 +137,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let code = exit_code(error);
     let text = format!("{error:#}");
     tell!("{ERROR}error{ERROR:#}: {}", printable(&text));
-    if code == BUG {
-        tell!("this is a bug of tradejoin; please report it with the command that showed it");
-    }
-    ExitCode::from(code)
+    if code == BUG { of_bug() } else { ExitCode::from(code) }
+}
+
+/// Says that it is one.
+pub(crate) fn of_bug() -> ExitCode {
+    tell!("this is a bug of tradejoin; please report it with the command that showed it");
+    ExitCode::from(BUG)
 }
 
 /// Whether it is that the reader of standard output has gone away: that of any other output is

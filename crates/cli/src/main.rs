@@ -60,6 +60,11 @@ use crate::check::CheckArgs;
 use crate::tell::tell;
 
 fn main() -> ExitCode {
+    // What it was has been said where it happened.
+    std::panic::catch_unwind(carry_out).unwrap_or_else(|_| failure::of_bug())
+}
+
+fn carry_out() -> ExitCode {
     let command = match command() {
         Ok(command) => command,
         Err(error) => return failure::report(&error),

@@ -15,6 +15,7 @@ use thiserror::Error;
 ///   half. With `ever` each write is interrupted once.
 /// - `kill@N:before`, `kill@N:half`, `kill@N:after`: the process ends there by SIGKILL; half
 ///   of it is half of a write, and nothing of another operation.
+/// - `panic@N:once`: whoever carries it out panics there.
 /// - `hang:NAME`: an operation on a file of this name never ends, and says so on standard
 ///   error.
 /// - `count:FILE`: how many operations there have been so far is written to this file.
@@ -46,6 +47,7 @@ pub(crate) struct Fault {
 pub(crate) enum Effect {
     Fails { with: Failure, for_ever: bool },
     Dies(Moment),
+    Panics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub enum ParseFaultsError {
         number: String,
     },
     /// There is no such kind.
-    #[error("{text:?}: there is no {kind:?}: it is one of eio, enospc, eintr, short and kill")]
+    #[error("{text:?}: there is no {kind:?}: it is one of eio, enospc, eintr, short, kill and panic")]
     NoKind {
         /// The fault.
         text: String,
@@ -141,6 +143,8 @@ impl FromStr for Fault {
                 "after" => Moment::After,
                 _ => return Err(no_how("before, half and after")),
             }),
+            "panic" if how == "once" => Effect::Panics,
+            "panic" => return Err(no_how("once")),
             _ => Effect::Fails {
                 with: Failure::named(kind).ok_or_else(|| ParseFaultsError::NoKind {
                     text: text.to_owned(),
@@ -199,9 +203,10 @@ mod tests {
         assert_eq!(message("eio@x:once"), "\"eio@x:once\": \"x\" is no number from 1");
         assert_eq!(
             message("epipe@3:once"),
-            "\"epipe@3:once\": there is no \"epipe\": it is one of eio, enospc, eintr, short and kill"
+            "\"epipe@3:once\": there is no \"epipe\": it is one of eio, enospc, eintr, short, kill and panic"
         );
         assert_eq!(message("eio@3:twice"), "\"eio@3:twice\": \"twice\" is none of once and ever");
+        assert_eq!(message("panic@3:ever"), "\"panic@3:ever\": \"ever\" is none of once");
         assert_eq!(message("kill@3:once"), "\"kill@3:once\": \"once\" is none of before, half and after");
     }
 

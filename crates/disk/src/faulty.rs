@@ -73,6 +73,7 @@ impl Plan {
         for fault in &self.faults.faults {
             match fault.effect {
                 Effect::Dies(moment) if number == fault.at => fate.death = Some(moment),
+                Effect::Panics => assert!(number != fault.at, "a fault that was asked for"),
                 Effect::Dies(_) => {}
                 Effect::Fails { with, for_ever } => {
                     let is_met = number == fault.at || for_ever && number > fault.at;
@@ -297,6 +298,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "a fault that was asked for")]
+    fn whoever_carries_out_an_operation_panics() {
+        let _ = write(&faulty("panic@3:once"));
     }
 
     #[test]

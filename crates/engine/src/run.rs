@@ -15,7 +15,7 @@ use tradejoin_worker::Worker;
 use crate::budget::{BadPlace, Budget, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
-use crate::error::{BatchPlace, EngineError, Stage, panicked_at};
+use crate::error::{BatchPlace, EngineError, Stage, panicked, panicked_at};
 use crate::kept::{Changes, Keeper};
 use crate::load::{Feed, Generations, Next};
 use crate::pulse::{At, Pulse};
@@ -182,6 +182,15 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
 
     /// Claims a task for a thread and carries it out. What goes wrong ends the run.
     pub(crate) fn step(&self, own: &mut Own<K::Encoder>) -> Stepped {
+        let thread = own.thread;
+        // What panics beside a task, too, must leave nobody waiting for this thread.
+        catch_unwind(AssertUnwindSafe(|| self.try_step(own))).unwrap_or_else(|panic| {
+            self.fail(thread, panicked(panic, Stage::Schedule));
+            Stepped::Ended
+        })
+    }
+
+    fn try_step(&self, own: &mut Own<K::Encoder>) -> Stepped {
         let task = match self.claim(own.thread) {
             Claim::Wait => return Stepped::Waits,
             Claim::End => return Stepped::Ended,

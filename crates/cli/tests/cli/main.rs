@@ -19,6 +19,7 @@
 //! - `diff`: what a reload would do, before it does
 //! - `replay`: dead letters, once more
 //! - `live_changes`: changes that come through a pipe
+//! - `panics`: what they exit with, and what stands then
 //! - `refusals`: what bad input gets, and what is left behind
 //! - `resources`: too little memory, outputs that nobody reads, inputs that drip
 //! - `semantics`: what becomes of every trade and row, line by line
@@ -66,6 +67,7 @@ mod limits;
 mod live;
 mod live_changes;
 mod modes;
+mod panics;
 mod refusals;
 mod reload;
 mod replay;

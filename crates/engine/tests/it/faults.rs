@@ -40,7 +40,11 @@ pub(crate) fn case(trades: usize) -> Case {
     }
 }
 
-fn run(case: &Case, source: impl Source, sink: impl Sink) -> Result<tradejoin_engine::Report, EngineError> {
+pub(crate) fn run(
+    case: &Case,
+    source: impl Source,
+    sink: impl Sink,
+) -> Result<tradejoin_engine::Report, EngineError> {
     case.engine().run((0..TABLES).map(|_| None).collect(), source, sink)
 }
 
@@ -197,7 +201,7 @@ fn broken(case: &Case, at: usize) -> Vec<Messages> {
 
 /// The batch at which something panicked, whose place is what the blocks before it say, as
 /// is told.
-fn place(case: &Case, ran: Result<tradejoin_engine::Report, EngineError>) -> usize {
+pub(crate) fn place(case: &Case, ran: Result<tradejoin_engine::Report, EngineError>) -> usize {
     let error = ran.expect_err("a panic");
     let text = error.to_string();
     let EngineError::Panicked { stage, batch: Some(batch), message } = error else { panic!("{text}") };

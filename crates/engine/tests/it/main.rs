@@ -12,6 +12,7 @@
 //! - `kept`: runs that end at any of their cuts and go on
 //! - `properties`: how often these two are tested, and what they say when they fail
 //! - `faults`: a stage that fails or panics, and a run that is stopped
+//! - `panics`: each stage that is made to panic is told, with the batch that it was at
 //! - `pauses`: how long a run stands still to be kept
 //! - `silent`: runs that are kept while their source waits
 
@@ -22,6 +23,7 @@ mod faults;
 mod hot_keys;
 mod in_steps;
 mod kept;
+mod panics;
 mod pauses;
 mod properties;
 mod schedules;
