@@ -140,7 +140,7 @@ fn a_run_that_goes_away_lets_both_threads_end() {
             start(Box::new(Trades { at: 0, end: 4, then: Then::End }), reader(file.path()), false)
                 .expect("threads");
         for _ in 0..draw(4) {
-            trades.arrive(draw(2) == 0).expect("no error");
+            trades.arrive(draw(2) == 0, None).expect("no error");
         }
         // In either order; a thread that waited for ever would be the end of the test.
         if draw(2) == 0 {
