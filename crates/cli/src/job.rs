@@ -294,7 +294,7 @@ fn files(
     }
     let schema = trades.schema();
     let mut source: Box<dyn Source> = match journal {
-        Some(journal) => Box::new(Replayed::new(trades, journal)),
+        Some(journal) => Box::new(Replayed::new(trades, journal).stopped_by(stop.flag())),
         None => Box::new(trades),
     };
     let mut beside = None;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
@@ -32,6 +33,7 @@ pub struct Replayed<S> {
     /// Trades without a row, as the source has them.
     schema: Option<RecordBatch>,
     tables: usize,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl<S: Source> Replayed<S> {
@@ -40,7 +42,13 @@ impl<S: Source> Replayed<S> {
         let Journal { tables, entries, trades } = journal;
         let tables = tables.len();
         let entries = entries.into();
-        Self { source, entries, placed: 0, expected: trades, trades: 0, schema: None, tables }
+        Self { source, entries, placed: 0, expected: trades, trades: 0, schema: None, tables, stop: None }
+    }
+
+    /// The same, whose trades may end before their time once a flag is set.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     /// Goes behind so many entries, which stand before the last of so many trades.
@@ -90,6 +98,9 @@ impl<S: Source> Source for Replayed<S> {
     fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Block>, BoxError> {
         let Some(block) = self.source.next_until(until)? else {
             if self.trades != self.expected {
+                if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                    return Ok(None);
+                }
                 let (expected, found) = (self.expected, self.trades);
                 return Err(JournalError::OtherTrades { expected, found }.into());
             }
@@ -147,6 +158,19 @@ mod tests {
         fn next(&mut self) -> Result<Option<Block>, BoxError> {
             Ok(self.0.take().map(Block::from))
         }
+    }
+
+    #[test]
+    fn fewer_trades_than_the_journal_tells_of_are_no_error_of_a_run_that_is_to_stop() {
+        let journal = || Journal { tables: Vec::new(), entries: Vec::new(), trades: 2 };
+        let mut replayed = Replayed::new(Once(None), journal());
+        let told = replayed.next().map(drop).expect_err("an error").to_string();
+        assert!(told.contains("the journal is of 2 trades"), "{told}");
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut replayed = Replayed::new(Once(None), journal()).stopped_by(Arc::clone(&stop));
+        assert!(replayed.next().is_err());
+        stop.store(true, Ordering::Relaxed);
+        assert!(replayed.next().expect("no error").is_none());
     }
 
     #[test]
