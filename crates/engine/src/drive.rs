@@ -169,8 +169,10 @@ fn by_threads<S: Source, K: Sink>(
 /// What the thread does that keeps. Whoever waits to hand something over is let go when
 /// it ends.
 fn keep_all<S: Source, K: Sink>(run: &Run<'_, S, K>, keeper: &Keeper, keep: &mut dyn Keep) {
-    let kept = catch_unwind(AssertUnwindSafe(|| keeper.work(keep, run.pulse())));
-    if let Err(error) = kept.unwrap_or_else(|panic| Err(panicked(panic, Stage::Keep))) {
+    let told = |panic| Err(panicked(panic, Stage::Keep));
+    let mut work = || catch_unwind(AssertUnwindSafe(|| keeper.work(keep, run.pulse()))).unwrap_or_else(told);
+    // What was thrown may throw again when it is let go: nobody is to wait for this thread then.
+    if let Err(error) = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(told) {
         run.fail_beside(error);
     }
     keeper.close();

@@ -5,12 +5,15 @@ use std::panic::panic_any;
 use std::sync::Arc;
 
 use arrow_array::Int64Array;
-use tradejoin_engine::{CorrectionConfig, Engine, EngineError, Report, Stage};
-use tradejoin_flow::{Block, BoxError, End, NothingPrepared, Prepared, Revise, Source, TableSource};
+use tradejoin_engine::{CorrectionConfig, Engine, EngineError, KeepEvery, Keeping, Report, Stage};
+use tradejoin_flow::{
+    Block, BoxError, Cut, End, Keep, NothingPrepared, Prepared, Revise, Source, TableSource,
+};
 use tradejoin_model::{ChangeLane, Distribution, Expired, Hold, HoldLimit, MissPolicy, Revised};
 
 use crate::collect::Collect;
 use crate::faults::{case, place, run};
+use crate::kept::Steps;
 use crate::streams::{Case, Rest, Stamp, Step, TABLES};
 
 /// A case in which trade number `at` finds nothing.
@@ -83,13 +86,13 @@ fn a_panic_where_trades_are_held_or_corrected_is_named() {
     }
 }
 
-/// Text that is thrown, and panics when it is let go.
+/// What is thrown, and panics when it is let go.
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            panic!("at the schedule");
+            panic!("the bomb");
         }
     }
 }
@@ -113,13 +116,39 @@ fn a_panic_beside_all_tasks_ends_every_thread_and_is_named() {
     for shards in [1, 3] {
         case.shards = shards;
         let ran = run(&case, Worse(Rest::new(case.blocks())), Collect(Arc::default()));
-        assert_eq!(beside_batches(ran), (Stage::Schedule, "at the schedule".to_owned()));
+        assert_eq!(beside_batches(ran), (Stage::Schedule, "the bomb".to_owned()));
         let engine: Engine = case.engine();
         let source = Worse(Rest::new(case.blocks()));
         let (sink, pick) = (Collect(Arc::default()), &mut |_: usize| 0);
         let ran = engine.run_in_steps(nothing_loaded(), source, sink, &mut Panics, None, pick);
-        assert_eq!(beside_batches(ran), (Stage::Schedule, "at the schedule".to_owned()));
+        assert_eq!(beside_batches(ran), (Stage::Schedule, "the bomb".to_owned()));
     }
+}
+
+/// Panics so with a cut.
+struct Keeps;
+
+impl Keep for Keeps {
+    fn rows(&mut self, _: usize, _: &ChangeLane) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn changes(&mut self, _: u64, _: &[ChangeLane]) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: Cut) -> Result<u64, BoxError> {
+        panic_any(Bomb)
+    }
+}
+
+#[test]
+fn a_panic_of_what_keeps_that_is_not_over_with_that_ends_the_run() {
+    let case = case(500);
+    let keeping = Keeping { keep: Box::new(Keeps), every: KeepEvery::Trades(100), resume: None };
+    let (engine, source) = (case.engine(), Steps::new(&case, 0));
+    let ran = engine.run_kept(nothing_loaded(), source, Collect(Arc::default()), &mut Panics, Some(keeping));
+    assert_eq!(beside_batches(ran), (Stage::Keep, "the bomb".to_owned()));
 }
 
 /// Rows of a table that panic behind the first ones.

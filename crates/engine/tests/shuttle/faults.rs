@@ -13,6 +13,7 @@ use crate::{check, draw};
 /// Where something may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
+    Load,
     Read,
     Decode,
     Encode,
@@ -25,7 +26,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    const IN_A_RUN: [Self; 4] = [Self::Read, Self::Decode, Self::Encode, Self::Write];
+    const IN_A_RUN: [Self; 5] = [Self::Load, Self::Read, Self::Decode, Self::Encode, Self::Write];
     const OF_WHAT_KEEPS: [Self; 4] = [Self::Changes, Self::Keep, Self::MakeDurable, Self::Publish];
 
     /// Whether it is the thread that keeps that comes there.
@@ -55,15 +56,15 @@ impl Faults {
 
     /// One of a run without what keeps it.
     fn drawn() -> Self {
-        Self::at(Place::IN_A_RUN[draw(4) as usize])
+        Self::at(Place::IN_A_RUN[draw(5) as usize])
     }
 
     /// One of a run that is kept.
     pub(crate) fn drawn_of_kept() -> Self {
-        match draw(9) {
-            place @ 0..4 => Self::at(Place::IN_A_RUN[place as usize]),
-            4 => Self::at(Place::Prepare),
-            place => Self::at(Place::OF_WHAT_KEEPS[place as usize - 5]),
+        match draw(10) {
+            place @ 0..5 => Self::at(Place::IN_A_RUN[place as usize]),
+            5 => Self::at(Place::Prepare),
+            place => Self::at(Place::OF_WHAT_KEEPS[place as usize - 6]),
         }
     }
 
@@ -106,7 +107,7 @@ fn a_stage_that_fails_ends_the_run_whoever_waits_for_whom() {
         let rows = Arc::new(Mutex::new(Vec::new()));
         let source = Blocks { at: 0, end: job.blocks, faults: faults.clone() };
         let sink = Collect { rows: Arc::clone(&rows), faults: faults.clone(), is_kept: false };
-        let ran = job.engine().run(job.loads(None), source, sink);
+        let ran = job.engine().run(job.loads(None, &faults), source, sink);
         let rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
         match ran {
             Ok(report) => {

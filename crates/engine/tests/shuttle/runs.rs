@@ -84,9 +84,13 @@ impl Job {
     }
 
     /// The rows of the table, as they are before the first trade.
-    pub(crate) fn loads(&self, from: Option<&Snapshot>) -> Vec<Option<Box<dyn TableSource>>> {
+    pub(crate) fn loads(
+        &self,
+        from: Option<&Snapshot>,
+        faults: &Faults,
+    ) -> Vec<Option<Box<dyn TableSource>>> {
         let values = from.map_or_else(|| self.changes(0), |from| from.changes.clone());
-        vec![if from.is_some() || self.is_loaded { load(values) } else { None }]
+        vec![if from.is_some() || self.is_loaded { load(values, faults) } else { None }]
     }
 
     /// Runs it from a cut or the beginning, kept; gives what was written, and the cuts.
@@ -111,7 +115,7 @@ impl Job {
         let at = from.map_or(0, |from| from.blocks);
         let source = Blocks { at, end: self.blocks, faults: faults.clone() };
         let sink = Collect { rows: Arc::clone(&rows), faults: faults.clone(), is_kept: true };
-        let ran = engine.run_kept(self.loads(from), source, sink, &mut Unread, Some(keeping));
+        let ran = engine.run_kept(self.loads(from, faults), source, sink, &mut Unread, Some(keeping));
         let take = |rows: &Mutex<Vec<String>>| {
             std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner))
         };
@@ -121,8 +125,8 @@ impl Job {
 }
 
 /// A table that has had these values.
-pub(crate) fn load(values: Vec<String>) -> Option<Box<dyn TableSource>> {
-    Some(Box::new(Lanes(values.into_iter())))
+pub(crate) fn load(values: Vec<String>, faults: &Faults) -> Option<Box<dyn TableSource>> {
+    Some(Box::new(Lanes(values.into_iter(), faults.clone())))
 }
 
 /// A change of every key to a value.
@@ -156,10 +160,11 @@ fn value_of(lane: &ChangeLane) -> String {
 }
 
 /// Rows of a table.
-struct Lanes(std::vec::IntoIter<String>);
+struct Lanes(std::vec::IntoIter<String>, Faults);
 
 impl TableSource for Lanes {
     fn next(&mut self) -> Result<Option<ChangeLane>, BoxError> {
+        self.1.meet(Place::Load)?;
         Ok(self.0.next().map(|value| lane(&value)))
     }
 }

@@ -20,7 +20,8 @@ fn a_run_that_is_stopped_ends_with_what_it_had_read() {
         let rows = Arc::new(Mutex::new(Vec::new()));
         let source = Blocks { at: 0, end: job.blocks, faults: Faults::none() };
         let sink = Collect { rows: Arc::clone(&rows), faults: Faults::none(), is_kept: false };
-        let report = engine.run(job.loads(None), source, sink).expect("a run without faults");
+        let report =
+            engine.run(job.loads(None, &Faults::none()), source, sink).expect("a run without faults");
         asks.join().expect("no panic");
         let rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
         assert_eq!(report.ledger.check(), Ok(()));

@@ -62,7 +62,7 @@ fn every_update_takes_effect_once_at_the_place_that_is_told() {
         let rows = Arc::new(Mutex::new(Vec::new()));
         let source = Waiting { at: 0, end: job.blocks, offering };
         let sink = Collect { rows: Arc::clone(&rows), faults: Faults::none(), is_kept: false };
-        let load = vec![load(vec!["loaded".to_owned()])];
+        let load = vec![load(vec!["loaded".to_owned()], &Faults::none())];
         engine.run(load, source, sink).expect("a run without faults");
         let (mut offered, mut in_effect) = (Vec::new(), updates.in_effect());
         for (values, told) in offers.map(|offers| offers.join().expect("no panic")) {
