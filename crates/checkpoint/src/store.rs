@@ -283,7 +283,9 @@ impl Store {
 
     fn make_folder_durable(&self) -> Result<(), CheckpointError> {
         let Some(parent) = self.folder.parent() else { return Ok(()) };
-        self.disk.sync_folder(parent).map_err(CheckpointError::io(parent, "sync the folder"))
+        // That of a name alone is where the run is.
+        let shown = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        self.disk.sync_folder(parent).map_err(CheckpointError::io(shown, "sync the folder"))
     }
 
     fn remove(&self, name: &str) -> Result<(), CheckpointError> {

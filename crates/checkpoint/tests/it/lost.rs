@@ -83,3 +83,14 @@ fn a_run_that_dies_before_its_first_checkpoint_counts_is_begun_anew() {
         latest(&disk).expect_err("it is lost");
     }
 }
+
+#[test]
+fn an_error_of_the_folder_that_a_name_alone_is_in_says_which_it_is() {
+    let begun = |at| {
+        let faults = format!("eio@{at}:once").parse().expect("faults");
+        let faulty: Arc<dyn Disk> = Arc::new(FaultyDisk::new(Arc::new(SimulatedDisk::new()), faults));
+        Store::open(faulty, Path::new("state")).and_then(|store| store.begin(job(FORM), None))
+    };
+    let errors: Vec<_> = (1..).map_while(|at| begun(at).err()).map(|error| error.to_string()).collect();
+    assert_eq!(errors, ["state: cannot make the folder", ".: cannot sync the folder"]);
+}
