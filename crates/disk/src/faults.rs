@@ -19,6 +19,8 @@ use thiserror::Error;
 /// - `hang:NAME`: an operation on a file of this name never ends, and says so on standard
 ///   error.
 /// - `count:FILE`: how many operations there have been so far is written to this file.
+/// - `struck:FILE`: the first operation that failed, was interrupted or did half of what it was
+///   asked for is written to this file, `create folder/file`; where nothing did there is none.
 ///
 /// ```
 /// use tradejoin_disk::Faults;
@@ -31,6 +33,7 @@ use thiserror::Error;
 pub struct Faults {
     pub(crate) faults: Vec<Fault>,
     pub(crate) count: Option<PathBuf>,
+    pub(crate) struck: Option<PathBuf>,
     /// The name, without a folder.
     pub(crate) hang: Option<OsString>,
 }
@@ -73,7 +76,7 @@ pub(crate) enum Moment {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseFaultsError {
     /// It is none of the forms.
-    #[error("{0:?} is none of KIND@N:HOW, hang:NAME and count:FILE")]
+    #[error("{0:?} is none of KIND@N:HOW, hang:NAME, count:FILE and struck:FILE")]
     NoForm(String),
     /// The number is none.
     #[error("{text:?}: {number:?} is no number from 1")]
@@ -112,8 +115,11 @@ impl FromStr for Faults {
         let mut all = Self::default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             match part.split_once(':') {
-                Some(("count" | "hang", "")) => return Err(ParseFaultsError::NoForm(part.to_owned())),
+                Some(("count" | "struck" | "hang", "")) => {
+                    return Err(ParseFaultsError::NoForm(part.to_owned()));
+                }
                 Some(("count", file)) => all.count = Some(file.into()),
+                Some(("struck", file)) => all.struck = Some(file.into()),
                 Some(("hang", name)) => all.hang = Some(name.into()),
                 _ => all.faults.push(part.parse()?),
             }
@@ -196,10 +202,19 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_text_is_told() {
         let message = |text: &str| text.parse::<Faults>().expect_err("refused").to_string();
-        assert_eq!(message("eio"), "\"eio\" is none of KIND@N:HOW, hang:NAME and count:FILE");
-        assert_eq!(message("eio@3"), "\"eio@3\" is none of KIND@N:HOW, hang:NAME and count:FILE");
-        assert_eq!(message("hang:"), "\"hang:\" is none of KIND@N:HOW, hang:NAME and count:FILE");
-        assert_eq!(message("count:"), "\"count:\" is none of KIND@N:HOW, hang:NAME and count:FILE");
+        assert_eq!(message("eio"), "\"eio\" is none of KIND@N:HOW, hang:NAME, count:FILE and struck:FILE");
+        assert_eq!(
+            message("eio@3"),
+            "\"eio@3\" is none of KIND@N:HOW, hang:NAME, count:FILE and struck:FILE"
+        );
+        assert_eq!(
+            message("hang:"),
+            "\"hang:\" is none of KIND@N:HOW, hang:NAME, count:FILE and struck:FILE"
+        );
+        assert_eq!(
+            message("count:"),
+            "\"count:\" is none of KIND@N:HOW, hang:NAME, count:FILE and struck:FILE"
+        );
         assert_eq!(message("eio@x:once"), "\"eio@x:once\": \"x\" is no number from 1");
         assert_eq!(
             message("epipe@3:once"),
@@ -212,11 +227,12 @@ mod tests {
 
     #[test]
     fn several_faults_stand_in_one_text() {
-        let faults: Faults = "kill@17:half,short@9:ever,count:/tmp/n,hang:file".parse().expect("faults");
+        let text = "kill@17:half,short@9:ever,count:/tmp/n,struck:/tmp/s,hang:file";
+        let faults: Faults = text.parse().expect("faults");
         let short = Effect::Fails { with: Failure::Short, for_ever: true };
         let expected = [Fault { at: 17, effect: Effect::Dies(Moment::Half) }, Fault { at: 9, effect: short }];
         assert_eq!((faults.faults.as_slice(), faults.count), (&expected[..], Some("/tmp/n".into())));
-        assert_eq!(faults.hang, Some("file".into()));
+        assert_eq!((faults.struck, faults.hang), (Some("/tmp/s".into()), Some("file".into())));
         assert_eq!("".parse(), Ok(Faults::default()));
     }
 }

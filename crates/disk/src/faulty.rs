@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -34,6 +34,8 @@ struct Plan {
     operations: AtomicU64,
     /// Whether the last write was interrupted: it is so once.
     interrupted: AtomicU64,
+    /// Whether a fault has struck.
+    has_struck: AtomicBool,
 }
 
 /// An operation, and what it is of.
@@ -51,7 +53,8 @@ impl FaultyDisk {
     /// The disk with these faults.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, faults: Faults) -> Self {
-        let plan = Plan { faults, operations: AtomicU64::new(0), interrupted: AtomicU64::new(0) };
+        let (operations, interrupted) = (AtomicU64::new(0), AtomicU64::new(0));
+        let plan = Plan { faults, operations, interrupted, has_struck: AtomicBool::new(false) };
         Self { disk, plan: Arc::new(plan) }
     }
 
@@ -64,7 +67,7 @@ impl FaultyDisk {
 
 impl Plan {
     /// Counts an operation.
-    fn next(&self, is_write: bool) -> io::Result<Fate> {
+    fn next(&self, What(operation, path): What<'_>, is_write: bool) -> io::Result<Fate> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(file) = &self.faults.count {
             fs::write(file, number.to_string())?;
@@ -91,6 +94,11 @@ impl Plan {
                 false => self.interrupted.store(1, Ordering::SeqCst),
             }
         }
+        if let (Some(file), Some(_)) = (&self.faults.struck, fate.failure)
+            && !self.has_struck.swap(true, Ordering::SeqCst)
+        {
+            fs::write(file, format!("{operation} {}", path.display()))?;
+        }
         Ok(fate)
     }
 
@@ -106,7 +114,7 @@ impl Plan {
 
     /// Carries out an operation that is whole or nothing.
     fn run<T>(&self, what: What<'_>, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let Fate { failure, death } = self.next(false)?;
+        let Fate { failure, death } = self.next(what, false)?;
         self.hang_at(what);
         if matches!(death, Some(Moment::Before | Moment::Half)) {
             die("before", what);
@@ -124,7 +132,7 @@ impl Plan {
     fn write(&self, path: &Path, file: &mut dyn DiskFile, bytes: &[u8]) -> io::Result<usize> {
         let what = What("write", path);
         let half = &bytes[..bytes.len().div_ceil(2)];
-        let Fate { failure, death } = self.next(true)?;
+        let Fate { failure, death } = self.next(what, true)?;
         self.hang_at(what);
         match death {
             Some(Moment::Before) => die("before", what),
@@ -312,5 +320,24 @@ mod tests {
         let path = folder.path().join("count");
         write(&faulty(&format!("count:{}", path.display()))).expect("written");
         assert_eq!(fs::read_to_string(path).expect("a count"), "4");
+    }
+
+    #[test]
+    fn the_first_operation_that_a_fault_strikes_is_told_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("struck");
+        for (faults, struck) in [
+            ("eio@1:once", Some("create file")),
+            ("eio@4:ever", Some("sync file")),
+            ("eio@5:ever", None),
+            ("eintr@1:once", None),
+            ("eintr@1:ever", Some("write file")),
+            ("short@3:once", Some("write file")),
+            ("short@4:ever", None),
+        ] {
+            let _ = fs::remove_file(&path);
+            let _ = write(&faulty(&format!("{faults},struck:{}", path.display())));
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), struck, "{faults}");
+        }
     }
 }
