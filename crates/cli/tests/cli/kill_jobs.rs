@@ -18,6 +18,8 @@ use serde_json::Value;
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) line: &'static str,
+    /// Its tables, in the order of a summary.
+    pub(crate) tables: &'static [&'static str],
     /// The outputs in a folder, as they are compared.
     pub(crate) outputs: fn(&Path) -> BTreeMap<String, Vec<u8>>,
 }
@@ -26,34 +28,40 @@ pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "CSV files to CSV",
         line: "--trades t.csv --instruments i.csv --users u.csv --unmatched keep --output out/o.csv",
+        tables: &["instruments", "users"],
         outputs: bytes,
     },
     Job {
         name: "a stream, trades that wait",
         line: "--messages m.jsonl --on-miss instruments=hold=3000rows,then=dead-letter \
                --wait-column waited --output out/o.jsonl --dead-letters out/d.jsonl",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "a stream, waiting in line, Zstandard",
         line: "--messages m.jsonl --on-miss instruments=hold=900rows,then=keep --order strict \
                --output out/o.csv.zst --output-format csv.zst",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "CSV to Parquet parts",
         line: "--trades t.csv --instruments i.csv --users u.csv --unmatched keep \
                --output out/parts/ --output-format parquet",
+        tables: &["instruments", "users"],
         outputs: rows,
     },
     Job {
         name: "Parquet to Arrow parts",
         line: "--trades t.parquet --instruments i.csv --unmatched keep --output out/parts/ --output-format arrow",
+        tables: &["instruments"],
         outputs: rows,
     },
     Job {
         name: "bad records, packed",
         line: "--trades bad.csv.gz --instruments i.csv --on-bad-record skip --unmatched keep --output out/o.csv.gz",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
@@ -61,42 +69,49 @@ pub(crate) const JOBS: &[Job] = &[
         line: "--trades bad.csv.gz --instruments bad-i.csv --on-bad-record dead-letter --on-miss instruments=dead-letter \
                --output out/o.csv --dead-letters out/d.jsonl --max-bad 500 --dead-letters-max 100MiB \
                --dead-letters-rotate 16KiB",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "bad lines of a stream that are put aside, packed",
         line: "--messages bad.jsonl --on-bad-record dead-letter --on-miss instruments=hold=700rows \
                --output out/o.jsonl --dead-letters out/d.jsonl.zst --max-bad 5%",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "reloads of a journal, waiting",
         line: "--trades t.csv --instruments i0.csv --replay-journal j.jsonl \
                --on-miss instruments=hold=2000rows,then=keep --output out/o.csv",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "changes beside the trades, some bad",
         line: "--trades t.csv --instruments i0.csv --table-changes bad-c.jsonl --on-bad-record dead-letter \
                --unmatched keep --output out/o.csv --dead-letters out/d.jsonl",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "changes beside the trades, with a journal",
         line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --journal out/j.jsonl \
                --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
+        tables: &["instruments"],
         outputs: with_journal,
     },
     Job {
         name: "changes beside the trades that revise them, waiting",
         line: "--trades t.csv --instruments i0.csv --table-changes c.jsonl --correct 3000rows \
                --corrections out/c.csv --on-miss instruments=hold=500rows,then=keep --output out/o.csv",
+        tables: &["instruments"],
         outputs: bytes,
     },
     Job {
         name: "a stream that revises what was written, packed",
         line: "--messages m.jsonl --unmatched keep --correct 5000rows,1MiB --corrections out/c.jsonl.gz \
                --output out/o.jsonl",
+        tables: &["instruments"],
         outputs: bytes,
     },
 ];

@@ -6,7 +6,8 @@
 //! - `reload`: tables whose files change while trades flow
 //! - `changes`: changes of tables beside the trades
 //! - `control`: runs that are spoken to
-//! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
+//! - `kill`: runs that are killed anywhere and go on; `kill_jobs`: what they do, `kill_bench`: how they
+//!   live and die, `kill_report`: what came of it
 //! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
 //!   their folders and those of parts, and whose they have to be; `damaged_checkpoints`: what is made of
 //!   those that are damaged or gone
@@ -61,7 +62,9 @@ mod golden;
 mod kept_journal;
 mod kept_types;
 mod kill;
+mod kill_bench;
 mod kill_jobs;
+mod kill_report;
 mod letter_files;
 mod limits;
 mod live;
