@@ -16,6 +16,7 @@ mod stall;
 mod style;
 mod sync;
 mod tell;
+mod temporary;
 
 mod destination;
 mod gates;

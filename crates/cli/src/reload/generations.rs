@@ -15,6 +15,7 @@ use tradejoin_connectors::{Compression, Encoding, InputOptions, Limits, Location
 use super::tables::Stamp;
 use crate::args::RunArgs;
 use crate::failure::UsageError;
+use crate::temporary::{PRIVATE_FILE, private_folder};
 
 /// Bytes that are copied or compared at a time.
 const STEP: usize = 64 << 10;
@@ -58,15 +59,11 @@ impl Store {
 
     /// A folder in `folder`, or where the system has its temporary files.
     pub(super) fn create(folder: Option<&Path>, keep: usize) -> anyhow::Result<Self> {
-        let made = match folder {
-            Some(folder) if !folder.is_dir() => {
-                let text = format!("--generations {}: there is no such folder", folder.display());
-                return Err(UsageError(text).into());
-            }
-            Some(folder) => tempfile::Builder::new().prefix("tradejoin-").tempdir_in(folder),
-            None => tempfile::Builder::new().prefix("tradejoin-").tempdir(),
-        };
-        let folder = made.context("no folder can be made for generations of tables")?;
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let text = format!("--generations {}: there is no such folder", folder.display());
+            return Err(UsageError(text).into());
+        }
+        let folder = private_folder(folder).context("no folder can be made for generations of tables")?;
         Ok(Self { folder, keep, copies: 0 })
     }
 
@@ -100,7 +97,8 @@ impl Store {
             stamp: None,
         };
         let mut from = open(path)?;
-        let mut to = BufWriter::new(File::create_new(&kept.path)?);
+        let mut to =
+            BufWriter::new(File::options().write(true).create_new(true).mode(PRIVATE_FILE).open(&kept.path)?);
         if is_packed {
             let mut packer = zstd::Encoder::new(&mut to, LEVEL)?;
             copy(&mut from, &mut packer, done)?;
@@ -230,6 +228,8 @@ fn fill(from: &mut impl Read, step: &mut [u8], done: &AtomicBool) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -240,10 +240,13 @@ mod tests {
         let mut store = Store::create(Some(folder.path()), 1).expect("a store");
         let mut history = History::default();
         let plain: Encoding = "csv".parse().expect("an encoding");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
+        assert_eq!(mode(store.folder.path()), 0o700);
         let mut keep =
             || store.keep(&path, plain, OnBadRecord::Fail, Limits::default(), &done).expect("a copy");
         let kept = [keep(), keep(), keep()];
         assert!(kept[0].is_content_of(&path, plain, &done).expect("read"));
+        assert_eq!(mode(&kept[0].path), 0o600);
         let paths: Vec<_> = kept.iter().map(|kept| kept.path.clone()).collect();
         kept.into_iter().for_each(|kept| history.push(vec![Ok(kept)], &store));
         assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), [false, true, true]);

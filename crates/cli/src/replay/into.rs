@@ -9,6 +9,7 @@ use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, 
 use crate::args::RunArgs;
 use crate::failure::{self, UsageError};
 use crate::tell::tell;
+use crate::temporary::private_folder;
 use crate::{plan, run, same_file};
 
 /// Replays the letters of a run, and merges what is recovered with its output.
@@ -26,7 +27,7 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let ids = LetterIds::read(&limits.apply(plan::input(&letters, format, None)?))?;
     ids.check_apart(&enriched)?;
 
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = private_folder(None).context("cannot make a temporary folder")?;
     let (ending, format) = match enriched.encoding.format {
         Format::Csv => ("csv", Format::Csv),
         Format::JsonLines => ("jsonl", Format::JsonLines),
