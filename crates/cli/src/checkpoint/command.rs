@@ -12,7 +12,9 @@ use tradejoin_connectors::OpenError;
 use tradejoin_disk::RealDisk;
 
 use crate::failure::{self, UsageError};
+use crate::style::{ERROR, plain};
 use crate::summary::plain_table;
+use crate::tell::tell;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
@@ -21,7 +23,7 @@ use crate::summary::plain_table;
   tradejoin checkpoint show state/ --epoch 12
       everything that one of them tells: inputs, outputs, tables, the ledger
   tradejoin checkpoint verify state/
-      read all of it as a run would; exit 1 if anything is damaged")]
+      read all of it as a run would; exit 1 if anything is damaged, or there is none")]
 pub(crate) enum CheckpointCommand {
     /// List the checkpoints in a folder
     List(FolderArgs),
@@ -61,8 +63,13 @@ pub(crate) fn checkpoint(command: &CheckpointCommand) -> anyhow::Result<u8> {
             Ok(failure::OK)
         }
         CheckpointCommand::Verify(args) => {
-            let listed = open(args)?.verify()?;
+            let store = open(args)?;
+            let listed = store.verify()?;
             print(&listed, args.json)?;
+            if listed.is_empty() {
+                tell!("{ERROR}error{ERROR:#}: {}", plain(&why_none(&store)?));
+                return Ok(failure::NO);
+            }
             let is_whole = listed.iter().all(|listed| listed.state.is_ok());
             Ok(if is_whole { failure::OK } else { failure::NO })
         }
@@ -78,6 +85,19 @@ fn open(args: &FolderArgs) -> anyhow::Result<Store> {
             Err(UsageError(format!("{}: this is no folder of checkpoints", name())).into())
         }
         Ok(_) => Ok(Store::inspect(Arc::new(RealDisk), &args.folder)?),
+    }
+}
+
+/// Why there is nothing to verify: what a run would be refused for, or that none has come so far.
+fn why_none(store: &Store) -> Result<String, CheckpointError> {
+    match store.latest() {
+        Err(error @ CheckpointError::ManifestsLost { .. }) => Ok(error.to_string()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(format!(
+            "{}: there is nothing to verify: no run has got to its first checkpoint here, or it is another \
+             folder",
+            store.folder().display()
+        )),
     }
 }
 

@@ -33,6 +33,8 @@ fn what_is_in_a_folder_can_be_seen() {
     assert_eq!(said, "error: t.csv: this is no folder of checkpoints\n");
     fs::create_dir(folder.path("none")).expect("a folder");
     assert_eq!(folder.ok("checkpoint list none"), "there are no checkpoints\n");
+    let said = folder.fails(1, "checkpoint verify none");
+    assert!(said.starts_with("error: none: there is nothing to verify"), "{said}");
     assert_eq!(folder.fails(2, "checkpoint show none"), "error: none: there are no checkpoints\n");
     folder.ok(JOB);
     assert!(folder.ok("checkpoint list state").contains("complete"));

@@ -246,6 +246,7 @@ fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
     let said = folder.fails(78, JOB);
     assert!(said.contains("all manifest-N.json are gone: restore the folder from a copy"), "{said}");
     assert_eq!((folder.names(), files(&folder, "table-")), (names, left), "nothing is removed");
+    assert_eq!(folder.fails(1, "checkpoint verify state"), said);
 }
 
 #[test]
