@@ -48,6 +48,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let store = Store::of(args)?;
     store.iter().for_each(|store| signals.remove_before_the_end(store.remover()));
     let readiness = Readiness::default();
+    let is_asked = socket.is_some();
+    let server = socket.map(|socket| Server::begin(socket, readiness.clone()));
+    let mut server = server.transpose()?;
     let mut bar = Bar::new(readiness.clone(), args.report.quiet || args.report.json);
     let say = bar.say(args.report.quiet || args.report.json);
     let opening = Opening::begin(readiness.clone(), args.stall.stall_warning, say)?;
@@ -94,7 +97,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut corrections =
         args.correct.create(&destination, &config, &job.schema, &job.added, kept.as_ref(), &disk)?;
     let sample = Sample::new(job.schema.clone(), job.added.clone());
-    let taps = socket.as_ref().map(|_| Taps::new(job.schema.clone(), job.added.clone()));
+    let taps = is_asked.then(|| Taps::new(job.schema.clone(), job.added.clone()));
     let engine = Engine::new(config).stopped_by(signals.stop().clone());
     let output = destination.create(job.schema, job.added, kept.as_ref(), &disk)?;
     let handle = output.as_ref().map(Output::handle);
@@ -127,12 +130,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     signals.before_the_end(move || last.say());
     // Where checkpoints are kept, it is written with them.
     let journal = args.reload.journal.clone().filter(|_| !is_kept);
-    let around = Around { updates: engine.updates(), hang_up, is_asked: socket.is_some(), store, journal };
+    let around = Around { updates: engine.updates(), hang_up, is_asked, store, journal };
     let say = bar.say(args.report.quiet || args.report.json);
     let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
-    let services = taps.clone().map(|taps| Services { asks: watch.asks(), taps });
-    let server = socket.zip(services).map(|(socket, services)| Server::begin(socket, services));
-    let mut server = server.transpose()?;
+    if let Some((server, taps)) = server.as_ref().zip(taps.clone()) {
+        server.serve(Services { asks: watch.asks(), taps });
+    }
     create_journal(args, job.changes.as_ref())?;
     let (loads, source) = (job.loads, job.source);
     let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));

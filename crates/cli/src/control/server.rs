@@ -6,14 +6,16 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use indicatif::HumanBytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tradejoin_connectors::Readiness;
 
 use super::socket::Socket;
 use super::wire::{Reply, Request};
@@ -41,9 +43,17 @@ pub(crate) struct Services {
     pub(crate) taps: Taps,
 }
 
+/// What a run can be asked for once it has begun, and which input keeps it until then.
+#[derive(Clone)]
+struct Lobby {
+    services: Arc<OnceLock<Services>>,
+    readiness: Readiness,
+}
+
 /// Takes calls until the run ends, and then removes the socket.
 pub(crate) struct Server {
     done: Arc<AtomicBool>,
+    services: Arc<OnceLock<Services>>,
     taking: Option<Taking>,
 }
 
@@ -60,22 +70,29 @@ struct Taking {
 type Answering = (JoinHandle<()>, UnixStream);
 
 impl Server {
-    /// Begins to take calls.
+    /// Begins to take calls, of which none is served before the run [begins](Self::serve).
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub(crate) fn begin(socket: Socket, services: Services) -> anyhow::Result<Self> {
+    pub(crate) fn begin(socket: Socket, readiness: Readiness) -> anyhow::Result<Self> {
         let done = Arc::<AtomicBool>::default();
         let remove = socket.remover();
         let ends = socket.listener.set_nonblocking(true).and_then(|()| UnixStream::pair());
         let (wake, woken) = ends.context("cannot take calls")?;
+        let services = Arc::<OnceLock<Services>>::default();
         let take = {
-            let done = Arc::clone(&done);
-            move || take_calls(&socket, &woken, &services, &done)
+            let (done, lobby) = (Arc::clone(&done), Lobby { services: Arc::clone(&services), readiness });
+            move || take_calls(&socket, &woken, &lobby, &done)
         };
         let thread = thread::Builder::new().name("control".to_owned()).spawn(take);
         let thread = thread.context("cannot take calls")?;
-        Ok(Self { done, taking: Some(Taking { thread, wake, remove }) })
+        Ok(Self { done, services, taking: Some(Taking { thread, wake, remove }) })
+    }
+
+    /// Answers from now on what is asked. To be called once, when the run begins.
+    pub(crate) fn serve(&self, services: Services) {
+        // A second time changes nothing.
+        let _ = self.services.set(services);
     }
 
     /// Takes no more calls, and lets answers end that are under way, if they do soon.
@@ -107,12 +124,7 @@ impl Drop for Server {
 }
 
 /// Takes calls until it is woken, and gives those that go on.
-fn take_calls(
-    socket: &Socket,
-    woken: &UnixStream,
-    services: &Services,
-    done: &Arc<AtomicBool>,
-) -> Vec<Answering> {
+fn take_calls(socket: &Socket, woken: &UnixStream, lobby: &Lobby, done: &Arc<AtomicBool>) -> Vec<Answering> {
     let mut calls: Vec<Answering> = Vec::new();
     loop {
         let mut ready = [PollFd::new(&socket.listener, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
@@ -148,9 +160,21 @@ fn take_calls(
             let _ = call.say(&Reply::Refused { code: failure::IO, why });
             continue;
         }
-        let (services, line) = (services.clone(), call.stream.try_clone());
-        let answer = thread::Builder::new().name("call".to_owned()).spawn(move || call.answer(&services));
+        let (lobby, line) = (lobby.clone(), call.stream.try_clone());
+        let answer = thread::Builder::new().name("call".to_owned()).spawn(move || call.answer(&lobby));
         calls.extend(answer.and_then(|answer| Ok((answer, line?))));
+    }
+}
+
+impl Lobby {
+    /// Why nothing is answered so far.
+    fn why(&self) -> String {
+        match self.readiness.silent_input() {
+            Some(input) => {
+                format!("the run has not begun: it waits for the first bytes of {input}; ask again then")
+            }
+            None => "the run has not begun: it opens its files; ask again when it has".to_owned(),
+        }
     }
 }
 
@@ -162,10 +186,11 @@ pub(crate) struct Call {
 
 impl Call {
     /// Reads what is asked, and answers it. A client that goes away is nobody's loss.
-    fn answer(&mut self, services: &Services) {
-        let answered = self.request().and_then(|request| match request {
-            Ok(request) => self.serve(request, services),
-            Err(why) => self.say(&Reply::Refused { code: failure::USAGE, why }),
+    fn answer(&mut self, lobby: &Lobby) {
+        let answered = self.request().and_then(|request| match (request, lobby.services.get()) {
+            (Ok(request), Some(services)) => self.serve(request, services),
+            (Ok(_), None) => self.say(&Reply::Refused { code: failure::IO, why: lobby.why() }),
+            (Err(why), _) => self.say(&Reply::Refused { code: failure::USAGE, why }),
         });
         if answered.is_ok() {
             let _ = self.stream.shutdown(Shutdown::Both);
@@ -177,6 +202,12 @@ impl Call {
         self.stream.set_write_timeout(Some(Duration::from_millis(100)))?;
         let mut line = Vec::new();
         BufReader::new((&self.stream).take(REQUEST_BYTES_MAX)).read_until(b'\n', &mut line)?;
+        if line.len() as u64 == REQUEST_BYTES_MAX && line.last() != Some(&b'\n') {
+            let limit = HumanBytes(REQUEST_BYTES_MAX);
+            return Ok(Err(format!(
+                "more is asked than the {limit} that a request may have: name less at once"
+            )));
+        }
         Ok(serde_json::from_slice(&line)
             .map_err(|error| format!("this version does not know what is asked: {error}")))
     }

@@ -239,6 +239,15 @@ fn a_tap_of_a_run_that_fails_says_so() {
 }
 
 #[test]
+fn more_than_a_request_may_have_is_refused_by_its_limit() {
+    let folder = Folder::empty();
+    let live = tapped(&folder);
+    let said = folder.fails(2, &format!("tap --control c.sock --where instrument={}", "x".repeat(70_000)));
+    assert_eq!(said, "error: more is asked than the 64.00 KiB that a request may have: name less at once\n");
+    live.end();
+}
+
+#[test]
 fn rows_for_which_a_client_is_too_slow_are_counted() {
     const TRADES: u64 = 60_000;
     let folder = Folder::empty();
