@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arrow_schema::SchemaRef;
 use tradejoin_connectors::{
     AddedColumn, DeadLetterOptions, DeadLetters, Encoding, Fields, Format, Letters, Location, Output,
-    OutputOptions, is_letter_file,
+    OutputOptions, is_letter_file, is_open_file,
 };
 use tradejoin_disk::Disk;
 use tradejoin_model::TableSpec;
@@ -41,7 +41,7 @@ impl Destination {
     pub(crate) fn new(args: &RunArgs) -> anyhow::Result<Self> {
         let is_read = args.input.trades.is_some() || args.input.messages.is_some();
         let location = match &args.output {
-            Some(path) => Some(Location::of_argument(path)),
+            Some(path) => Some(Location::of_output(path)),
             None if is_read => Some(Location::Standard),
             None => None,
         };
@@ -122,6 +122,12 @@ impl Destination {
         ];
         let outputs: Vec<_> = outputs.into_iter().filter_map(|(what, path)| Some((what, path?))).collect();
         for (at, (what, output)) in outputs.iter().enumerate() {
+            if is_open_file(output) {
+                return usage(format!(
+                    "{what}, {}, is a file that is open already, and would be replaced: name the file itself",
+                    output.display()
+                ));
+            }
             let mut earlier = outputs[..at].iter();
             if let Some((other, _)) = earlier.find(|(_, path)| same_file::are_both_written(path, output)) {
                 return usage(format!("{what} would take the place of {other}"));

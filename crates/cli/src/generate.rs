@@ -153,7 +153,7 @@ fn source(args: &GenerateArgs, stream: Arc<Stream>) -> (impl Iterator<Item = Mes
 }
 
 fn destination(path: &Path, args: &GenerateArgs, fallback: Format) -> anyhow::Result<(Location, Encoding)> {
-    let location = Location::of_argument(path);
+    let location = Location::of_output(path);
     let is_named = Encoding::of_location(&location).is_ok();
     let forced = args.format.as_deref().filter(|_| !is_named);
     let encoding = plan::output(&location, forced, Encoding::plain(fallback))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::descriptor;
 use crate::error::EncodingError;
 
 /// How records are laid out.
@@ -182,6 +183,16 @@ impl Location {
     #[must_use]
     pub fn of_argument(argument: &Path) -> Self {
         if argument.as_os_str() == "-" { Self::Standard } else { Self::Path(argument.to_owned()) }
+    }
+
+    /// The location that the argument of an output states: `-`, or any name that the system has
+    /// for it, is standard output.
+    #[must_use]
+    pub fn of_output(argument: &Path) -> Self {
+        if descriptor::is_standard_output(argument) {
+            return Self::Standard;
+        }
+        Self::of_argument(argument)
     }
 }
 

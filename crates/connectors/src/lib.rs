@@ -49,6 +49,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod descriptor;
 mod encoding;
 mod error;
 mod flaw;
@@ -166,6 +167,7 @@ pub use correction_file::CorrectionFile;
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters, DeadLettersFull,
 };
+pub use descriptor::is_open_file;
 pub use difference::{Difference, Fingerprints};
 pub use encoding::{Compression, Encoding, Format, KNOWN_ENDINGS, Location};
 pub use error::{Category, CreateError, EncodingError, OpenError, ReadError, WriteError};

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::write::GzEncoder;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
 use tradejoin_flow::End;
 
+use crate::descriptor::{LINKS_MAX, is_open_file};
 use crate::encoding::{Compression, Location};
 use crate::error::WriteError;
 use crate::prepared::{self, PreparedFile};
@@ -211,8 +214,6 @@ fn discard(disk: &dyn Disk, partial: &Path) {
 /// # Errors
 /// If there are more links than a system follows.
 pub fn resolve_links(path: &Path) -> io::Result<PathBuf> {
-    // As many links as the system follows.
-    const LINKS_MAX: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         match fs::read_link(&path) {
@@ -231,6 +232,10 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
             let file = OpenOptions::new().write(true).open(path)?;
             if !metadata.is_file() {
                 return Ok((Stream::Direct(file), Place::Direct(path.to_owned())));
+            }
+            if is_open_file(path) {
+                let text = "it is open already, and would be replaced: name the file itself";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             // Not to be run as its owner: that is another one now, it may be.
             Mode::Exactly(metadata.permissions().mode() & 0o777)
@@ -299,6 +304,20 @@ pub(crate) struct Counted {
     trail: Trail,
 }
 
+/// Writes to what may have been opened not to wait: who shares it with this process decides that.
+fn write_waiting(file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match file.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
+        }
+        match poll(&mut [PollFd::new(file, PollFlags::OUT)], None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// What a file had at one moment.
 pub(crate) struct Mark {
     /// The file, to sync; `None` of what has no name.
@@ -348,7 +367,7 @@ impl Counted {
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = match &mut self.file {
-            Stream::Direct(file) => file.write(bytes)?,
+            Stream::Direct(file) => write_waiting(file, bytes)?,
             Stream::File(file) => file.write(bytes)?,
         };
         self.bytes += len as u64;

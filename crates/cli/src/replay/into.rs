@@ -22,7 +22,7 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let limits = run.input.limits;
     let of_output = |input| InputOptions { limits: limits.of_file().of_output(), ..input };
     let enriched = of_output(plan::input(enriched, None, format)?);
-    let location = Location::of_argument(&output);
+    let location = Location::of_output(&output);
     let encoding = plan::output(&location, run.output_format.take().as_deref(), enriched.encoding)?;
     let ids = LetterIds::read(&limits.apply(plan::input(&letters, format, None)?))?;
     ids.check_apart(&enriched)?;

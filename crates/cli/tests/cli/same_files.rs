@@ -124,3 +124,43 @@ fn two_outputs_are_never_one_file() {
     let said = folder.fails(2, &CHANGING.replace("--watch", "--watch --journal -"));
     assert_eq!(said, "error: --journal is a file of its own, beside the output\n");
 }
+
+#[test]
+fn what_is_open_already_is_written_on_in_and_never_replaced() {
+    let folder = Folder::new();
+    let open = |name: &str| {
+        folder.put(name, "keep\n");
+        Stdio::from(OpenOptions::new().append(true).open(folder.path(name)).expect("a file"))
+    };
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let mut command = folder.command(&format!("{JOB} --output {name} --output-format csv"));
+        assert!(command.stdout(open("f")).status().expect("it runs").success(), "{name}");
+        assert_eq!(folder.read("f"), format!("keep\n{ENRICHED}"), "{name}");
+    }
+    let aside = "--on-miss instruments=dead-letter --dead-letters /dev/stderr";
+    let correct = "--watch --correct 5m --corrections /dev/stderr";
+    for (line, what) in [
+        (format!("{JOB} --output /dev/stderr --output-format csv"), "the output"),
+        (format!("{JOB} --output o.csv {aside}"), "--dead-letters"),
+        (format!("{JOB} --output o.csv {correct}"), "--corrections"),
+        (format!("{CHANGING} --journal /dev/stderr"), "--journal"),
+    ] {
+        let status = folder.command(&line).stderr(open("f")).status().expect("it runs");
+        let said = format!(
+            "keep\nerror: {what}, /dev/stderr, is a file that is open already, and would be replaced: name \
+             the file itself\n"
+        );
+        assert_eq!((status.code(), folder.read("f")), (Some(2), said), "{line}");
+    }
+    // What cannot be replaced is written to, as any pipe.
+    let letters = folder.run(&format!("{JOB} --output o.csv --quiet {aside}"));
+    assert!(
+        letters.code == 0 && letters.stderr.starts_with("{\"reason\":\"no-match\""),
+        "{}",
+        letters.stderr
+    );
+    // Whatever is written, not by runs alone.
+    let line = "generate --trades /dev/fd/2 --format csv --limit 10";
+    let status = folder.command(line).stderr(open("f")).status().expect("it runs");
+    assert_eq!((status.code(), folder.read("f").starts_with("keep\n")), (Some(73), true));
+}

@@ -55,3 +55,19 @@ fn a_file_is_made_with_the_rights_of_the_one_that_it_replaces() {
         assert_eq!((rights(partial), rights(&path)), (bits, bits));
     }
 }
+
+#[test]
+fn a_pipe_that_does_not_wait_is_waited_for() {
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("changed");
+    let step = [0; 4096];
+    while writer.write(&step).is_ok() {}
+    let mut file = File::from(std::os::fd::OwnedFd::from(writer));
+    let written = std::thread::scope(|threads| {
+        let writing = threads.spawn(move || write_waiting(&mut file, &step));
+        // It is full until here, and over when the other thread is.
+        io::copy(&mut reader, &mut io::sink()).expect("read");
+        writing.join().expect("no panic")
+    });
+    assert_eq!(written.expect("written"), 4096);
+}
