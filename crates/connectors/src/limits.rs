@@ -88,6 +88,11 @@ pub enum TooMuch {
     /// It unpacks to too much for its size.
     #[error("it unpacks to more than {0} times its size (--max-ratio)")]
     Ratio(u64),
+    /// What unpacks it would have to remember too much.
+    #[error(
+        "it takes a Zstandard window of more than 128 MiB: pack it again without --long, or with --long=27"
+    )]
+    Window,
 }
 
 /// A number of bytes for people, exact.
@@ -139,7 +144,7 @@ impl<R: Read> Read for Packed<R> {
 
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.inner.read(buffer)?;
+        let len = self.inner.read(buffer).map_err(of_window)?;
         self.bytes += len as u64;
         let Limits { unpacked_bytes, unpacked_ratio, .. } = self.limits;
         if self.bytes > unpacked_bytes {
@@ -151,6 +156,12 @@ impl<R: Read> Read for Unpacked<R> {
         }
         Ok(len)
     }
+}
+
+/// What is said where Zstandard is asked for too large a window, of which the library has words alone.
+fn of_window(error: io::Error) -> io::Error {
+    let is_of_window = error.to_string().contains("requires too much memory");
+    if is_of_window { io::Error::other(TooMuch::Window) } else { error }
 }
 
 /// How deep objects and lists lie in each other in a token of JSON that is whole, and has
