@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use tradejoin_checkpoint::{CheckpointError, CheckpointErrorKind};
 use tradejoin_connectors::{
-    Category, CreateError, DeadLettersFull, EncodingError, JournalError, MergeError, OpenError, ReadError,
-    ResumeError, SelectError, WriteError,
+    Category, CreateError, DeadLettersFull, EncodingError, JournalError, LettersFailed, MergeError,
+    OpenError, ReadError, ResumeError, SelectError, WriteError,
 };
 use tradejoin_engine::EngineError;
 
@@ -61,6 +61,10 @@ pub(crate) fn of_run(error: EngineError) -> anyhow::Error {
             }
             Ok(cause) => EngineError::Source(cause).into(),
             Err(cause) => EngineError::Source(cause).into(),
+        },
+        EngineError::Sink(cause) => match cause.downcast::<LettersFailed>() {
+            Ok(cause) => (*cause).into(),
+            Err(cause) => EngineError::Sink(cause).into(),
         },
         error => error.into(),
     }

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use thiserror::Error;
 use tradejoin_disk::Disk;
-use tradejoin_flow::{BoxError, Encode, End, Prepared, Sink};
+use tradejoin_flow::{BoxError, Encode, End, OutputPosition, Prepared, Sink};
 use tradejoin_model::{DeadLetter, Enriched, MissPolicy, Refused, TableSpec};
 
 use crate::bad_letter::{LetterTime, push_time};
@@ -51,6 +51,30 @@ pub struct DeadLetterOptions {
     pub kept: Option<Kept>,
     /// The file system, where it is not kept: one that is has its own.
     pub disk: Arc<dyn Disk>,
+}
+
+/// That dead letters cannot be written, and not the trades beside them.
+#[derive(Debug, Error)]
+#[error("cannot write the dead letters")]
+pub struct LettersFailed(#[source] BoxError);
+
+impl LettersFailed {
+    fn of(cause: impl Into<BoxError>) -> BoxError {
+        Self(cause.into()).into()
+    }
+}
+
+/// What was written of dead letters up to a mark.
+struct PreparedLetters(Box<dyn Prepared>);
+
+impl Prepared for PreparedLetters {
+    fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
+        self.0.make_durable().map_err(LettersFailed::of)
+    }
+
+    fn publish(&mut self) -> Result<(), BoxError> {
+        self.0.publish().map_err(LettersFailed::of)
+    }
 }
 
 /// More dead letters than there may be.
@@ -312,7 +336,7 @@ impl<E: Encode> Encode for BesideEncoder<E> {
 
     fn encode(&mut self, enriched: &Enriched, piece: &mut Self::Piece) -> Result<(), BoxError> {
         if let Some(letters) = &self.letters {
-            letters.encode(enriched, piece.letters.text())?;
+            letters.encode(enriched, piece.letters.text()).map_err(LettersFailed::of)?;
         }
         piece.has_rows = enriched.rows_kept > 0;
         if piece.has_rows { self.inner.encode(enriched, &mut piece.inner) } else { Ok(()) }
@@ -332,7 +356,7 @@ impl<S: Sink> Sink for Beside<S> {
         if let Some(letters) = &mut self.letters
             && !piece.letters.text().is_empty()
         {
-            letters.write(&mut piece.letters)?;
+            letters.write(&mut piece.letters).map_err(LettersFailed::of)?;
         }
         if piece.has_rows { self.sink.write(&mut piece.inner) } else { Ok(()) }
     }
@@ -340,7 +364,10 @@ impl<S: Sink> Sink for Beside<S> {
     fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
         let sink = self.sink.prepare(end)?;
         Ok(match &mut self.letters {
-            Some(letters) => Box::new((sink, letters.output.prepare(end)?)),
+            Some(letters) => {
+                let letters = letters.output.prepare(end).map_err(LettersFailed::of)?;
+                Box::new((sink, PreparedLetters(letters)))
+            }
             None => sink,
         })
     }

@@ -166,6 +166,7 @@ pub use comparison::{
 pub use correction_file::CorrectionFile;
 pub use dead_letters::{
     Beside, BesideEncoder, BesidePiece, DeadLetterEncoder, DeadLetterOptions, DeadLetters, DeadLettersFull,
+    LettersFailed,
 };
 pub use descriptor::is_open_file;
 pub use difference::{Difference, Fingerprints};

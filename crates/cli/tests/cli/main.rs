@@ -9,7 +9,6 @@
 //! - `kill`: runs that are killed anywhere and go on; `kill_jobs`: what they do, `kill_bench`: how they
 //!   live and die, `kill_report`: what came of it
 //! - `opening`: runs that are spoken to before they have begun
-//! - `kill`: runs that are killed anywhere and go on, and `kill_jobs`, what they do
 //! - `checkpoints`: how kept runs go on, and what they refuse; `checkpoint_folders`: what can be seen of
 //!   their folders and those of parts, and whose they have to be; `damaged_checkpoints`: what is made of
 //!   those that are damaged or gone

@@ -306,3 +306,12 @@ fn a_file_that_is_not_what_its_name_says_is_65() {
         folder.command("run --trades t.jsonl --instruments instruments.csv").stdin(Stdio::null()).output();
     assert_eq!(output.expect("the command runs").status.code(), Some(66));
 }
+
+#[test]
+fn letters_that_cannot_be_written_are_told_as_such() {
+    let folder = Folder::new();
+    let job = "run --trades trades.csv --instruments instruments.csv --on-miss instruments=dead-letter";
+    let said = folder.fails(74, &format!("{job} --output o.csv --dead-letters /dev/full"));
+    let why = "cannot write the dead letters: cannot write /dev/full: No space left on device";
+    assert!(said.starts_with(&format!("error: {why}")), "{said}");
+}
