@@ -15,7 +15,7 @@ use crate::args::GenerateArgs;
 use crate::failure::{self, UsageError};
 use crate::plan;
 use crate::same_file;
-use crate::signals::{self, Signals};
+use crate::signals::{self, HangUp, Signals};
 use crate::tell::tell;
 use crate::watch::{Bar, Progress};
 
@@ -24,7 +24,7 @@ const BLOCK_LEN: usize = 8_192;
 
 /// Carries out the command, and gives its exit code.
 pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<u8> {
-    let signals = Signals::install()?;
+    let signals = Signals::install(HangUp::Ends)?;
     check(args)?;
     let stopped = match &args.output {
         Some(output) => interleaved(args, output, &signals)?,

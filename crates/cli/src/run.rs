@@ -21,7 +21,7 @@ use crate::plan;
 use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
 use crate::settings::Settings;
-use crate::signals::{self, Signals};
+use crate::signals::{self, HangUp, Signals};
 use crate::stall::{Names, Opening, Watchdog};
 use crate::style::{WARNING, plain};
 use crate::summary::Summary;
@@ -34,9 +34,10 @@ const GOES_ON: &str = "the same command goes on where it was";
 
 /// Carries out the command, and gives its exit code.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
-    let signals = Signals::install()?;
+    let hang_up = if args.reload.watch.is_some() { HangUp::Reloads } else { HangUp::Ends };
+    let signals = Signals::install(hang_up)?;
     // Taken over before anything is opened that may wait: it must not end the run.
-    let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
+    let hang_up = if hang_up == HangUp::Reloads { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
     let disk = checkpoint::disk()?;
     // Whoever has the folder of checkpoints may have the socket, too, and the folder is what
@@ -140,7 +141,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let (loads, source) = (job.loads, job.source);
     let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));
     // That a pipe is silent is news for those who ask for much.
-    let (say, is_quiet) = (bar.say(!args.report.verbose), args.report.quiet || args.report.json);
+    let (say, is_quiet) = (bar.say(args.report.json || !args.report.verbose), args.report.quiet);
     let say = move |said: Said<'_>| {
         if !is_quiet {
             say(said)

@@ -1,10 +1,10 @@
 //! Ctrl-C: a clean stop, and soon.
 
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
+use std::{fs, process};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -14,6 +14,15 @@ use tradejoin_engine::Stop;
 
 use crate::failure;
 use crate::tell::tell;
+
+/// What a hang-up is to a command: the terminal is closed, or a service manager reloads it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HangUp {
+    /// What SIGTERM is, unless it was ignored when the command began, as by `nohup`.
+    Ends,
+    /// A request to read files again: see [`Signals::hang_up`].
+    Reloads,
+}
 
 /// How long a run may take to end by itself after Ctrl-C.
 const GRACE: Duration = Duration::from_millis(850);
@@ -44,7 +53,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Begins to watch; to be called before anything is opened that may wait.
-    pub(crate) fn install() -> anyhow::Result<Self> {
+    pub(crate) fn install(hang_up: HangUp) -> anyhow::Result<Self> {
         let watch = Self {
             stop: Stop::default(),
             last_words: Arc::default(),
@@ -53,9 +62,12 @@ impl Signals {
         };
         // A file that may not grow any more is an error of the write, not the end.
         flag::register(SIGXFSZ, Arc::default()).context("cannot watch for signals")?;
-        let signals = [SIGINT, SIGTERM];
+        let mut signals = vec![SIGINT, SIGTERM];
+        if hang_up == HangUp::Ends && is_heeded(SIGHUP) {
+            signals.push(SIGHUP);
+        }
         let is_ending = Arc::<AtomicBool>::default();
-        for signal in signals {
+        for &signal in &signals {
             flag::register_conditional_shutdown(
                 signal,
                 i32::from(failure::INTERRUPTED),
@@ -120,6 +132,15 @@ impl Signals {
     pub(crate) fn before_the_end(&self, words: impl FnOnce() + Send + 'static) {
         *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(words));
     }
+}
+
+/// Whether a signal is known not to be ignored, as far as the system tells without `unsafe`.
+fn is_heeded(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signals count from 1.
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 0)
 }
 
 /// Says last words, waited for no longer than [`WORDS`]: whatever becomes of them, the end

@@ -21,12 +21,12 @@ use crate::destination::Destination;
 use crate::failure::{self, UsageError};
 use crate::job::Job;
 use crate::plan;
-use crate::signals::Signals;
+use crate::signals::{HangUp, Signals};
 use crate::tell::tell;
 
 /// Joins until enough rows are shown, and gives the exit code.
 pub(super) fn tap(run: &RunArgs, rows: &Rows) -> anyhow::Result<u8> {
-    let signals = Signals::install()?;
+    let signals = Signals::install(HangUp::Ends)?;
     let destination = Destination::new(run)?;
     let mut job = Job::open(run, &destination, &Readiness::default(), signals.stop(), None)?;
     let mut config = plan::engine_config(&run.engine, job.tables)?;

@@ -392,3 +392,39 @@ fn nothing_is_written_of_an_input_that_has_sent_nothing() {
     drop(writer);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(130), &b""[..]));
 }
+
+/// A run that has its socket, and its standard input.
+fn listening(folder: &Folder, command: &mut std::process::Command) -> (Child, std::process::ChildStdin) {
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let stdin = child.stdin.take().expect("a pipe");
+    while !folder.path("c.sock").exists() {
+        assert!(child.try_wait().expect("a process").is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    (child, stdin)
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_a_run_as_a_termination_signal_does() {
+    let folder = Folder::new();
+    let job = "run --trades - --format csv --instruments instruments.csv --users users.csv --output o.csv \
+               --control c.sock --quiet";
+    let (child, stdin) = listening(&folder, &mut folder.command(job));
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("the process is there");
+    let (code, said) = ended(child);
+    assert_eq!((code, folder.path("c.sock").exists()), (Some(130), false), "{said}");
+    drop(stdin);
+    // As `nohup` does.
+    let command = folder.command(job);
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let program = command.get_program().to_string_lossy().into_owned();
+    let script = format!("trap '' HUP; exec '{program}' {}", words.join(" "));
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(folder.path("")).args(["-c", &script]);
+    let (child, mut stdin) = listening(&folder, &mut command);
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("the process is there");
+    stdin.write_all(TRADES.as_bytes()).expect("written");
+    drop(stdin);
+    let (code, said) = ended(child);
+    assert_eq!((code, folder.read("o.csv")), (Some(0), crate::support::ENRICHED.to_owned()), "{said}");
+}
