@@ -115,7 +115,10 @@ impl Watcher {
         for &unit in due {
             match self.read(unit, reason) {
                 Ok(found) => {
-                    for Found { at, stamp, .. } in &found {
+                    for Found { at, stamp, difference, .. } in &found {
+                        if !difference.is_empty() {
+                            self.warn_of_kept_rows(*at);
+                        }
                         (self.files[*at].tried, self.files[*at].is_held) = (*stamp, false);
                     }
                     self.note_generation(unit, &found);

@@ -302,6 +302,21 @@ impl Watcher {
         self.awaiting.extend(taken.update.map(|number| (number, replies)));
     }
 
+    /// Warns where a file takes the place of rows that a checkpoint has kept: the run before may
+    /// have rolled back from it, of which nothing is kept.
+    pub(super) fn warn_of_kept_rows(&self, at: usize) {
+        let file = &self.files[at];
+        if file.tried.is_some() || self.store.is_none() {
+            return;
+        }
+        let text = format!(
+            "{} goes on from a checkpoint, and its file, which has other rows, takes their place, also if it \
+             was rolled back from before",
+            file.table.name()
+        );
+        (self.say)(Said::Warning(&text));
+    }
+
     /// Whether what waits for its place is enough.
     fn is_full(&self) -> bool {
         let rows: usize = self.waiting.values().sum();

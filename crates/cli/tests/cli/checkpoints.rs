@@ -412,6 +412,8 @@ fn a_watched_table_is_compared_with_what_was_kept() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("instruments reloaded"), "{said}");
     assert!(said.contains("no rollback leads to it: its rows are those of a checkpoint"), "{said}");
+    let warned = "warning: instruments goes on from a checkpoint, and its file, which has other rows, takes their place";
+    assert_eq!(said.matches(warned).count(), 1, "{said}");
 }
 
 /// They are those of the first 1,024 lines, of which there may be more by then.
