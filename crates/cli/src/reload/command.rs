@@ -26,7 +26,7 @@ use crate::tell::tell;
       go back to the rows that were in force before
 
 Exit codes: 0 done, or there is nothing to change, 1 a file or a rollback was refused, 2 usage,
-66 no run listens there, 74 the call broke off")]
+66 no run listens there, 74 the run has not begun, or the call broke off")]
 pub(crate) struct ReloadCommandArgs {
     /// The socket of the run: what its --control says
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]

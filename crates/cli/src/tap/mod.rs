@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
       the next five without a user behind a time, as JSON Lines
 
 Rows are a table on a terminal, CSV elsewhere. Exit codes: 0 done, 2 usage, also for a column that is not there,
-66 no run listens, 74 the run that was looked at has failed, others as for run"
+66 no run listens, 74 the run that was looked at has not begun or has failed, others as for run"
 )]
 pub(crate) struct TapArgs {
     /// Which rows: COLUMN=VALUE with * for any letters and ? for one, COLUMN!=VALUE, or < <= > >= of numbers
