@@ -66,15 +66,12 @@ fn cut(output: &mut Output, end: Option<End>) -> OutputPosition {
 fn unpacked(path: &Path) -> String {
     let bytes = fs::read(path).expect("readable");
     let mut text = String::new();
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("gz") => flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text).map(drop),
-        Some("zst") => zstd::Decoder::new(&*bytes).expect("frames").read_to_string(&mut text).map(drop),
-        _ => {
-            text = String::from_utf8(bytes).expect("text");
-            Ok(())
-        }
-    }
-    .expect("whole");
+    let read = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text),
+        Some("zst") => zstd::Decoder::new(&*bytes).expect("frames").read_to_string(&mut text),
+        _ => bytes.as_slice().read_to_string(&mut text),
+    };
+    read.expect("whole");
     text
 }
 
