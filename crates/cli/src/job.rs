@@ -292,7 +292,7 @@ fn files(
         };
         loads.push(Some(load));
     }
-    let schema = trades.schema();
+    let (schema, is_stream) = (trades.schema(), trades.is_stream());
     let mut source: Box<dyn Source> = match journal {
         Some(journal) => Box::new(Replayed::new(trades, journal).stopped_by(stop.flag())),
         None => Box::new(trades),
@@ -302,7 +302,8 @@ fn files(
         let journal = is_journaled.then(|| ChangesJournal::new(std::mem::take(&mut watched)));
         let changed =
             changed.into_iter().zip(&tables).map(|(changed, table)| changed.with_fields(&table.fields));
-        let (merged, changes) = changes::beside(args, source, opened, changed.collect(), journal, from)?;
+        let trades = (source, is_stream);
+        let (merged, changes) = changes::beside(args, trades, opened, changed.collect(), journal, from)?;
         (source, beside) = (merged, Some(changes));
     }
     Ok(Job {

@@ -135,6 +135,11 @@ impl ArrowBlocks {
         Some(position)
     }
 
+    /// Whether it is no file.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.stored.is_none()
+    }
+
     /// Goes to where another reader of the same file has been, before the first block.
     pub(crate) fn go_on_from(&mut self, position: &InputPosition) -> Result<(), ReadError> {
         if let Some(file) = &self.stored {

@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tradejoin_flow::InputPosition;
+
 use crate::encoding::Format;
 use crate::error::ReadError;
 use crate::flaw::{Flaw, Place, Reason};
@@ -29,6 +31,8 @@ pub(crate) struct Chunk {
     pub(crate) places: [TextPlace; 2],
     /// What its records are held to.
     pub(crate) limits: Limits,
+    /// Of the text before it, if it is in no file.
+    pub(crate) hash: Option<TextHash>,
 }
 
 /// Cuts a text input into [`Chunk`]s. Looks at no more of a record than it
@@ -61,8 +65,13 @@ struct Inflow {
     offset: u64,
     /// Bytes of the text that have come.
     received: u64,
-    /// Where in the buffer bytes of a line that is too long were left out, and how many.
-    dropped: VecDeque<(usize, u64)>,
+    /// Where in the buffer bytes of a line that is too long were left out, how many, and the
+    /// text up to behind them.
+    dropped: VecDeque<(usize, u64, Option<TextHash>)>,
+    /// Of what lies before the start of the buffer, if the text is in no file.
+    hash: Option<TextHash>,
+    /// Where it is on the way to, or was when a stop ended it.
+    going_on: Option<InputPosition>,
     /// How long the next chunk may be waited for.
     until: Option<Instant>,
     limits: Limits,
@@ -106,6 +115,8 @@ enum Filled {
 impl Chunks {
     pub(crate) fn new(input: TextInput, format: Format) -> Self {
         let TextInput { name, bytes, origin, cut, patience, linger, last_read, limits } = input;
+        let hash = matches!(origin, Origin::Stream).then(TextHash::new);
+        let (dropped, going_on) = (VecDeque::new(), None);
         Self {
             input: bytes,
             name,
@@ -113,7 +124,9 @@ impl Chunks {
                 origin,
                 offset: 0,
                 received: 0,
-                dropped: VecDeque::new(),
+                dropped,
+                hash,
+                going_on,
                 until: None,
                 limits,
             }),
@@ -215,7 +228,8 @@ impl Chunks {
 
     fn nothing(&self) -> Chunk {
         let (line, places, limits) = (self.line(), [self.before; 2], self.inflow.limits);
-        Chunk { bytes: Vec::new(), line, records: 0, places, limits }
+        let hash = self.inflow.hash.clone();
+        Chunk { bytes: Vec::new(), line, records: 0, places, limits, hash }
     }
 
     /// What its records are held to.
@@ -352,8 +366,12 @@ impl Chunks {
         let kept = record + self.inflow.limits.line_bytes + 2;
         let mut from = kept;
         let mut dropped = 0;
+        let mut hash = self.hash_to(kept);
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.buffer[from..self.filled]) {
+            let end = memchr::memchr(b'\n', &self.buffer[from..self.filled]);
+            let left_out = from..end.map_or(self.filled, |end| from + end);
+            hash.iter_mut().for_each(|hash| hash.add(&self.buffer[left_out.clone()]));
+            if let Some(end) = end {
                 self.buffer.copy_within(from + end..self.filled, kept);
                 self.filled -= from + end - kept;
                 dropped += (from + end - kept) as u64;
@@ -366,7 +384,7 @@ impl Chunks {
             }
             from = kept;
         }
-        self.inflow.dropped.push_back((kept, dropped));
+        self.inflow.dropped.push_back((kept, dropped, hash));
         self.scanner.resume(kept);
     }
 
@@ -374,10 +392,12 @@ impl Chunks {
     fn hand_out(&mut self, end: usize, records: usize) -> Chunk {
         let (len, rest) = (end - self.start, self.filled - end);
         let (line, start) = (self.line(), self.before);
+        let behind = self.hash_to(end);
+        let hash = std::mem::replace(&mut self.inflow.hash, behind);
         self.pass_lines(end);
         self.before.records += records as u64;
         self.before.bytes += len as u64;
-        while let Some((_, bytes)) = self.inflow.dropped.pop_front_if(|(at, _)| *at <= end) {
+        while let Some((_, bytes, _)) = self.inflow.dropped.pop_front_if(|(at, ..)| *at <= end) {
             self.before.bytes += bytes;
         }
         let bytes = if self.start == 0 && rest <= len {
@@ -397,7 +417,8 @@ impl Chunks {
             }
             bytes
         };
-        let chunk = Chunk { bytes, line, records, places: [start, self.before], limits: self.inflow.limits };
+        let (places, limits) = ([start, self.before], self.inflow.limits);
+        let chunk = Chunk { bytes, line, records, places, limits, hash };
         if let Some(last_read) = &self.last_read {
             let mut records = Records::new(&chunk, self.format);
             let first = records.next().unwrap_or_default();
@@ -412,6 +433,7 @@ impl Chunks {
         let blank = self.scanner.record();
         if blank - self.start >= READ_LEN {
             self.pass_lines(blank);
+            self.inflow.hash = self.hash_to(blank);
             self.before.bytes += (blank - self.start) as u64;
             self.buffer.copy_within(blank..self.filled, 0);
             self.move_back(blank);
@@ -424,7 +446,7 @@ impl Chunks {
         self.scanner.move_back(bytes);
         self.filled -= bytes;
         self.start = 0;
-        self.inflow.dropped.iter_mut().for_each(|(at, _)| *at -= bytes);
+        self.inflow.dropped.iter_mut().for_each(|(at, ..)| *at -= bytes);
     }
 
     /// The line on which `start` lies, counted from 1: an LF belongs to the line of its CR.
@@ -449,8 +471,10 @@ impl Chunks {
     }
 }
 
+mod hashed;
 mod of_chunk;
 mod place;
+use hashed::TextHash;
 pub(crate) use of_chunk::Records;
 use of_chunk::count_lines;
 pub(crate) use place::Whereabouts;

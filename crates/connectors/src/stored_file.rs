@@ -12,8 +12,8 @@ use twox_hash::XxHash64;
 use crate::input::Progress;
 use crate::ready::RowCount;
 
-/// Bytes of a file, at its head and before a place, by which it is known again.
-const SAMPLE_BYTES: u64 = 4 << 10;
+/// Bytes of a file, at its head and before a place, by which it is known again; of a pipe, at its head.
+pub(crate) const SAMPLE_BYTES: u64 = 4 << 10;
 
 /// The open file, whatever its name stands for by now.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::chunks::{Chunk, Chunks, Records, TextPlace, Whereabouts};
 use crate::encoding::Format;
 use crate::error::{OpenError, ReadError};
 use crate::flaw::{Flaw, Place, Reason};
-use crate::input::{Input, InputOptions};
+use crate::input::{Input, InputOptions, Origin};
 use crate::json_rows::Members;
 use crate::last_read::LastRead;
 use crate::messages::TYPE;
@@ -66,15 +66,16 @@ impl OpenChanges {
         let rows = |table: &ChangeTable| ChangeRows::new(&input.name, table);
         let rows = tables.iter().map(rows).collect::<Result<_, _>>()?;
         let types = tables.iter().map(|table| table.message_type().to_owned()).collect();
-        let (input, lines, watermark) = (Some(input), None, None);
         Ok(ChangesReader {
             refusals,
-            input,
-            lines,
+            input: Some(input),
+            lines: None,
+            going_on: None,
+            is_refused: false,
             types,
             rows,
             timed,
-            watermark,
+            watermark: None,
             nearest,
             batch_len,
             places,
@@ -89,6 +90,10 @@ pub struct ChangesReader {
     input: Option<Input>,
     /// From then on.
     lines: Option<Chunks>,
+    /// Where it goes on before the first is read.
+    going_on: Option<InputPosition>,
+    /// Whether it is not the input that it was to go on with.
+    is_refused: bool,
     /// The `type` of each table's rows.
     types: Vec<String>,
     rows: Vec<ChangeRows>,
@@ -151,6 +156,14 @@ pub struct ChangeBlock {
     pub(crate) text: Option<Box<ChangeText>>,
 }
 
+impl ChangeBlock {
+    /// Whether it has nothing, and only tells that some of what was read before is read again.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.text.is_none() && self.failure.is_none()
+    }
+}
+
 /// The lines of a block.
 #[derive(Debug)]
 pub(crate) struct ChangeText {
@@ -166,18 +179,23 @@ impl ChangeText {
     /// The place behind so many lines; all of them if all are good.
     pub(crate) fn position(&self, lines: usize) -> Option<InputPosition> {
         let Self { chunk, whereabouts, .. } = self;
-        let place = match lines {
-            0 => Some(chunk.places[0]),
-            _ if lines == chunk.records => Some(chunk.places[1]),
-            _ => {
-                let mut records = Records::new(chunk, Format::JsonLines);
-                for _ in 0..lines {
-                    records.next();
-                }
-                records.place_behind(&chunk.places, lines)
+        if lines == chunk.records {
+            return whereabouts.position(chunk.places[1]);
+        }
+        let place = if lines == 0 {
+            chunk.places[0]
+        } else {
+            let mut records = Records::new(chunk, Format::JsonLines);
+            for _ in 0..lines {
+                records.next();
             }
+            records.place_behind(&chunk.places, lines)?
         };
-        whereabouts.position(place?)
+        let mut hash = chunk.hash.clone();
+        // A part of the chunk, which has all bytes of the text up to there.
+        let passed = (place.bytes - chunk.places[0].bytes) as usize;
+        hash.iter_mut().for_each(|hash| hash.add(&chunk.bytes[..passed]));
+        Whereabouts { hash, ..whereabouts.clone() }.position(place)
     }
 }
 
@@ -186,10 +204,34 @@ impl ChangesReader {
     /// failed is told behind the last of them, and is the end.
     #[must_use]
     pub fn read(&mut self) -> Option<ChangeBlock> {
+        let failed = |error| Some(ChangeBlock { failure: Some(error), ..ChangeBlock::default() });
+        if self.is_refused {
+            // Who writes it may write trades, too, which must not wait for somebody to hear of it.
+            self.lines.iter_mut().for_each(Chunks::drain);
+            return None;
+        }
+        if let Some(position) = self.going_on.take() {
+            match self.go_on_towards(&position) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.going_on = Some(position);
+                    return Some(ChangeBlock::default());
+                }
+                Err(error) => {
+                    self.is_refused = true;
+                    return failed(error);
+                }
+            }
+        }
         match self.next_chunk() {
             Ok(chunk) => chunk.map(|chunk| self.decode(chunk)),
-            Err(error) => Some(ChangeBlock { failure: Some(error), ..ChangeBlock::default() }),
+            Err(error) => failed(error),
         }
+    }
+
+    fn go_on_towards(&mut self, position: &InputPosition) -> Result<bool, ReadError> {
+        self.open_lines()?;
+        self.lines.as_mut().map_or(Ok(true), |lines| lines.go_on_towards(position))
     }
 
     fn open_lines(&mut self) -> Result<(), ReadError> {
@@ -208,17 +250,21 @@ impl ChangesReader {
     /// How far it has been read; `None` if that cannot be told.
     #[must_use]
     pub fn start(&self) -> Option<InputPosition> {
-        match (&self.input, &self.lines) {
-            (Some(input), _) => {
-                let whereabouts = Whereabouts { name: self.name(), origin: input.origin(), offset: 0 };
+        match (&self.going_on, &self.input) {
+            (Some(position), _) => Some(position.clone()),
+            (None, Some(input)) => {
+                let (name, origin) = (self.name(), input.origin());
+                let whereabouts = Whereabouts { name, origin, offset: 0, hash: None };
                 whereabouts.position(TextPlace::default())
             }
-            (None, lines) => lines.as_ref()?.position(),
+            (None, None) => self.lines.as_ref()?.position(),
         }
     }
 
     /// Goes to where another reader of the same input has been, which is the second one of
-    /// a source with changes; before the first change is read.
+    /// a source with changes; before the first change is read. What comes from a pipe is read
+    /// up to there only when the first change is asked for, and whether it is the same is told
+    /// then: whoever writes it may write trades, too, and those have to be read meanwhile.
     ///
     /// # Errors
     /// If reading fails, or the input is another one.
@@ -227,6 +273,11 @@ impl ChangesReader {
             return Err(ReadError::other_input(&self.refusals.source_name, Unlike::Kind));
         };
         self.watermark = position.state.get(LATEST).copied();
+        if self.input.as_ref().is_some_and(|input| matches!(input.origin(), Origin::Stream)) {
+            let name = self.name().to_string();
+            self.going_on = Some(InputPosition { name, ..input.clone() });
+            return Ok(());
+        }
         self.open_lines()?;
         self.lines.as_mut().map_or(Ok(()), |lines| lines.go_on_from(input))
     }

@@ -169,6 +169,15 @@ impl TradeReader {
         Ok(())
     }
 
+    /// Whether its input is no file, and what is read of it may be long in coming.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Text(trades) => trades.chunks.is_stream(),
+            Kind::Arrow(trades) => trades.blocks.is_stream(),
+        }
+    }
+
     /// What decodes text, if these are trades in a text.
     pub(crate) fn text_decoder(&self) -> Option<&Arc<TradeDecoder>> {
         match &self.kind {

@@ -39,11 +39,12 @@ pub struct InputPosition {
     /// Bytes that the file had, of a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_bytes: Option<u64>,
-    /// xxHash (XXH64, seed 0) of the file's first bytes, as they are stored.
+    /// xxHash (XXH64, seed 0) of the file's first bytes, as they are stored; of what is no
+    /// file, such as a pipe, of those of the text as they are unpacked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Fingerprint>,
     /// That of the bytes before the place, of a text that is not packed; else of the
-    /// file's last bytes.
+    /// file's last bytes. Of a text in no file, of all before the place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Fingerprint>,
 }

@@ -44,7 +44,8 @@ pub(super) struct Waker(SyncSender<Item>);
 /// Tells that the thread of the trades is done, also if it has panicked.
 struct Telling(SyncSender<Item>);
 
-/// Begins to read both, and looks how far, if the run `is_kept`.
+/// Begins to read both, and looks how far, if the run `is_kept`. The trades go on `from` a
+/// place before, while the changes go to theirs: one writer may write both.
 ///
 /// # Errors
 /// If there is no thread for one of them.
@@ -52,12 +53,16 @@ pub(super) fn start(
     mut source: Box<dyn Source>,
     reader: ChangesReader,
     is_kept: bool,
+    from: Option<SourcePosition>,
 ) -> anyhow::Result<(Arrivals, Reading)> {
-    let position = Source::position(&source).filter(|_| is_kept);
+    let position = from.clone().or_else(|| Source::position(&source)).filter(|_| is_kept);
     let (sender, items) = sync_channel(AHEAD);
     let changes = reading::start_waking(reader, Some(Waker(sender.clone())))?;
     let telling = Telling(sender);
     let read = move || {
+        if let Some(from) = from {
+            Source::go_on_from(&mut source, &from)?;
+        }
         while let Some(block) = source.next()? {
             let position = if is_kept { Source::position(&source) } else { None };
             // Nobody takes it any more: the run is over.
@@ -105,7 +110,7 @@ impl TradeFeed for Arrivals {
         self.position.clone()
     }
 
-    /// The trades have been told before.
+    /// The trades, or the thread that reads them, have been told before.
     fn go_on_from(&mut self, _: &SourcePosition) -> Result<(), BoxError> {
         Ok(())
     }

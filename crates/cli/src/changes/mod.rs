@@ -211,11 +211,11 @@ fn check_tables(tables: &[ChangeTable]) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// The trades of `source`, which have the columns of `schema`, with the changes that the
-/// arguments name among them; its tables are `tables`, in order.
+/// The trades of `source`, which may be no file, with the changes that the arguments name among
+/// them; its tables are `tables`, in order.
 pub(crate) fn beside(
     args: &RunArgs,
-    mut source: Box<dyn Source>,
+    (mut source, is_stream): (Box<dyn Source>, bool),
     (opened, input): (OpenChanges, InputOptions),
     tables: Vec<Changed>,
     journal: Option<ChangesJournal>,
@@ -239,7 +239,8 @@ pub(crate) fn beside(
     let nearest = |ty: &str, known: &[&str]| nearest(ty, known.iter().copied()).map(str::to_owned);
     let mut reader = opened.reader(ChangesOptions { tables, timed, nearest })?;
     if let Some(from) = from {
-        // Before it is read on a thread of its own.
+        // Before it is read on a thread of its own, which goes there if it is no file: the trades
+        // go to their place meanwhile.
         reader.go_on_from(from)?;
     }
     let source: Box<dyn Source> = if args.in_turn {
@@ -258,10 +259,12 @@ pub(crate) fn beside(
                 }
             }
             ChangesBy::Arrival => {
-                if let Some(from) = from {
-                    Source::go_on_from(&mut source, &of_trades(from)).map_err(EngineError::Source)?;
+                let mut from = from.map(of_trades);
+                if let Some(from) = from.take_if(|_| !is_stream) {
+                    Source::go_on_from(&mut source, &from).map_err(EngineError::Source)?;
                 }
-                let (trades, changes) = arrivals::start(source, reader, args.kept.checkpoint.is_some())?;
+                let is_kept = args.kept.checkpoint.is_some();
+                let (trades, changes) = arrivals::start(source, reader, is_kept, from)?;
                 Box::new(with_note(WithChanges::new(trades, changes, options), note))
             }
         }

@@ -42,8 +42,11 @@ pub(super) fn start_waking(mut reader: ChangesReader, waker: Option<Waker>) -> a
         // The whole of it, not each half on its own.
         let ends = ends;
         while let Some(block) = reader.read() {
-            // Nobody takes it any more: the run is over.
-            if ends.sender.send(block).is_err() {
+            if block.is_nothing() {
+                // A sign of life, for which going on must not wait: the run may wait for it.
+                let _ = ends.sender.try_send(block);
+            } else if ends.sender.send(block).is_err() {
+                // Nobody takes it any more: the run is over.
                 break;
             }
             ends.waker.iter().for_each(Waker::wake);

@@ -14,6 +14,7 @@
 //!   those that are damaged or gone
 //! - `full_disks`: file systems that are too small for a run
 //! - `golden`: kept runs that earlier versions have left in their middle
+//! - `kept_pipes`: kept runs whose inputs come through pipes
 //! - `kept_types`: what kept runs take for another job where files have other types or columns
 //! - `letter_files`: dead letters in several files
 //! - `live`: a run that goes on while a test does things to it
@@ -61,6 +62,7 @@ mod explain;
 mod full_disks;
 mod golden;
 mod kept_journal;
+mod kept_pipes;
 mod kept_types;
 mod kill;
 mod kill_bench;

@@ -6,8 +6,8 @@
 //! outputs that a later run goes on with;
 //! `parquet_input` and `row_groups` Parquet of several row groups; `streams` packed, broken and endless inputs;
 //! `messages` tagged streams; `gates` what their tables wait for;
-//! `modes` columns for look-ups by time and version; `going_on` and `going_on_mixed`
-//! readers that go on where others have been; `csv_safe` formulas.
+//! `modes` columns for look-ups by time and version; `going_on`, `going_on_mixed` and
+//! `going_on_pipes` readers that go on where others have been; `csv_safe` formulas.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 

@@ -78,7 +78,7 @@ fn merged(
     path: &Path,
     (count, told): (u32, &SyncSender<()>),
 ) -> (Vec<u32>, Vec<u32>, Result<(), String>) {
-    let (trades, changes) = start(Box::new(trades), reader(path), false).expect("threads");
+    let (trades, changes) = start(Box::new(trades), reader(path), false, None).expect("threads");
     let options = WithChangesOptions {
         by: ChangesBy::Arrival,
         tables: 1,
@@ -137,7 +137,7 @@ fn a_run_that_goes_away_lets_both_threads_end() {
     let file = changes(4);
     check(move || {
         let (mut trades, changes) =
-            start(Box::new(Trades { at: 0, end: 4, then: Then::End }), reader(file.path()), false)
+            start(Box::new(Trades { at: 0, end: 4, then: Then::End }), reader(file.path()), false, None)
                 .expect("threads");
         for _ in 0..draw(4) {
             trades.arrive(draw(2) == 0, None).expect("no error");
