@@ -29,13 +29,16 @@ enum Item {
     Over,
 }
 
+/// What reading came to, and what was read.
+type Ended = (Result<(), BoxError>, Box<dyn Source>);
+
 /// The trades.
 pub(super) struct Arrivals {
     items: Receiver<Item>,
     /// How far the trades were read that were handed out.
     position: Option<SourcePosition>,
     /// `None` once it has ended.
-    thread: Option<JoinHandle<Result<(), BoxError>>>,
+    thread: Option<JoinHandle<Ended>>,
 }
 
 /// Wakes the run for changes, and once more when it goes.
@@ -60,21 +63,33 @@ pub(super) fn start(
     let changes = reading::start_waking(reader, Some(Waker(sender.clone())))?;
     let telling = Telling(sender);
     let read = move || {
-        if let Some(from) = from {
-            Source::go_on_from(&mut source, &from)?;
-        }
-        while let Some(block) = source.next()? {
-            let position = if is_kept { Source::position(&source) } else { None };
-            // Nobody takes it any more: the run is over.
-            if telling.0.send(Item::Trades(block, position)).is_err() {
-                break;
-            }
-        }
-        Ok(())
+        let ended = hand_out(&mut source, from, is_kept, &telling.0);
+        // It goes when this is heard: a writer of both who finds its pipe closed may leave, and
+        // what the changes lack then must not be told in the place of this.
+        (ended, source)
     };
     // Not a stage of the run: blocks are decoded by its workers.
     let thread = ThreadBuilder::new().name("trades".to_owned()).spawn(read);
     Ok((Arrivals { items, position, thread: Some(thread.context("cannot read trades")?) }, changes))
+}
+
+/// Reads until the end, or until nobody takes it any more: the run is over.
+fn hand_out(
+    source: &mut Box<dyn Source>,
+    from: Option<SourcePosition>,
+    is_kept: bool,
+    items: &SyncSender<Item>,
+) -> Result<(), BoxError> {
+    if let Some(from) = from {
+        Source::go_on_from(source, &from)?;
+    }
+    while let Some(block) = source.next()? {
+        let position = if is_kept { Source::position(source) } else { None };
+        if items.send(Item::Trades(block, position)).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl TradeFeed for Arrivals {
@@ -97,10 +112,11 @@ impl TradeFeed for Arrivals {
             }
             Ok(Item::Changes) | Err(TryRecvError::Empty) => Ok(Arrived::NotYet),
             Ok(Item::Over) | Err(TryRecvError::Disconnected) => {
-                match self.thread.take().map_or(Ok(Ok(())), JoinHandle::join) {
-                    Ok(ended) => ended.map(|()| Arrived::End),
+                match self.thread.take().map(JoinHandle::join) {
+                    None => Ok(Arrived::End),
+                    Some(Ok((ended, _))) => ended.map(|()| Arrived::End),
                     // An end that is none must not pass for one.
-                    Err(panic) => resume_unwind(panic),
+                    Some(Err(panic)) => resume_unwind(panic),
                 }
             }
         }
