@@ -113,7 +113,7 @@ fn interrupted_generation_names_its_partial_file() {
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let folder = Folder::empty();
     folder.ok("generate --trades t.csv --instruments i.csv --limit 200000 --quiet");
-    for flags in ["", "--checkpoint state --checkpoint-every 1000rows"] {
+    for flags in ["", "--checkpoint state --checkpoint-every 1000rows --quiet"] {
         let mut child = folder
             .command(&format!("run --trades t.csv --instruments i.csv {flags}"))
             .stdout(Stdio::piped())
