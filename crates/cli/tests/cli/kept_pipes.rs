@@ -4,8 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::changes::{TABLE, at};
 use crate::live_changes::pipe;
@@ -203,5 +206,50 @@ fn another_writer_of_one_of_two_pipes_is_refused_and_holds_nothing_up() {
         let said =
             format!("{other}: it is not the input that the checkpoint was made of: its first 4096 bytes");
         assert!(refused.code == 65 && refused.stderr.contains(&said), "{flags}, {other}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_run_on_the_way_to_its_place_can_be_interrupted_and_gone_on_with() {
+    for flags in ["", "--changes-by arrival"] {
+        let folder = Folder::empty();
+        folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
+        let job = "run --trades t.fifo --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
+                   --unmatched keep --output o.csv --checkpoint state --checkpoint-every 100rows --batch-len 100";
+        let start = || {
+            let mut command = folder.command(&format!("{job} {flags}"));
+            command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts")
+        };
+        let writer = write_both(&folder, u64::MAX);
+        kill_behind(&folder, start(), MANY, || ());
+        let trades = writer.join().expect("no panic");
+        // More than pipes have room for, and not as many as it has to pass over; then nothing.
+        let (paths, (sender, written)) = (pipes(&folder), sync_channel(0));
+        let write = move || {
+            let open = |path| OpenOptions::new().write(true).open(path).expect("a pipe");
+            let [mut trades, mut changes] = paths.map(open);
+            trades.write_all(HEADER.as_bytes()).expect("written");
+            for number in 0..MANY * 8 / 10 {
+                changes.write_all(change(number).as_bytes()).expect("written");
+                trades.write_all(trade(number).as_bytes()).expect("written");
+            }
+            // The second time until nobody is there.
+            let _ = sender.send(()).and_then(|()| sender.send(()));
+        };
+        thread::Builder::new().spawn(write).expect("a thread");
+        let run = start();
+        written.recv_timeout(PATIENCE).expect("it reads both");
+        let pid = Pid::from_raw(i32::try_from(run.id()).expect("a process")).expect("a process");
+        kill_process(pid, Signal::INT).expect("a signal");
+        let ran = end(run);
+        assert_eq!(ran.code, 130, "{flags}: {}", ran.stderr);
+        drop(written);
+        write_both(&folder, trades);
+        let ran = end(start());
+        assert_eq!(ran.code, 0, "{flags}: {}", ran.stderr);
+        let output = folder.read("o.csv");
+        let numbers =
+            output.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned());
+        assert!(numbers.eq((0..trades).map(|number| number.to_string())), "{flags}");
     }
 }
