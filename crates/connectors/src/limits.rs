@@ -50,11 +50,10 @@ impl Limits {
         block_bytes: 16 << 20,
     };
 
-    /// For an output of a run with these limits: it has columns of tables, too.
+    /// For an output of a run with these limits: it has columns of tables, too, any number of them.
     #[must_use]
     pub fn of_output(self) -> Self {
-        let line_bytes = self.line_bytes.saturating_mul(2).min(Self::LINE_BYTES_MAX);
-        Self { line_bytes, fields: usize::MAX, depth: usize::MAX, ..self }
+        Self { line_bytes: Self::LINE_BYTES_MAX, fields: usize::MAX, depth: usize::MAX, ..self }
     }
 }
 

@@ -63,6 +63,21 @@ fn all_commands_that_read_have_limits() {
 }
 
 #[test]
+fn a_row_may_be_any_number_of_times_longer_than_its_trade() {
+    let folder = Folder::empty();
+    folder.put("t.csv", "trade_id,k\n1,a\n2,a\n");
+    let mut job = "--trades t.csv --max-line 100".to_owned();
+    for table in 1..=9 {
+        folder.put(&format!("k{table}.csv"), format!("k,v{table}\na,{}\n", "x".repeat(90)));
+        job += &format!(" --table k{table}=k{table}.csv,key=k");
+    }
+    for output in ["o.csv", "o.jsonl"] {
+        folder.ok(&format!("run {job} --output {output} --quiet"));
+        folder.ok(&format!("verify {job} {output}"));
+    }
+}
+
+#[test]
 fn limits_stand_in_a_file_and_among_the_settings() {
     let folder = Folder::new();
     folder.put("c.toml", "[limits]\nmax_line = \"1MiB\"\nmax_fields = 100\nmax_in_flight = \"64MiB\"\n");
