@@ -147,7 +147,11 @@ pub(crate) fn of_run(error: EngineError, bad_records: &BadRecords) -> anyhow::Er
     // Others may have been read ahead.
     let shown = usize::try_from(too_many.bad).unwrap_or(usize::MAX);
     let first: Vec<_> = bad_records.first().iter().take(shown).map(ToString::to_string).collect();
-    BadData(format!("{too_many} (--max-bad); the first: {}", first.join("; "))).into()
+    let which = match first.as_slice() {
+        [] => "all of them before the run went on: with a higher one it goes on again".to_owned(),
+        first => format!("the first: {}", first.join("; ")),
+    };
+    BadData(format!("{too_many} (--max-bad); {which}")).into()
 }
 
 /// What is said of bad records at the end of a run that went well, which went on behind so

@@ -345,6 +345,23 @@ fn a_file_that_may_not_grow_ends_the_run_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_run_whose_bad_records_are_all_of_an_earlier_one_says_what_goes_on() {
+    let (folder, want) = folder();
+    folder.put("i.csv", table("SPY") + "x\n");
+    let job = format!("{JOB} {SMALL} --on-bad-record skip --max-bad");
+    let said = folder.fails(65, &format!("{job} 1%"));
+    assert!(
+        said.contains("of instruments, more than the 1% that are allowed (--max-bad); the first: i.csv"),
+        "{said}"
+    );
+    let said = folder.fails(65, &format!("{job} 1%"));
+    let end = "(--max-bad); all of them before the run went on: with a higher one it goes on again\n";
+    assert!(said.ends_with(end), "{said}");
+    folder.ok(&format!("{job} 50%"));
+    assert!(folder.read("o.csv") == want);
+}
+
+#[test]
 fn only_a_run_that_has_a_checkpoint_says_that_the_next_one_goes_on_from_it() {
     let (folder, _) = folder();
     let mut seen = [0, 0];
