@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use anstream::AutoStream;
 use serde_json::value::RawValue;
 
 use crate::style::{HEADING, plain};
@@ -30,15 +31,18 @@ pub(super) struct Show<W> {
     pub(super) shown: u64,
 }
 
-impl Show<anstream::AutoStream<io::Stdout>> {
+impl Show<AutoStream<io::Stdout>> {
     /// On standard output: a table on a terminal, CSV elsewhere, unless it is to be JSON.
     pub(super) fn new(names: Vec<String>, json: bool) -> Self {
-        let form = match (json, io::stdout().is_terminal()) {
+        let is_terminal = io::stdout().is_terminal();
+        let form = match (json, is_terminal) {
             (true, _) => Form::JsonLines,
             (false, true) => Form::Table,
             (false, false) => Form::Csv,
         };
-        Self::to(anstream::stdout(), form, names)
+        // Elsewhere values stand as they are, whatever is in them.
+        let out = if is_terminal { anstream::stdout() } else { AutoStream::always_ansi(io::stdout()) };
+        Self::to(out, form, names)
     }
 }
 

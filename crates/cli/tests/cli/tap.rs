@@ -65,6 +65,18 @@ fn rows_are_csv_or_json_whatever_the_trades_are() {
 }
 
 #[test]
+fn in_a_pipe_values_stand_as_they_are() {
+    let folder = Folder::new();
+    let trades =
+        ["trade_id,instrument_id,note", "1,1,\u{1b}[31mred\u{1b}[0m", "2,1,\0\u{7}b", "3,1,\u{9b}c\u{7f}"];
+    folder.put("t.csv", trades.map(|line| format!("{line}\n")).concat());
+    let found = ["instrument"].into_iter().chain(std::iter::repeat("SPY241103C00200000"));
+    let rows: String =
+        trades.iter().zip(found).map(|(line, instrument)| format!("{line},{instrument}\n")).collect();
+    assert_eq!(folder.ok("tap --trades t.csv --instruments instruments.csv"), rows);
+}
+
+#[test]
 fn a_sample_is_the_same_for_any_cut() {
     let folder = Folder::empty();
     let cuts = ["--batch-len 1000 --workers 2", "--batch-len 7 --workers 1", "--batch-len 1 --workers 2"];
