@@ -233,8 +233,9 @@ impl LetterIds {
         let (expected, found) = (names(expected), names(found));
         let added: Vec<_> =
             found.iter().filter(|name| !self.columns.iter().any(|own| own == *name)).collect();
-        // Behind the trades' own, unless members of JSON come as they come.
-        let are_last = expected.iter().rev().zip(added.iter().rev()).all(|(a, b)| a == *b);
+        // Behind the trades' own, in any order, unless members of JSON come as they come.
+        let last = &expected[expected.len().saturating_sub(added.len())..];
+        let are_last = added.iter().all(|name| last.contains(name));
         if found.iter().all(|name| expected.contains(name)) && (is_json || are_last) {
             return Ok(());
         }

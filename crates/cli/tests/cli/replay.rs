@@ -124,6 +124,29 @@ fn recovered_trades_go_where_their_numbers_tell_in_every_format() {
 }
 
 #[test]
+fn added_columns_may_have_another_order_in_the_newer_table() {
+    let folder = Folder::empty();
+    folder.put("t.csv", "trade_id,venue\n1,A\n2,B\n3,A\n");
+    folder.put("v1.csv", "venue,city,land\nA,x,y\n");
+    folder.put("v2.csv", "venue,land,city\nA,y,x\nB,w,z\n");
+    folder.put("m0.csv", "trade_id,mark\n");
+    for ending in ["csv", "csv.gz", "jsonl", "parquet", "arrow"] {
+        let put_aside = "--on-miss v=dead-letter --quiet";
+        folder.ok(&format!(
+            "run --trades t.csv --table v=v1.csv,key=venue {put_aside} --output e.{ending} --dead-letters d.jsonl"
+        ));
+        folder.ok(&format!(
+            "replay d.jsonl --table v=v2.csv,key=venue {put_aside} --into e.{ending} --output m.{ending} \
+             --dead-letters d2.jsonl"
+        ));
+        let said = folder.ok(&format!(
+            "run --trades m.{ending} --table m=m0.csv,key=trade_id --unmatched keep --output-format csv --quiet"
+        ));
+        assert_eq!(said, "trade_id,venue,city,land,mark\n1,A,x,y,\n2,B,z,w,\n3,A,x,y,\n", "{ending}");
+    }
+}
+
+#[test]
 fn a_chain_goes_on_where_nothing_or_all_is_recovered() {
     let folder = Folder::empty();
     for (number, rows) in
