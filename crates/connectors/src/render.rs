@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, UInt64Type};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    LargeStringArray, StringArray, StringViewArray, UInt64Array,
+    LargeStringArray, StringArray, StringViewArray, UInt64Array, new_empty_array,
 };
 use arrow_buffer::NullBuffer;
 use arrow_cast::cast;
@@ -67,14 +67,14 @@ enum Values<'a> {
 }
 
 impl<'a> Cells<'a> {
-    /// The cells of a column for CSV: values without a text of their own, such
-    /// as lists, as Arrow shows them.
+    /// The cells of a column for CSV: lists and such as JSON, other values without a text of
+    /// their own as Arrow shows them.
     pub(crate) fn of_csv(array: &ArrayRef, field: &Field) -> Result<Self, ArrowError> {
         let form = match field.metadata().get(ENCODING_KEY).map(String::as_str) {
             Some(ENCODING_JSON) => Form::Token,
             _ => Form::Text,
         };
-        Self::new(array, form, shown).map_err(|error| of_column(field, &error))
+        Self::new(array, form, as_csv).map_err(|error| of_column(field, &error))
     }
 
     /// The cells of a column for JSON: values without a text of their own as
@@ -109,7 +109,7 @@ impl<'a> Cells<'a> {
             AddedValues::Token => {
                 Ok(Self { form: Form::ValueToken, ..Self::of_plain(column, ColumnType::Text) })
             }
-            AddedValues::Arrow(_) => Self::new(&values.to_arrow(column)?, Form::Text, shown),
+            AddedValues::Arrow(_) => Self::new(&values.to_arrow(column)?, Form::Text, as_csv),
         }
     }
 
@@ -292,6 +292,16 @@ pub(crate) fn token_texts(tokens: &TextColumn) -> ArrayRef {
 
 fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
+/// Nested values as JSON, of which one can tell what they hold, unless it has no form for their
+/// type; all others as Arrow shows them.
+fn as_csv(array: &ArrayRef) -> Result<(ArrayRef, Form), ArrowError> {
+    let field = Arc::new(Field::new("value", array.data_type().clone(), true));
+    if !array.data_type().is_nested() || as_json(&new_empty_array(array.data_type()), &field).is_err() {
+        return shown(array);
+    }
+    as_json(array, &field).map(|(texts, _)| (texts, Form::Text))
 }
 
 /// Nested values as JSON; all others as Arrow shows them.

@@ -333,3 +333,34 @@ fn a_list_that_is_null_is_there_in_json_so_that_it_can_be_read_back() {
     folder.ok(&format!("{RUN} o.jsonl --output o.csv --columns strike"));
     assert!(folder.read("o.csv").ends_with("\n1,[7],SPY,200\n"), "{}", folder.read("o.csv"));
 }
+
+#[test]
+fn nested_values_are_json_in_csv_so_that_one_can_tell_what_they_hold() {
+    let folder = folder();
+    folder.put("k.csv", "instrument_id\n1\n");
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("x"), Some("y, \"z\"")]);
+    lists.append_null();
+    lists.append_value([Some("x, y"), None]);
+    let lists: ArrayRef = Arc::new(lists.finish());
+    let name = Arc::new(Field::new("a", lists.data_type().clone(), true));
+    let pairs: ArrayRef = Arc::new(StructArray::from(vec![(name, Arc::clone(&lists))]));
+    let cells = [
+        (lists, r#""[""x"",""y, \""z\""""]""#, "", r#""[""x, y"",null]""#),
+        (pairs, r#""{""a"":[""x"",""y, \""z\""""]}""#, r#""{""a"":null}""#, r#""{""a"":[""x, y"",null]}""#),
+    ];
+    for (values, first, second, third) in cells {
+        for file in ["t.parquet", "t.arrow"] {
+            let field = Field::new("x", values.data_type().clone(), true);
+            trades(&folder, file, field.clone(), Arc::clone(&values));
+            folder.ok(&format!("{RUN} {file} --output o.csv --columns ticker"));
+            let want = format!("instrument_id,x,ticker\n1,{first},SPY\n1,{second},SPY\n1,{third},SPY\n");
+            assert_eq!(folder.read("o.csv"), want, "{file}");
+            // What a table adds, too.
+            trades(&folder, file, field, values.slice(0, 1));
+            folder.ok(&format!("run -q --trades k.csv --table t={file},key=instrument_id --output o.csv"));
+            assert_eq!(folder.read("o.csv"), format!("instrument_id,x\n1,{first}\n"), "{file}");
+            folder.ok(&format!("verify --trades k.csv --table t={file},key=instrument_id o.csv"));
+        }
+    }
+}
