@@ -299,10 +299,13 @@ impl Chunks {
         self.scanner.has_quotes() && record.len() > self.inflow.limits.line_bytes
     }
 
+    /// Ends where a record starts: neither it nor what stands behind it comes.
     fn fail_beyond(&mut self, record: usize) {
         let place = Place::Line(self.line() + self.count_lines(record));
         let flaw = Flaw::record(Reason::OpenQuote { bytes_max: self.inflow.limits.line_bytes });
         self.end = End::Failed(flaw.at(&self.name, place).into());
+        self.filled = record;
+        self.scanner.restart(record);
     }
 
     /// Reads more, and takes care that no record fills the memory.

@@ -93,6 +93,25 @@ fn a_long_record_is_no_different_where_the_text_is_cut() {
 }
 
 #[test]
+fn the_first_record_that_is_too_long_is_the_last_one_wherever_the_text_is_cut() {
+    let text = "a\nb\n\"xxxxx\"\nc\nyyyyyy\nd\nzzzzzz\ne\n";
+    for (max, len) in (1..9).flat_map(|max| (1..text.len()).map(move |len| (max, len))) {
+        let mut chunks = dripping(text.as_bytes(), &[len], Format::Csv);
+        chunks.inflow.limits = Limits { line_bytes: 5, ..Limits::default() };
+        let mut records = 0;
+        let error = loop {
+            match chunks.next(max) {
+                Ok(chunk) => records += chunk.expect("an error before the end").records,
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.starts_with("memory, line 3: longer than 5 bytes"), "{max} of {len} bytes: {error}");
+        assert_eq!(records, 2, "{max} of {len} bytes");
+        assert!(chunks.next(max).is_ok_and(|chunk| chunk.is_none()), "nothing comes behind it");
+    }
+}
+
+#[test]
 fn a_line_is_too_long_without_its_end_wherever_the_text_is_cut() {
     let ten = "x".repeat(10);
     let lines = [ten.clone(), format!("{ten}x"), format!("{ten}\r  "), format!("{ten}\r\r"), ten];
