@@ -51,22 +51,24 @@ pub(crate) struct BadData(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct WrongResult(pub(crate) String);
 
-/// What a failed run says. Where changes get their places among trades a journal of them is
-/// written: an error of it comes by way of the source, and is none of an input.
+/// What a failed run says. A journal is written where changes get their places among trades, and
+/// ends with the output: an error of it is none of an input or of the trades.
 pub(crate) fn of_run(error: EngineError) -> anyhow::Error {
-    match error {
-        EngineError::Source(cause) => match cause.downcast::<JournalError>() {
-            Ok(cause) if matches!(*cause, JournalError::Write { .. }) => {
-                anyhow::Error::new(*cause).context("cannot write the journal")
-            }
-            Ok(cause) => EngineError::Source(cause).into(),
-            Err(cause) => EngineError::Source(cause).into(),
-        },
-        EngineError::Sink(cause) => match cause.downcast::<LettersFailed>() {
-            Ok(cause) => (*cause).into(),
-            Err(cause) => EngineError::Sink(cause).into(),
-        },
-        error => error.into(),
+    let (cause, of): (_, fn(_) -> _) = match error {
+        EngineError::Source(cause) => (cause, EngineError::Source),
+        EngineError::Sink(cause) => (cause, EngineError::Sink),
+        error => return error.into(),
+    };
+    let cause = match cause.downcast::<LettersFailed>() {
+        Ok(cause) => return (*cause).into(),
+        Err(cause) => cause,
+    };
+    match cause.downcast::<JournalError>() {
+        Ok(cause) if matches!(*cause, JournalError::Write { .. }) => {
+            anyhow::Error::new(*cause).context("cannot write the journal")
+        }
+        Ok(cause) => of(cause).into(),
+        Err(cause) => of(cause).into(),
     }
 }
 

@@ -21,6 +21,7 @@ mod temporary;
 mod destination;
 mod gates;
 mod job;
+mod journals;
 mod limits;
 mod modes;
 mod plan;

@@ -11,12 +11,13 @@ use tradejoin_model::LookUp;
 
 use crate::args::RunArgs;
 use crate::bad;
-use crate::changes::{Changes, ChangesReport};
+use crate::changes::ChangesReport;
 use crate::checkpoint::{self, KeptRun};
 use crate::control::{self, Server, Services};
 use crate::destination::Destination;
 use crate::failure;
 use crate::job::Job;
+use crate::journals::Journals;
 use crate::plan;
 use crate::reload::{Around, Store, Watch};
 use crate::sample::Sample;
@@ -137,7 +138,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if let Some((server, taps)) = server.as_ref().zip(taps.clone()) {
         server.serve(Services { asks: watch.asks(), taps });
     }
-    create_journal(args, job.changes.as_ref())?;
+    let journals = Journals::begin(args, job.changes.as_ref(), &mut watch, engine.monitor())?;
     let (loads, source) = (job.loads, job.source);
     let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));
     // That a pipe is silent is news for those who ask for much.
@@ -151,11 +152,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let report = match output {
         Some(output) => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(output))));
-            engine.run_kept(loads, source, sink, &mut corrections, keeping)
+            engine.run_kept(loads, source, journals.beside(sink), &mut corrections, keeping)
         }
         None => {
             let sink = beside(letters, Taps::of(taps, sample.of(bar.watch(Nowhere))));
-            engine.run_kept(loads, source, sink, &mut corrections, keeping)
+            engine.run_kept(loads, source, journals.beside(sink), &mut corrections, keeping)
         }
     };
     let dropped = bad::Dropped::new(&dropped);
@@ -171,8 +172,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let stalls = watchdog.stalls();
     drop(watchdog);
     bar.clear();
-    let trades = report.ledger.rows_read - report.ledger.rejected;
-    let finished = watch.finish(trades).and_then(|()| end_journal(job.changes.as_ref(), trades));
+    let finished = watch.finish();
     server.iter_mut().for_each(|server| server.finish(report.interrupted));
     warn(&engine, &report);
     warn_of_bad(args, &job.bad_records, bad_before, job.letters.as_ref());
@@ -180,7 +180,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
     (summary.stalls, summary.dead_letters_dropped) = (stalls, dropped);
     destination.show(args.report, &summary, Some(&sample))?;
-    finished?;
+    finished.map_err(|error| anyhow::anyhow!(error))?;
     if report.interrupted {
         tell!("{}", signals::partial_note(handle.as_ref()));
         if is_kept {
@@ -211,20 +211,6 @@ fn done_before(args: &RunArgs, destination: &Destination, mut summary: Summary) 
         destination.show(args.report, &summary, None)?;
     }
     Ok(failure::OK)
-}
-
-/// Creates the journal of the changes beside the trades, if there is to be one.
-fn create_journal(args: &RunArgs, changes: Option<&Changes>) -> anyhow::Result<()> {
-    match (changes.and_then(|changes| changes.journal.as_ref()), args.reload.journal.as_deref()) {
-        (Some(journal), Some(path)) => Ok(journal.create(path)?),
-        _ => Ok(()),
-    }
-}
-
-/// Completes it, of a run of so many trades.
-fn end_journal(changes: Option<&Changes>, trades: u64) -> anyhow::Result<()> {
-    let journal = changes.and_then(|changes| changes.journal.as_ref());
-    journal.map_or(Ok(()), |journal| Ok(journal.end(trades)?))
 }
 
 /// A sink with a file beside it for what is put aside, if there is one.

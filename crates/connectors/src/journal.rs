@@ -7,16 +7,20 @@
 //! follow each other. The last line has the number of trades. Text that is not UTF-8
 //! stands as `{"hex":…}`.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tradejoin_disk::{Disk, RealDisk};
+use tradejoin_flow::{End, Prepared};
 use tradejoin_model::{ChangeKeys, ChangeKind, ChangeLane, Column, INTEGER_NULL, Key, OccSymbol, TextColumn};
 
+use crate::encoding::Location;
 use crate::journal_error::JournalError;
 use crate::limits::{Limits, Size};
+use crate::target::{Counted, OutputHandle, Target, buffered};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -123,39 +127,37 @@ fn write(line: &Line, to: &mut impl Write) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
-/// An empty file that nobody else writes a journal to, as long as it is open.
-fn locked(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).create(true).truncate(false).open(path)?;
-    // Where files cannot be locked, it is not known.
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        return Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "another run writes to it: name another file",
-        ));
-    }
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    Ok(file)
-}
-
-/// Writes a journal.
-#[derive(Debug)]
+/// Writes a journal of a run without checkpoints, under a name as an [`Output`](crate::Output)
+/// has it until it is whole.
 pub struct JournalWriter {
     path: Arc<str>,
-    file: BufWriter<File>,
+    file: BufWriter<Counted>,
+    /// Behind `file`: what it holds goes before the file's name.
+    target: Target,
     lines: JournalLines,
 }
 
 impl JournalWriter {
-    /// Creates the file, in place of one that is there.
+    /// Creates the file. What stands there under its name stays until it is
+    /// [whole](Self::end).
     ///
     /// # Errors
-    /// If it cannot be created, or another run writes to it.
+    /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
+        Self::create_on(Arc::new(RealDisk), path)
+    }
+
+    /// Creates the file on another disk.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, JournalError> {
         let name: Arc<str> = path.display().to_string().into();
-        let file = locked(path).map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
-        Ok(Self { path: name, file: BufWriter::new(file), lines: JournalLines::new(Vec::new()) })
+        let location = Location::Path(path.to_owned());
+        let created = Target::create_on(disk, &location, OutputHandle::default(), None);
+        let (target, file) =
+            created.map_err(|source| JournalError::Create { path: Arc::clone(&name), source })?;
+        Ok(Self { path: name, file: buffered(file), target, lines: JournalLines::new(Vec::new()) })
     }
 
     /// Writes the first line.
@@ -178,18 +180,23 @@ impl JournalWriter {
         self.write(|lines, file| entries.iter().try_for_each(|entry| lines.update(entry, file)))
     }
 
-    /// Writes the last line.
+    /// Writes the last line, of a run of so many trades, or none, and prepares the file to be
+    /// made durable and to get its name, which it does not get if the run was interrupted.
     ///
     /// # Errors
     /// If writing fails.
-    pub fn end(mut self, trades: u64) -> Result<(), JournalError> {
-        self.write(|lines, file| lines.end(trades, file))?;
-        self.file.get_ref().sync_all().map_err(|source| self.failed(source))
+    pub fn end(mut self, trades: Option<u64>, end: End) -> Result<Box<dyn Prepared>, JournalError> {
+        if let Some(trades) = trades {
+            self.write(|lines, file| lines.end(trades, file))?;
+        }
+        let mark = self.file.get_ref().mark().map_err(|source| self.failed(source))?;
+        let prepared = self.target.prepare(&self.path, mark, Some(end));
+        Ok(Box::new(prepared.ok_or_else(|| self.failed(io::ErrorKind::Unsupported.into()))?))
     }
 
     fn write(
         &mut self,
-        lines: impl FnOnce(&JournalLines, &mut BufWriter<File>) -> io::Result<()>,
+        lines: impl FnOnce(&JournalLines, &mut BufWriter<Counted>) -> io::Result<()>,
     ) -> Result<(), JournalError> {
         let written = lines(&self.lines, &mut self.file).and_then(|()| self.file.flush());
         written.map_err(|source| self.failed(source))
@@ -435,19 +442,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_runs_do_not_write_one_journal() {
+    fn a_journal_has_its_name_when_it_is_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("j.jsonl");
-        let begin =
-            || JournalWriter::create(&path).map(|mut writer| writer.begin(Vec::new()).map(|()| writer));
-        let first = begin().expect("created").expect("written");
-        let before = std::fs::read(&path).expect("read");
-        assert!(begin().expect_err("the first writes to it").to_string().contains("cannot create"));
-        assert_eq!(std::fs::read(&path).expect("read"), before, "nothing of it is lost");
+        std::fs::write(&path, "old").expect("a file");
+        let begin = || {
+            let mut writer = JournalWriter::create(&path).expect("created");
+            writer.begin(Vec::new()).expect("written");
+            writer
+        };
+        // Two at once are two files.
+        let (first, second) = (begin(), begin());
         drop(first);
-        let second = begin().expect("nobody writes to it").expect("written");
-        second.end(0).expect("written");
-        assert!(Journal::read(&path).is_ok_and(|journal| journal.trades == 0));
+        let mut prepared = second.end(Some(7), End::Complete).expect("written");
+        prepared.make_durable().expect("durable");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "old", "others are not whole yet");
+        prepared.publish().expect("named");
+        assert!(Journal::read(&path).is_ok_and(|journal| journal.trades == 7));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+
+        let mut prepared = begin().end(Some(8), End::Interrupted).expect("written");
+        prepared.make_durable().and_then(|_| prepared.publish()).expect("left where it is");
+        assert!(Journal::read(&path).is_ok_and(|journal| journal.trades == 7));
+        let partial = folder.path().join("j.jsonl.partial");
+        assert!(Journal::read(&partial).is_ok_and(|journal| journal.trades == 8));
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Journals: what is read is written again as what it was.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use tradejoin_connectors::{Journal, JournalWriter};
+use tradejoin_disk::{Disk as _, Mode, SimulatedDisk};
+use tradejoin_flow::End;
 use tradejoin_model::{ChangeLane, Keys, Messages};
 
 use crate::memory::Memory;
@@ -12,11 +17,14 @@ use crate::rows::change_text;
 pub(crate) fn journals(bytes: &[u8]) {
     let Ok(journal) = Journal::read(&Memory::new(bytes).path()) else { return };
     (0..journal.tables.len()).for_each(|table| check_together(&journal, table));
-    let copy = Memory::new(b"");
-    let mut writer = JournalWriter::create(&copy.path()).expect("a file in memory");
+    let (disk, path) = (SimulatedDisk::new(), Path::new("journals/journal"));
+    disk.create_folder(Path::new("journals"), Mode::Shared).expect("memory");
+    let mut writer = JournalWriter::create_on(Arc::new(disk.clone()), path).expect("a file in memory");
     writer.begin(journal.tables.clone()).expect("memory");
     writer.updates(&journal.entries).expect("memory");
-    writer.end(journal.trades).expect("memory");
+    let mut prepared = writer.end(Some(journal.trades), End::Complete).expect("memory");
+    prepared.make_durable().and_then(|_| prepared.publish()).expect("memory");
+    let copy = Memory::new(&disk.read(path).expect("it has its name"));
     let again = Journal::read(&copy.path()).expect("what was written is a journal");
     assert_eq!((&again.tables, again.trades), (&journal.tables, journal.trades));
     assert_eq!(entries(&again), entries(&journal));

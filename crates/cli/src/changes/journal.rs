@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tradejoin_connectors::{JournalEntry, JournalError, JournalWriter, Note};
+use tradejoin_flow::{End, Prepared};
 
 use crate::reload::WatchedTable;
 
@@ -38,14 +39,17 @@ impl ChangesJournal {
         Box::new(move |entries| Ok(journal.lock().write(entries)?))
     }
 
-    /// Completes the journal of a run of so many trades. One that was stopped before its
-    /// tables were loaded, or that was given up with batches on their way, has no end.
-    pub(crate) fn end(&self, trades: u64) -> Result<(), JournalError> {
+    /// Ends the journal of a run of so many trades. One that was stopped before its
+    /// tables were loaded, or that was given up with batches on their way, has no last line.
+    pub(crate) fn end(&self, trades: u64, end: End) -> Result<Option<Box<dyn Prepared>>, JournalError> {
         let State { writer, has_begun, last, .. } = &mut *self.lock();
-        match writer.take() {
-            Some(writer) if *has_begun && *last <= trades => writer.end(trades),
-            _ => Ok(()),
-        }
+        let trades = Some(trades).filter(|&trades| *has_begun && *last <= trades);
+        writer.take().map(|writer| writer.end(trades, end)).transpose()
+    }
+
+    /// Removes what there is of a journal that has not ended, whoever may still write to it.
+    pub(crate) fn give_up(&self) {
+        self.lock().writer = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

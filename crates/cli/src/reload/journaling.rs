@@ -5,9 +5,10 @@ use std::path::Path;
 
 use tradejoin_connectors::{JournalEntry, JournalError, JournalWriter, LoadedTable};
 use tradejoin_engine::{InEffect, Update};
+use tradejoin_flow::{End, Prepared};
 
 /// Writes what took effect, in the order of the sequence.
-pub(super) struct Journaling {
+pub(crate) struct Journaling {
     writer: JournalWriter,
     has_begun: bool,
     /// Updates that are not in the journal, and where those stand of which it is known.
@@ -24,9 +25,10 @@ impl Journaling {
     }
 
     /// Ends the journal of a run of so many trades. One that was stopped before its
-    /// tables were loaded, or that was given up with batches on their way, has no end.
-    pub(super) fn end(self, trades: u64) -> Result<(), JournalError> {
-        if self.has_begun && self.last <= trades { self.writer.end(trades) } else { Ok(()) }
+    /// tables were loaded, or that was given up with batches on their way, has no last line.
+    pub(crate) fn end(self, trades: u64, end: End) -> Result<Box<dyn Prepared>, JournalError> {
+        let trades = Some(trades).filter(|&trades| self.has_begun && self.last <= trades);
+        self.writer.end(trades, end)
     }
 
     /// An update has been offered under this number.

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tradejoin_connectors::JournalError;
 use tradejoin_engine::{InEffect, Updates};
+use tradejoin_flow::BoxError;
 
 use super::asks::{Ask, Asks};
 use super::generations::Store;
@@ -108,15 +109,11 @@ impl Watch {
         self.asks.clone()
     }
 
-    /// Completes the journal of a run of so many trades.
-    pub(crate) fn finish(&mut self, trades: u64) -> anyhow::Result<()> {
+    /// Ends, and gives the journal of what has taken effect, if there is one.
+    pub(crate) fn finish(&mut self) -> Result<Option<Journaling>, BoxError> {
         self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.watching.take() {
-            let journaling =
-                thread.join().map_err(|_| anyhow::anyhow!("the watch over files panicked"))??;
-            journaling.map_or(Ok(()), |journaling| journaling.end(trades))?;
-        }
-        Ok(())
+        let Some(thread) = self.watching.take() else { return Ok(None) };
+        Ok(thread.join().map_err(|_| "the watch over files panicked")??)
     }
 
     /// What has become of each table's newer files.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::changes::{TABLE, at};
 use crate::support::Folder;
 use crate::words::stream;
 
@@ -77,4 +78,62 @@ fn every_durable_call_of_a_run_without_checkpoints_may_fail() {
     assert_eq!(outputs(), want);
     let (code, said) = run("banana");
     assert!(code == Some(2) && said.contains("TRADEJOIN_FAULTS: \"banana\""), "{said}");
+}
+
+/// Changes beside a trade, with a journal that takes so many letters more than the shortest.
+fn journaled(more: usize) -> Folder {
+    let folder = Folder::empty();
+    folder.put("t.jsonl", "{\"trade_id\":1,\"timestamp\":1,\"instrument_id\":1,\"user_id\":7}\n");
+    folder.put("i.csv", TABLE);
+    folder.put("u.csv", "user_id,username\n");
+    let user = stream(&format!("u7={}", "x".repeat(1 + more)));
+    folder.put("c.jsonl", at(stream("i1=A").trim_end().to_owned(), 1) + &at(user.trim_end().to_owned(), 1));
+    ["j.jsonl", "o.jsonl"].iter().for_each(|name| folder.put(name, "old"));
+    folder
+}
+
+const JOURNALED: &str = "run --trades t.jsonl --instruments i.csv --columns ticker --users u.csv \
+    --table-changes c.jsonl --journal j.jsonl --output o.jsonl --quiet";
+
+#[test]
+fn a_journal_whose_last_line_cannot_be_written_leaves_the_output_of_an_earlier_run() {
+    // What a shell limits files to.
+    const UNIT: usize = 512;
+    let folder = journaled(0);
+    folder.ok(JOURNALED);
+    let shortest = folder.read("j.jsonl").len();
+    // A limit that is reached within the last line.
+    let units = (shortest + 200) / UNIT + 1;
+    let folder = journaled(units * UNIT + 5 - shortest);
+    let script = format!(
+        "ulimit -f {units}; exec '{}' {JOURNALED}",
+        assert_cmd::cargo::cargo_bin!("tradejoin").display()
+    );
+    let mut command = Command::new("sh");
+    let output = command.current_dir(folder.path("")).args(["-c", &script]).output().expect("a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("error: cannot write the journal: cannot write j.jsonl: File too large"), "{said}");
+    assert_eq!(folder.names(), ["c.jsonl", "i.csv", "j.jsonl", "o.jsonl", "t.jsonl", "u.csv"]);
+    assert_eq!(["j.jsonl", "o.jsonl"].map(|name| folder.read(name)), ["old"; 2]);
+    folder.ok(JOURNALED);
+    assert_eq!(folder.read("j.jsonl").len(), units * UNIT + 5);
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_journal_of_an_earlier_one() {
+    let folder = journaled(0);
+    folder.put("i.csv", format!("{TABLE}x\n"));
+    let watching = JOURNALED.replace("--table-changes c.jsonl", "--watch");
+    for job in [JOURNALED, &watching] {
+        folder.fails(65, job);
+        assert_eq!(folder.names(), ["c.jsonl", "i.csv", "j.jsonl", "o.jsonl", "t.jsonl", "u.csv"]);
+        assert_eq!(["j.jsonl", "o.jsonl"].map(|name| folder.read(name)), ["old"; 2]);
+    }
+    folder.put("i.csv", TABLE);
+    let said = folder.fails(74, &watching.replace("j.jsonl", "/dev/full"));
+    assert!(said.contains("error: cannot write the journal: cannot write /dev/full: "), "{said}");
+    assert_eq!(folder.read("o.jsonl"), "old");
+    folder.ok(&watching);
+    assert!(folder.read("j.jsonl").ends_with("{\"end\":{\"trades\":1}}\n"));
 }
