@@ -137,9 +137,15 @@ pub(crate) fn resume(
     }
     let partial = PathBuf::from(&position.partial);
     let failed = |source| ResumeError::io(&partial, source);
+    let half = partial.with_extension("copy");
+    // Of a run that died while it copied.
+    match disk.remove(&half) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
     let mut file = match disk.open(&partial) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            take_back(&**disk, &partial, &path, position)?;
+            take_back(&**disk, &partial, &half, &path, position)?;
             disk.open(&partial).map_err(failed)?
         }
         opened => opened.map_err(failed)?,
@@ -158,6 +164,7 @@ pub(crate) fn resume(
 fn take_back(
     disk: &dyn Disk,
     partial: &Path,
+    half: &Path,
     path: &Path,
     position: &OutputPosition,
 ) -> Result<(), ResumeError> {
@@ -167,7 +174,7 @@ fn take_back(
         disk.create(partial, Mode::Shared).map_err(failed)?;
     } else {
         match check(disk, path, position) {
-            Ok(_) => copy(disk, path, partial, position.bytes).map_err(failed)?,
+            Ok(_) => copy(disk, path, half, partial, position.bytes).map_err(failed)?,
             Err(error @ ResumeError::Io { .. }) => return Err(error),
             Err(_) => return Err(ResumeError::Missing { path: partial.to_owned() }),
         }
@@ -176,27 +183,21 @@ fn take_back(
 }
 
 /// Copies the first bytes of a file to a new one. It is durable, but for its name, once it has
-/// that: a copy that is cut short is none.
-fn copy(disk: &dyn Disk, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
-    let half = to.with_extension("copy");
-    // Of a run that died meanwhile.
-    match disk.remove(&half) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+/// that, and until then under the name of a `half`: a copy that is cut short is none.
+fn copy(disk: &dyn Disk, from: &Path, half: &Path, to: &Path, bytes: u64) -> io::Result<()> {
     let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
-    let mut file = disk.create(&half, fs::metadata(from).map_or(Mode::Shared, rights))?;
+    let mut file = disk.create(half, fs::metadata(from).map_or(Mode::Shared, rights))?;
     let mut write = || {
         let copied = io::copy(&mut disk.reader(from)?.take(bytes), &mut file)?;
         if copied != bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.sync()?;
-        disk.rename(&half, to)
+        disk.rename(half, to)
     };
     write().inspect_err(|_| {
         // It may be what has filled the disk.
-        let _ = disk.remove(&half);
+        let _ = disk.remove(half);
     })
 }
 
