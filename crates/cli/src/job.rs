@@ -435,6 +435,7 @@ struct Shared {
     last_read: Option<LastRead>,
     stop: Stop,
     limits: Limits,
+    is_kept: bool,
 }
 
 impl Shared {
@@ -451,6 +452,7 @@ impl Shared {
             last_read: args.last_read.clone(),
             stop: stop.clone(),
             limits: args.input.limits.limits(&args.engine)?,
+            is_kept: args.kept.checkpoint.is_some(),
         })
     }
 
@@ -471,6 +473,7 @@ impl Shared {
             last_read: self.last_read.clone(),
             stop: Some(self.stop.flag()),
             limits: self.limits,
+            is_kept: self.is_kept,
             ..input
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Chunk {
     pub(crate) places: [TextPlace; 2],
     /// What its records are held to.
     pub(crate) limits: Limits,
-    /// Of the text before it, if it is in no file.
+    /// Of the text before it, if it is in no file and kept.
     pub(crate) hash: Option<TextHash>,
 }
 
@@ -68,7 +68,7 @@ struct Inflow {
     /// Where in the buffer bytes of a line that is too long were left out, how many, and the
     /// text up to behind them.
     dropped: VecDeque<(usize, u64, Option<TextHash>)>,
-    /// Of what lies before the start of the buffer, if the text is in no file.
+    /// Of what lies before the start of the buffer, if the text is in no file and kept.
     hash: Option<TextHash>,
     /// Where it is on the way to, or was when a stop ended it.
     going_on: Option<InputPosition>,
@@ -114,8 +114,8 @@ enum Filled {
 
 impl Chunks {
     pub(crate) fn new(input: TextInput, format: Format) -> Self {
-        let TextInput { name, bytes, origin, cut, patience, linger, last_read, limits } = input;
-        let hash = matches!(origin, Origin::Stream).then(TextHash::new);
+        let TextInput { name, bytes, origin, is_kept, cut, patience, linger, last_read, limits } = input;
+        let hash = (is_kept && matches!(origin, Origin::Stream)).then(TextHash::new);
         let (dropped, going_on) = (VecDeque::new(), None);
         Self {
             input: bytes,

@@ -53,6 +53,9 @@ pub struct InputOptions {
     pub stop: Option<Arc<AtomicBool>>,
     /// What it may ask for.
     pub limits: Limits,
+    /// Whether somebody asks [how far it has been read](tradejoin_flow::Source::position): the text
+    /// of a pipe is hashed for that.
+    pub is_kept: bool,
     /// The location, if it is a pipe that is open already: see [`InputOptions::with_pipe_open`].
     pub pipe: OpenPipe,
 }
@@ -92,6 +95,7 @@ impl InputOptions {
             last_read: None,
             stop: None,
             limits: Limits::default(),
+            is_kept: true,
             pipe: OpenPipe::default(),
         }
     }
@@ -192,6 +196,7 @@ impl Input {
     pub(crate) fn into_text(self) -> Result<TextInput, ReadError> {
         let (cut, patience) = (self.raw.cut(), self.raw.patience.clone());
         let (is_plain, origin, limits) = (self.is_plain(), self.origin(), self.options.limits);
+        let is_kept = self.options.is_kept;
         let failed = |error| ReadError::of_io(&self.name, error);
         let mut raw = self.raw;
         // A file without a byte is empty, however it would be packed.
@@ -214,7 +219,7 @@ impl Input {
         let bytes = SkipMark { bytes, held: Vec::new(), started: false };
         let (linger, last_read) = (self.options.linger, self.options.last_read);
         let bytes = Box::new(bytes);
-        Ok(TextInput { name: self.name, bytes, origin, cut, patience, linger, last_read, limits })
+        Ok(TextInput { name: self.name, bytes, origin, is_kept, cut, patience, linger, last_read, limits })
     }
 }
 
@@ -269,6 +274,8 @@ pub(crate) struct TextInput {
     pub(crate) name: Arc<str>,
     pub(crate) bytes: Box<dyn Read + Send>,
     pub(crate) origin: Origin,
+    /// See [`InputOptions::is_kept`].
+    pub(crate) is_kept: bool,
     pub(crate) cut: Cut,
     pub(crate) patience: Patience,
     pub(crate) linger: Duration,
@@ -448,7 +455,8 @@ pub(crate) fn memory(bytes: impl Read) -> TextInput {
     let bytes = Box::new(io::Cursor::new(owned));
     let (cut, patience, linger) = (Cut(Arc::default()), Patience::default(), Duration::ZERO);
     let (name, origin) = ("memory".into(), Origin::Stream);
-    TextInput { name, bytes, origin, cut, patience, linger, last_read: None, limits: Limits::default() }
+    let (is_kept, last_read, limits) = (true, None, Limits::default());
+    TextInput { name, bytes, origin, is_kept, cut, patience, linger, last_read, limits }
 }
 
 #[cfg(test)]

@@ -199,6 +199,7 @@ impl<'r> TextFile<'r> {
             name: Arc::clone(&name),
             bytes: Box::new(self.file.part(start)),
             origin: Origin::Stream,
+            is_kept: false,
             cut: Cut::never(),
             patience: Patience::default(),
             linger: std::time::Duration::ZERO,

@@ -316,6 +316,19 @@ fn trades_and_changes_of_pipes_go_on_anywhere() {
 }
 
 #[test]
+fn a_pipe_that_nobody_goes_on_with_is_not_hashed() {
+    let (pipes, text) = (Pipes::new(), "trade_id,instrument_id\n1,1\n");
+    for is_kept in [true, false] {
+        let options = InputOptions { is_kept, ..options(pipes.of("csv", text, 9), 10) };
+        let mut reader = trades(options, Fields::AsText).expect("opens");
+        read_all(&mut reader).expect("good rows");
+        let position = reader.position().expect("a position");
+        let InputPosition { bytes, head, tail, .. } = position;
+        assert_eq!((bytes, head.is_some(), tail.is_some()), (text.len() as u64, is_kept, is_kept));
+    }
+}
+
+#[test]
 fn other_changes_are_refused_when_the_first_is_read_and_their_writer_is_heard_out() {
     let pipes = Pipes::new();
     let text = lines(0..3_000);

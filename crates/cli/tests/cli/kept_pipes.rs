@@ -169,18 +169,21 @@ fn other_trades_on_standard_input_are_refused() {
     assert_eq!(folder.read("o.csv"), format!("trade_id,instrument_id,bid,ask,ticker\n{rows}"));
 }
 
+/// A run with trades and changes that come through pipes.
+fn start_both(folder: &Folder, flags: &str) -> Child {
+    let job = "run --trades t.fifo --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
+               --unmatched keep --output o.csv --checkpoint state --checkpoint-every 100rows --batch-len 100";
+    let mut command = folder.command(&format!("{job} {flags}"));
+    command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts")
+}
+
 #[test]
 fn another_writer_of_one_of_two_pipes_is_refused_and_holds_nothing_up() {
     // By arrival no change may have come before the checkpoint.
     for (flags, other) in [("", "c.fifo"), ("", "t.fifo"), ("--changes-by arrival", "t.fifo")] {
         let folder = Folder::empty();
         folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
-        let job = "run --trades t.fifo --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
-                   --unmatched keep --output o.csv --checkpoint state --checkpoint-every 100rows --batch-len 100";
-        let start = || {
-            let mut command = folder.command(&format!("{job} {flags}"));
-            command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts")
-        };
+        let start = || start_both(&folder, flags);
         let writer = write_both(&folder, u64::MAX);
         kill_behind(&folder, start(), MANY, || ());
         writer.join().expect("no panic");
@@ -214,12 +217,7 @@ fn a_run_on_the_way_to_its_place_can_be_interrupted_and_gone_on_with() {
     for flags in ["", "--changes-by arrival"] {
         let folder = Folder::empty();
         folder.put("i.csv", format!("{TABLE}1,SPY,1,2024-11-03,call\n"));
-        let job = "run --trades t.fifo --format csv --instruments i.csv --table-changes c.fifo --columns ticker \
-                   --unmatched keep --output o.csv --checkpoint state --checkpoint-every 100rows --batch-len 100";
-        let start = || {
-            let mut command = folder.command(&format!("{job} {flags}"));
-            command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts")
-        };
+        let start = || start_both(&folder, flags);
         let writer = write_both(&folder, u64::MAX);
         kill_behind(&folder, start(), MANY, || ());
         let trades = writer.join().expect("no panic");
