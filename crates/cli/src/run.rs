@@ -36,9 +36,13 @@ const GOES_ON: &str = "the same command goes on where it was";
 /// Carries out the command, and gives its exit code.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let hang_up = if args.reload.watch.is_some() { HangUp::Reloads } else { HangUp::Ends };
-    let signals = Signals::install(hang_up)?;
+    run_under(args, &Signals::install(hang_up)?)
+}
+
+/// The same under a watch over signals that stands.
+pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8> {
     // Taken over before anything is opened that may wait: it must not end the run.
-    let hang_up = if hang_up == HangUp::Reloads { Signals::hang_up()? } else { Default::default() };
+    let hang_up = if args.reload.watch.is_some() { Signals::hang_up()? } else { Default::default() };
     let destination = Destination::new(args)?;
     let disk = checkpoint::disk()?;
     // Whoever has the folder of checkpoints may have the socket, too, and the folder is what

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, process};
 
 use anyhow::Context as _;
@@ -30,6 +30,10 @@ const GRACE: Duration = Duration::from_millis(850);
 /// for it: the checkpoint before stands.
 const GRACE_OF_KEPT: Duration = Duration::from_secs(30);
 
+/// For how long signals behind the first tell of the same event: `timeout` signals a command and
+/// then its group, and of a terminal that is closed the system tells and the shell.
+const ONE_EVENT: Duration = Duration::from_millis(250);
+
 /// How long last words may take whose reader may be stuck, too.
 const WORDS: Duration = Duration::from_secs(2);
 /// Signals that have been seen and not been acted on.
@@ -42,7 +46,7 @@ type Remover = Box<dyn Fn() + Send>;
 ///
 /// The first one asks the run to stop. If the run has not ended by itself after [`GRACE`],
 /// because a reader or writer is stuck, last words are said and the process ends all the
-/// same; with the second one it ends at once. Both remove what would be left behind. The
+/// same; with the second one, unless that tells of the [same event](ONE_EVENT), it ends at once. Both remove what would be left behind. The
 /// third one waits not even for that.
 pub(crate) struct Signals {
     stop: Stop,
@@ -79,19 +83,22 @@ impl Signals {
         let mut signals = signal_hook::iterator::Signals::new(signals).context("cannot watch for signals")?;
         let (seeing, seen) = mpsc::sync_channel(SIGNALS_MAX);
         let see = move || {
-            for _ in signals.forever() {
+            for signal in signals.forever() {
                 // More of them than there is room for say nothing new.
-                let _ = seeing.try_send(());
+                let _ = seeing.try_send((signal, Instant::now()));
             }
         };
         let (last_words, removers) = (Arc::clone(&watch.last_words), Arc::clone(&watch.removers));
         let is_kept = Arc::clone(&watch.is_kept);
         let end = move || {
-            if seen.recv().is_err() {
-                return;
-            }
+            let Ok((_, first)) = seen.recv() else { return };
             let grace = if is_kept.load(Ordering::Relaxed) { GRACE_OF_KEPT } else { GRACE };
-            let is_hurried = seen.recv_timeout(grace).is_ok();
+            let is_hurried = loop {
+                match seen.recv_timeout(grace.saturating_sub(first.elapsed())) {
+                    Ok((signal, at)) if !hurries(signal, at - first) => {}
+                    another => break another.is_ok(),
+                }
+            };
             is_ending.store(true, Ordering::Relaxed);
             removers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|remove| remove());
             if !is_hurried {
@@ -134,6 +141,11 @@ impl Signals {
     }
 }
 
+/// Whether a signal that comes so long behind the first is a request to end at once.
+fn hurries(signal: i32, behind: Duration) -> bool {
+    signal != SIGHUP && behind >= ONE_EVENT
+}
+
 /// Whether a signal is known not to be ignored, as far as the system tells without `unsafe`.
 fn is_heeded(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -171,6 +183,15 @@ pub(crate) fn partial_note(handle: Option<&OutputHandle>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_of_one_event_are_one() {
+        let [at_once, later] = [ONE_EVENT / 2, ONE_EVENT];
+        assert_eq!([at_once, later].map(|behind| hurries(SIGINT, behind)), [false, true]);
+        assert_eq!([at_once, later].map(|behind| hurries(SIGTERM, behind)), [false, true]);
+        // A terminal is closed once, whoever tells it.
+        assert_eq!([at_once, later].map(|behind| hurries(SIGHUP, behind)), [false, false]);
+    }
 
     #[test]
     fn the_end_follows_last_words_that_panic() {

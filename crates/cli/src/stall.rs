@@ -109,7 +109,7 @@ impl Stalls {
     }
 }
 
-/// Tells, while the inputs of a run are opened, which of them has sent nothing yet.
+/// Tells, while the inputs of a run are opened, which of them is waited for.
 pub(crate) struct Opening {
     _thread: Option<Looking>,
 }
@@ -131,7 +131,7 @@ impl Opening {
     }
 }
 
-/// Since when which pipe has sent nothing.
+/// Since when which pipe is waited for.
 struct Silence {
     after: Duration,
     of: Option<Arc<str>>,
@@ -147,7 +147,7 @@ impl Silence {
         let stood = now.duration_since(self.since);
         let input = self.of.as_ref().filter(|_| stood >= self.told_after)?;
         self.told_after = stood * 2;
-        Some(format!("waiting for the first bytes of {input} for {}", time(stood)))
+        Some(format!("waiting for bytes of {input} for {}", time(stood)))
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
         let said: Vec<_> = seen
             .filter_map(|(at, silent)| silence.look(silent.map(Arc::from), begin + Duration::from_secs(at)))
             .collect();
-        let still = |input, seconds| format!("waiting for the first bytes of {input} for {seconds} s");
+        let still = |input, seconds| format!("waiting for bytes of {input} for {seconds} s");
         assert_eq!(said, [still("i", 10), still("i", 20), still("t", 10)]);
     }
 }

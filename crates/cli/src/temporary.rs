@@ -1,9 +1,9 @@
 //! Temporary folders, which have copies of data whoever may read those, and are for nobody else.
 
 use std::fs::Permissions;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::{fs, io};
 
 use tempfile::TempDir;
 
@@ -23,6 +23,15 @@ pub(crate) fn private_folder(parent: Option<&Path>) -> io::Result<TempDir> {
         Some(parent) => builder.tempdir_in(parent),
         None => builder.tempdir(),
     }
+}
+
+/// What removes a folder where no value is dropped any more.
+pub(crate) fn remover(folder: &TempDir) -> Box<dyn Fn() + Send> {
+    let folder = folder.path().to_owned();
+    // A file may just be made in it. One that cannot be removed lies among temporary files.
+    Box::new(move || {
+        let _ = (0..3).any(|_| fs::remove_dir_all(&folder).is_ok());
+    })
 }
 
 #[cfg(test)]

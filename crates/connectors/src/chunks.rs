@@ -19,7 +19,7 @@ use crate::records::Scanner;
 /// Bytes that are asked for at a time.
 const READ_LEN: usize = 128 << 10;
 
-/// Whole records, one after the other.
+/// Whole records, one after the other. The last one may lack bytes, if it is too long.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
@@ -184,7 +184,8 @@ impl Chunks {
                     taken => {
                         records += 1;
                         end = self.scanner.at();
-                        if taken == Look::TakeLast {
+                        // Places before bytes that are left out can be told, those behind them not.
+                        if taken == Look::TakeLast || self.lacks_bytes_before(end) {
                             break;
                         }
                     }
@@ -280,6 +281,11 @@ impl Chunks {
         }
         self.scanner.restart(self.start);
         self.take_failure()
+    }
+
+    /// Whether a line before a place was too long.
+    fn lacks_bytes_before(&self, end: usize) -> bool {
+        self.inflow.dropped.front().is_some_and(|(at, ..)| *at <= end)
     }
 
     fn scan(&mut self) -> Option<Range<usize>> {

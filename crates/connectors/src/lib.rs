@@ -68,6 +68,7 @@ mod records;
 
 mod csv_rows;
 mod header;
+mod json_floats;
 mod json_plain;
 mod json_rows;
 mod parse;

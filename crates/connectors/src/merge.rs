@@ -1,6 +1,7 @@
 //! Trades that were put aside, and are enriched by now, among those of their run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::{AHashMap, AHashSet};
 use arrow_array::RecordBatch;
@@ -52,6 +53,8 @@ pub struct MergeOptions {
     pub location: Location,
     /// How that is encoded.
     pub encoding: Encoding,
+    /// Ends the merging before its end, once it is set.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// How many trades were merged.
@@ -276,12 +279,13 @@ impl Seen {
 
 /// Writes the enriched trades of a run, and among them those of its dead letters that
 /// are enriched by now, each at the place that its number tells: so many trades of the
-/// run stand before it as were neither refused nor dropped.
+/// run stand before it as were neither refused nor dropped. `None` if it was
+/// stopped, which leaves nothing behind.
 ///
 /// # Errors
 /// If the files have other columns, cannot be read, or the output cannot be written.
-pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeError> {
-    let MergeOptions { enriched, recovered, location, encoding } = merge;
+pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Option<Merged>, MergeError> {
+    let MergeOptions { enriched, recovered, location, encoding, stop } = merge;
     let open = |fields: Fields| -> Result<_, MergeError> {
         // Tokens become values of the types of the other file.
         let of_recovered = if enriched.encoding.format.is_text() { fields } else { Fields::AsText };
@@ -318,6 +322,9 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeEr
     let mut output = Output::create(OutputOptions::new(location, encoding, schema))?;
     let mut merged = Merged { enriched: 0, recovered: places.recovered.len() as u64 };
     while let Some(messages) = of_run.read()? {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         merged.enriched += messages.trades.num_rows() as u64;
         output.write_batch(&places.merge(messages.trades).map_err(corrupt(&name))?)?;
     }
@@ -325,7 +332,7 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Merged, MergeEr
         output.write_batch(&rest)?;
     }
     output.close(End::Complete)?;
-    Ok(merged)
+    Ok(Some(merged))
 }
 
 fn corrupt(name: &Arc<str>) -> impl Fn(ArrowError) -> MergeError {

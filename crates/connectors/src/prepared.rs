@@ -171,7 +171,7 @@ fn take_back(
     let failed = |source| ResumeError::io(partial, source);
     if position.bytes == 0 {
         // Nothing counts of it, and what has its name now may be of an earlier run.
-        disk.create(partial, Mode::Shared).map_err(failed)?;
+        disk.create(partial, mode_of(path)).map_err(failed)?;
     } else {
         match check(disk, path, position) {
             Ok(_) => copy(disk, path, half, partial, position.bytes).map_err(failed)?,
@@ -182,11 +182,16 @@ fn take_back(
     disk.sync_folder(folder(path)).map_err(failed)
 }
 
+/// That of a file whose place another one takes.
+fn mode_of(path: &Path) -> Mode {
+    let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
+    fs::metadata(path).map_or(Mode::Shared, rights)
+}
+
 /// Copies the first bytes of a file to a new one. It is durable, but for its name, once it has
 /// that, and until then under the name of a `half`: a copy that is cut short is none.
 fn copy(disk: &dyn Disk, from: &Path, half: &Path, to: &Path, bytes: u64) -> io::Result<()> {
-    let rights = |file: fs::Metadata| Mode::Exactly(file.permissions().mode() & 0o777);
-    let mut file = disk.create(half, fs::metadata(from).map_or(Mode::Shared, rights))?;
+    let mut file = disk.create(half, mode_of(from))?;
     let mut write = || {
         let copied = io::copy(&mut disk.reader(from)?.take(bytes), &mut file)?;
         if copied != bytes {

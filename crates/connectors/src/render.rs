@@ -11,11 +11,12 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_cast::cast;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_json::writer::{EncoderOptions, make_encoder};
+use arrow_json::writer::make_encoder;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, TimeUnit};
 use chrono::{Datelike, NaiveDate};
 use tradejoin_model::{Column, ColumnType, INTEGER_NULL, KnownKind, Strike, TRADE_COLUMNS, TextColumn};
 
+use crate::json_floats;
 use crate::parse::json_text;
 use crate::shown_times::check_times;
 use crate::trade_layout::{ENCODING_CSV, ENCODING_JSON, ENCODING_KEY};
@@ -310,7 +311,7 @@ fn as_json(array: &ArrayRef, field: &FieldRef) -> Result<(ArrayRef, Form), Arrow
         return shown(array);
     }
     check_times(array)?;
-    let options = EncoderOptions::default().with_explicit_nulls(true);
+    let options = json_floats::options();
     let mut encoder = make_encoder(field, array, &options)?;
     let mut buffer = Vec::new();
     let token = |row: usize| {

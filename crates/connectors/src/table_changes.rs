@@ -189,7 +189,7 @@ impl ChangeText {
             for _ in 0..lines {
                 records.next();
             }
-            records.place_behind(&chunk.places, lines)?
+            records.place_behind(chunk.places[0], lines)
         };
         let mut hash = chunk.hash.clone();
         // A part of the chunk, which has all bytes of the text up to there.

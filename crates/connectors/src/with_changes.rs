@@ -338,6 +338,7 @@ impl<S: TradeFeed, F: ChangeFeed> WithChanges<S, F> {
     fn fill(&mut self) -> Result<Filled, ReadError> {
         let filled = self.changes.fill(Instant::now())?;
         self.is_behind &= filled == Filled::NotYet;
+        self.waits_since = self.waits_since.filter(|_| filled != Filled::More);
         self.look_for_cut();
         Ok(filled)
     }

@@ -171,7 +171,7 @@ impl Lobby {
     fn why(&self) -> String {
         match self.readiness.silent_input() {
             Some(input) => {
-                format!("the run has not begun: it waits for the first bytes of {input}; ask again then")
+                format!("the run has not begun: it waits for bytes of {input}; ask again then")
             }
             None => "the run has not begun: it opens its files; ask again when it has".to_owned(),
         }

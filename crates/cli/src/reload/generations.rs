@@ -15,7 +15,7 @@ use tradejoin_connectors::{Compression, Encoding, InputOptions, Limits, Location
 use super::tables::Stamp;
 use crate::args::RunArgs;
 use crate::failure::UsageError;
-use crate::temporary::{PRIVATE_FILE, private_folder};
+use crate::temporary::{PRIVATE_FILE, private_folder, remover};
 
 /// Bytes that are copied or compared at a time.
 const STEP: usize = 64 << 10;
@@ -69,11 +69,7 @@ impl Store {
 
     /// What removes the folder, where no value is dropped any more.
     pub(crate) fn remover(&self) -> Box<dyn Fn() + Send> {
-        let folder = self.folder.path().to_owned();
-        // A copy may just be made in it. One that cannot be removed lies among temporary files.
-        Box::new(move || {
-            let _ = (0..3).any(|_| fs::remove_dir_all(&folder).is_ok());
-        })
+        remover(&self.folder)
     }
 
     /// Copies a file, text packed, unless the run is `done`.

@@ -8,9 +8,13 @@ use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, 
 
 use crate::args::RunArgs;
 use crate::failure::{self, UsageError};
+use crate::signals::{HangUp, Signals};
 use crate::tell::tell;
-use crate::temporary::private_folder;
+use crate::temporary::{private_folder, remover};
 use crate::{plan, run, same_file};
+
+/// What to say of an output that is not there.
+const INTERRUPTED: &str = "interrupted; nothing was merged: give the same command again";
 
 /// Replays the letters of a run, and merges what is recovered with its output.
 pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
@@ -27,7 +31,9 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let ids = LetterIds::read(&limits.apply(plan::input(&letters, format, None)?))?;
     ids.check_apart(&enriched)?;
 
+    let signals = Signals::install(HangUp::Ends)?;
     let folder = private_folder(None).context("cannot make a temporary folder")?;
+    signals.remove_before_the_end(remover(&folder));
     let (ending, format) = match enriched.encoding.format {
         Format::Csv => ("csv", Format::Csv),
         Format::JsonLines => ("jsonl", Format::JsonLines),
@@ -36,13 +42,18 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     };
     let recovered = folder.path().join(format!("recovered.{ending}"));
     run.output = Some(recovered.clone());
-    let code = run::run(&run)?;
+    let code = run::run_under(&run, &signals)?;
     if code != failure::OK {
         return Ok(code);
     }
+    // Those of the run, which is over, are untrue by now.
+    signals.before_the_end(|| tell!("{INTERRUPTED}"));
     let recovered = InputOptions::with_encoding(Location::Path(recovered), Encoding::plain(format));
-    let recovered = of_output(recovered);
-    let merged = merge(&ids, MergeOptions { enriched, recovered, location, encoding })?;
+    let (recovered, stop) = (of_output(recovered), signals.stop().flag());
+    let Some(merged) = merge(&ids, MergeOptions { enriched, recovered, location, encoding, stop })? else {
+        tell!("{INTERRUPTED}");
+        return Ok(failure::INTERRUPTED);
+    };
     if !(run.report.quiet || run.report.json) {
         let [recovered, enriched] = [merged.recovered, merged.enriched].map(HumanCount);
         tell!("{}: {enriched} trades of the run, and {recovered} recovered", output.display());
@@ -66,7 +77,7 @@ fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Resul
             return Err(UsageError(format!("--output would take the place of an input, {}", path.display())));
         }
     }
-    if output == Path::new("-") {
+    if Location::of_output(output) == Location::Standard {
         return Err(UsageError("--into: --output is a new file".to_owned()));
     }
     match &run.letters.dead_letters {

@@ -1,9 +1,9 @@
 //! Checkpoints that are damaged or gone, and what a run makes of them.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,24 @@ fn a_checkpoint_of_a_complete_run_that_is_damaged_is_passed_over_and_told() {
     );
     assert_eq!(folder.read("o.csv"), "of somebody else\n");
     assert!(outputs()[1..] == want[1..], "a run that is refused changes none of the others");
+}
+
+#[test]
+fn outputs_that_are_gone_on_with_again_keep_who_may_read_them() {
+    let (folder, want) = folder();
+    let job = format!("{JOB} {SMALL} --dead-letters d.jsonl --on-bad-record dead-letter");
+    folder.ok(&job);
+    let outputs = ["o.csv", "d.jsonl"].map(|name| folder.path(name));
+    for path in &outputs {
+        fs::set_permissions(path, Permissions::from_mode(0o600)).expect("its owner's");
+    }
+    damage(&folder);
+    let said = said(&folder, &job);
+    assert!(said.contains("is passed over"), "{said}");
+    assert!(folder.read("o.csv") == want && folder.read("d.jsonl").is_empty());
+    for path in outputs {
+        assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600, "{path:?}");
+    }
 }
 
 /// Its outputs are copied then, for which there may be no room.

@@ -153,7 +153,7 @@ fn a_pipe_that_keeps_a_run_from_its_beginning_is_told_by_its_name() {
     let mut lines =
         BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     let told = lines.find(|line| line.starts_with("waiting for "));
-    assert!(told.expect("told").starts_with("waiting for the first bytes of i.fifo for "));
+    assert!(told.expect("told").starts_with("waiting for bytes of i.fifo for "));
     pipe.write_all(crate::support::INSTRUMENTS.as_bytes()).expect("written");
     drop(pipe);
     lines.for_each(drop);

@@ -48,7 +48,7 @@ fn who_asks_a_run_that_waits_for_its_input_is_told() {
     let job = "run -q --trades p --format csv --instruments instruments.csv --users users.csv --watch \
                --control c.sock --output o.csv";
     let mut child = folder.command(job).stderr(Stdio::null()).spawn().expect("the command starts");
-    let waits = "the run has not begun: it waits for the first bytes of p; ask again then";
+    let waits = "the run has not begun: it waits for bytes of p; ask again then";
     for line in ["reload --control c.sock", "tap --control c.sock"] {
         let ran = until_said(&folder, line, waits);
         assert_eq!((ran.code, ran.stderr), (74, format!("error: {waits}\n")), "{line}");

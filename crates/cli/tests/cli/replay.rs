@@ -1,6 +1,9 @@
 //! Dead letters, once more.
 
+use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use arrow_array::builder::{FixedSizeBinaryBuilder, ListBuilder, StringBuilder};
@@ -13,6 +16,8 @@ use arrow_array::{
 use arrow_schema::{DataType, Field};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, INSTRUMENTS};
 
@@ -230,13 +235,43 @@ fn a_trade_that_is_there_twice_is_named_with_both_places() {
             .contains("take the place")
     );
     folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv");
-    folder.fails(2, "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output -");
+    for output in ["-", "/dev/stdout"] {
+        let job = "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output";
+        assert!(folder.fails(2, &format!("{job} {output}")).contains("--output is a new file"));
+    }
     let said = folder.fails(
         2,
         "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --output x.csv --checkpoint state",
     );
     assert!(said.contains("leave --checkpoint out, and give the same command again"), "{said}");
     assert!(!folder.path("state").exists() && !folder.path("x.csv").exists());
+}
+
+#[test]
+fn a_replay_that_is_interrupted_while_it_merges_leaves_nothing_behind() {
+    let folder = put_aside();
+    let notes = (0..20_000).fold("trade_id,instrument_id,note,instrument\n".to_owned(), |mut rows, id| {
+        let _ = writeln!(rows, "{},1,a note of some length,A", 1_000 + id);
+        rows
+    });
+    folder.put("many.csv", notes);
+    std::fs::create_dir(folder.path("tmp")).expect("a folder");
+    let pipe = folder.path("m.csv");
+    mkfifoat(CWD, &pipe, Mode::from_raw_mode(0o600)).expect("a pipe");
+    let job = "replay d.jsonl --instruments new.csv --unmatched drop --into many.csv --output m.csv --quiet";
+    let mut command = folder.command(job);
+    let child = command.env("TMPDIR", folder.path("tmp")).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut reader = BufReader::with_capacity(64, File::open(&pipe).expect("it is written to"));
+    reader.read_line(&mut String::new()).expect("a line");
+    assert!(!folder.is_empty("tmp"), "it merges");
+    // Nobody reads on: it cannot end by itself.
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("the process is there");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(said, "interrupted; nothing was merged: give the same command again\n");
+    assert!(folder.is_empty("tmp"));
+    drop(reader);
 }
 
 /// A run of typed trades of which the second and the third are put aside.

@@ -200,14 +200,18 @@ fn a_second_signal_ends_a_run_at_once_that_leaves_nothing_behind() {
     std::fs::create_dir(folder.path("kept")).expect("a folder");
     let (child, reader) = stuck(&folder, "--watch=asked --control c.sock --generations kept");
     assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (true, false));
-    let pid = Pid::from_child(&child);
     interrupt(&child);
-    kill_process(pid, Signal::TERM).expect("the process is there");
+    std::thread::sleep(ANOTHER_EVENT);
+    // It may have ended by itself.
+    let _ = kill_process(Pid::from_child(&child), Signal::TERM);
     let (code, said) = ended(child);
     assert_eq!(code, Some(130), "{said}");
     assert_eq!((folder.path("c.sock").exists(), folder.is_empty("kept")), (false, true));
     drop(reader);
 }
+
+/// Long enough behind a signal for the next one to be another request.
+const ANOTHER_EVENT: Duration = Duration::from_millis(300);
 
 /// The last checkpoint may have much to make durable: a second signal does not wait for it.
 #[test]
@@ -234,7 +238,13 @@ fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let mut line = || said.next().map(|line| line.expect("text"));
     while line().expect("it hangs") != "hangs at create held-2.arrow" {}
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("the process is there");
+    let begin = Instant::now();
+    // The first may still count as of the same event.
+    while child.try_wait().expect("a process").is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it waits for the checkpoint");
+        std::thread::sleep(ANOTHER_EVENT);
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+    }
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), line()), (Some(130), None), "no last words");
     assert!(output.stdout.is_empty(), "nor a summary");
@@ -248,6 +258,38 @@ fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(summary["checkpoints"]["restored_in_s"].is_number(), "it went on: {summary}");
     assert_eq!(folder.read("o.csv"), folder.read("want.csv"));
+}
+
+/// The system tells of it and so does the shell, one behind the other.
+#[test]
+fn a_terminal_that_is_closed_is_one_signal() {
+    let folder = Folder::new();
+    let job = "run --trades - --format csv --instruments instruments.csv --output o.csv --checkpoint s \
+               --on-miss instruments=hold=1000rows,then=keep --checkpoint-every 1000000rows";
+    let mut command = folder.command(job);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    // The last checkpoint takes its time.
+    let mut child = command.env("TRADEJOIN_FAULTS", "hang:held-2.arrow").spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(head(3).as_bytes()).expect("written");
+    let begin = Instant::now();
+    while !folder.path("s/kept").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_child(&child);
+    let hang_up = || kill_process(pid, Signal::HUP).expect("the process is there");
+    hang_up();
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    while !said.next().expect("it hangs").expect("text").starts_with("hangs at ") {}
+    hang_up();
+    std::thread::sleep(ANOTHER_EVENT);
+    hang_up();
+    std::thread::sleep(ANOTHER_EVENT);
+    assert!(child.try_wait().expect("a process").is_none(), "it waits for the last checkpoint");
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    drop(stdin);
 }
 
 #[test]

@@ -38,15 +38,12 @@ impl<'c> Records<'c> {
         self.scanner.next(self.bytes).or_else(|| self.scanner.last(self.bytes))
     }
 
-    /// The place behind the record that came last; `None` if the chunk lacks bytes of the
-    /// text.
-    pub(crate) fn place_behind(&self, places: &[TextPlace; 2], records: usize) -> Option<TextPlace> {
-        let [start, end] = *places;
+    /// The place behind the record that came last, which is not the last of a chunk that starts
+    /// there.
+    pub(crate) fn place_behind(&self, start: TextPlace, records: usize) -> TextPlace {
         let at = self.scanner.at();
-        let is_whole = end.bytes - start.bytes == self.bytes.len() as u64;
         let lines = start.lines + count_lines(&self.bytes[..at], self.format);
-        let records = start.records + records as u64;
-        is_whole.then_some(TextPlace { records, bytes: start.bytes + at as u64, lines })
+        TextPlace { records: start.records + records as u64, bytes: start.bytes + at as u64, lines }
     }
 
     /// The line on which a record starts; asked for in their order.

@@ -112,6 +112,37 @@ fn the_first_record_that_is_too_long_is_the_last_one_wherever_the_text_is_cut() 
 }
 
 #[test]
+fn the_place_behind_every_line_is_told_where_some_are_too_long() {
+    let long = "x".repeat(30);
+    let lines = ["{}", "{}", &long, "{}", "", "{}", &long, &long, "{}", "{}"];
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // Behind each line that is not blank: its number, the bytes, and the lines.
+    let mut expected = Vec::new();
+    let (mut bytes, mut records) = (0, 0);
+    for (number, line) in (1..).zip(lines) {
+        bytes += line.len() as u64 + 1;
+        if !line.is_empty() {
+            records += 1;
+            expected.push(TextPlace { records, bytes, lines: number });
+        }
+    }
+    for (max, len) in [1, 2, 3, 100].into_iter().flat_map(|max| (1..60).map(move |len| (max, len))) {
+        let mut chunks = dripping(text.as_bytes(), &[len], Format::JsonLines);
+        chunks.inflow.limits = Limits { line_bytes: 10, ..Limits::default() };
+        let mut places = Vec::new();
+        while let Some(chunk) = chunks.next(max).expect("from memory") {
+            let mut records = Records::new(&chunk, Format::JsonLines);
+            for number in 1..chunk.records {
+                records.next();
+                places.push(records.place_behind(chunk.places[0], number));
+            }
+            places.push(chunk.places[1]);
+        }
+        assert_eq!(places, expected, "chunks of {max}, reads of {len}");
+    }
+}
+
+#[test]
 fn a_line_is_too_long_without_its_end_wherever_the_text_is_cut() {
     let ten = "x".repeat(10);
     let lines = [ten.clone(), format!("{ten}x"), format!("{ten}\r  "), format!("{ten}\r\r"), ten];

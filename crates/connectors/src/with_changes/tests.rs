@@ -419,3 +419,27 @@ fn who_has_something_to_do_meanwhile_makes_no_wait_longer() {
     }
     assert_eq!(merged.options.progress.given_up(), 1);
 }
+
+#[test]
+fn a_line_that_comes_begins_the_wait_anew_however_it_was_read() {
+    const WAIT: Duration = Duration::from_secs(3_600);
+    let options = WithChangesOptions { wait: Some(WAIT), ..options(100) };
+    let of_rest = || Trades(VecDeque::new());
+    for trades in [Trades::new(&[Some(5)], &[1]), of_rest()] {
+        let early = || Fed::Block(block(&[(0, 1)], 0));
+        let feed = Script([Fed::NotYet, early(), Fed::NotYet, Fed::NotYet, Fed::NotYet].into());
+        let mut merged = WithChanges::new(trades, feed, options.clone());
+        let mut next = || merged.next_until(Some(Instant::now())).expect("merged").expect("a block").decode();
+        let nothing = next().expect("decoded");
+        assert_eq!((nothing.trades.num_rows(), nothing.lanes.len()), (0, TABLES));
+        // The wait is over, but for the line that has come meanwhile.
+        merged.waits_since = Instant::now().checked_sub(WAIT);
+        assert!(merged.waits_since.is_some());
+        let mut next = || merged.next_until(Some(Instant::now())).expect("merged").expect("a block").decode();
+        let change = next().expect("decoded");
+        assert_eq!((change.trades.num_rows(), change.lanes[0].len()), (0, 1));
+        let nothing = next().expect("decoded");
+        assert_eq!((nothing.trades.num_rows(), nothing.lanes[0].len()), (0, 0));
+        assert_eq!(merged.options.progress.given_up(), 0, "the trade waits on");
+    }
+}
