@@ -18,6 +18,15 @@ pub enum CheckpointError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder is not the one any more that the run has.
+    #[error(
+        "{}: somebody has removed or replaced the folder while this run kept its checkpoints there",
+        folder.display()
+    )]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Others could put in the folder what they like.
     #[error(
         "{}: others than its owner may write in this folder: run `chmod go-w` on it, or choose another",
@@ -142,7 +151,7 @@ impl CheckpointError {
                 CheckpointErrorKind::DoesNotFit
             }
             Self::NewerFormat { .. } => CheckpointErrorKind::NewerFormat,
-            Self::Io { .. } => CheckpointErrorKind::Io,
+            Self::Gone { .. } | Self::Io { .. } => CheckpointErrorKind::Io,
         }
     }
 

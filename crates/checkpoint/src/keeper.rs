@@ -78,6 +78,7 @@ impl Keeper {
     }
 
     fn commit(&mut self, mut cut: Cut) -> Result<u64, BoxError> {
+        self.store.check_lock()?;
         let outputs = cut.output.make_durable()?;
         let bytes = self.write(&cut, outputs)?;
         cut.output.publish()?;

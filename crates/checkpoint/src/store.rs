@@ -184,6 +184,16 @@ impl Store {
         Keeper::new(store, job, from)
     }
 
+    /// Refuses a folder that is not the one any more which was locked.
+    pub(crate) fn check_lock(&self) -> Result<(), CheckpointError> {
+        let path = self.folder.join(names::LOCK);
+        let is_ours = self.lock.as_ref().map_or(Ok(true), |lock| lock.is_at(&path));
+        match is_ours.map_err(CheckpointError::io(&path, "look at it"))? {
+            true => Ok(()),
+            false => Err(CheckpointError::Gone { folder: self.folder.clone() }),
+        }
+    }
+
     /// Removes all checkpoints. If it is cut short, it is to be called again.
     ///
     /// # Errors

@@ -103,7 +103,19 @@ pub(crate) fn count(text: &str) -> Option<u64> {
 
 /// A time as flags have it: 1m30s.
 pub(crate) fn time_text(time: Duration) -> String {
-    humantime::format_duration(time).to_string().replace(' ', "")
+    time_of_units(time).replace(' ', "")
+}
+
+/// A time in units that are always as long: days, and what is left.
+pub(crate) fn time_of_units(time: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let (days, rest) = (time.as_secs() / DAY, Duration::new(time.as_secs() % DAY, time.subsec_nanos()));
+    // Beyond that there are months, of 30.44 days.
+    if days < 30 {
+        return humantime::format_duration(time).to_string();
+    }
+    let rest = if rest.is_zero() { String::new() } else { format!(" {}", humantime::format_duration(rest)) };
+    format!("{days}days{rest}")
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -132,6 +144,14 @@ pub(crate) fn number<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusiv
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_in_units_that_are_always_as_long() {
+        let text = |seconds| time_text(Duration::from_secs(seconds));
+        assert_eq!([90, 86_400 * 29 + 1].map(text), ["1m30s", "29days1s"]);
+        assert_eq!([86_400 * 100, 86_400 * 400 + 60].map(text), ["100days", "400days1m"]);
+        assert_eq!(duration(&text(86_400 * 400 + 60)), Ok(Duration::from_secs(86_400 * 400 + 60)));
+    }
 
     #[test]
     fn what_a_table_waits_for_is_read() {

@@ -153,6 +153,14 @@ pub(crate) fn input(
     Ok(InputOptions::with_encoding(location, encoding))
 }
 
+/// What to say of an output in parts where one file is read.
+pub(crate) fn folder_is_not_read(output: &Path) -> String {
+    format!(
+        "{} is a folder, and an output is read from one file: make one of its parts, in their order",
+        output.display()
+    )
+}
+
 /// How an output is encoded: as `forced` says, else as its ending says, else,
 /// for standard output, pipes and devices, as `fallback` says. Nobody wants
 /// binary data on a terminal.

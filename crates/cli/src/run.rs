@@ -83,7 +83,7 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
     config.max_bad = args.input.bad.max_bad;
     let settings = Settings::new(args, &destination, &config, &job.added)?;
     if let Some(kept) = &kept {
-        if let Some(ledger) = kept.complete(&settings, &job.held, &config.tables)? {
+        if let Some(ledger) = kept.complete(args, &settings, &job.held, &config.tables)? {
             let report = Report { ledger: ledger.clone(), ..Report::default() };
             let summary = Summary::new(&config, &report, settings, &readiness);
             let changes = job.changes.as_ref().map(ChangesReport::new);

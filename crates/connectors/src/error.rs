@@ -393,7 +393,7 @@ pub enum CreateError {
         target_name: Arc<str>,
     },
     /// A folder that has parts of another run.
-    #[error("{target_name}: the folder has parts of another run: remove them, or name another one")]
+    #[error("{target_name}: the folder has parts of another run: name another one, or move them away")]
     OtherParts {
         /// The folder.
         target_name: Arc<str>,

@@ -49,7 +49,7 @@ pub enum LetterFilesError {
     },
     /// Files of another run would be mixed with those of this one.
     #[error(
-        "{target_name}: there are numbered files of another run beside it: remove them, or name another file"
+        "{target_name}: there are numbered files of another run beside it: name another file, or move them away"
     )]
     Others {
         /// The first file.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tradejoin_disk::{Disk, Lock, Mode};
 use tradejoin_flow::{OutputPosition, StagedPart};
 
-use crate::prepared::is_partial_of;
+use crate::error::{CreateError, WriteError};
+use crate::prepared::{failed, is_partial_of};
 use crate::resume_error::ResumeError;
 use crate::trail::Trail;
 
@@ -50,7 +51,7 @@ pub(crate) struct PartFolder {
     ending: &'static str,
     /// What tells parts of this run that are not whole from those of others.
     owner: String,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What a name is that is given here.
@@ -108,11 +109,44 @@ impl PartFolder {
         let at = path.join(LOCK);
         // Several users may write to the folder.
         match disk.lock(&at, Mode::Shared) {
-            Ok(Some(lock)) => Ok(Self { disk, path, ending, owner: owner.to_owned(), _lock: lock }),
+            Ok(Some(lock)) => Ok(Self { disk, path, ending, owner: owner.to_owned(), lock }),
             Ok(None) => Err(ResumeError::InUse { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ResumeError::Missing { path }),
             Err(error) => Err(ResumeError::io(&at, error)),
         }
+    }
+
+    /// Refuses parts of another run, and says so if it is at work.
+    pub(crate) fn refuse_others(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        target_name: &Arc<str>,
+    ) -> Result<(), CreateError> {
+        let failed = |source| CreateError::Io { target_name: Arc::clone(target_name), source };
+        if !has_parts(&**disk, path).map_err(failed)? {
+            return Ok(());
+        }
+        // Nothing is left in a folder of others.
+        let is_locked = disk.size(&path.join(LOCK)).is_ok_and(|size| size.is_some());
+        match is_locked.then(|| Self::lock(Arc::clone(disk), path.to_owned(), ENDINGS[0], "")) {
+            Some(Err(in_use @ ResumeError::InUse { .. })) => Err(in_use.into()),
+            _ => Err(CreateError::OtherParts { target_name: Arc::clone(target_name) }),
+        }
+    }
+
+    /// Refuses a folder that is not the one any more which was locked.
+    pub(crate) fn check_lock(&self) -> Result<(), WriteError> {
+        let path = self.at(LOCK);
+        match self.lock.is_at(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failed(&path, "somebody has removed or replaced it while this run wrote here")),
+            Err(error) => Err(failed(&path, error)),
+        }
+    }
+
+    /// Refuses parts that have lost their names, or bytes.
+    pub(crate) fn check_sizes(&self, parts: &[Part]) -> Result<(), ResumeError> {
+        parts.iter().try_for_each(|part| self.check_size(&self.at(&part.name), part.bytes))
     }
 
     /// The name of a part.

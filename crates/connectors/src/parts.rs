@@ -1,6 +1,6 @@
 //! An output in parts: files in a folder, each of which is whole at a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -87,17 +87,15 @@ impl Parts {
             }
             None => {
                 kept.disk.create_folder(&path, Mode::Shared).map_err(failed)?;
-                let refuse_others = |path: &Path| match has_parts(&*kept.disk, path).map_err(failed)? {
-                    true => Err(CreateError::OtherParts { target_name: Arc::clone(&target_name) }),
-                    false => Ok(()),
-                };
-                // Nothing is left in a folder of others; and one may have ended just now.
-                refuse_others(&path)?;
+                PartFolder::refuse_others(&kept.disk, &path, &target_name)?;
                 let folder = lock(path).map_err(|error| match error {
                     ResumeError::Io { source, .. } => failed(source),
                     error => error.into(),
                 })?;
-                refuse_others(&folder.path)?;
+                // One may have ended just now.
+                if has_parts(&*kept.disk, &folder.path).map_err(failed)? {
+                    return Err(CreateError::OtherParts { target_name: Arc::clone(&target_name) });
+                }
                 // Of a run that died before its first checkpoint.
                 folder.remove_from(0).map_err(failed)?;
                 (folder, Vec::new())
@@ -197,7 +195,11 @@ impl Prepared for PreparedParts {
         if self.is_first {
             self.folder.disk.sync_folder(folder(path)).map_err(|error| failed(folder(path), error))?;
         }
+        self.folder.check_lock()?;
         let known = self.known.lock();
+        if self.is_complete {
+            self.folder.check_sizes(&known.named)?;
+        }
         self.staged.clone_from(&known.staged);
         let named: u64 = known.named.iter().map(|part| part.bytes).sum();
         Ok(vec![OutputPosition {

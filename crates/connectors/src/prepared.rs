@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tradejoin_disk::{Disk, Mode};
+use tradejoin_disk::{Disk, DiskFile, Mode};
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
@@ -33,6 +33,8 @@ pub(crate) struct PreparedFile {
     pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) mark: Mark,
+    /// The file once it is durable.
+    pub(crate) durable: Option<Box<dyn DiskFile>>,
     pub(crate) end: Option<End>,
     /// Whether its name is not durable yet.
     pub(crate) is_first: bool,
@@ -58,6 +60,8 @@ impl Prepared for PreparedFile {
         let mut file =
             self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
         file.sync().map_err(|error| failed(partial, error))?;
+        check_name(&*file, partial)?;
+        self.durable = Some(file);
         if !self.target.is_kept() {
             // No checkpoint tells of it.
             return Ok(Vec::new());
@@ -76,7 +80,7 @@ impl Prepared for PreparedFile {
     }
 
     fn publish(&mut self) -> Result<(), BoxError> {
-        Ok(self.end.map_or(Ok(()), |end| self.target.settle(end))?)
+        Ok(self.end.map_or(Ok(()), |end| self.target.settle(end, self.durable.as_deref()))?)
     }
 }
 
@@ -92,6 +96,21 @@ pub(crate) fn complete(name: &Arc<str>, mut file: impl Prepared) -> Result<(), W
 /// An error with the path that it is of.
 pub(crate) fn failed(path: &Path, source: impl Into<BoxError>) -> WriteError {
     WriteError { target_name: path.display().to_string().into(), source: source.into() }
+}
+
+/// Refuses a partial name that leads to another file than the one that was written, or to none.
+pub(crate) fn check_name(file: &dyn DiskFile, partial: &Path) -> Result<(), WriteError> {
+    match file.is_at(partial) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(failed(partial, "somebody has removed or replaced it while this run wrote it")),
+        Err(error) => Err(failed(partial, error)),
+    }
+}
+
+/// An error of what was to get its name.
+pub(crate) fn not_named(partial: &Path, path: &Path, source: io::Error) -> WriteError {
+    let target_name = format!("{}, to which {} was to be renamed", path.display(), partial.display());
+    WriteError { target_name: target_name.into(), source: source.into() }
 }
 
 /// The folder that a name is in, as a path that can be opened.
@@ -150,6 +169,9 @@ pub(crate) fn resume(
         }
         opened => opened.map_err(failed)?,
     };
+    if !file.try_lock() {
+        return Err(ResumeError::Locked { path: partial });
+    }
     let tail = check(&**disk, &partial, position)?;
     if file.size().map_err(failed)? > position.bytes {
         file.set_len(position.bytes).map_err(failed)?;
@@ -271,7 +293,7 @@ pub(crate) fn republish(disk: &dyn Disk, position: &OutputPosition) -> Result<()
                 let mut file = disk.open(partial).map_err(failed)?;
                 file.set_len(position.bytes).and_then(|()| file.sync()).map_err(failed)?;
             }
-            disk.rename(partial, path).map_err(failed)?;
+            disk.rename(partial, path).map_err(|source| ResumeError::io(path, source))?;
         }
         // It has its name already.
         None => {

@@ -52,6 +52,12 @@ pub enum ResumeError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another run writes the file.
+    #[error("{}: another run writes this output: wait for its end, or name another file", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The checkpoint is that of an output to which nothing can be added.
     #[error("{name}: the output is complete already")]
     Complete {
@@ -74,7 +80,7 @@ impl ResumeError {
     pub fn category(&self) -> Category {
         match self {
             Self::Io { source, .. } if !NotRegular::is(source) => Category::Io,
-            Self::InUse { .. } => Category::CannotCreate,
+            Self::InUse { .. } | Self::Locked { .. } => Category::CannotCreate,
             _ => Category::Checkpoint,
         }
     }

@@ -46,7 +46,7 @@ struct Shortened {
 #[non_exhaustive]
 pub enum Unlike {
     /// It ends before the place.
-    #[error("it has {bytes} bytes, fewer than the {before} that were read")]
+    #[error("it has {bytes} bytes, fewer than the {before} that were there")]
     Shorter {
         /// What it has to have.
         before: u64,

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flate2::write::GzEncoder;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
 use tradejoin_flow::End;
 
@@ -146,7 +147,7 @@ impl Target {
             (None, Some(_)) => Self { handle, disk, place: self.place.clone(), kept },
             (None, None) => return None,
         };
-        Some(PreparedFile { name: name.to_owned(), target, mark, end, is_first })
+        Some(PreparedFile { name: name.to_owned(), target, mark, durable: None, end, is_first })
     }
 
     /// Whether a later run may go on with the file.
@@ -167,12 +168,17 @@ impl Target {
 
     /// Gives the file its name, after its last byte was written; leaves it under
     /// its partial name if it is a part of what it was to be.
-    pub(crate) fn settle(&mut self, end: End) -> Result<(), WriteError> {
+    ///
+    /// # Errors
+    /// If the partial name does not lead any more to `file`, which was written, or the system
+    /// refuses.
+    pub(crate) fn settle(&mut self, end: End, file: Option<&dyn DiskFile>) -> Result<(), WriteError> {
         let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) else {
             self.place = Place::Settled;
             return Ok(());
         };
-        self.disk.rename(partial, path).map_err(|error| prepared::failed(partial, error))?;
+        file.map_or(Ok(()), |file| prepared::check_name(file, partial))?;
+        self.disk.rename(partial, path).map_err(|source| prepared::not_named(partial, path, source))?;
         let path = path.clone();
         self.handle.set_path(Some(path.clone()));
         self.place = Place::Settled;
@@ -237,6 +243,10 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
                 let text = "it is open already, and would be replaced: name the file itself";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
+            if !may_be_replaced(path, &metadata) {
+                let text = "it is another user's, in a folder where each may replace their own files alone";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
             // Not to be run as its owner: that is another one now, it may be.
             Mode::Exactly(metadata.permissions().mode() & 0o777)
         }
@@ -248,7 +258,25 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
         Some(owner) => create_owned(disk, &path, owner, mode)?,
         None => create_partial(disk, &path, mode)?,
     };
+    if !file.try_lock() {
+        return Err(another_writes(&partial));
+    }
     Ok((Stream::File(file), Place::Partial { partial, path }))
+}
+
+/// Whether the system lets this process put a file in the place of one, as far as the sticky bit
+/// of the folder goes.
+fn may_be_replaced(path: &Path, file: &fs::Metadata) -> bool {
+    let path = resolve_links(path).unwrap_or_else(|_| path.to_owned());
+    let Ok(folder) = fs::metadata(prepared::folder(&path)) else { return true };
+    is_given_up(folder.mode(), [file.uid(), folder.uid()], geteuid().as_raw())
+}
+
+/// Whether a folder of this mode lets a user replace a file, of which and of the folder
+/// these are the owners.
+fn is_given_up(mode: u32, owners: [u32; 2], user: u32) -> bool {
+    const STICKY: u32 = 0o1000;
+    mode & STICKY == 0 || user == 0 || owners.contains(&user)
 }
 
 /// A new file `<name>.<owner>.partial` beside `path`, in the place of one that is there.
@@ -261,6 +289,10 @@ fn create_owned(
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{owner}.partial"));
     let partial = PathBuf::from(name);
+    // It may be at work, with other checkpoints under the same name as ours.
+    if disk.open(&partial).is_ok_and(|file| !file.try_lock()) {
+        return Err(another_writes(&partial));
+    }
     match disk.remove(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -285,6 +317,11 @@ fn create_partial(disk: &dyn Disk, path: &Path, mode: Mode) -> io::Result<(Box<d
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many partial files of earlier runs: remove them"))
+}
+
+fn another_writes(partial: &Path) -> io::Error {
+    let text = format!("another run writes {}: wait for its end, or name another file", partial.display());
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
 /// What takes bytes.

@@ -255,7 +255,7 @@ fn another_file_is_refused() {
         "{head}"
     );
     files.put("t.csv", "instrument_id,note\n1,a\n");
-    assert!(refused(&path, &position).contains("it has 23 bytes, fewer than the 35 that were read"));
+    assert!(refused(&path, &position).contains("it has 23 bytes, fewer than the 35 that were there"));
     let rows = |change: &str| {
         let rows: String = (0..2_000).map(|row| format!("{row},{}\n", row * 7)).collect();
         format!("instrument_id,note\n{}", rows.replace("\n1500,10500\n", change))

@@ -1,8 +1,9 @@
 //! What is asked of a file system.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use thiserror::Error;
@@ -155,7 +156,27 @@ pub trait Disk: fmt::Debug + Send + Sync {
 /// A file that is locked until this is dropped, or the process ends, however it does.
 #[derive(Debug)]
 #[must_use]
-pub struct Lock(#[expect(dead_code, reason = "it is held")] pub(crate) Option<File>);
+pub struct Lock(pub(crate) Option<File>);
+
+impl Lock {
+    /// Whether a path still leads to the file: nobody has removed it, or put another in its place.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.0.as_ref().map_or(Ok(true), |file| is_at(file, path))
+    }
+}
+
+/// Whether a path leads to a file that is open.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// A file that is written to at its end.
 pub trait DiskFile: Write + fmt::Debug + Send {
@@ -184,4 +205,22 @@ pub trait DiskFile: Write + fmt::Debug + Send {
     /// # Errors
     /// If the system refuses.
     fn another(&self) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Locks it against everybody who asks for that, until all who have it opened so or got it
+    /// as [another](Self::another) are gone; `false` if somebody else has it locked. Where
+    /// the file system has no locks nobody has, and a disk that no other process sees grants it
+    /// always.
+    fn try_lock(&self) -> bool {
+        true
+    }
+
+    /// Whether a path still leads to it: nobody has removed it, or put another in its place.
+    /// On a disk that no other process sees nobody does.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(true)
+    }
 }

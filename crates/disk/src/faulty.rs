@@ -257,6 +257,14 @@ impl DiskFile for FaultyFile {
         let (path, plan) = (self.path.clone(), Arc::clone(&self.plan));
         Ok(Box::new(Self { file: self.file.another()?, path, plan }))
     }
+
+    fn try_lock(&self) -> bool {
+        self.file.try_lock()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }
 
 #[cfg(test)]

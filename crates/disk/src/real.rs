@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::{Uid, geteuid};
 
-use crate::disk::{Disk, DiskFile, Lock, Mode, NotRegular};
+use crate::disk::{Disk, DiskFile, Lock, Mode, NotRegular, is_at};
 
 /// The file system of the process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,6 +182,14 @@ impl DiskFile for RealFile {
     fn another(&self) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(Self(self.0.try_clone()?)))
     }
+
+    fn try_lock(&self) -> bool {
+        !matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.0, path)
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +273,27 @@ mod tests {
         assert!(RealDisk.lock(&path, Mode::Private).expect("lockable").is_some());
         symlink(folder.path().join("elsewhere"), folder.path().join("link")).expect("a link");
         assert!(RealDisk.lock(&folder.path().join("link"), Mode::Private).is_err());
+    }
+
+    #[test]
+    fn a_file_is_locked_by_one_and_knows_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [path, elsewhere] = ["file", "elsewhere"].map(|name| folder.path().join(name));
+        let file = RealDisk.create(&path, Mode::Shared).expect("a file");
+        let other = RealDisk.open(&path).expect("a file");
+        assert!(file.try_lock() && file.try_lock() && !other.try_lock());
+        let another = file.another().expect("another");
+        drop(file);
+        assert!(!other.try_lock(), "it is the same one");
+        assert!(another.is_at(&path).expect("told"));
+        RealDisk.rename(&path, &elsewhere).expect("renamed");
+        assert!(!another.is_at(&path).expect("told") && another.is_at(&elsewhere).expect("told"));
+        let new = RealDisk.create(&path, Mode::Shared).expect("a file");
+        assert!(!another.is_at(&path).expect("told") && new.is_at(&path).expect("told"));
+        let lock = RealDisk.lock(&path, Mode::Shared).expect("lockable").expect("free");
+        assert!(lock.is_at(&path).expect("told") && !lock.is_at(&elsewhere).expect("told"));
+        drop(another);
+        assert!(other.try_lock());
     }
 
     #[test]

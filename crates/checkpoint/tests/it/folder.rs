@@ -57,6 +57,31 @@ fn a_folder_is_made_for_its_owner_and_locked_by_one() {
 }
 
 #[test]
+fn nothing_is_kept_in_the_folder_of_another_run() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("state");
+    let mut keeper = open(&folder).and_then(|store| store.begin(job(FORM), None)).expect("begun");
+    keep(&mut keeper, 1);
+    for is_there in [false, true] {
+        fs::rename(&folder, parent.path().join(is_there.to_string())).expect("moved");
+        let other = is_there.then(|| open(&folder).expect("free"));
+        let error = keeper.keep(cut(2, NothingPrepared)).expect_err("it has lost its folder");
+        let error = error.downcast::<CheckpointError>().expect("of checkpoints");
+        assert_eq!(error.kind(), CheckpointErrorKind::Io);
+        assert!(error.to_string().ends_with(
+            "somebody has removed or replaced the folder while this run kept its checkpoints there"
+        ));
+        assert_eq!(
+            fs::read_dir(&folder).map_or(0, Iterator::count),
+            usize::from(is_there),
+            "the lock of the other"
+        );
+        drop(other);
+        fs::create_dir_all(&folder).expect("a folder");
+    }
+}
+
+#[test]
 fn a_folder_that_others_may_write_in_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     for mode in [0o770, 0o707] {

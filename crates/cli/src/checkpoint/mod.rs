@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueHint};
 use indicatif::HumanCount;
-use tradejoin_checkpoint::{Checkpoint, EndState, Job as KeptJob, Store};
+use tradejoin_checkpoint::{Checkpoint, CheckpointError, EndState, Job as KeptJob, Store};
 use tradejoin_connectors::{
     Compression, Encoding, Kept, KeptJournal, LoadedTable, Location, Output, ResumeError, resume_letter_files,
 };
@@ -178,20 +178,49 @@ impl KeptRun {
 
     /// What became of all, if there is nothing left to do; brings to its end what a run that is
     /// complete has left behind.
+    ///
+    /// # Errors
+    /// If the checkpoint is of another job, or of other outputs, or one cannot be brought to its
+    /// end.
     pub(crate) fn complete(
         &self,
+        args: &RunArgs,
         settings: &Settings,
         held: &BTreeMap<String, String>,
         tables: &[TableSpec],
     ) -> anyhow::Result<Option<&Ledger>> {
         let Some(from) = &self.from else { return Ok(None) };
         from.fits(&self.job(settings, held, tables))?;
+        if args.input.strict {
+            self.check_keys(from, tables)?;
+        }
         if from.manifest().end != Some(EndState::Complete) {
             return Ok(None);
+        }
+        // They may have been links to other files.
+        let letters = Some(&args.letters).filter(|letters| letters.rotation().is_none());
+        let letters = letters.and_then(|letters| letters.dead_letters.as_deref());
+        let journal = args.reload.journal.as_deref();
+        let paths = [args.output.as_deref(), letters, args.correct.path(), journal];
+        for path in paths.into_iter().flatten() {
+            self.output(&Location::of_output(path))?;
         }
         let outputs = &from.manifest().outputs;
         outputs.iter().try_for_each(|output| Output::republish(&self.disk, output))?;
         Ok(Some(&from.manifest().ledger))
+    }
+
+    /// Refuses rows of which `--strict` says that there may be none: they are not read again.
+    fn check_keys(&self, from: &Checkpoint, tables: &[TableSpec]) -> Result<(), CheckpointError> {
+        let ledgers = from.manifest().ledger.tables.iter().zip(tables);
+        let Some((ledger, table)) = ledgers.into_iter().find(|(ledger, _)| ledger.duplicates > 0) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "{} rows of table {} have keys that stand twice, which --strict does not allow",
+            ledger.duplicates, table.name
+        );
+        Err(CheckpointError::DoesNotFit { file: self.store.folder().to_owned(), reason })
     }
 
     fn job(&self, settings: &Settings, held: &BTreeMap<String, String>, tables: &[TableSpec]) -> KeptJob {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, FieldRef, Schema};
 use tradejoin_checkpoint::TRADE_COLUMNS;
+use tradejoin_connectors::Limits;
 
 use crate::settings::Settings;
 
@@ -66,7 +67,18 @@ fn kind(data_type: &DataType) -> String {
 /// The settings that count, as `SECTION.SETTING`, and what is `held` of the tables, whose
 /// names are of several words.
 pub(super) fn of(settings: &Settings, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let settings = settings.all().filter(|(_, name, _)| !FREE.contains(name));
+    let fails = |(_, name, value): (&str, &str, String)| name == "on_bad_record" && value == "fail";
+    let fails = settings.all().any(fails);
+    let limits = Limits::default();
+    let limits =
+        [("max_line", limits.line_bytes), ("max_fields", limits.fields), ("max_depth", limits.depth)];
+    // A limit says which records are bad: at the first of those the run ends, if it does, and has
+    // written what is the same with any other limit.
+    let is_free = |name: &str, value: &str| {
+        let limit = limits.iter().find(|(limit, _)| *limit == name);
+        limit.is_some_and(|(_, default)| fails || value == default.to_string()) || FREE.contains(&name)
+    };
+    let settings = settings.all().filter(|(_, name, value)| !is_free(name, value));
     let settings = settings.map(|(section, name, value)| (format!("{section}.{name}"), value));
     settings.chain(held.clone()).collect()
 }

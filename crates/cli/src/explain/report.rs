@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tradejoin_connectors::{NamedText, Place, key_for_people, validity_for_people};
 use tradejoin_model::{LookUp, OwnedKey, TableSpec, Validity, Verdict};
 
+use crate::arg_values::time_of_units;
 use crate::args::RunArgs;
 use crate::failure;
 use crate::style::{FAINT, HEADING, printable};
@@ -124,7 +125,7 @@ impl Sayer<'_> {
                 let age = first
                     .zip(self.trade.time)
                     .map_or_else(String::new, |(event, time)| age(time, event.validity));
-                let most = humantime::format_duration(Duration::from_nanos(most));
+                let most = time_of_units(Duration::from_nanos(most));
                 format!("finds nothing: the row valid then began {age}, and --tolerance allows {most}")
             }
         }
@@ -188,10 +189,7 @@ fn age(time: i64, validity: Validity) -> String {
     if validity.from == tradejoin_model::INTEGER_NULL {
         return "since ever".to_owned();
     }
-    format!(
-        "{} before the trade",
-        humantime::format_duration(Duration::from_nanos(time.abs_diff(validity.from)))
-    )
+    format!("{} before the trade", time_of_units(Duration::from_nanos(time.abs_diff(validity.from))))
 }
 
 /// Where a row stands and what it says of its mode.

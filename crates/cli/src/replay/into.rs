@@ -68,6 +68,9 @@ fn check(run: &RunArgs, output: &Path, letters: &Path, enriched: &Path) -> Resul
                     checkpoint tells of it; leave --checkpoint out, and give the same command again if it is killed";
         return Err(UsageError(text.to_owned()));
     }
+    if enriched.is_dir() {
+        return Err(UsageError(plan::folder_is_not_read(enriched)));
+    }
     for path in [letters, enriched] {
         let is_pipe = path.metadata().is_ok_and(|metadata| !(metadata.is_file() || metadata.is_dir()));
         if is_pipe || path == Path::new("-") {

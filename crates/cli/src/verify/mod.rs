@@ -123,6 +123,9 @@ fn check(run: &RunArgs) -> anyhow::Result<()> {
     let Some(output) = &run.output else {
         return usage("there is nothing to compare: name the output, tradejoin verify OUTPUT");
     };
+    if output.is_dir() {
+        return usage(&plan::folder_is_not_read(output));
+    }
     if run.reload.watch.is_some() {
         return usage(
             "when a run with --watch reloaded its tables its journal knows: give --replay-journal FILE \

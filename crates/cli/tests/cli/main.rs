@@ -63,6 +63,7 @@ mod full_disks;
 mod golden;
 mod kept_journal;
 mod kept_pipes;
+mod kept_twice;
 mod kept_types;
 mod kill;
 mod kill_bench;

@@ -45,16 +45,18 @@ impl Waiting {
 
     /// Waits until there is a checkpoint behind so many trades.
     fn until_kept(&mut self, folder: &Folder, trades: u64) {
-        let begin = Instant::now();
-        loop {
+        self.until(&format!("a checkpoint behind {trades} trades"), || {
             let ran = folder.run("checkpoint list state --json");
             let list: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
-            let all = list.as_array().cloned().unwrap_or_default();
-            if all.iter().any(|one| one["trades"] == trades) {
-                return;
-            }
-            assert!(self.child.try_wait().expect("a process").is_none(), "it has ended: {}", ran.stdout);
-            assert!(begin.elapsed() < PATIENCE, "none is behind {trades}: {}", ran.stdout);
+            list.as_array().is_some_and(|all| all.iter().any(|one| one["trades"] == trades))
+        });
+    }
+
+    fn until(&mut self, what: &str, is_there: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !is_there() {
+            assert!(self.child.try_wait().expect("a process").is_none(), "it has ended without {what}");
+            assert!(begin.elapsed() < PATIENCE, "there is not {what}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -99,7 +101,8 @@ fn trades_before_a_silence_are_behind_a_checkpoint_and_in_parts() {
                 format!("run {input} --output parts/ --output-format parquet --workers {workers} {KEPT}");
             let mut run = Waiting::start(&folder, &job, &trades);
             run.until_kept(&folder, TRADES);
-            assert!(folder.path("parts/part-000000.parquet").is_file(), "{input}");
+            // It has its name a moment later.
+            run.until("a part", || folder.path("parts/part-000000.parquet").is_file());
             if input.contains(" csv ") {
                 run.write(b"5000,5000,1\n");
                 run.until_kept(&folder, TRADES + 1);

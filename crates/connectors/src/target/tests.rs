@@ -71,3 +71,10 @@ fn a_pipe_that_does_not_wait_is_waited_for() {
     });
     assert_eq!(written.expect("written"), 4096);
 }
+
+#[test]
+fn a_sticky_folder_keeps_files_for_their_owners() {
+    let may = |mode, owners| is_given_up(mode, owners, 7);
+    assert!(may(0o40777, [8, 0]) && may(0o41777, [7, 0]) && may(0o41777, [8, 7]));
+    assert!(!may(0o41777, [8, 0]) && is_given_up(0o41777, [8, 9], 0));
+}
