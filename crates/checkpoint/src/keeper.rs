@@ -141,6 +141,7 @@ impl Keeper {
         file.sync().map_err(io("sync it"))?;
         // The names of all that the manifest names are durable before its own is there.
         self.store.sync()?;
+        self.store.check_lock()?;
         disk.rename(&temporary, &path).map_err(io("rename it"))?;
         self.store.sync()?;
         Ok(bytes.len() as u64)

@@ -87,6 +87,7 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
             let report = Report { ledger: ledger.clone(), ..Report::default() };
             let summary = Summary::new(&config, &report, settings, &readiness);
             let changes = job.changes.as_ref().map(ChangesReport::new);
+            kept.unread().into_iter().for_each(warning);
             return done_before(args, &destination, summary.with_changes(changes));
         }
         kept.tables(&mut job.loads, &mut job.watched)?;

@@ -7,6 +7,7 @@ mod report;
 mod streams;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,6 +154,20 @@ impl KeptRun {
         let outputs = self.from.as_ref().map(|from| from.manifest().outputs.as_slice()).unwrap_or_default();
         let from = resume_letter_files(&self.disk, path, outputs)?;
         Ok(Kept { disk: Arc::clone(&self.disk), owner: self.store.owner(), from })
+    }
+
+    /// What was written to inputs behind what was read of them, for people.
+    pub(crate) fn unread(&self) -> Vec<String> {
+        let inputs = self.from.iter().flat_map(|from| &from.manifest().source.inputs);
+        let unread = inputs.filter_map(|input| {
+            let file = fs::metadata(&input.name).ok().filter(fs::Metadata::is_file)?;
+            let more = file.len().checked_sub(input.file_bytes?).filter(|&more| more > 0)?;
+            let (name, more) = (&input.name, HumanCount(more));
+            Some(format!(
+                "{name} has {more} bytes more than were read: to have them, begin anew in another folder"
+            ))
+        });
+        unread.collect()
     }
 
     /// How far the inputs were read.

@@ -80,7 +80,8 @@ fn checkpoints_that_are_removed_from_a_run_end_it_and_spoil_no_other() {
     assert_eq!(refused.code, 73, "{}", refused.stderr);
     assert!(refused.stderr.contains("another run writes o.csv."), "{}", refused.stderr);
     let live = Live::begin(&folder, &job);
-    fs::remove_dir_all(folder.path("state")).expect("removed");
+    // At once: it may just write there.
+    fs::rename(folder.path("state"), folder.path("gone")).expect("moved");
     // Whoever removes the output, too, can begin anew.
     folder.names().iter().filter(|name| name.ends_with(".partial")).for_each(|partial| {
         fs::remove_file(folder.path(partial)).expect("removed");
@@ -123,7 +124,7 @@ fn an_output_that_is_taken_from_a_run_ends_it() {
         assert!(said.contains(&format!("{partial}: somebody has removed or replaced it")), "{said}");
         assert!(!folder.path("o.csv").exists());
         let _ = fs::remove_file(folder.path(&partial));
-        fs::remove_dir_all(folder.path("state")).expect("removed");
+        fs::remove_dir_all(folder.path("state")).expect("it has ended");
     }
 }
 
@@ -220,4 +221,22 @@ fn keys_that_stand_twice_are_refused_where_a_run_goes_on_with_strict() {
     let said = folder.fails(78, &format!("{job} --strict"));
     assert!(said.contains("1 rows of table instruments have keys that stand twice"), "{said}");
     folder.ok(job);
+}
+
+#[test]
+fn a_complete_run_says_what_was_written_behind_what_it_read() {
+    let (folder, want) = folder();
+    let job =
+        "run --trades t.csv --instruments i.csv --unmatched keep --output o.csv --checkpoint state --quiet";
+    folder.ok(job);
+    assert_eq!(folder.run(job).stderr, "");
+    let more = "20001,1,1.25\n";
+    folder.put("t.csv", folder.read("t.csv") + more);
+    let told = format!(
+        "warning: t.csv has {} bytes more than were read: to have them, begin anew in another folder\n",
+        more.len()
+    );
+    let ran = folder.run(job);
+    assert_eq!((ran.code, ran.stderr), (0, told));
+    assert!(folder.read("o.csv") == want);
 }
