@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tradejoin_disk::NotRegular;
+use tradejoin_disk::{NotRegular, Replaced};
 
 /// Why a checkpoint cannot be kept or used.
 #[derive(Debug, Error)]
@@ -19,13 +19,12 @@ pub enum CheckpointError {
         folder: PathBuf,
     },
     /// The folder is not the one any more that the run has.
-    #[error(
-        "{}: somebody has removed or replaced the folder while this run kept its checkpoints there",
-        folder.display()
-    )]
+    #[error("{}", lock.display())]
     Gone {
-        /// The folder.
-        folder: PathBuf,
+        /// The file in it that was locked.
+        lock: PathBuf,
+        /// What has become of it.
+        source: Replaced,
     },
     /// Others could put in the folder what they like.
     #[error(

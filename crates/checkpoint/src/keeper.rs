@@ -82,6 +82,7 @@ impl Keeper {
         let outputs = cut.output.make_durable()?;
         let bytes = self.write(&cut, outputs)?;
         cut.output.publish()?;
+        self.store.check_lock()?;
         self.clean()?;
         Ok(bytes)
     }
@@ -161,6 +162,7 @@ impl Keeper {
 
 impl Keep for Keeper {
     fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
+        self.store.check_lock()?;
         let place = Self::place(&self.store, self.epoch);
         Ok(self.tables[table].take(&place, lane)?)
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tradejoin_disk::{Disk, Lock, Mode};
+use tradejoin_disk::{Disk, Lock, Mode, Replaced};
 
 use crate::checkpoint::{Checkpoint, PassedOver};
 use crate::error::{CheckpointError, CheckpointErrorKind};
@@ -190,7 +190,7 @@ impl Store {
         let is_ours = self.lock.as_ref().map_or(Ok(true), |lock| lock.is_at(&path));
         match is_ours.map_err(CheckpointError::io(&path, "look at it"))? {
             true => Ok(()),
-            false => Err(CheckpointError::Gone { folder: self.folder.clone() }),
+            false => Err(CheckpointError::Gone { lock: path, source: Replaced }),
         }
     }
 

@@ -7,6 +7,7 @@ use tradejoin_connectors::{
     Category, CreateError, DeadLettersFull, EncodingError, JournalError, LettersFailed, MergeError,
     OpenError, ReadError, ResumeError, SelectError, WriteError,
 };
+use tradejoin_disk::Replaced;
 use tradejoin_engine::EngineError;
 
 use crate::control::SocketError;
@@ -75,6 +76,11 @@ pub(crate) fn of_run(error: EngineError) -> anyhow::Error {
 /// The exit code for an error: that of the first of its causes that has one.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(IO)
+}
+
+/// Whether something of the run has become that of another, or nobody's.
+pub(crate) fn is_of_another(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Replaced>())
 }
 
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {

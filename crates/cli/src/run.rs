@@ -170,7 +170,7 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
         // There is no summary that says it.
         dropped.iter().for_each(|dropped| warning(dropped.to_string()));
         let is_of_system = failure::exit_code(error) == failure::IO && !failure::is_for_nobody(error);
-        if is_of_system && checkpoint::are_there(args) {
+        if is_of_system && !failure::is_of_another(error) && checkpoint::are_there(args) {
             tell!("what was kept stands: the same command goes on from the last checkpoint");
         }
     })?;

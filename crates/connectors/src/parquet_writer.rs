@@ -316,7 +316,7 @@ mod tests {
                 writer.write(&all.slice(start, len)).expect("written");
             }
             writer.finish().and_then(|packer| Ok(packer.finish()?)).expect("finished");
-            target.settle(tradejoin_flow::End::Complete, None).expect("named");
+            target.settle(tradejoin_flow::End::Complete).expect("named");
             std::fs::read(path).expect("there")
         };
         for array_bytes in [1, 1_000, 100_000, ARRAY_BYTES] {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tradejoin_disk::{Disk, Lock, Mode};
+use tradejoin_disk::{Disk, Lock, Mode, Replaced};
 use tradejoin_flow::{OutputPosition, StagedPart};
 
 use crate::error::{CreateError, WriteError};
@@ -139,7 +139,7 @@ impl PartFolder {
         let path = self.at(LOCK);
         match self.lock.is_at(&path) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(failed(&path, "somebody has removed or replaced it while this run wrote here")),
+            Ok(false) => Err(failed(&path, Replaced)),
             Err(error) => Err(failed(&path, error)),
         }
     }

@@ -124,6 +124,7 @@ impl Parts {
     }
 
     fn begin(&mut self) -> Result<OpenPart, BoxError> {
+        self.folder.check_lock()?;
         let path = self.folder.at(&self.folder.partial(self.next));
         let file = self.folder.disk.create(&path, Mode::Shared).map_err(|error| failed(&path, error))?;
         let file = Counted::of_file(file, self.handle.clone(), 0, Trail::whole());

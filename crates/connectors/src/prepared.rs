@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tradejoin_disk::{Disk, DiskFile, Mode};
+use tradejoin_disk::{Disk, Mode};
 use tradejoin_flow::{BoxError, End, OutputPosition, Prepared};
 
 use crate::encoding::Location;
@@ -33,8 +33,6 @@ pub(crate) struct PreparedFile {
     pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) mark: Mark,
-    /// The file once it is durable.
-    pub(crate) durable: Option<Box<dyn DiskFile>>,
     pub(crate) end: Option<End>,
     /// Whether its name is not durable yet.
     pub(crate) is_first: bool,
@@ -43,7 +41,7 @@ pub(crate) struct PreparedFile {
 impl Prepared for PreparedFile {
     fn make_durable(&mut self) -> Result<Vec<OutputPosition>, BoxError> {
         let is_complete = self.end == Some(End::Complete);
-        let Place::Partial { partial, path } = self.target.place() else {
+        let Place::Partial { partial, path, .. } = self.target.place() else {
             let name = self.name.clone();
             return Ok(vec![OutputPosition {
                 name,
@@ -60,8 +58,7 @@ impl Prepared for PreparedFile {
         let mut file =
             self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
         file.sync().map_err(|error| failed(partial, error))?;
-        check_name(&*file, partial)?;
-        self.durable = Some(file);
+        self.target.check_name(&*file)?;
         if !self.target.is_kept() {
             // No checkpoint tells of it.
             return Ok(Vec::new());
@@ -80,7 +77,7 @@ impl Prepared for PreparedFile {
     }
 
     fn publish(&mut self) -> Result<(), BoxError> {
-        Ok(self.end.map_or(Ok(()), |end| self.target.settle(end, self.durable.as_deref()))?)
+        Ok(self.end.map_or(Ok(()), |end| self.target.settle(end))?)
     }
 }
 
@@ -96,15 +93,6 @@ pub(crate) fn complete(name: &Arc<str>, mut file: impl Prepared) -> Result<(), W
 /// An error with the path that it is of.
 pub(crate) fn failed(path: &Path, source: impl Into<BoxError>) -> WriteError {
     WriteError { target_name: path.display().to_string().into(), source: source.into() }
-}
-
-/// Refuses a partial name that leads to another file than the one that was written, or to none.
-pub(crate) fn check_name(file: &dyn DiskFile, partial: &Path) -> Result<(), WriteError> {
-    match file.is_at(partial) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(failed(partial, "somebody has removed or replaced it while this run wrote it")),
-        Err(error) => Err(failed(partial, error)),
-    }
 }
 
 /// An error of what was to get its name.
@@ -169,15 +157,18 @@ pub(crate) fn resume(
         }
         opened => opened.map_err(failed)?,
     };
+    // Before it is locked: some network file systems let nobody read a file then by its name.
+    let tail = check(&**disk, &partial, position)?;
     if !file.try_lock() {
         return Err(ResumeError::Locked { path: partial });
     }
-    let tail = check(&**disk, &partial, position)?;
     if file.size().map_err(failed)? > position.bytes {
         file.set_len(position.bytes).map_err(failed)?;
     }
+    let file_id = file.id();
     let file = Counted::of_file(file, handle.clone(), position.bytes, Trail::Tail(tail));
-    let place = Place::Partial { partial, path };
+    let id = file_id.map_err(failed)?;
+    let place = Place::Partial { partial, path, id };
     Ok((Target::new(Arc::clone(disk), handle, place, Some(Stage::Known)), file))
 }
 

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use tradejoin_disk::{Disk, DiskFile, Mode, RealDisk};
+use tradejoin_disk::{Disk, DiskFile, FileId, Mode, RealDisk, Replaced};
 use tradejoin_flow::End;
 
 use crate::descriptor::{LINKS_MAX, is_open_file};
@@ -81,7 +81,7 @@ pub(crate) enum Place {
     /// Something that is there and stays: a device or a pipe.
     Direct(PathBuf),
     /// A file that gets its name when it is whole.
-    Partial { partial: PathBuf, path: PathBuf },
+    Partial { partial: PathBuf, path: PathBuf, id: FileId },
     /// Nothing is left to do.
     Settled,
 }
@@ -147,7 +147,7 @@ impl Target {
             (None, Some(_)) => Self { handle, disk, place: self.place.clone(), kept },
             (None, None) => return None,
         };
-        Some(PreparedFile { name: name.to_owned(), target, mark, durable: None, end, is_first })
+        Some(PreparedFile { name: name.to_owned(), target, mark, end, is_first })
     }
 
     /// Whether a later run may go on with the file.
@@ -166,18 +166,24 @@ impl Target {
         self.disk.sync_folder(folder).map_err(|error| prepared::failed(folder, error))
     }
 
+    /// Refuses a partial name that leads to another file than the one that was written, or to none.
+    pub(crate) fn check_name(&self, file: &dyn DiskFile) -> Result<(), WriteError> {
+        let Place::Partial { partial, .. } = &self.place else { return Ok(()) };
+        let is_ours = file.id().and_then(|id| Ok(self.disk.id(partial)? == Some(id)));
+        match is_ours {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(prepared::failed(partial, Replaced)),
+            Err(error) => Err(prepared::failed(partial, error)),
+        }
+    }
+
     /// Gives the file its name, after its last byte was written; leaves it under
     /// its partial name if it is a part of what it was to be.
-    ///
-    /// # Errors
-    /// If the partial name does not lead any more to `file`, which was written, or the system
-    /// refuses.
-    pub(crate) fn settle(&mut self, end: End, file: Option<&dyn DiskFile>) -> Result<(), WriteError> {
-        let (Place::Partial { partial, path }, End::Complete) = (&self.place, end) else {
+    pub(crate) fn settle(&mut self, end: End) -> Result<(), WriteError> {
+        let (Place::Partial { partial, path, .. }, End::Complete) = (&self.place, end) else {
             self.place = Place::Settled;
             return Ok(());
         };
-        file.map_or(Ok(()), |file| prepared::check_name(file, partial))?;
         self.disk.rename(partial, path).map_err(|source| prepared::not_named(partial, path, source))?;
         let path = path.clone();
         self.handle.set_path(Some(path.clone()));
@@ -191,10 +197,10 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if let Place::Partial { partial, .. } = &self.place
+        if let Place::Partial { partial, id, .. } = &self.place
             && self.kept != Some(Stage::Known)
         {
-            discard(&*self.disk, partial);
+            discard(&*self.disk, partial, *id);
             self.handle.set_path(None);
         }
     }
@@ -208,10 +214,12 @@ fn is_not_for_folders(error: &WriteError) -> bool {
     error.source.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
 }
 
-/// Removes what is not whole. That it may fail changes nothing for the caller,
-/// who is about to report another failure.
-fn discard(disk: &dyn Disk, partial: &Path) {
-    let _ = disk.remove(partial);
+/// Removes what is not whole, unless somebody has put another file there. That it may fail changes
+/// nothing for the caller, who is about to report another failure.
+fn discard(disk: &dyn Disk, partial: &Path, id: FileId) {
+    if disk.id(partial).is_ok_and(|is| is == Some(id)) {
+        let _ = disk.remove(partial);
+    }
 }
 
 /// The path that a path leads to where it is a symbolic link, or one to another, also if there
@@ -261,7 +269,8 @@ fn create_path(disk: &dyn Disk, path: &Path, owner: Option<&str>) -> io::Result<
     if !file.try_lock() {
         return Err(another_writes(&partial));
     }
-    Ok((Stream::File(file), Place::Partial { partial, path }))
+    let id = file.id()?;
+    Ok((Stream::File(file), Place::Partial { partial, path, id }))
 }
 
 /// Whether the system lets this process put a file in the place of one, as far as the sticky bit

@@ -34,6 +34,11 @@ impl NotRegular {
     }
 }
 
+/// Why nothing more is done with a file: its name leads to another one by now, or to none.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("somebody has removed or replaced it while this run wrote it")]
+pub struct Replaced;
+
 impl From<NotRegular> for io::Error {
     fn from(cause: NotRegular) -> Self {
         Self::new(io::ErrorKind::InvalidInput, cause)
@@ -91,6 +96,15 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// If it is [`NotRegular`], or the system refuses.
     fn size(&self, path: &Path) -> io::Result<Option<u64>>;
+
+    /// What tells the file of a name from others; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        let _ = path;
+        Ok(Some(FileId::default()))
+    }
 
     /// Gives a file another name; one that has it goes.
     ///
@@ -164,17 +178,32 @@ impl Lock {
     /// # Errors
     /// If the system does not tell.
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.0.as_ref().map_or(Ok(true), |file| is_at(file, path))
+        let Some(file) = &self.0 else { return Ok(true) };
+        let locked = FileId::of(&file.metadata()?);
+        Ok(FileId::at(path)? == Some(locked))
     }
 }
 
-/// Whether a path leads to a file that is open.
-pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// What tells a file from all others that are there, whatever name it has. On a disk that no
+/// other process sees all are the same: nobody puts another in the place of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(file: &fs::Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino() }
+    }
+
+    /// That of what has a name, if there is something.
+    pub(crate) fn at(path: &Path) -> io::Result<Option<Self>> {
+        match fs::symlink_metadata(path) {
+            Ok(file) => Ok(Some(Self::of(&file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -214,13 +243,11 @@ pub trait DiskFile: Write + fmt::Debug + Send {
         true
     }
 
-    /// Whether a path still leads to it: nobody has removed it, or put another in its place.
-    /// On a disk that no other process sees nobody does.
+    /// What tells it from others.
     ///
     /// # Errors
     /// If the system does not tell.
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let _ = path;
-        Ok(true)
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::default())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::disk::{Disk, DiskFile, Lock, Mode};
+use crate::disk::{Disk, DiskFile, FileId, Lock, Mode};
 use crate::faults::{Effect, Failure, Faults, Moment};
 
 /// Another disk, some operations of which go wrong.
@@ -197,6 +197,10 @@ impl Disk for FaultyDisk {
         self.disk.size(path)
     }
 
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.disk.id(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.plan.run(What("rename", from), || self.disk.rename(from, to))
     }
@@ -262,8 +266,8 @@ impl DiskFile for FaultyFile {
         self.file.try_lock()
     }
 
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.file.is_at(path)
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 }
 

@@ -32,7 +32,7 @@ mod faulty;
 mod real;
 mod simulated;
 
-pub use disk::{Disk, DiskFile, Lock, Mode, NotRegular};
+pub use disk::{Disk, DiskFile, FileId, Lock, Mode, NotRegular, Replaced};
 pub use faults::{Faults, ParseFaultsError};
 pub use faulty::FaultyDisk;
 pub use real::RealDisk;

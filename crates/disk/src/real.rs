@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::{Uid, geteuid};
 
-use crate::disk::{Disk, DiskFile, Lock, Mode, NotRegular, is_at};
+use crate::disk::{Disk, DiskFile, FileId, Lock, Mode, NotRegular};
 
 /// The file system of the process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,6 +95,10 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        FileId::at(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -187,8 +191,8 @@ impl DiskFile for RealFile {
         !matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        is_at(&self.0, path)
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::of(&self.0.metadata()?))
     }
 }
 
@@ -285,11 +289,14 @@ mod tests {
         let another = file.another().expect("another");
         drop(file);
         assert!(!other.try_lock(), "it is the same one");
-        assert!(another.is_at(&path).expect("told"));
+        let [id, at] = [&path, &elsewhere].map(|path| RealDisk.id(path).expect("told"));
+        assert_eq!((id, at), (Some(another.id().expect("told")), None));
         RealDisk.rename(&path, &elsewhere).expect("renamed");
-        assert!(!another.is_at(&path).expect("told") && another.is_at(&elsewhere).expect("told"));
+        let [at, is] = [&path, &elsewhere].map(|path| RealDisk.id(path).expect("told"));
+        assert_eq!((at, is), (None, id));
         let new = RealDisk.create(&path, Mode::Shared).expect("a file");
-        assert!(!another.is_at(&path).expect("told") && new.is_at(&path).expect("told"));
+        let at = RealDisk.id(&path).expect("told");
+        assert!(at != id && at == Some(new.id().expect("told")));
         let lock = RealDisk.lock(&path, Mode::Shared).expect("lockable").expect("free");
         assert!(lock.is_at(&path).expect("told") && !lock.is_at(&elsewhere).expect("told"));
         drop(another);

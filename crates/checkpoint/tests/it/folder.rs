@@ -1,6 +1,7 @@
 //! What is refused, what stays and what goes; and what a run gets back.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -68,9 +69,9 @@ fn nothing_is_kept_in_the_folder_of_another_run() {
         let error = keeper.keep(cut(2, NothingPrepared)).expect_err("it has lost its folder");
         let error = error.downcast::<CheckpointError>().expect("of checkpoints");
         assert_eq!(error.kind(), CheckpointErrorKind::Io);
-        assert!(error.to_string().ends_with(
-            "somebody has removed or replaced the folder while this run kept its checkpoints there"
-        ));
+        let why = error.source().expect("why").to_string();
+        assert!(error.to_string().ends_with("state/lock"), "{error}");
+        assert_eq!(why, "somebody has removed or replaced it while this run wrote it");
         assert_eq!(
             fs::read_dir(&folder).map_or(0, Iterator::count),
             usize::from(is_there),

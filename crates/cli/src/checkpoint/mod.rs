@@ -20,7 +20,7 @@ use tradejoin_connectors::{
 use tradejoin_disk::{Disk, FaultyDisk, ParseFaultsError, RealDisk};
 use tradejoin_engine::Keeping;
 use tradejoin_flow::{Keep, OutputPosition, SourcePosition, TableSource};
-use tradejoin_model::{Ledger, LookUp, TableSpec};
+use tradejoin_model::{Ledger, LookUp, TableLedger, TableSpec};
 
 use crate::arg_values::number;
 use crate::args::RunArgs;
@@ -228,7 +228,11 @@ impl KeptRun {
     /// Refuses rows of which `--strict` says that there may be none: they are not read again.
     fn check_keys(&self, from: &Checkpoint, tables: &[TableSpec]) -> Result<(), CheckpointError> {
         let ledgers = from.manifest().ledger.tables.iter().zip(tables);
-        let Some((ledger, table)) = ledgers.into_iter().find(|(ledger, _)| ledger.duplicates > 0) else {
+        // By version, rows of one key are none of them too many.
+        let is_twice = |(ledger, table): &(&TableLedger, &TableSpec)| {
+            ledger.duplicates > 0 && table.look_up != LookUp::LatestVersion
+        };
+        let Some((ledger, table)) = ledgers.into_iter().find(is_twice) else {
             return Ok(());
         };
         let reason = format!(
@@ -239,7 +243,8 @@ impl KeptRun {
     }
 
     fn job(&self, settings: &Settings, held: &BTreeMap<String, String>, tables: &[TableSpec]) -> KeptJob {
-        KeptJob { query: query::of(settings, held), tables: tables.to_vec(), keep: self.keep }
+        let before = self.from.as_ref().map(|from| &from.manifest().job);
+        KeptJob { query: query::of(settings, held, before), tables: tables.to_vec(), keep: self.keep }
     }
 
     /// What the engine is told. `held` is what the tables hold, and `described` what a journal

@@ -66,7 +66,13 @@ fn kind(data_type: &DataType) -> String {
 
 /// The settings that count, as `SECTION.SETTING`, and what is `held` of the tables, whose
 /// names are of several words.
-pub(super) fn of(settings: &Settings, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+///
+/// What an earlier version has kept `before` and this one leaves out stays in.
+pub(super) fn of(
+    settings: &Settings,
+    held: &BTreeMap<String, String>,
+    before: Option<&BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
     let fails = |(_, name, value): (&str, &str, String)| name == "on_bad_record" && value == "fail";
     let fails = settings.all().any(fails);
     let limits = Limits::default();
@@ -78,7 +84,11 @@ pub(super) fn of(settings: &Settings, held: &BTreeMap<String, String>) -> BTreeM
         let limit = limits.iter().find(|(limit, _)| *limit == name);
         limit.is_some_and(|(_, default)| fails || value == default.to_string()) || FREE.contains(&name)
     };
+    let before = before.into_iter().flatten().filter(|(name, value)| {
+        name.rsplit_once('.').is_some_and(|(_, name)| !FREE.contains(&name) && is_free(name, value))
+    });
+    let before = before.map(|(name, value)| (name.clone(), value.clone()));
     let settings = settings.all().filter(|(_, name, value)| !is_free(name, value));
     let settings = settings.map(|(section, name, value)| (format!("{section}.{name}"), value));
-    settings.chain(held.clone()).collect()
+    settings.chain(held.clone()).chain(before).collect()
 }

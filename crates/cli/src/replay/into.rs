@@ -47,7 +47,7 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
         return Ok(code);
     }
     // Those of the run, which is over, are untrue by now.
-    signals.before_the_end(|| tell!("{INTERRUPTED}"));
+    signals.before_the_end(|| tell!("interrupted: give the same command again"));
     let recovered = InputOptions::with_encoding(Location::Path(recovered), Encoding::plain(format));
     let (recovered, stop) = (of_output(recovered), signals.stop().flag());
     let Some(merged) = merge(&ids, MergeOptions { enriched, recovered, location, encoding, stop })? else {

@@ -13,7 +13,11 @@ use crate::support::{Folder, Ran};
 const KEPT: &str = "run --trades - --format csv --instruments i.csv --unmatched keep --checkpoint-every 1000rows \
                     --batch-len 200 --quiet";
 
-/// A run that has read half of its trades, and has a checkpoint.
+/// Trades that a run has read when it stands still: too few for so many checkpoints that one of
+/// them goes.
+const READ: usize = 1_500;
+
+/// A run that stands still behind a checkpoint, since its trades do not come.
 struct Live {
     child: Child,
     stdin: ChildStdin,
@@ -26,15 +30,17 @@ impl Live {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let mut stdin = child.stdin.take().expect("a pipe");
-        let mut trades = folder.read("t.csv").into_bytes();
-        let rest = trades.split_off(trades.len() / 2);
-        stdin.write_all(&trades).expect("written");
-        let begin = Instant::now();
-        while !folder.path("state/kept").exists() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Self { child, stdin, rest }
+        let trades = folder.read("t.csv");
+        let first: String = trades.split_inclusive('\n').take(READ + 1).collect();
+        stdin.write_all(first.as_bytes()).expect("written");
+        Self { child, stdin, rest: trades.into_bytes()[first.len()..].to_vec() }
+    }
+
+    /// The same, waited for.
+    fn kept(folder: &Folder, job: &str) -> Self {
+        let live = Self::begin(folder, job);
+        until("a checkpoint", || folder.path("state/kept").exists());
+        live
     }
 
     /// Gives it the other half.
@@ -44,6 +50,14 @@ impl Live {
         drop(self.stdin);
         let Output { status, stderr, .. } = self.child.wait_with_output().expect("it ends");
         (status.code(), String::from_utf8(stderr).expect("text"))
+    }
+}
+
+fn until(what: &str, is_there: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_there() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is not {what}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -79,7 +93,7 @@ fn checkpoints_that_are_removed_from_a_run_end_it_and_spoil_no_other() {
     still.wait().expect("it ends");
     assert_eq!(refused.code, 73, "{}", refused.stderr);
     assert!(refused.stderr.contains("another run writes o.csv."), "{}", refused.stderr);
-    let live = Live::begin(&folder, &job);
+    let live = Live::kept(&folder, &job);
     // At once: it may just write there.
     fs::rename(folder.path("state"), folder.path("gone")).expect("moved");
     // Whoever removes the output, too, can begin anew.
@@ -99,32 +113,22 @@ fn checkpoints_that_are_removed_from_a_run_end_it_and_spoil_no_other() {
 #[test]
 fn an_output_that_is_taken_from_a_run_ends_it() {
     let (folder, _) = folder();
-    for (job, is_kept) in
-        [(format!("{KEPT} --output o.csv --checkpoint state"), true), (KEPT.to_owned(), false)]
-    {
-        let job = if is_kept { job } else { job.replace("--checkpoint-every 1000rows", "--output o.csv") };
-        // It waits for no checkpoint.
-        fs::create_dir_all(folder.path("state")).expect("a folder");
-        if !is_kept {
-            folder.put("state/kept", "");
-        }
-        let live = Live::begin(&folder, &job);
-        let begin = Instant::now();
-        let partial = loop {
-            assert!(begin.elapsed() < Duration::from_secs(60), "there is no output");
-            match folder.names().into_iter().find(|name| name.ends_with(".partial")) {
-                Some(partial) => break partial,
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
+    let kept = format!("{KEPT} --output o.csv --checkpoint state");
+    let alone = KEPT.replace("--checkpoint-every 1000rows", "--output o.csv");
+    for (job, is_kept) in [(kept, true), (alone, false)] {
+        let live = if is_kept { Live::kept(&folder, &job) } else { Live::begin(&folder, &job) };
+        let partial = || folder.names().into_iter().find(|name| name.ends_with(".partial"));
+        until("an output", || partial().is_some());
+        let partial = partial().expect("it was there");
         fs::remove_file(folder.path(&partial)).expect("removed");
         folder.put(&partial, "of somebody else\n");
         let (code, said) = live.end();
         assert_eq!(code, Some(74), "{said}");
         assert!(said.contains(&format!("{partial}: somebody has removed or replaced it")), "{said}");
+        assert!(!said.contains("the same command goes on"), "{said}");
         assert!(!folder.path("o.csv").exists());
-        let _ = fs::remove_file(folder.path(&partial));
-        fs::remove_dir_all(folder.path("state")).expect("it has ended");
+        assert_eq!(folder.read(&partial), "of somebody else\n");
+        fs::remove_file(folder.path(&partial)).expect("removed");
     }
 }
 
@@ -132,7 +136,7 @@ fn an_output_that_is_taken_from_a_run_ends_it() {
 fn a_copy_of_the_checkpoints_of_a_run_is_not_gone_on_from_beside_it() {
     let (folder, want) = folder();
     let job = format!("{KEPT} --output o.csv --checkpoint state");
-    let live = Live::begin(&folder, &job);
+    let live = Live::kept(&folder, &job);
     copy(&folder, "state", "copy");
     let trades = fs::File::open(folder.path("t.csv")).expect("a file");
     let mut command = folder.command(&job.replace("--checkpoint state", "--checkpoint copy"));
@@ -150,12 +154,8 @@ fn parts_are_refused_beside_their_run_and_missed_by_it() {
     let (folder, _) = folder();
     let job = format!("{KEPT} --output out --output-format parquet --checkpoint state");
     let job = job.replace("--output out ", "--output out/ ");
-    let live = Live::begin(&folder, &job);
-    let begin = Instant::now();
-    while !folder.path("out/part-000000.parquet").exists() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no part");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let live = Live::kept(&folder, &job);
+    until("a part", || folder.path("out/part-000000.parquet").exists());
     let refused = again(&folder, &job.replace("--checkpoint state", "--checkpoint other"));
     assert_eq!(refused.code, 73, "{}", refused.stderr);
     assert!(refused.stderr.contains("another run writes its parts in this folder"), "{}", refused.stderr);
@@ -220,6 +220,12 @@ fn keys_that_stand_twice_are_refused_where_a_run_goes_on_with_strict() {
     folder.ok(job);
     let said = folder.fails(78, &format!("{job} --strict"));
     assert!(said.contains("1 rows of table instruments have keys that stand twice"), "{said}");
+    folder.ok(job);
+    // By version the later one counts, as it may.
+    folder.put("f.csv", "id,fee,seq\n1,5,1\n1,6,2\n");
+    let job = "run --trades t.csv --table f=f.csv,key=instrument_id@id --version-column f=seq --unmatched keep \
+               --output v.csv --checkpoint versions --strict --quiet";
+    folder.ok(job);
     folder.ok(job);
 }
 

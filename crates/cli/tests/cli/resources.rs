@@ -216,6 +216,19 @@ fn an_output_that_nobody_reads_stops_the_reading_of_the_input() {
     assert_eq!((rows.count() as u64, wrong), (TRADES, None));
 }
 
+/// Those that nothing is written to any more wait for the checkpoint, but not open.
+#[test]
+fn many_files_of_letters_before_a_checkpoint_are_not_open_at_once() {
+    let folder = folder();
+    folder.put("t.csv", format!("{HEADER}{}", trades(0..20_000, 14)));
+    let job = "run --trades t.csv --instruments i.csv --on-miss instruments=dead-letter --dead-letters d.jsonl \
+               --dead-letters-rotate 4KiB --output o.csv --checkpoint state --checkpoint-every 1000000rows --quiet";
+    let ran = limited(&folder, "-n 96", job).output().expect("a shell");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let files = folder.names().iter().filter(|name| name.starts_with("d.")).count();
+    assert!(files > 150, "{files} would fit");
+}
+
 #[test]
 fn a_row_comes_out_with_the_last_byte_of_its_line() {
     const TRADES: u64 = 8;
