@@ -46,8 +46,8 @@ type Remover = Box<dyn Fn() + Send>;
 ///
 /// The first one asks the run to stop. If the run has not ended by itself after [`GRACE`],
 /// because a reader or writer is stuck, last words are said and the process ends all the
-/// same; with the second one, unless that tells of the [same event](ONE_EVENT), it ends at once. Both remove what would be left behind. The
-/// third one waits not even for that.
+/// same; with the second one, unless that tells of the [same event](ONE_EVENT), it ends at
+/// once. Both remove what would be left behind. The third one waits not even for that.
 pub(crate) struct Signals {
     stop: Stop,
     last_words: Arc<Mutex<Option<LastWords>>>,

@@ -44,7 +44,7 @@ pub enum KeepEvery {
     /// After so much time, if something was read in it; also while a source waits that can
     /// [tell](tradejoin_flow::Source::next_until).
     Time(Duration),
-    /// After so many trades were written.
+    /// After so many trades were written; also while such a source waits.
     Trades(u64),
 }
 
@@ -85,6 +85,8 @@ pub(crate) struct Keeper {
     is_busy: AtomicBool,
     /// Whether the run goes on where another one was, and the first batch of its own.
     resumes: bool,
+    /// Whether threads come further while one waits for a source.
+    has_threads: bool,
     begins_at: AtomicU64,
     /// The place where the run begins, and the messages that its ledger has then.
     from: (Position, u64),
@@ -99,6 +101,8 @@ struct State {
     has_more: bool,
     /// When a source was last woken for one.
     woken: Option<Instant>,
+    /// Trades that had been written then.
+    woken_trades: u64,
     last_trades: u64,
     /// Trades that were written.
     trades: u64,
@@ -113,7 +117,7 @@ struct State {
 impl Keeper {
     /// One with a thread of its own, which [works](Self::work) meanwhile.
     pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> Self {
-        Self::with(Events::new(), every, resume)
+        Self { has_threads: true, ..Self::with(Events::new(), every, resume) }
     }
 
     /// One whose events [wait](Self::next_event) for the only thread of a run.
@@ -129,6 +133,7 @@ impl Keeper {
             last: resume.map(|_| Instant::now()),
             has_more: false,
             woken: None,
+            woken_trades: 0,
             last_trades: trades,
             trades,
             source: SourcePosition::default(),
@@ -144,6 +149,7 @@ impl Keeper {
             state: Mutex::new(state),
             is_busy: AtomicBool::new(false),
             resumes: resume.is_some(),
+            has_threads: false,
             begins_at: AtomicU64::new(if resume.is_some() { NONE } else { 0 }),
             from: resume.map_or_else(Default::default, |resume| (resume.position, messages(&resume.ledger))),
             start: Instant::now(),
@@ -178,24 +184,31 @@ impl Keeper {
     /// Until when a source may wait: a cut behind what it has given is due then. Asked where the
     /// feed is locked.
     pub(crate) fn wait_until(&self) -> Option<Instant> {
-        let KeepEvery::Time(every) = self.every else { return None };
         let state = lock(&self.state);
-        let due = state.last.filter(|_| state.has_more)?.checked_add(every)?;
+        let last = state.last.filter(|_| state.has_more)?;
+        let KeepEvery::Time(every) = self.every else { return self.wait_for_trades(&state) };
+        let due = last.checked_add(every)?;
         // There may be no cut yet, such as while the one before is being made durable.
         let again = state.woken.and_then(|woken| woken.checked_add(every.min(WAKE_AGAIN)));
         Some(again.map_or(due, |again| due.max(again)))
     }
 
+    /// The same where trades count, of which some may be under way, or so many that the cut only
+    /// waits for the one before.
+    fn wait_for_trades(&self, state: &State) -> Option<Instant> {
+        let is_under_way = self.is_busy.load(Ordering::Relaxed) || state.trades > state.woken_trades;
+        let looks = self.has_threads && (state.woken.is_none() || is_under_way);
+        looks.then(|| state.woken.unwrap_or_else(Instant::now)).and_then(|last| last.checked_add(WAKE_AGAIN))
+    }
+
     /// Notes that a source gave something, having waited until then at most, and whether a cut
     /// lies behind it. To be called before the feed is unlocked.
     pub(crate) fn note_read(&self, until: Option<Instant>, is_cut: bool) {
-        if !matches!(self.every, KeepEvery::Time(_)) {
-            return;
-        }
         let now = Instant::now();
         let mut state = lock(&self.state);
         state.has_more = !is_cut;
         state.woken = if until.is_some_and(|until| until <= now) && !is_cut { Some(now) } else { None };
+        state.woken_trades = state.trades;
     }
 
     /// Begins a cut that is due. To be called before the feed is unlocked: whoever reads the

@@ -112,6 +112,20 @@ fn trades_before_a_silence_are_behind_a_checkpoint_and_in_parts() {
 }
 
 #[test]
+fn no_more_rows_than_were_said_are_behind_the_last_checkpoint_in_a_silence() {
+    let folder = folder();
+    let job = "run --trades - --format csv --instruments i.csv --output o.csv --batch-len 100 --checkpoint state \
+               --checkpoint-every 1000rows --quiet";
+    let mut run = Waiting::start(&folder, job, csv().as_bytes());
+    run.until("a late checkpoint", || {
+        let list: Value =
+            serde_json::from_str(&folder.run("checkpoint list state --json").stdout).unwrap_or_default();
+        let is_late = |one: &Value| one["trades"].as_u64() > Some(TRADES - 1_000);
+        list.as_array().is_some_and(|all| all.iter().any(is_late))
+    });
+}
+
+#[test]
 fn what_stands_before_a_silence_of_changes_is_behind_a_checkpoint_and_goes_on() {
     // By time the trades from the watermark on wait for changes.
     let row = "{\"type\":\"instrument\",\"timestamp\":5,\"instrument_id\":1,\"ticker\":\"QQQ\",\"strike\":1,\

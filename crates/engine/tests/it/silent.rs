@@ -76,12 +76,12 @@ impl Keep for Cuts {
 
 #[test]
 fn what_was_read_before_a_silence_is_kept_in_it() {
-    for shards in [1, 3] {
+    let often = [KeepEvery::Time(Duration::from_millis(1)), KeepEvery::Trades(50)];
+    for (shards, every) in [1, 3].into_iter().flat_map(|shards| often.map(|every| (shards, every))) {
         let case = Case { shards, ..faults::case(100) };
         let (given, all) = sync_channel(1);
         let cuts = Arc::default();
         let keep = Box::new(Cuts { given: all, cuts: Arc::clone(&cuts) });
-        let every = KeepEvery::Time(Duration::from_millis(1));
         let source = Silent { steps: Steps::new(&case, 0), given: Some(given), begin: Instant::now() };
         let loads = (0..TABLES).map(|_| None).collect();
         let (sink, keeping) = (Collect(Arc::default()), Keeping { keep, every, resume: None });
@@ -90,6 +90,6 @@ fn what_was_read_before_a_silence_is_kept_in_it() {
         let cuts = cuts.lock().expect("not poisoned");
         let all = case.steps.len() as u64;
         // The first block has 10 of them.
-        assert_eq!(*cuts, [(10, false), (all, false), (all, true)], "{shards}");
+        assert_eq!(*cuts, [(10, false), (all, false), (all, true)], "{shards}, {every:?}");
     }
 }
