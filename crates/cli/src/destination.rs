@@ -37,6 +37,14 @@ pub(crate) struct Destination {
     letters: Option<(Location, Encoding)>,
 }
 
+/// Refuses `--csv-safe` for what is no CSV.
+pub(crate) fn check_csv_safe(csv_safe: bool, encoding: Encoding) -> Result<(), UsageError> {
+    if csv_safe && encoding.format != Format::Csv {
+        return Err(UsageError("--csv-safe is for an output in CSV".to_owned()));
+    }
+    Ok(())
+}
+
 impl Destination {
     pub(crate) fn new(args: &RunArgs) -> anyhow::Result<Self> {
         let is_read = args.input.trades.is_some() || args.input.messages.is_some();
@@ -56,10 +64,7 @@ impl Destination {
                 return Err(UsageError(text.to_owned()).into());
             }
         };
-        if args.csv_safe && encoding.format != Format::Csv {
-            let text = "--csv-safe is for an output in CSV";
-            return Err(UsageError(text.to_owned()).into());
-        }
+        check_csv_safe(args.csv_safe, encoding)?;
         let csv_safe = args.csv_safe;
         let letters = args.letters.dead_letters.as_deref().map(|path| Self::letters(path, location.as_ref()));
         Ok(Self { location, encoding, csv_safe, letters: letters.transpose()? })

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arrow_array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::flaw::{BadRecord, Place};
+use crate::flaw::{BadRecord, Place, Reason};
 use crate::json_rows::without_end;
 use crate::text_encoder::{JsonEncoder, push_json_text};
 
@@ -57,11 +57,23 @@ pub(crate) fn letter(bad: &BadRecord, raw: Raw<'_>, time: LetterTime) -> Box<[u8
     member("message", &bad.to_string(), &mut line);
     push_time(time, &mut line);
     match raw {
-        Raw::Text(record) => text(record, &mut line),
+        Raw::Text(record) => {
+            let counted = as_far_as_it_counts(record, &bad.reason);
+            text(counted, counted.len() < record.len(), &mut line);
+        }
         Raw::Row(batch, row) => fields(batch, row, &mut line),
     }
     line.push(b'}');
     line.into()
+}
+
+/// Of a line that is too long one byte more than it may have: how much more of it is there depends
+/// on where it was cut while it was read.
+fn as_far_as_it_counts<'r>(record: &'r [u8], reason: &Reason) -> &'r [u8] {
+    match *reason {
+        Reason::TooLong { bytes_max } => &record[..record.len().min(bytes_max + 1)],
+        _ => record,
+    }
 }
 
 /// The member `time`, if letters have one.
@@ -80,13 +92,14 @@ fn member(name: &str, value: &str, line: &mut Vec<u8>) {
     push_json_text(value.as_bytes(), line);
 }
 
-/// The record, or as much of it as is kept, and how long it is if that is not all.
-fn text(record: &[u8], line: &mut Vec<u8>) {
+/// The record, or as much of it as is kept, and how long it is if that is not all; of one that
+/// `is_cut` the end is no end.
+fn text(record: &[u8], is_cut: bool, line: &mut Vec<u8>) {
     let kept = &record[..record.len().min(LETTER_BYTES_MAX)];
     match std::str::from_utf8(kept) {
         Ok(text) => member("raw", text, line),
         // What was cut is a character.
-        Err(error) if kept.len() < record.len() && error.error_len().is_none() => {
+        Err(error) if (is_cut || kept.len() < record.len()) && error.error_len().is_none() => {
             member("raw", &String::from_utf8_lossy(&kept[..error.valid_up_to()]), line);
         }
         Err(_) => member("raw_base64", &base64(kept), line),
@@ -124,7 +137,6 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flaw::Reason;
 
     fn written(raw: &[u8]) -> serde_json::Value {
         let bad = BadRecord {
@@ -158,6 +170,35 @@ mod tests {
             assert_eq!(written(bytes)["raw_base64"], text);
             assert_eq!(written(bytes).get("raw"), None);
         }
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_as_much_is_there_however_it_was_read() {
+        let bad = |reason| BadRecord {
+            source_name: "t.jsonl".into(),
+            place: Place::Line(3),
+            column: None,
+            value: None,
+            reason,
+        };
+        for (bytes_max, raw, bytes) in [(10, "1234567890a", None), (70_000, "", Some(70_001))] {
+            let long = format!("1234567890aé{}", "x".repeat(bytes_max + 30));
+            let letters = [bytes_max + 1, bytes_max + 2, bytes_max + 20].map(|len| {
+                let bad = bad(Reason::TooLong { bytes_max });
+                let letter = letter(&bad, Raw::line(&long.as_bytes()[..len]), LetterTime::None);
+                serde_json::from_slice::<serde_json::Value>(&letter).expect("an object")
+            });
+            assert!(letters[0] == letters[1] && letters[1] == letters[2], "{bytes_max}");
+            assert_eq!(letters[0].get("raw_bytes").and_then(serde_json::Value::as_u64), bytes);
+            assert!(letters[0]["raw"].as_str().is_some_and(|text| raw.is_empty() || text == raw));
+        }
+        // The limit may be in the middle of a character.
+        let cut = letter(
+            &bad(Reason::TooLong { bytes_max: 11 }),
+            Raw::line("1234567890aé".as_bytes()),
+            LetterTime::None,
+        );
+        assert!(String::from_utf8_lossy(&cut).contains("\"raw\":\"1234567890a\""));
     }
 
     #[test]

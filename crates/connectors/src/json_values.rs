@@ -9,6 +9,7 @@ use arrow_array::{
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::Decoder;
 use arrow_schema::{ArrowError, DataType, Field, TimeUnit};
+use chrono::{NaiveTime, Timelike as _};
 use tradejoin_model::ParseFieldError;
 
 use crate::flaw::Reason;
@@ -114,6 +115,7 @@ fn time(token: &str, unit: TimeUnit, zone: Option<&Arc<str>>) -> Result<ArrayRef
 /// Refuses what would be rounded without a word.
 fn check(ty: &DataType, token: &str) -> Result<(), Reason> {
     let text = json_text(token).unwrap_or_default();
+    let is_text = token.starts_with('"');
     match ty {
         ty if ty.is_integer() => {
             let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -124,7 +126,12 @@ fn check(ty: &DataType, token: &str) -> Result<(), Reason> {
         | DataType::Decimal64(_, scale)
         | DataType::Decimal128(_, scale)
         | DataType::Decimal256(_, scale) => {
-            let (_, fraction) = text.split_once('.').unwrap_or((&text, ""));
+            let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+            let zeros = usize::try_from(-i32::from(*scale)).unwrap_or(0);
+            let digits = whole.trim_start_matches(['-', '0']);
+            if !digits.is_empty() && digits.len() - digits.trim_end_matches('0').len() < zeros {
+                return Err(not_one(ty, "it has digits that the scale leaves out"));
+            }
             let scale = usize::try_from(*scale).unwrap_or(0);
             let digits = fraction.trim_end_matches('0').len();
             let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte));
@@ -134,8 +141,65 @@ fn check(ty: &DataType, token: &str) -> Result<(), Reason> {
                 (true, false) => Ok(()),
             }
         }
+        DataType::Date32 => parse::day(&text).map(drop),
+        DataType::Date64 if !is_text => whole_number(ty, &text).map(drop),
+        DataType::Date64 => {
+            let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+            let digits = fraction.trim_end_matches(|sign: char| !sign.is_ascii_digit()).trim_end_matches('0');
+            if digits.bytes().take_while(u8::is_ascii_digit).count() > 3 {
+                Err(Reason::TooFine)
+            } else {
+                Ok(())
+            }
+        }
+        DataType::Time32(unit) | DataType::Time64(unit) => time_of_day(ty, *unit, &text, is_text),
+        DataType::Duration(_) if !is_text => whole_number(ty, &text).map(drop),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+            if !text.len().is_multiple_of(2) =>
+        {
+            Err(not_one(ty, "two hexadecimal digits are a byte"))
+        }
+        ty if ty.is_floating() && !is_text => {
+            // The greatest float of 16 bits, and half of what would be between it and the next.
+            let is_beyond = match ty {
+                DataType::Float16 => text.parse().is_ok_and(|value: f64| value.abs() >= 65_520.0),
+                DataType::Float32 => text.parse().is_ok_and(f32::is_infinite),
+                _ => text.parse().is_ok_and(f64::is_infinite),
+            };
+            if is_beyond { Err(not_one(ty, "it is beyond the greatest")) } else { Ok(()) }
+        }
         _ => Ok(()),
     }
+}
+
+fn not_one(ty: &DataType, why: &str) -> Reason {
+    Reason::NotOfType(format!("{ty}: {why}"))
+}
+
+fn whole_number(ty: &DataType, text: &str) -> Result<i64, Reason> {
+    text.parse().map_err(|_| not_one(ty, "it is not a whole number"))
+}
+
+/// Refuses a time of day that is none, or finer than its unit.
+fn time_of_day(ty: &DataType, unit: TimeUnit, text: &str, is_text: bool) -> Result<(), Reason> {
+    let (per_second, digits) = match unit {
+        TimeUnit::Second => (1, 0),
+        TimeUnit::Millisecond => (1_000, 3),
+        TimeUnit::Microsecond => (1_000_000, 6),
+        TimeUnit::Nanosecond => (1_000_000_000, 9),
+    };
+    let not_of_day = || not_one(ty, "it is no time of day");
+    if !is_text {
+        let of_day = 0..86_400 * per_second;
+        return if of_day.contains(&whole_number(ty, text)?) { Ok(()) } else { Err(not_of_day()) };
+    }
+    let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").map_err(|_| not_of_day())?;
+    // A second of 60 is none of a day.
+    if time.nanosecond() >= 1_000_000_000 {
+        return Err(not_of_day());
+    }
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    if fraction.trim_end_matches('0').len() > digits { Err(Reason::TooFine) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -180,6 +244,35 @@ mod tests {
         assert!(read(&DataType::Boolean, "true").is_ok_and(|array| array.as_boolean().value(0)));
         let lists = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
         assert!(read(&lists, "[1,null]").is_ok_and(|array| array.as_list::<i32>().value(0).len() == 2));
+    }
+
+    #[test]
+    fn values_that_their_type_cannot_hold_as_they_are_are_refused() {
+        use DataType::{Date32, Date64, Duration, Float16, Float32, Float64, Time32, Time64};
+        use TimeUnit::{Microsecond, Millisecond, Second};
+        for (ty, good, bad) in [
+            (Date32, "\"2024-11-03\"", &["\"2024-11-03T23:30:00-05:00\"", "20000.7", "20000"][..]),
+            (Date64, "\"2024-11-03T12:00:00.001Z\"", &["\"2024-11-03T12:00:00.0009Z\"", "1.5"]),
+            (
+                Time32(Second),
+                "\"09:30:00.0\"",
+                &["\"09:30:00.75\"", "34200.75", "86400", "-1", "\"23:59:60\""],
+            ),
+            (Time32(Millisecond), "\"09:30:00.001\"", &["\"09:30:00.0005\"", "\"24:00:00\""]),
+            (Time64(Microsecond), "34200000001", &["\"09:30:00.0000009\"", "\"x\""]),
+            (Duration(Millisecond), "1500", &["1.5"]),
+            (DataType::Decimal128(5, -2), "1200", &["1230", "5"]),
+            (DataType::Binary, "\"ab0c\"", &["\"abc\""]),
+            (Float64, "1e308", &["1e309"]),
+            (Float32, "3.4e38", &["1e40", "-1e40"]),
+            (Float16, "65504", &["70000"]),
+        ] {
+            assert!(read(&ty, good).is_ok(), "{ty}: {good}: {:?}", read(&ty, good));
+            for token in bad {
+                assert!(read(&ty, token).is_err(), "{ty}: {token} is {:?}", read(&ty, token));
+            }
+        }
+        assert!(read(&DataType::Decimal128(5, -2), "0").is_ok());
     }
 
     #[test]

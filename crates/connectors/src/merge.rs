@@ -53,6 +53,8 @@ pub struct MergeOptions {
     pub location: Location,
     /// How that is encoded.
     pub encoding: Encoding,
+    /// Whether texts of CSV that look like formulas are made into others.
+    pub csv_safe: bool,
     /// Ends the merging before its end, once it is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -285,7 +287,7 @@ impl Seen {
 /// # Errors
 /// If the files have other columns, cannot be read, or the output cannot be written.
 pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Option<Merged>, MergeError> {
-    let MergeOptions { enriched, recovered, location, encoding, stop } = merge;
+    let MergeOptions { enriched, recovered, location, encoding, csv_safe, stop } = merge;
     let open = |fields: Fields| -> Result<_, MergeError> {
         // Tokens become values of the types of the other file.
         let of_recovered = if enriched.encoding.format.is_text() { fields } else { Fields::AsText };
@@ -297,7 +299,8 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Option<Merged>,
     let (has_enriched, has_recovered) = (has_trades(&enriched)?, has_trades(&recovered)?);
     // Without a trade a file in JSON Lines does not say its columns.
     let is_same_order = names(&schema) == names(&found) || !has_enriched || !has_recovered;
-    if encoding.format.is_text() && is_same_order && encoding.format == enriched.encoding.format {
+    let passes = encoding.format == enriched.encoding.format && !csv_safe;
+    if encoding.format.is_text() && is_same_order && passes {
         // Records pass as they are.
         (of_run, others) = open(Fields::InRecord)?;
     }
@@ -319,7 +322,8 @@ pub fn merge(letters: &LetterIds, merge: MergeOptions) -> Result<Option<Merged>,
     } else {
         Places::of(letters, Vec::new(), None)
     };
-    let mut output = Output::create(OutputOptions::new(location, encoding, schema))?;
+    let mut output =
+        Output::create(OutputOptions { csv_safe, ..OutputOptions::new(location, encoding, schema) })?;
     let mut merged = Merged { enriched: 0, recovered: places.recovered.len() as u64 };
     while let Some(messages) = of_run.read()? {
         if stop.load(Ordering::Relaxed) {

@@ -79,6 +79,9 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
         Ok(ns) => return Ok(ns),
         Err(_) => {}
     }
+    if is_of_far_year(text) {
+        return Err(beyond(text.starts_with('-')));
+    }
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| ParseFieldError::NotATime)?;
     // A second of 60, on whatever day: Unix time counts none, it would become the next one.
     if time.nanosecond() >= 1_000_000_000 {
@@ -91,6 +94,16 @@ pub(crate) fn timestamp(text: &str) -> Result<i64, Reason> {
     }
     let ns = time.timestamp_nanos_opt().filter(|&ns| ns != i64::MIN);
     ns.ok_or_else(|| beyond(time.timestamp() < 0))
+}
+
+/// Whether it is a time of a year beyond four digits, as ISO 8601 writes it and RFC 3339 does not.
+fn is_of_far_year(text: &str) -> bool {
+    let Some((year, rest)) = text.strip_prefix(['+', '-']).and_then(|text| text.split_once('-')) else {
+        return false;
+    };
+    let is_year = year.len() >= 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+    // What is behind the year is that of any.
+    is_year && DateTime::parse_from_rfc3339(&format!("2000-{rest}")).is_ok()
 }
 
 /// What is wrong with a time that does not fit.
@@ -230,6 +243,15 @@ mod tests {
                 let time = DateTime::parse_from_rfc3339(&text).ok().and_then(|time| time.timestamp_nanos_opt());
                 proptest::prop_assert_eq!(Some(ns), time);
             }
+        }
+    }
+
+    #[test]
+    fn years_beyond_four_digits_are_beyond_what_a_time_can_be() {
+        assert_eq!(timestamp("+10000-01-01T00:00:00Z"), Err(beyond(false)));
+        assert_eq!(timestamp("-0001-01-01T00:00:00Z"), Err(beyond(true)));
+        for bad in ["+10000-13-01T00:00:00Z", "+1-01-01T00:00:00Z", "+10000-01-01", "9223372036854775807s"] {
+            assert_eq!(timestamp(bad), Err(ParseFieldError::NotATime.into()), "{bad}");
         }
     }
 

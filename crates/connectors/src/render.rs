@@ -156,6 +156,9 @@ impl<'a> Cells<'a> {
             DataType::LargeUtf8 => (Values::LargeUtf8(array.as_string().clone()), text),
             DataType::Utf8View => (Values::Utf8View(array.as_string_view().clone()), text),
             DataType::Dictionary(_, values) => return Self::new(&to(values)?, text, other),
+            DataType::RunEndEncoded(_, values) => return Self::new(&to(values.data_type())?, text, other),
+            // Every one of them is a wider one, too.
+            DataType::Float16 => return Self::new(&to(&DataType::Float32)?, text, other),
             ty if ty.is_unsigned_integer() => {
                 (Values::Unsigned(to(&DataType::UInt64)?.as_primitive::<UInt64Type>().clone()), Form::Bare)
             }
@@ -398,19 +401,21 @@ fn push_day(out: &mut Vec<u8>, days: i64) {
     }
 }
 
-/// RFC 3339 in UTC, with as many digits behind the second as it takes.
+/// RFC 3339 in UTC, with as many digits behind the second as it takes; years beyond four digits
+/// with a sign, as ISO 8601 has them.
 fn push_time(out: &mut Vec<u8>, ticks: i64, unit: TimeUnit) {
-    let (per_second, digits) = match unit {
-        TimeUnit::Second => (1, 0),
-        TimeUnit::Millisecond => (1_000, 3),
-        TimeUnit::Microsecond => (1_000_000, 6),
-        TimeUnit::Nanosecond => (1_000_000_000, 9),
+    let (per_second, digits, unit_name) = match unit {
+        TimeUnit::Second => (1, 0, "s"),
+        TimeUnit::Millisecond => (1_000, 3, "ms"),
+        TimeUnit::Microsecond => (1_000_000, 6, "us"),
+        TimeUnit::Nanosecond => (1_000_000_000, 9, "ns"),
     };
     let (seconds, mut fraction) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let calendar = i32::try_from(days).ok().and_then(NaiveDate::from_epoch_days);
-    if calendar.is_none_or(|date| !(0..=9999).contains(&date.year())) {
-        return push_i64(out, ticks);
+    if i32::try_from(days).ok().and_then(NaiveDate::from_epoch_days).is_none() {
+        // Not the number alone, which would be read as nanoseconds.
+        push_i64(out, ticks);
+        return out.extend_from_slice(unit_name.as_bytes());
     }
     push_day(out, days);
     // Below 86,400.
@@ -476,7 +481,9 @@ mod tests {
             (1_402_061_400_120_000_000, TimeUnit::Nanosecond, "2014-06-06T13:30:00.12Z"),
             (-1, TimeUnit::Nanosecond, "1969-12-31T23:59:59.999999999Z"),
             (5, TimeUnit::Millisecond, "1970-01-01T00:00:00.005Z"),
-            (i64::MAX, TimeUnit::Second, "9223372036854775807"),
+            (253_402_300_800_000, TimeUnit::Millisecond, "+10000-01-01T00:00:00Z"),
+            (-62_198_755_200, TimeUnit::Second, "-0001-01-01T00:00:00Z"),
+            (i64::MAX, TimeUnit::Second, "9223372036854775807s"),
         ] {
             assert_eq!(shown_by(|out| push_time(out, ticks, unit)), expected);
         }

@@ -7,6 +7,7 @@ use indicatif::HumanCount;
 use tradejoin_connectors::{Encoding, Format, InputOptions, LetterIds, Location, MergeOptions, merge};
 
 use crate::args::RunArgs;
+use crate::destination::check_csv_safe;
 use crate::failure::{self, UsageError};
 use crate::signals::{HangUp, Signals};
 use crate::tell::tell;
@@ -28,6 +29,9 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     let enriched = of_output(plan::input(enriched, None, format)?);
     let location = Location::of_output(&output);
     let encoding = plan::output(&location, run.output_format.take().as_deref(), enriched.encoding)?;
+    // That of the merged file; the other one is nobody's.
+    let csv_safe = std::mem::take(&mut run.csv_safe);
+    check_csv_safe(csv_safe, encoding)?;
     let ids = LetterIds::read(&limits.apply(plan::input(&letters, format, None)?))?;
     ids.check_apart(&enriched)?;
 
@@ -50,7 +54,8 @@ pub(super) fn replay(mut run: RunArgs, enriched: &Path) -> anyhow::Result<u8> {
     signals.before_the_end(|| tell!("interrupted: give the same command again"));
     let recovered = InputOptions::with_encoding(Location::Path(recovered), Encoding::plain(format));
     let (recovered, stop) = (of_output(recovered), signals.stop().flag());
-    let Some(merged) = merge(&ids, MergeOptions { enriched, recovered, location, encoding, stop })? else {
+    let options = MergeOptions { enriched, recovered, location, encoding, csv_safe, stop };
+    let Some(merged) = merge(&ids, options)? else {
         tell!("{INTERRUPTED}");
         return Ok(failure::INTERRUPTED);
     };

@@ -248,6 +248,17 @@ fn a_trade_that_is_there_twice_is_named_with_both_places() {
 }
 
 #[test]
+fn no_text_of_a_merged_file_is_a_formula_if_that_is_asked_for() {
+    let folder = put_aside();
+    folder.put("e.csv", folder.read("e.csv").replace(",x,", ",=1+1,"));
+    let replay =
+        "replay d.jsonl --instruments new.csv --unmatched drop --into e.csv --csv-safe --quiet --output";
+    folder.ok(&format!("{replay} m.csv"));
+    assert!(folder.read("m.csv").contains("\n2,1,'=1+1,"), "{}", folder.read("m.csv"));
+    assert!(folder.fails(2, &format!("{replay} m.jsonl")).contains("--csv-safe is for an output in CSV"));
+}
+
+#[test]
 fn a_replay_that_is_interrupted_while_it_merges_leaves_nothing_behind() {
     let folder = put_aside();
     let notes = (0..20_000).fold("trade_id,instrument_id,note,instrument\n".to_owned(), |mut rows, id| {
