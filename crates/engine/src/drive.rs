@@ -7,7 +7,6 @@ use std::time::Duration;
 use tradejoin_flow::{Keep, Resume, Sink, Source};
 use tradejoin_model::ShardCount;
 
-use crate::config::Stop;
 use crate::engine::Engine;
 use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Event, KeepEvery, Keeper};
@@ -112,11 +111,10 @@ impl Begun<'_> {
     pub(crate) fn drive<S: Source, K: Sink>(
         self,
         run: &Run<'_, S, K>,
-        stop: &Stop,
         keeping: Option<(&Keeper, &mut dyn Keep)>,
     ) -> Result<Vec<Duration>, EngineError> {
         match self {
-            Self::Threads(parkers) => by_threads(run, stop, parkers, keeping),
+            Self::Threads(parkers) => by_threads(run, parkers, keeping),
             Self::Steps(pick) => in_steps(run, keeping, pick),
         }
     }
@@ -124,10 +122,11 @@ impl Begun<'_> {
 
 fn by_threads<S: Source, K: Sink>(
     run: &Run<'_, S, K>,
-    stop: &Stop,
     parkers: Vec<Parker>,
     keeping: Option<(&Keeper, &mut dyn Keep)>,
 ) -> Result<Vec<Duration>, EngineError> {
+    // A panic in here is to come before anybody waits for the others.
+    let owns: Vec<_> = (0..parkers.len()).map(|thread| run.own(thread)).collect();
     let cpus = scope(|scope| {
         let keeper = keeping.as_ref().map(|(keeper, _)| *keeper);
         let keeping = match keeping {
@@ -137,8 +136,7 @@ fn by_threads<S: Source, K: Sink>(
             }
             None => None,
         };
-        let begin = |(thread, parker): (usize, Parker)| {
-            let mut own = run.own(thread);
+        let begin = |(thread, (parker, mut own)): (usize, (Parker, Own<_>))| {
             let work = move || loop {
                 match run.step(&mut own) {
                     Stepped::Worked => {}
@@ -148,19 +146,23 @@ fn by_threads<S: Source, K: Sink>(
             };
             spawn(scope, format!("shard-{thread}"), work)
         };
-        let threads: Vec<_> = parkers.into_iter().enumerate().map(begin).collect();
-        if threads.iter().any(Result::is_err) {
-            // Those that have started end, and the error is told below.
-            stop.request();
-        }
-        let joined = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
-        let joined = joined.collect::<Result<Vec<_>, _>>();
+        let threads: Vec<_> = parkers.into_iter().zip(owns).enumerate().map(begin).collect();
+        let begun = threads.into_iter().filter_map(|thread| match thread {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                // What was read may wait for a shard that nobody is: the others are told, and end.
+                run.fail_beside(EngineError::Thread(error));
+                None
+            }
+        });
+        let begun: Vec<_> = begun.collect();
+        let joined: Vec<_> = begun.into_iter().map(ScopedJoinHandle::join).collect();
         if let Some(keeper) = keeper {
             keeper.send(Event::End);
         }
         // A panic in there has been told.
         let _ = keeping.map(ScopedJoinHandle::join);
-        joined
+        Ok(joined)
     });
     let cpus = cpus.map_err(EngineError::Thread)?.into_iter();
     cpus.collect::<Result<Vec<_>, _>>().map_err(|panic| panicked(panic, Stage::Schedule))

@@ -199,8 +199,7 @@ impl Engine {
         let ends = Ends { sink, revise: &mut *revise, keeper, resume, pulse: &self.pulse };
         let (wakers, driver) = driver.begin(config.shards);
         let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
-        let cpus =
-            driver.drive(&run, stop, keeper.zip(keep.as_mut().map(|keep| &mut **keep as &mut dyn Keep)))?;
+        let cpus = driver.drive(&run, keeper.zip(keep.as_mut().map(|keep| &mut **keep as &mut dyn Keep)))?;
 
         let (ended, feed) = run.end();
         let Ended { mut sink, mut ledger, mut publisher, failure, interrupted, .. } = ended;

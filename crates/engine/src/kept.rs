@@ -71,6 +71,8 @@ pub struct KeptReport {
 
 /// How often a source that waits is woken for one cut.
 const WAKE_AGAIN: Duration = Duration::from_secs(1);
+/// And how seldom at the least where trades count: somebody may take long to write them.
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// No batch has this index.
 const NONE: u64 = u64::MAX;
 
@@ -101,8 +103,8 @@ struct State {
     has_more: bool,
     /// When a source was last woken for one.
     woken: Option<Instant>,
-    /// Trades that had been written then.
-    woken_trades: u64,
+    /// How long it may be until it is woken again where trades count.
+    patience: Duration,
     last_trades: u64,
     /// Trades that were written.
     trades: u64,
@@ -133,7 +135,7 @@ impl Keeper {
             last: resume.map(|_| Instant::now()),
             has_more: false,
             woken: None,
-            woken_trades: 0,
+            patience: WAKE_AGAIN,
             last_trades: trades,
             trades,
             source: SourcePosition::default(),
@@ -196,9 +198,7 @@ impl Keeper {
     /// The same where trades count, of which some may be under way, or so many that the cut only
     /// waits for the one before.
     fn wait_for_trades(&self, state: &State) -> Option<Instant> {
-        let is_under_way = self.is_busy.load(Ordering::Relaxed) || state.trades > state.woken_trades;
-        let looks = self.has_threads && (state.woken.is_none() || is_under_way);
-        looks.then(|| state.woken.unwrap_or_else(Instant::now)).and_then(|last| last.checked_add(WAKE_AGAIN))
+        self.has_threads.then(Instant::now)?.checked_add(state.patience)
     }
 
     /// Notes that a source gave something, having waited until then at most, and whether a cut
@@ -208,7 +208,10 @@ impl Keeper {
         let mut state = lock(&self.state);
         state.has_more = !is_cut;
         state.woken = if until.is_some_and(|until| until <= now) && !is_cut { Some(now) } else { None };
-        state.woken_trades = state.trades;
+        state.patience = match state.woken {
+            Some(_) => (state.patience * 2).min(PATIENCE_MAX),
+            None => WAKE_AGAIN,
+        };
     }
 
     /// Begins a cut that is due. To be called before the feed is unlocked: whoever reads the

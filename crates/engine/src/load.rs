@@ -102,7 +102,8 @@ impl<'a, S: Source> Feed<'a, S> {
     /// How far the source has been read, if nothing of it waits here, and the tables are
     /// complete.
     pub(crate) fn position(&self) -> Option<SourcePosition> {
-        let is_between = self.loads.is_empty() && self.pending.is_none();
+        // The end of the source is nothing of it.
+        let is_between = self.loads.is_empty() && !matches!(self.pending, Some(Some(_)));
         is_between.then(|| self.source.position()).flatten()
     }
 

@@ -12,7 +12,7 @@ use tradejoin_model::{Batch, BatchIndex, Enriched, Ledger, Messages, Position, S
 use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
-use crate::budget::{BadPlace, Budget, places};
+use crate::budget::{BadPlace, Budget, MaxBad, places};
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
 use crate::error::{BatchPlace, EngineError, Stage, panicked, panicked_at};
@@ -126,8 +126,10 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     ) -> Result<Self, EngineError> {
         let Ends { sink, revise, keeper, resume, pulse } = ends;
         let shards = config.shards.as_usize();
-        // A cut lies between what is written and what is not.
-        let in_order = config.order != Order::Arrival || keeper.is_some();
+        // A cut lies between what is written and what is not, and a share is that of what was read
+        // before a record.
+        let is_share = matches!(config.max_bad, Some(MaxBad::Share(_)));
+        let in_order = config.order != Order::Arrival || keeper.is_some() || is_share;
         let board = Board::new(shards, shards + config.queue_depth.get(), in_order);
         let corrects = config.corrections.is_some();
         let worker = |shard| {

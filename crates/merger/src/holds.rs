@@ -389,8 +389,10 @@ impl Holds {
                 account.unmatched_kept += 1;
                 self.go_on(ticket, leaving);
             }
+            // What it waited for is there; what it did not wait for may be missing.
             None => {
-                account.enriched += 1;
+                let is_complete = trade.lacks == 0;
+                *(if is_complete { &mut account.enriched } else { &mut account.unmatched_kept }) += 1;
                 self.go_on(ticket, leaving);
             }
         }

@@ -109,7 +109,7 @@ impl Merger {
             dead_letters: std::mem::take(&mut misses.dead_letters),
         };
         let Misses { waiting, missed, rows, .. } = misses;
-        let lacking = if self.corrects { rows } else { Vec::new() };
+        let lacking = if self.corrects || !waiting.is_empty() { rows } else { Vec::new() };
         Ok(Merged { enriched, account, missed, trades_before, waiting, lacking, appeared, effects })
     }
 

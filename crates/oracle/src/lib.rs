@@ -230,7 +230,11 @@ impl Oracle {
             trade.waits_for.retain(|&other| other != table);
             if trade.waits_for.is_empty() {
                 self.ledger.hold.found += 1;
-                self.ledger.enriched += 1;
+                if trade.found.iter().all(Option::is_some) {
+                    self.ledger.enriched += 1;
+                } else {
+                    self.ledger.unmatched_kept += 1;
+                }
                 self.go_on(at);
             }
         }

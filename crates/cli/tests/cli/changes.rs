@@ -394,3 +394,27 @@ fn a_trade_is_explained_by_a_line_of_changes() {
     assert!(said.contains("trade 3 · t.jsonl, line 3"), "{said}");
     assert!(said.contains("removed before, by c.jsonl, line 3, behind trade 1"), "{said}");
 }
+
+#[test]
+fn a_trade_that_has_waited_is_enriched_only_if_nothing_else_is_missing() {
+    let folder = Folder::empty();
+    folder.put("t.csv", "trade_id,timestamp,k\n1,10,5\n2,20,5\n3,30,6\n");
+    folder.put("a.csv", "id,x\n6,SIX\n");
+    folder.put("b.csv", "id,y\n6,city\n");
+    folder.put("c.jsonl", "{\"type\":\"a\",\"timestamp\":15,\"id\":5,\"x\":\"FIVE\"}\n");
+    for workers in [1, 2] {
+        let job = format!(
+            "run --trades t.csv --table a=a.csv,key=k@id,columns=x --table b=b.csv,key=k@id,columns=y \
+             --on-miss a=hold=100rows,then=keep --on-miss b=keep --table-changes c.jsonl --output o.csv \
+             --workers {workers} --json"
+        );
+        let summary: serde_json::Value = serde_json::from_str(&folder.ok(&job)).expect("JSON");
+        // The first one has waited, and the second has found the row.
+        let rows = "1,10,5,FIVE,\n2,20,5,FIVE,\n3,30,6,SIX,city\n";
+        let found: std::collections::BTreeSet<_> =
+            folder.read("o.csv").lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(found, rows.lines().map(str::to_owned).collect());
+        let outcomes = &summary["outcomes"];
+        assert_eq!((&outcomes["enriched"], &outcomes["unmatched"]), (&1.into(), &2.into()), "{outcomes}");
+    }
+}

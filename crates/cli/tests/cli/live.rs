@@ -111,3 +111,30 @@ impl Live {
         said
     }
 }
+
+/// A trade that is in no checkpoint, and a reload that waits while none follows.
+#[test]
+fn a_stop_keeps_what_was_read_also_if_a_reload_waits() {
+    let folder = Folder::empty();
+    folder.put("i.csv", table("SPY"));
+    let mut live =
+        Live::start(&folder, "--watch=asked --control c.sock --checkpoint state --checkpoint-every 1h");
+    live.finds(1);
+    let kept = || {
+        let list = folder.run("checkpoint list state --json").stdout;
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap_or_default();
+        let trades = list.as_array().into_iter().flatten().filter_map(|one| one["trades"].as_u64());
+        trades.max()
+    };
+    let start = Instant::now();
+    while kept() != Some(1) {
+        assert!(start.elapsed() < PATIENCE, "there is no checkpoint");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live.finds(1);
+    folder.put("i.csv", table("AAPL"));
+    folder.ok("reload --control c.sock --wait 0");
+    live.signal(Signal::TERM);
+    assert_eq!(live.child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(kept(), Some(2));
+}
