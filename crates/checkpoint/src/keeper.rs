@@ -74,7 +74,7 @@ impl Keeper {
     }
 
     fn place(store: &Store, epoch: u64) -> Place<'_> {
-        Place { disk: store.disk(), folder: store.folder(), epoch }
+        Place { store, epoch }
     }
 
     fn commit(&mut self, mut cut: Cut) -> Result<u64, BoxError> {
@@ -95,8 +95,9 @@ impl Keeper {
             bytes += table.keep(&place)?;
         }
         let held = cut.held.as_ref();
-        let held =
-            held.map(|held| held::write(place.disk.as_ref(), place.folder, names::held(self.epoch), held));
+        let held = held.map(|held| {
+            held::write(place.store.disk().as_ref(), place.store.folder(), names::held(self.epoch), held)
+        });
         let held = held.transpose()?;
         bytes += held.as_ref().map_or(0, |held| held.bytes);
         let manifest = self.manifest(cut, held, outputs);
@@ -162,7 +163,6 @@ impl Keeper {
 
 impl Keep for Keeper {
     fn rows(&mut self, table: usize, lane: &ChangeLane) -> Result<(), BoxError> {
-        self.store.check_lock()?;
         let place = Self::place(&self.store, self.epoch);
         Ok(self.tables[table].take(&place, lane)?)
     }

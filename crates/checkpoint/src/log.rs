@@ -3,10 +3,8 @@
 //! and each change is written again only a few times.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
-use tradejoin_disk::Disk;
 use tradejoin_model::{ChangeLane, Column, LookUp, TableSpec};
 
 use crate::compact::{Deciding, Picking};
@@ -15,14 +13,14 @@ use crate::lanes::Shape;
 use crate::manifest::Segment;
 use crate::names;
 use crate::segment::{BLOCK_ROWS, SegmentSource, SegmentWriter, Written};
+use crate::store::Store;
 
 /// Bytes of changes in memory, from which on they are written.
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Where files are made.
 pub(crate) struct Place<'a> {
-    pub disk: &'a Arc<dyn Disk>,
-    pub folder: &'a Path,
+    pub store: &'a Store,
     /// The checkpoint that they are for.
     pub epoch: u64,
 }
@@ -122,7 +120,8 @@ impl TableLog {
     fn create(&mut self, place: &Place<'_>, shape: Shape) -> Result<SegmentWriter, CheckpointError> {
         let name = names::segment(self.number, place.epoch, self.files);
         self.files += 1;
-        SegmentWriter::create(place.disk.as_ref(), place.folder, name, shape)
+        place.store.check_lock()?;
+        SegmentWriter::create(place.store.disk().as_ref(), place.store.folder(), name, shape)
     }
 
     fn close(&mut self) -> Result<(), CheckpointError> {
@@ -167,7 +166,7 @@ impl TableLog {
     }
 
     fn source(&self, place: &Place<'_>, segments: &[Segment]) -> Result<SegmentSource, CheckpointError> {
-        SegmentSource::open(Arc::clone(place.disk), place.folder, segments)
+        SegmentSource::open(Arc::clone(place.store.disk()), place.store.folder(), segments)
     }
 
     /// All changes of several files in one.

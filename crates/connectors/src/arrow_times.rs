@@ -12,6 +12,16 @@ use crate::error::OpenError;
 use crate::flaw::{Flaw, Reason};
 use crate::parse;
 
+/// How many of a unit are a second, and how many digits behind it that makes.
+pub(crate) const fn per_second(unit: TimeUnit) -> (i64, usize) {
+    match unit {
+        TimeUnit::Second => (1, 0),
+        TimeUnit::Millisecond => (1_000, 3),
+        TimeUnit::Microsecond => (1_000_000, 6),
+        TimeUnit::Nanosecond => (1_000_000_000, 9),
+    }
+}
+
 /// What a type of a column of times is read through, and how many nanoseconds
 /// one of its integers stands for.
 fn carrier(ty: &DataType) -> Option<(DataType, i64)> {

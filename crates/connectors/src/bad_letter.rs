@@ -71,7 +71,7 @@ pub(crate) fn letter(bad: &BadRecord, raw: Raw<'_>, time: LetterTime) -> Box<[u8
 /// on where it was cut while it was read.
 fn as_far_as_it_counts<'r>(record: &'r [u8], reason: &Reason) -> &'r [u8] {
     match *reason {
-        Reason::TooLong { bytes_max } => &record[..record.len().min(bytes_max + 1)],
+        Reason::TooLong { bytes_max } => &record[..record.len().min(bytes_max.saturating_add(1))],
         _ => record,
     }
 }

@@ -60,10 +60,11 @@ impl Encoder for Floats<'_> {
 #[cfg(test)]
 mod tests {
     use arrow_array::types::Float32Type;
-    use arrow_array::{ArrayRef, ListArray};
+    use arrow_array::{ArrayRef, Int32Array, ListArray, RunArray};
     use arrow_schema::Field;
 
     use super::*;
+    use crate::render::Cells;
 
     fn texts(array: ArrayRef) -> Vec<String> {
         let field = Arc::new(Field::new("value", array.data_type().clone(), true));
@@ -75,6 +76,27 @@ mod tests {
             String::from_utf8(out).expect("text")
         };
         (0..array.len()).map(&mut text).collect()
+    }
+
+    #[test]
+    fn values_of_any_width_and_of_runs_are_what_plain_ones_are() {
+        let plain: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::NAN), Some(2.0)]));
+        let wanted = [Some("1.5"), None, Some("NaN"), Some("2")];
+        let narrow = cast(&plain, &DataType::Float16).expect("floats");
+        let ends = Int32Array::from(vec![1, 2, 3, 4]);
+        let runs: ArrayRef = Arc::new(RunArray::try_new(&ends, &plain).expect("runs"));
+        let shown: Vec<_> = [plain, narrow, runs]
+            .iter()
+            .map(|array| {
+                let field = Arc::new(Field::new("value", array.data_type().clone(), true));
+                let cells = [Cells::of_csv(array, &field), Cells::of_json(array, &field)]
+                    .map(|cells| cells.expect("cells"));
+                let texts = (0..array.len()).map(|row| cells[0].to_text(row)).collect::<Vec<_>>();
+                (texts, cells.map(|cells| cells.form))
+            })
+            .collect();
+        assert_eq!(shown[0].0.iter().map(Option::as_deref).collect::<Vec<_>>(), wanted);
+        assert!(shown.iter().all(|one| *one == shown[0]), "{shown:?}");
     }
 
     #[test]

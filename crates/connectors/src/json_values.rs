@@ -12,6 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, TimeUnit};
 use chrono::{NaiveTime, Timelike as _};
 use tradejoin_model::ParseFieldError;
 
+use crate::arrow_times::per_second;
 use crate::flaw::Reason;
 use crate::parse::{self, json_text};
 use crate::values::ValueCodec;
@@ -143,15 +144,7 @@ fn check(ty: &DataType, token: &str) -> Result<(), Reason> {
         }
         DataType::Date32 => parse::day(&text).map(drop),
         DataType::Date64 if !is_text => whole_number(ty, &text).map(drop),
-        DataType::Date64 => {
-            let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-            let digits = fraction.trim_end_matches(|sign: char| !sign.is_ascii_digit()).trim_end_matches('0');
-            if digits.bytes().take_while(u8::is_ascii_digit).count() > 3 {
-                Err(Reason::TooFine)
-            } else {
-                Ok(())
-            }
-        }
+        DataType::Date64 => check_fraction(&text, 3),
         DataType::Time32(unit) | DataType::Time64(unit) => time_of_day(ty, *unit, &text, is_text),
         DataType::Duration(_) if !is_text => whole_number(ty, &text).map(drop),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
@@ -182,12 +175,7 @@ fn whole_number(ty: &DataType, text: &str) -> Result<i64, Reason> {
 
 /// Refuses a time of day that is none, or finer than its unit.
 fn time_of_day(ty: &DataType, unit: TimeUnit, text: &str, is_text: bool) -> Result<(), Reason> {
-    let (per_second, digits) = match unit {
-        TimeUnit::Second => (1, 0),
-        TimeUnit::Millisecond => (1_000, 3),
-        TimeUnit::Microsecond => (1_000_000, 6),
-        TimeUnit::Nanosecond => (1_000_000_000, 9),
-    };
+    let (per_second, digits) = per_second(unit);
     let not_of_day = || not_one(ty, "it is no time of day");
     if !is_text {
         let of_day = 0..86_400 * per_second;
@@ -198,8 +186,14 @@ fn time_of_day(ty: &DataType, unit: TimeUnit, text: &str, is_text: bool) -> Resu
     if time.nanosecond() >= 1_000_000_000 {
         return Err(not_of_day());
     }
+    check_fraction(text, digits)
+}
+
+/// Refuses more digits behind a second than there may be; zeros at their end say nothing.
+fn check_fraction(text: &str, digits_max: usize) -> Result<(), Reason> {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-    if fraction.trim_end_matches('0').len() > digits { Err(Reason::TooFine) } else { Ok(()) }
+    let end = fraction.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(fraction.len());
+    if fraction[..end].trim_end_matches('0').len() > digits_max { Err(Reason::TooFine) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -253,6 +247,7 @@ mod tests {
         for (ty, good, bad) in [
             (Date32, "\"2024-11-03\"", &["\"2024-11-03T23:30:00-05:00\"", "20000.7", "20000"][..]),
             (Date64, "\"2024-11-03T12:00:00.001Z\"", &["\"2024-11-03T12:00:00.0009Z\"", "1.5"]),
+            (Date64, "\"2024-11-03T12:00:00.0010+00:00\"", &["\"2024-11-03T12:00:00.0009+00:00\""]),
             (
                 Time32(Second),
                 "\"09:30:00.0\"",

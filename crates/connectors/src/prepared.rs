@@ -58,7 +58,8 @@ impl Prepared for PreparedFile {
         let mut file =
             self.mark.file.take().ok_or_else(|| failed(partial, "was to be made durable before"))?;
         file.sync().map_err(|error| failed(partial, error))?;
-        self.target.check_name(&*file)?;
+        // While it is open nothing else is called by what tells it from others.
+        self.target.check_name()?;
         if !self.target.is_kept() {
             // No checkpoint tells of it.
             return Ok(Vec::new());
@@ -165,9 +166,8 @@ pub(crate) fn resume(
     if file.size().map_err(failed)? > position.bytes {
         file.set_len(position.bytes).map_err(failed)?;
     }
-    let file_id = file.id();
+    let id = file.id().map_err(failed)?;
     let file = Counted::of_file(file, handle.clone(), position.bytes, Trail::Tail(tail));
-    let id = file_id.map_err(failed)?;
     let place = Place::Partial { partial, path, id };
     Ok((Target::new(Arc::clone(disk), handle, place, Some(Stage::Known)), file))
 }

@@ -16,6 +16,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, TimeUnit};
 use chrono::{Datelike, NaiveDate};
 use tradejoin_model::{Column, ColumnType, INTEGER_NULL, KnownKind, Strike, TRADE_COLUMNS, TextColumn};
 
+use crate::arrow_times::per_second;
 use crate::json_floats;
 use crate::parse::json_text;
 use crate::shown_times::check_times;
@@ -404,18 +405,19 @@ fn push_day(out: &mut Vec<u8>, days: i64) {
 /// RFC 3339 in UTC, with as many digits behind the second as it takes; years beyond four digits
 /// with a sign, as ISO 8601 has them.
 fn push_time(out: &mut Vec<u8>, ticks: i64, unit: TimeUnit) {
-    let (per_second, digits, unit_name) = match unit {
-        TimeUnit::Second => (1, 0, "s"),
-        TimeUnit::Millisecond => (1_000, 3, "ms"),
-        TimeUnit::Microsecond => (1_000_000, 6, "us"),
-        TimeUnit::Nanosecond => (1_000_000_000, 9, "ns"),
-    };
+    let (per_second, digits) = per_second(unit);
     let (seconds, mut fraction) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     if i32::try_from(days).ok().and_then(NaiveDate::from_epoch_days).is_none() {
         // Not the number alone, which would be read as nanoseconds.
         push_i64(out, ticks);
-        return out.extend_from_slice(unit_name.as_bytes());
+        let unit = match unit {
+            TimeUnit::Second => "s",
+            TimeUnit::Millisecond => "ms",
+            TimeUnit::Microsecond => "us",
+            TimeUnit::Nanosecond => "ns",
+        };
+        return out.extend_from_slice(unit.as_bytes());
     }
     push_day(out, days);
     // Below 86,400.

@@ -167,12 +167,11 @@ impl Target {
     }
 
     /// Refuses a partial name that leads to another file than the one that was written, or to none.
-    pub(crate) fn check_name(&self, file: &dyn DiskFile) -> Result<(), WriteError> {
-        let Place::Partial { partial, .. } = &self.place else { return Ok(()) };
-        let is_ours = file.id().and_then(|id| Ok(self.disk.id(partial)? == Some(id)));
-        match is_ours {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(prepared::failed(partial, Replaced)),
+    pub(crate) fn check_name(&self) -> Result<(), WriteError> {
+        let Place::Partial { partial, id, .. } = &self.place else { return Ok(()) };
+        match self.disk.id(partial) {
+            Ok(is) if is == Some(*id) => Ok(()),
+            Ok(_) => Err(prepared::failed(partial, Replaced)),
             Err(error) => Err(prepared::failed(partial, error)),
         }
     }

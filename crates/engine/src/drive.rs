@@ -144,18 +144,12 @@ fn by_threads<S: Source, K: Sink>(
                     Stepped::Ended => return thread_cpu(),
                 }
             };
+            // What was read may wait for a shard that nobody is: the others are told, and end.
             spawn(scope, format!("shard-{thread}"), work)
+                .map_err(|error| run.fail_beside(EngineError::Thread(error)))
+                .ok()
         };
-        let threads: Vec<_> = parkers.into_iter().zip(owns).enumerate().map(begin).collect();
-        let begun = threads.into_iter().filter_map(|thread| match thread {
-            Ok(thread) => Some(thread),
-            Err(error) => {
-                // What was read may wait for a shard that nobody is: the others are told, and end.
-                run.fail_beside(EngineError::Thread(error));
-                None
-            }
-        });
-        let begun: Vec<_> = begun.collect();
+        let begun: Vec<_> = parkers.into_iter().zip(owns).enumerate().filter_map(begin).collect();
         let joined: Vec<_> = begun.into_iter().map(ScopedJoinHandle::join).collect();
         if let Some(keeper) = keeper {
             keeper.send(Event::End);

@@ -174,7 +174,8 @@ pub struct Merged {
     pub(crate) trades_before: u64,
     /// Rows that wait, rising, and the tables that they wait for: a bit for each.
     pub(crate) waiting: Vec<(u32, u64)>,
-    /// Every row that missed, with the table, in this order.
+    /// Every row that missed, with the table, in this order; none if none waits and nothing is
+    /// written again.
     pub(crate) lacking: Vec<(u32, usize)>,
     /// Of each table, the changes that a trade may have waited for, rising.
     pub(crate) appeared: Vec<Vec<Appeared>>,

@@ -29,7 +29,7 @@ pub(crate) struct Trade {
     pub(crate) number: u64,
     /// The tables that it waits for: a bit for each.
     pub(crate) waits_for: u64,
-    /// The tables in which it has found nothing so far, if that is asked for.
+    /// The tables in which it has found nothing so far.
     pub(crate) lacks: u64,
     /// Since when.
     pub(crate) since: Instant,

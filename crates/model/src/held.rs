@@ -84,8 +84,8 @@ pub struct HeldTrade {
     pub number: u64,
     /// The tables that it waits for: a bit for each.
     pub waits_for: u64,
-    /// The tables in which it has found nothing so far, if trades are written again: a bit for
-    /// each.
+    /// The tables in which it has found nothing so far: a bit for each. Of a checkpoint of an
+    /// earlier version none, unless trades are written again.
     pub lacks: u64,
     /// How long it has waited by the clock.
     pub waited: Duration,

@@ -67,28 +67,101 @@ fn kind(data_type: &DataType) -> String {
 /// The settings that count, as `SECTION.SETTING`, and what is `held` of the tables, whose
 /// names are of several words.
 ///
-/// What an earlier version has kept `before` and this one leaves out stays in.
+/// What a checkpoint from `before` says in other words is said in these.
 pub(super) fn of(
     settings: &Settings,
     held: &BTreeMap<String, String>,
     before: Option<&BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let fails = |(_, name, value): (&str, &str, String)| name == "on_bad_record" && value == "fail";
-    let fails = settings.all().any(fails);
-    let limits = Limits::default();
-    let limits =
-        [("max_line", limits.line_bytes), ("max_fields", limits.fields), ("max_depth", limits.depth)];
-    // A limit says which records are bad: at the first of those the run ends, if it does, and has
-    // written what is the same with any other limit.
-    let is_free = |name: &str, value: &str| {
-        let limit = limits.iter().find(|(limit, _)| *limit == name);
-        limit.is_some_and(|(_, default)| fails || value == default.to_string()) || FREE.contains(&name)
-    };
-    let before = before.into_iter().flatten().filter(|(name, value)| {
-        name.rsplit_once('.').is_some_and(|(_, name)| !FREE.contains(&name) && is_free(name, value))
-    });
-    let before = before.map(|(name, value)| (name.clone(), value.clone()));
-    let settings = settings.all().filter(|(_, name, value)| !is_free(name, value));
+    let fails = settings.all().any(|(_, name, value)| name == "on_bad_record" && value == "fail");
+    let counts = |name: &str, value: &str| !FREE.contains(&name) && !is_free_limit(name, value, fails);
+    let settings = settings.all().filter(|(_, name, value)| counts(name, value));
     let settings = settings.map(|(section, name, value)| (format!("{section}.{name}"), value));
-    settings.chain(held.clone()).chain(before).collect()
+    let mut query = settings.chain(held.clone()).collect();
+    say_as_before(&mut query, before, fails);
+    query
+}
+
+/// Whether a setting is a limit that says which records are bad, and one that makes no difference:
+/// it is the default; or the run `fails` at the first of those, if there is one, and has written
+/// what is the same with any other limit.
+fn is_free_limit(name: &str, value: &str, fails: bool) -> bool {
+    let limits = Limits::default();
+    let default = match name {
+        "max_line" => limits.line_bytes,
+        "max_fields" => limits.fields,
+        "max_depth" => limits.depth,
+        _ => return false,
+    };
+    fails || value == default.to_string()
+}
+
+/// Earlier versions told of limits that make no difference, and of times in months.
+fn say_as_before(
+    query: &mut BTreeMap<String, String>,
+    before: Option<&BTreeMap<String, String>>,
+    fails: bool,
+) {
+    for (name, value) in before.into_iter().flatten() {
+        let setting = name.rsplit_once('.').map_or(&**name, |(_, setting)| setting);
+        let is_the_same = match query.get(name) {
+            Some(now) => is_the_same_time(now, value),
+            None => is_free_limit(setting, value, fails),
+        };
+        if is_the_same {
+            query.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Whether two values, which may have several parts, differ by how times are written alone.
+fn is_the_same_time(now: &str, before: &str) -> bool {
+    let time = |part: &str| humantime::parse_duration(part).ok();
+    let (now, before) = (now.split(','), before.split(','));
+    let is_same =
+        |(now, before): (&str, &str)| now == before || time(now).is_some_and(|now| time(before) == Some(now));
+    now.clone().count() == before.clone().count() && now.zip(before).all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_said_in_other_words_is_the_same() {
+        let all = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let before = all(&[
+            ("v.tolerance", "3months8days16h19m12s"),
+            ("output.correct", "1month13h26m24s,5rows"),
+            ("engine.max_line", "4096"),
+            ("engine.max_depth", "128"),
+            ("engine.order", "input"),
+        ]);
+        let now = [("v.tolerance", "100days"), ("output.correct", "31days,5rows"), ("engine.order", "input")];
+        let said = |now: &[(&str, &str)], fails| {
+            let mut query = all(now);
+            say_as_before(&mut query, Some(&before), fails);
+            query
+        };
+        assert_eq!(said(&now, true), before);
+        // Where bad records are left out a limit says which.
+        let line = said(&now, false);
+        assert_eq!(
+            (line.get("engine.max_line"), line.get("engine.max_depth")),
+            (None, before.get("engine.max_depth"))
+        );
+        let others =
+            [("v.tolerance", "99days"), ("output.correct", "31days,6rows"), ("engine.order", "arrival")];
+        let others = said(&others, true);
+        assert!(
+            ["v.tolerance", "output.correct", "engine.order"]
+                .iter()
+                .all(|name| others.get(*name) != before.get(*name))
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -213,6 +213,18 @@ fn a_run_that_is_signalled_twice_leaves_nothing_behind() {
 /// Long enough behind a signal for the next one to be another request.
 const ANOTHER_EVENT: Duration = Duration::from_millis(300);
 
+/// Writes a trade, and waits for the first checkpoint in `s`.
+fn begin_and_keep(folder: &Folder, child: &mut Child) -> ChildStdin {
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(head(3).as_bytes()).expect("written");
+    let begin = Instant::now();
+    while !folder.path("s/kept").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
+        std::thread::yield_now();
+    }
+    stdin
+}
+
 /// The last checkpoint may have much to make durable: a second signal does not wait for it.
 #[test]
 fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
@@ -227,13 +239,7 @@ fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The trades that wait at the last one: the first there is right at the beginning.
     let mut child = command.env("TRADEJOIN_FAULTS", "hang:held-2.arrow").spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(head(3).as_bytes()).expect("written");
-    let begin = Instant::now();
-    while !folder.path("s/kept").exists() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-        std::thread::yield_now();
-    }
+    let stdin = begin_and_keep(&folder, &mut child);
     interrupt(&child);
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let mut line = || said.next().map(|line| line.expect("text"));
@@ -281,13 +287,7 @@ fn a_terminal_that_is_closed_is_one_signal() {
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
     // The last checkpoint takes its time.
     let mut child = command.env("TRADEJOIN_FAULTS", "hang:held-2.arrow").spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(head(3).as_bytes()).expect("written");
-    let begin = Instant::now();
-    while !folder.path("s/kept").exists() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-        std::thread::yield_now();
-    }
+    let stdin = begin_and_keep(&folder, &mut child);
     let pid = Pid::from_child(&child);
     let hang_up = || kill_process(pid, Signal::HUP).expect("the process is there");
     hang_up();
@@ -447,7 +447,7 @@ fn nothing_is_written_of_an_input_that_has_sent_nothing() {
 }
 
 /// A run that has its socket, and its standard input.
-fn listening(folder: &Folder, command: &mut std::process::Command) -> (Child, std::process::ChildStdin) {
+fn listening(folder: &Folder, command: &mut std::process::Command) -> (Child, ChildStdin) {
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let stdin = child.stdin.take().expect("a pipe");
     while !folder.path("c.sock").exists() {
