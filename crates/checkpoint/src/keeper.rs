@@ -15,7 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{CheckpointError, CheckpointErrorKind};
 use crate::held;
 use crate::log::{Place, TableLog};
-use crate::manifest::{FORMAT, HeldState, Manifest, TableState};
+use crate::manifest::{BYTES_MAX, FORMAT, HeldState, Manifest, TableState};
 use crate::names;
 use crate::store::Store;
 
@@ -138,6 +138,14 @@ impl Keeper {
         let (temporary, path) = (folder.join(names::TEMPORARY), folder.join(names::manifest(manifest.epoch)));
         let io = |doing| CheckpointError::io(&temporary, doing);
         let bytes = manifest.to_bytes().map_err(|error| io("write to it")(error.into()))?;
+        if bytes.len() > BYTES_MAX {
+            // None could be gone on from: so many files were written since the one before.
+            let text = format!(
+                "it would have {} bytes of at most {BYTES_MAX}: make checkpoints more often",
+                bytes.len()
+            );
+            return Err(io("write to it")(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text)));
+        }
         let mut file = disk.create(&temporary, Mode::Private).map_err(io("make it"))?;
         file.write_all(&bytes).map_err(io("write to it"))?;
         file.sync().map_err(io("sync it"))?;

@@ -1,6 +1,6 @@
 //! Where the enriched trades of a run go, and where its summary does.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::checkpoint::KeptRun;
 use crate::failure::UsageError;
 use crate::plan;
 use crate::policy;
+use crate::print::{json_line, print};
 use crate::same_file;
 use crate::sample::Sample;
 use crate::settings::Settings;
@@ -269,7 +270,7 @@ impl Destination {
     ) -> anyhow::Result<()> {
         let mut text = String::new();
         if report.json {
-            text = summary.json()? + "\n";
+            text = json_line(summary)?;
         } else if self.is_for_people(report) {
             if let Some(table) = sample.filter(|_| !self.is_standard()).and_then(Sample::table) {
                 text = format!("{table}\n\n");
@@ -284,13 +285,12 @@ impl Destination {
         })
     }
 
-    fn print(&self, text: &str) -> std::io::Result<()> {
-        let text = printable(text);
+    fn print(&self, text: &str) -> anyhow::Result<()> {
         if self.is_standard() {
-            tell::text(&text);
+            tell::text(&printable(text));
             Ok(())
         } else {
-            anstream::stdout().write_all(text.as_bytes())
+            print(text)
         }
     }
 }

@@ -52,6 +52,11 @@ pub(crate) struct BadData(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct WrongResult(pub(crate) String);
 
+/// A thread beside those of the engine panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} failed unexpectedly")]
+pub(crate) struct Panicked(pub(crate) &'static str);
+
 /// What a failed run says. A journal is written where changes get their places among trades, and
 /// ends with the output: an error of it is none of an input or of the trades.
 pub(crate) fn of_run(error: EngineError) -> anyhow::Error {
@@ -93,7 +98,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<BadData>() {
         return Some(BAD_DATA);
     }
-    if cause.is::<WrongResult>() {
+    if cause.is::<WrongResult>() || cause.is::<Panicked>() {
         return Some(BUG);
     }
     if let Some(error) = cause.downcast_ref::<CheckpointError>() {

@@ -45,7 +45,9 @@ impl<'w> Journals<'w> {
         if let Some(journal) = &self.changes {
             return Ok(journal.end(trades, end)?);
         }
-        let journal = self.watch.as_mut().map_or(Ok(None), |watch| watch.finish())?;
+        let finished = self.watch.as_mut().map_or(Ok(None), |watch| watch.finish());
+        // As it is, so that it has its exit code.
+        let journal = finished.map_err(anyhow::Error::reallocate_into_boxed_dyn_error_without_backtrace)?;
         Ok(journal.map(|journal| journal.end(trades, end)).transpose()?)
     }
 }

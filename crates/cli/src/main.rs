@@ -25,6 +25,7 @@ mod journals;
 mod limits;
 mod modes;
 mod plan;
+mod print;
 mod same_file;
 mod sample;
 mod settings;
@@ -53,12 +54,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 
+use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use tradejoin_config::Config;
 
 use crate::args::{Cli, Command, RunArgs};
 use crate::check::CheckArgs;
+use crate::print::print;
 use crate::tell::tell;
 
 fn main() -> ExitCode {
@@ -180,13 +183,13 @@ fn run_flags(words: &ArgMatches) -> Option<&ArgMatches> {
 }
 
 fn config_schema() -> anyhow::Result<u8> {
-    std::io::stdout().write_all(Config::schema()?.as_bytes())?;
+    print(&Config::schema()?)?;
     Ok(failure::OK)
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "tradejoin", &mut script);
-    std::io::stdout().write_all(&script)?;
+    std::io::stdout().write_all(&script).context("cannot write standard output")?;
     Ok(failure::OK)
 }

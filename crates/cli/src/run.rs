@@ -137,7 +137,8 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
     signals.before_the_end(move || last.say());
     // Where checkpoints are kept, it is written with them.
     let journal = args.reload.journal.clone().filter(|_| !is_kept);
-    let around = Around { updates: engine.updates(), hang_up, is_asked, store, journal };
+    let around =
+        Around { updates: engine.updates(), hang_up, stop: signals.stop().clone(), is_asked, store, journal };
     let say = bar.say(args.report.quiet || args.report.json);
     let mut watch = Watch::begin(job.watched, &args.reload, around, say)?;
     if let Some((server, taps)) = server.as_ref().zip(taps.clone()) {
@@ -145,7 +146,8 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
     }
     let journals = Journals::begin(args, job.changes.as_ref(), &mut watch, engine.monitor())?;
     let (loads, source) = (job.loads, job.source);
-    let names = Names::new(args, destination.location().map_or("nowhere".into(), Location::output_name));
+    let output_name = destination.location().map_or("nowhere".into(), Location::output_name);
+    let names = Names::new(args, readiness.clone(), output_name);
     // That a pipe is silent is news for those who ask for much.
     let (say, is_quiet) = (bar.say(args.report.json || !args.report.verbose), args.report.quiet);
     let say = move |said: Said<'_>| {
@@ -185,15 +187,14 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
     let mut summary = summary.with_changes(job.changes.as_ref().map(ChangesReport::new));
     (summary.stalls, summary.dead_letters_dropped) = (stalls, dropped);
     destination.show(args.report, &summary, Some(&sample))?;
-    finished.map_err(|error| anyhow::anyhow!(error))?;
     if report.interrupted {
         tell!("{}", signals::partial_note(handle.as_ref()));
         if is_kept {
             tell!("{GOES_ON}");
         }
-        return Ok(failure::INTERRUPTED);
     }
-    Ok(failure::OK)
+    finished?;
+    Ok(if report.interrupted { failure::INTERRUPTED } else { failure::OK })
 }
 
 /// Says that a run has ended before anything of it was read.

@@ -13,6 +13,7 @@ use tradejoin_engine::{Doing, Pulse, Stage};
 
 use crate::arg_values::duration;
 use crate::args::RunArgs;
+use crate::changes::ChangesByArg;
 use crate::watch::Said;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -40,34 +41,38 @@ pub(crate) struct Stalls {
 
 /// What the stages of a run are called.
 pub(crate) struct Names {
-    /// What is read, and whether it may be waited for.
-    input: (String, bool),
+    /// The first of what is read.
+    input: String,
+    /// Tells which pipes are waited for.
+    silent: Box<dyn Fn() -> Vec<Arc<str>> + Send>,
+    /// What may be waited for and keeps nothing.
+    beside: Option<String>,
     output: Arc<str>,
 }
 
 impl Names {
-    pub(crate) fn new(args: &RunArgs, output: Arc<str>) -> Self {
-        let input = &args.input;
-        let beside = args.changes.table_changes.as_deref();
-        let tables = input.table.iter().map(|table| table.file.as_path());
-        let known = [&input.trades, &input.messages, &input.instruments, &input.users];
-        let files: Vec<&Path> =
-            known.into_iter().filter_map(Option::as_deref).chain(beside).chain(tables).collect();
-        let name = |path: &&Path| match path.to_str() {
+    pub(crate) fn new(args: &RunArgs, readiness: Readiness, output: Arc<str>) -> Self {
+        let name = |path: &Path| match path.to_str() {
             Some("-") => "standard input".to_owned(),
             _ => path.display().to_string(),
         };
-        let waits =
-            |path: &&Path| *path == Path::new("-") || path.metadata().is_ok_and(|file| !file.is_file());
-        let first = files.iter().find(|path| waits(path)).or(files.first());
-        let shown = first.map_or("generated trades".to_owned(), name);
-        Self { input: (shown, files.iter().any(waits)), output }
+        let input = args.input.trades.as_deref().or(args.input.messages.as_deref());
+        let is_beside = args.changes.changes_by == ChangesByArg::Arrival;
+        let beside = args.changes.table_changes.as_deref().filter(|_| is_beside).map(name);
+        let silent = Box::new(move || readiness.silent_inputs());
+        Self { input: input.map_or("generated trades".to_owned(), name), silent, beside, output }
+    }
+
+    /// The pipes that are waited for at this moment, if somebody reads.
+    fn waited_for(&self, stage: Stage) -> Option<String> {
+        let mut silent = if stage == Stage::Read { (self.silent)() } else { Vec::new() };
+        silent.retain(|input| self.beside.as_deref() != Some(&**input));
+        (!silent.is_empty()).then(|| silent.join(" and "))
     }
 
     fn of(&self, stage: Stage) -> String {
         match stage {
-            Stage::Read if self.input.1 => format!("waiting for {}", self.input.0),
-            Stage::Read => format!("reading {}", self.input.0),
+            Stage::Read => format!("reading {}", self.input),
             Stage::Write => format!("writing to {}", self.output),
             stage => stage.to_string(),
         }
@@ -192,9 +197,10 @@ struct Watched {
 }
 
 /// A thread since it was seen to come further.
-#[derive(Clone, Copy)]
 struct Standing {
     doing: Doing,
+    /// The pipes that it waits for.
+    waits_for: Option<String>,
     since: Instant,
     /// How long it may stand still until that is told.
     told_after: Duration,
@@ -202,7 +208,7 @@ struct Standing {
 
 impl Watched {
     fn look(&mut self, threads: &[Doing], now: Instant, say: &impl Fn(Said<'_>), stalls: &Mutex<Stalls>) {
-        let fresh = |doing: Doing| Standing { doing, since: now, told_after: self.after };
+        let fresh = |doing: Doing| Standing { doing, waits_for: None, since: now, told_after: self.after };
         if self.stages.len() != threads.len() {
             self.stages = threads.iter().map(|&doing| fresh(doing)).collect();
             return;
@@ -213,20 +219,27 @@ impl Watched {
                 *standing = fresh(doing);
                 continue;
             };
-            let waits = stage == Stage::Read && self.names.input.1;
+            if standing.doing == doing {
+                standing.waits_for = self.names.waited_for(stage);
+            }
+            let waits = standing.waits_for.is_some();
             let tell = |text: &str| say(if waits { Said::News(text) } else { Said::Warning(text) });
+            let name = match &standing.waits_for {
+                Some(inputs) => format!("waiting for {inputs}"),
+                None => self.names.of(stage),
+            };
             if !waits && standing.told_after > self.after {
                 let mut stalls = stalls.lock().unwrap_or_else(PoisonError::into_inner);
                 stalls.longest_s = stalls.longest_s.max(stood.as_secs_f64());
             }
             if standing.doing != doing {
                 if standing.told_after > self.after {
-                    tell(&format!("{} goes on after {}", self.names.of(stage), time(stood)));
+                    tell(&format!("{name} goes on after {}", time(stood)));
                 }
                 *standing = fresh(doing);
             } else if stood >= standing.told_after {
-                let text = format!("{} has made no progress for {}", self.names.of(stage), time(stood));
-                tell(&if waits { format!("{} for {}", self.names.of(stage), time(stood)) } else { text });
+                let how = if waits { "for" } else { "has made no progress for" };
+                tell(&format!("{name} {how} {}", time(stood)));
                 let is_first = standing.told_after == self.after;
                 standing.told_after = stood * 2;
                 let mut stalls = stalls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,9 +266,15 @@ mod tests {
 
     use super::*;
 
-    /// What is said of one thread that is seen at these seconds.
-    fn said(waits: bool, seen: &[(u64, Option<Stage>, u64)]) -> (Vec<String>, Stalls) {
-        let names = Names { input: ("t.csv".to_owned(), waits), output: "o.csv".into() };
+    /// What is said of one thread that is seen at these seconds, while those inputs are silent.
+    fn said(silent: &[&str], seen: &[(u64, Option<Stage>, u64)]) -> (Vec<String>, Stalls) {
+        let silent: Vec<Arc<str>> = silent.iter().map(|&input| input.into()).collect();
+        let names = Names {
+            input: "t.csv".to_owned(),
+            silent: Box::new(move || silent.clone()),
+            beside: Some("c.jsonl".to_owned()),
+            output: "o.csv".into(),
+        };
         let mut watched = Watched { names, after: Duration::from_secs(10), stages: Vec::new() };
         let (said, stalls) = (Mutex::new(Vec::new()), Mutex::new(Stalls::default()));
         let say = |line: Said<'_>| {
@@ -286,7 +305,7 @@ mod tests {
             (50, None, 2),
             (90, None, 2),
         ];
-        let (lines, stalls) = said(false, &seen);
+        let (lines, stalls) = said(&[], &seen);
         let still = |seconds| format!("! writing to o.csv has made no progress for {seconds} s");
         let expected = [still(10), still(20), still(41), "! writing to o.csv goes on after 50 s".to_owned()];
         assert_eq!(lines, expected);
@@ -297,10 +316,10 @@ mod tests {
     fn what_comes_further_or_has_nothing_to_do_is_not_told() {
         let shard = Some(Stage::LookUp(ShardIndex(3)));
         let seen: Vec<_> = (0..10).map(|step| (9 * step, shard, step)).collect();
-        assert_eq!(said(false, &seen), (vec![], Stalls::default()));
-        assert_eq!(said(false, &[(0, None, 1), (100, None, 1)]).0, [""; 0]);
+        assert_eq!(said(&["t.fifo"], &seen), (vec![], Stalls::default()));
+        assert_eq!(said(&[], &[(0, None, 1), (100, None, 1)]).0, [""; 0]);
         assert_eq!(
-            said(false, &[(0, shard, 1), (12, shard, 1)]).0,
+            said(&["t.fifo"], &[(0, shard, 1), (12, shard, 1)]).0,
             ["! shard 3 has made no progress for 12 s"]
         );
     }
@@ -309,13 +328,21 @@ mod tests {
     fn a_pipe_that_is_silent_is_waited_for() {
         let read = Some(Stage::Read);
         let seen = [(0, read, 1), (11, read, 1), (12, read, 2)];
-        let expected = ["waiting for t.csv for 11 s", "waiting for t.csv goes on after 12 s"];
-        let (lines, stalls) = said(true, &seen);
-        assert_eq!((lines.as_slice(), stalls), (&expected.map(str::to_owned)[..], Stalls::default()));
-        let (lines, stalls) = said(false, &seen);
-        assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
-        assert_eq!(stalls.count, 1);
+        let of = |silent: &[&str], name: &str| {
+            let (lines, stalls) = said(silent, &seen);
+            assert_eq!(lines, [format!("{name} for 11 s"), format!("{name} goes on after 12 s")]);
+            assert_eq!(stalls, Stalls::default());
+        };
+        of(&["i.fifo"], "waiting for i.fifo");
+        of(&["c.jsonl", "i.fifo", "standard input"], "waiting for i.fifo and standard input");
+        // A file that cannot be read is none of a pipe that keeps nothing, or that has come to its end.
+        for silent in [&[][..], &["c.jsonl"]] {
+            let (lines, stalls) = said(silent, &seen);
+            assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
+            assert_eq!(stalls.count, 1);
+        }
     }
+
     #[test]
     fn an_input_that_has_sent_nothing_is_told_by_its_name() {
         let begin = Instant::now();

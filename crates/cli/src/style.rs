@@ -48,7 +48,8 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     text.chars().map(escaped).collect()
 }
 
-fn is_obeyed(c: char) -> bool {
+/// Whether a terminal does something else with the character than to show it.
+pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
         || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -214,11 +214,6 @@ impl Summary {
         Self { table_changes, ..self }
     }
 
-    /// One line of JSON.
-    pub(crate) fn json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(self)?)
-    }
-
     /// Paragraphs and tables, with a newline at the end.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();

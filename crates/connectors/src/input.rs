@@ -355,6 +355,8 @@ impl RawInput {
     /// Waits for something to read; `false` if the input is to end instead.
     fn wait(&self) -> io::Result<bool> {
         const INTERVAL: Duration = Duration::from_millis(100);
+        /// How long a pipe may have nothing until it is called silent.
+        const BREATH: Duration = Duration::from_millis(5);
         let mut silence = None;
         loop {
             if self.is_stopped() {
@@ -362,7 +364,10 @@ impl RawInput {
             }
             let patience = self.patience.left();
             let for_gates = self.gate_timeout.as_ref().and_then(GateTimeout::left);
-            let wait = [patience, for_gates].into_iter().flatten().fold(INTERVAL, Duration::min);
+            let wait = [patience, for_gates]
+                .into_iter()
+                .flatten()
+                .fold(if silence.is_none() { BREATH } else { INTERVAL }, Duration::min);
             let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
             match poll(&mut fds, Some(&timeout)) {

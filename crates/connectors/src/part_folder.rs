@@ -194,14 +194,14 @@ impl PartFolder {
         let (rows, bytes) =
             (parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.bytes).sum());
         let list = List { format: LIST_FORMAT, is_complete, rows, bytes, parts: parts.to_vec() };
+        let text = text_of(&list, LIST_BYTES_MAX)?;
         let temporary = self.at(LIST_PARTIAL);
         if !matches!(self.disk.size(&temporary), Ok(None)) {
             // What a run has left that died while it wrote the list.
             self.disk.remove(&temporary)?;
         }
         let mut file = self.disk.create(&temporary, Mode::Shared)?;
-        file.write_all(&serde_json::to_vec_pretty(&list)?)?;
-        file.write_all(b"\n")?;
+        file.write_all(&text)?;
         file.sync()?;
         self.disk.rename(&temporary, &self.at(LIST))?;
         self.disk.sync_folder(&self.path)
@@ -324,9 +324,35 @@ pub(crate) fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Resu
     PartFolder::lock(Arc::clone(disk), path, ending, owner)?.take_up(position).map(drop)
 }
 
+/// The list as a file, which is refused if it could not be read again.
+fn text_of(list: &List, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(list)?;
+    text.push(b'\n');
+    if text.len() > bytes_max {
+        let text = format!(
+            "the list of {} parts would have {} bytes of at most {bytes_max}: write fewer and longer parts",
+            list.parts.len(),
+            text.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_could_not_be_read_again_is_not_written() {
+        let part = Part { name: "part-000000.arrow".to_owned(), rows: 1, bytes: 9 };
+        let list = List { format: LIST_FORMAT, is_complete: false, rows: 2, bytes: 18, parts: vec![part; 2] };
+        let len = text_of(&list, usize::MAX).expect("a text").len();
+        assert_eq!(text_of(&list, len).expect("as long as may be").len(), len);
+        let error = text_of(&list, len - 1).expect_err("too long");
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(error.to_string().starts_with("the list of 2 parts would have "), "{error}");
+    }
 
     #[test]
     fn only_names_that_are_given_here_are_ours() {

@@ -118,7 +118,7 @@ pub struct Unready {
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     tables: Arc<Mutex<Vec<TableReadiness>>>,
-    silent: Arc<Mutex<Option<Arc<str>>>>,
+    silent: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 impl Readiness {
@@ -131,13 +131,20 @@ impl Readiness {
     /// The pipe that is waited for at this moment; of several the one that has last become silent.
     #[must_use]
     pub fn silent_input(&self) -> Option<Arc<str>> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.silent().last().cloned()
+    }
+
+    /// The pipes that are waited for at this moment, the one that has last become silent at the
+    /// end.
+    #[must_use]
+    pub fn silent_inputs(&self) -> Vec<Arc<str>> {
+        self.silent().clone()
     }
 
     /// Notes that an input is waited for, until what is returned goes.
     pub(crate) fn wait_for(&self, input: &Arc<str>) -> Silence<'_> {
-        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(input));
-        Silence(self)
+        self.silent().push(Arc::clone(input));
+        Silence(self, Arc::clone(input))
     }
 
     /// The place of a table, which begins anew if it was there.
@@ -152,6 +159,10 @@ impl Readiness {
         Slot { readiness: self.clone(), index }
     }
 
+    fn silent(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<TableReadiness>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,11 +170,13 @@ impl Readiness {
 
 /// See [`Readiness::wait_for`].
 #[derive(Debug)]
-pub(crate) struct Silence<'a>(&'a Readiness);
+pub(crate) struct Silence<'a>(&'a Readiness, Arc<str>);
 
 impl Drop for Silence<'_> {
     fn drop(&mut self) {
-        *self.0.silent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut silent = self.0.silent();
+        let at = silent.iter().position(|input| Arc::ptr_eq(input, &self.1));
+        at.map(|at| silent.remove(at));
     }
 }
 

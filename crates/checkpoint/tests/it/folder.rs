@@ -455,3 +455,20 @@ fn a_run_gets_back_what_was_cut() {
         (vec![Some(long.as_bytes()), None, Some(&b""[..])], &[1, i64::MIN, 3][..])
     );
 }
+
+#[test]
+fn a_checkpoint_that_could_not_be_read_again_is_not_made() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let (mut keeper, _) = reopen(Arc::clone(&disk), job(FORM));
+    keep(&mut keeper, 1);
+    // As of very many files that were written since the one before.
+    let mut long = cut(2, NothingPrepared);
+    let input = InputPosition { name: "x".repeat(64 << 20), ..InputPosition::default() };
+    long.source = input.into();
+    let error = keeper.keep(long).expect_err("too long");
+    let error = error.source().expect("a cause").to_string();
+    assert!(error.contains("bytes of at most 67108864: make checkpoints more often"), "{error}");
+    drop(keeper);
+    let (_, latest) = reopen(disk, job(FORM));
+    assert_eq!(latest.expect("the one before").manifest().epoch, 1);
+}

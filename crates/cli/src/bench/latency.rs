@@ -1,6 +1,5 @@
 //! `tradejoin bench --rate`: how long a trade takes at a given rate.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -17,6 +16,7 @@ use crate::bench::latency_report::{LatencyReport, LatencyRow};
 use crate::bench::pace::{Firsts, Pace, Paced};
 use crate::failure::{self, UsageError, WrongResult};
 use crate::plan;
+use crate::print::{json_line, print};
 
 /// How long a run is unless the user says.
 const SECONDS: u64 = 5;
@@ -60,8 +60,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
         }
     }
     let report = LatencyReport { mix: args.mix.to_string(), linger_us: args.linger.as_micros() as u64, rows };
-    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    print(&if args.json { json_line(&report)? } else { report.text() })?;
     Ok(failure::OK)
 }
 

@@ -12,7 +12,6 @@ mod stats;
 
 pub(crate) use args::BenchArgs;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -26,6 +25,7 @@ use crate::bench::feed::Feed;
 use crate::bench::report::{BenchReport, RowReport};
 use crate::bench::rows::Row;
 use crate::failure::{self, UsageError, WrongResult};
+use crate::print::{json_line, print};
 
 /// The programs that are measured. Their names are those of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,8 +118,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<u8> {
         generate_inside: args.generate_inside,
         rows: rows.iter().zip(&timings).map(row).collect(),
     };
-    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    print(&if args.json { json_line(&report)? } else { report.text() })?;
     Ok(failure::OK)
 }
 

@@ -7,10 +7,8 @@
 mod report;
 mod tables;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 use tradejoin_connectors::{
     BadRecords, Fields, InputOptions, OnBadRecord, SampleSize, TableMode, TradeSample, TradesOptions,
@@ -26,8 +24,8 @@ use crate::args::{EngineArgs, InputArgs, LookUpArgs};
 use crate::failure::{self, UsageError};
 use crate::job::{check_files, joined_tables, select, set_look_ups};
 use crate::modes::{check_names, modes};
+use crate::print::{json_line, print};
 use crate::reload::Share;
-use crate::style::printable;
 use crate::watch::Nowhere;
 use crate::{plan, policy};
 
@@ -94,8 +92,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<u8> {
     };
     check_files(&args.input)?;
     let report = predict(args, trades)?;
-    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(printable(&text).as_bytes()).context("cannot print the report")?;
+    print(&if args.json { json_line(&report)? } else { report.text() })?;
     Ok(if report.is_ok() { failure::OK } else { failure::NO })
 }
 

@@ -1,6 +1,5 @@
 //! `tradejoin checkpoint`: what is in a folder of checkpoints.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use tradejoin_connectors::OpenError;
 use tradejoin_disk::RealDisk;
 
 use crate::failure::{self, UsageError};
+use crate::print::{json_lines, print};
 use crate::style::{ERROR, plain};
 use crate::summary::plain_table;
 use crate::tell::tell;
@@ -58,14 +58,13 @@ pub(crate) struct ShowArgs {
 pub(crate) fn checkpoint(command: &CheckpointCommand) -> anyhow::Result<u8> {
     match command {
         CheckpointCommand::List(args) => {
-            let listed = open(args)?.all()?;
-            print(&listed, args.json)?;
+            print_all(&all(args)?, args.json)?;
             Ok(failure::OK)
         }
         CheckpointCommand::Verify(args) => {
             let store = open(args)?;
             let listed = store.verify()?;
-            print(&listed, args.json)?;
+            print_all(&listed, args.json)?;
             if listed.is_empty() {
                 tell!("{ERROR}error{ERROR:#}: {}", plain(&why_none(&store)?));
                 return Ok(failure::NO);
@@ -88,6 +87,16 @@ fn open(args: &FolderArgs) -> anyhow::Result<Store> {
     }
 }
 
+/// All checkpoints, the newest first. Where there is none, a folder that has lost them is told.
+fn all(args: &FolderArgs) -> anyhow::Result<Vec<Listed>> {
+    let store = open(args)?;
+    let listed = store.all()?;
+    if listed.is_empty() {
+        store.latest()?;
+    }
+    Ok(listed)
+}
+
 /// Why there is nothing to verify: what a run would be refused for, or that none has come so far.
 fn why_none(store: &Store) -> Result<String, CheckpointError> {
     match store.latest() {
@@ -102,7 +111,7 @@ fn why_none(store: &Store) -> Result<String, CheckpointError> {
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<u8> {
-    let mut listed = open(&args.folder)?.all()?;
+    let mut listed = all(&args.folder)?;
     let wanted = |listed: &Listed| match args.epoch {
         Some(epoch) => listed.epoch == epoch,
         None => listed.is_latest,
@@ -134,8 +143,8 @@ fn show(args: &ShowArgs) -> anyhow::Result<u8> {
     let Listed { state, .. } = listed.swap_remove(at);
     let checkpoint = state?;
     let manifest = checkpoint.manifest();
-    let text = if args.folder.json { serde_json::to_string_pretty(manifest)? } else { text_of(manifest) };
-    writeln!(anstream::stdout(), "{text}")?;
+    let text = if args.folder.json { json_lines(manifest)? } else { text_of(manifest) + "\n" };
+    print(&text)?;
     Ok(failure::OK)
 }
 
@@ -192,15 +201,13 @@ fn bytes_of(manifest: &Manifest) -> u64 {
     segments.map(|segment| segment.bytes).sum::<u64>() + manifest.held.as_ref().map_or(0, |held| held.bytes)
 }
 
-fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
+fn print_all(listed: &[Listed], json: bool) -> anyhow::Result<()> {
     if json {
         let all: Vec<_> = listed.iter().map(as_json).collect();
-        writeln!(anstream::stdout(), "{}", serde_json::to_string_pretty(&all)?)?;
-        return Ok(());
+        return print(&json_lines(&all)?);
     }
     if listed.is_empty() {
-        writeln!(anstream::stdout(), "there are no checkpoints")?;
-        return Ok(());
+        return print("there are no checkpoints\n");
     }
     let header = ["checkpoint", "trades", "tables", "written", "state"];
     let mut table = plain_table(&header, header.len());
@@ -223,8 +230,7 @@ fn print(listed: &[Listed], json: bool) -> anyhow::Result<()> {
             }
         }
     }
-    writeln!(anstream::stdout(), "{table}")?;
-    Ok(())
+    print(&format!("{table}\n"))
 }
 
 /// An error and what it comes from.

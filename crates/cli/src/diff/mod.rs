@@ -7,7 +7,6 @@
 mod report;
 mod rows;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -26,8 +25,8 @@ use crate::args::{ModeArg, TableArg};
 use crate::failure::{self, UsageError, category_of};
 use crate::limits::LimitArgs;
 use crate::plan;
+use crate::print::{json_line, print};
 use crate::reload::{Guards, WatchedFile, WatchedTable, of_reader};
-use crate::style::printable;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -92,8 +91,7 @@ pub(crate) struct DiffArgs {
 /// Carries out the command, and gives its exit code.
 pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<u8> {
     let report = Comparison::begin(args)?.report(args)?;
-    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
-    anstream::stdout().write_all(printable(&text).as_bytes()).context("cannot print the report")?;
+    print(&if args.json { json_line(&report)? } else { report.text() })?;
     Ok(if report.is_refused() { failure::NO } else { failure::OK })
 }
 

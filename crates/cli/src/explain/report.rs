@@ -1,7 +1,6 @@
 //! What `tradejoin explain` says.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use indicatif::HumanCount;
@@ -12,7 +11,8 @@ use tradejoin_model::{LookUp, OwnedKey, TableSpec, Validity, Verdict};
 use crate::arg_values::time_of_units;
 use crate::args::RunArgs;
 use crate::failure;
-use crate::style::{FAINT, HEADING, printable};
+use crate::print::{self, json_line};
+use crate::style::{FAINT, HEADING};
 
 use super::Wanted;
 use super::find::{Found, Trade};
@@ -24,9 +24,8 @@ const ROWS_MAX: usize = 5;
 
 /// Prints what is known of the trades, and gives the exit code.
 pub(super) fn print(run: &RunArgs, wanted: &Wanted, found: &Found, traced: &Traced) -> anyhow::Result<u8> {
-    let text =
-        if run.report.json { format!("{}\n", json(found, traced)) } else { text(wanted, found, traced) };
-    anstream::stdout().write_all(printable(&text).as_bytes())?;
+    let text = if run.report.json { json_line(&json(found, traced))? } else { text(wanted, found, traced) };
+    print::print(&text)?;
     Ok(if found.trades.is_empty() { failure::NO } else { failure::OK })
 }
 

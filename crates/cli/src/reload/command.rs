@@ -1,6 +1,5 @@
 //! `tradejoin reload`: what a running run is asked to do with its tables.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use indicatif::HumanCount;
 use crate::arg_values::duration;
 use crate::control::{Client, Done, Heard, Outcome, Reply, Request};
 use crate::failure;
+use crate::print::{json_shown, print};
 use crate::style::{ERROR, plain};
 use crate::tell::tell;
 
@@ -63,7 +63,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
         let line = match client.next(left)? {
             Heard::Line(line) => line,
             Heard::Nothing => {
-                print(args, "in effect before the next trade")?;
+                say(args, "in effect before the next trade")?;
                 return Ok(code);
             }
             Heard::End if deadline.is_some() => {
@@ -75,13 +75,13 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
             Heard::End => return Ok(code),
         };
         if args.json {
-            println(&line)?;
+            print(&(json_shown(&String::from_utf8_lossy(&line)) + "\n"))?;
         }
         match serde_json::from_slice(&line).context("the run answers what this version does not know")? {
             Reply::Tables(outcomes) => {
                 is_answered = true;
                 for outcome in outcomes {
-                    print(args, &text(&outcome))?;
+                    say(args, &text(&outcome))?;
                     match outcome.done {
                         Done::Refused => code = failure::NO,
                         Done::Reloaded | Done::RolledBack => deadline = Some(Instant::now() + args.wait),
@@ -93,7 +93,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
                 anyhow::bail!("the run answers what was not asked");
             }
             Reply::InEffect { trades_before } => {
-                print(args, &format!("in effect behind {} trades", HumanCount(trades_before)))?;
+                say(args, &format!("in effect behind {} trades", HumanCount(trades_before)))?;
                 return Ok(code);
             }
             Reply::Refused { code, why } => {
@@ -120,11 +120,6 @@ fn text(outcome: &Outcome) -> String {
     }
 }
 
-fn print(args: &ReloadCommandArgs, text: &str) -> anyhow::Result<()> {
-    if args.json { Ok(()) } else { println(text.as_bytes()) }
-}
-
-fn println(line: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).context("cannot print")
+fn say(args: &ReloadCommandArgs, text: &str) -> anyhow::Result<()> {
+    if args.json { Ok(()) } else { print(&format!("{}\n", plain(text))) }
 }

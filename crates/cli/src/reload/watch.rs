@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 use tradejoin_connectors::JournalError;
-use tradejoin_engine::{InEffect, Updates};
-use tradejoin_flow::BoxError;
+use tradejoin_engine::{InEffect, Stop, Updates};
 
 use super::asks::{Ask, Asks};
 use super::generations::Store;
@@ -22,6 +21,7 @@ use super::take_up::{Reason, Taken};
 use super::units::{Look, Unit, units};
 use super::{Guards, ReloadArgs};
 use crate::control::{Done, Reply};
+use crate::failure::Panicked;
 use crate::watch::Said;
 
 /// Why nothing is taken up while no trade comes.
@@ -46,8 +46,10 @@ pub(crate) struct Watch {
     done: Arc<AtomicBool>,
     reloads: Arc<Mutex<Vec<Reloads>>>,
     asks: Option<Asks>,
-    /// The thread, if somebody waits for its end.
     watching: Option<JoinHandle<Result<Option<Journaling>, JournalError>>>,
+    /// Whether somebody waits for the end of the thread, which may be reading a file.
+    is_waited_for: bool,
+    has_panicked: Arc<AtomicBool>,
 }
 
 /// What the watch has to do with.
@@ -56,6 +58,8 @@ pub(crate) struct Around {
     pub(crate) updates: Updates,
     /// A signal to look at once.
     pub(crate) hang_up: Arc<AtomicBool>,
+    /// Ends the run if the watch panics.
+    pub(crate) stop: Stop,
     /// Whether it may be spoken to.
     pub(crate) is_asked: bool,
     /// Where generations are kept, if they are.
@@ -76,12 +80,19 @@ impl Watch {
         let names: Vec<_> = tables.iter().map(|table| table.name().to_owned()).collect();
         let reloads = names.iter().map(|name| Reloads { table: name.clone(), ..Reloads::default() });
         let reloads = Arc::new(Mutex::new(reloads.collect()));
-        let mut watch = Self { done: Arc::default(), reloads, asks: None, watching: None };
+        let mut watch = Self {
+            done: Arc::default(),
+            reloads,
+            asks: None,
+            watching: None,
+            is_waited_for: false,
+            has_panicked: Arc::default(),
+        };
         if let Some(every) = args.watch.filter(|_| !tables.is_empty()) {
-            let Around { updates, hang_up, is_asked, store, journal } = around;
+            let Around { updates, hang_up, stop, is_asked, store, journal } = around;
             watch.asks = is_asked.then(|| Asks::new(names.clone()));
             let journaling = journal.as_deref().map(Journaling::create).transpose()?;
-            let is_waited_for = journaling.is_some() || is_asked;
+            watch.is_waited_for = journaling.is_some() || is_asked;
             // Dropped with the thread, also if there is none or it panics.
             let copying = store.is_some().then(|| Copying::begin(&tables));
             let files = tables.into_iter().map(Watched::new).collect();
@@ -95,11 +106,14 @@ impl Watch {
                 say: Box::new(say),
                 ..Watcher::new(files, units(&args.reload_group, &names), args.guards, updates)
             };
-            let look = move || watcher.look(every, &hang_up, copying);
+            let panicking = Panicking { stop, has_panicked: Arc::clone(&watch.has_panicked) };
+            let look = move || {
+                let _panicking = panicking;
+                watcher.look(every, &hang_up, copying)
+            };
             // Not a stage of the run: it hands the engine changes, and reads beside it.
             let thread = thread::Builder::new().name("watch".to_owned()).spawn(look);
-            let thread = thread.context("cannot watch files")?;
-            watch.watching = is_waited_for.then_some(thread);
+            watch.watching = Some(thread.context("cannot watch files")?);
         }
         Ok(watch)
     }
@@ -110,10 +124,15 @@ impl Watch {
     }
 
     /// Ends, and gives the journal of what has taken effect, if there is one.
-    pub(crate) fn finish(&mut self) -> Result<Option<Journaling>, BoxError> {
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written, or the watch has panicked, which has ended the run.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<Option<Journaling>> {
         self.done.store(true, Ordering::Relaxed);
-        let Some(thread) = self.watching.take() else { return Ok(None) };
-        Ok(thread.join().map_err(|_| "the watch over files panicked")??)
+        let is_waited_for = self.is_waited_for || self.has_panicked.load(Ordering::Acquire);
+        let Some(thread) = self.watching.take().filter(|_| is_waited_for) else { return Ok(None) };
+        Ok(thread.join().map_err(|_| Panicked("the watch over files"))??)
     }
 
     /// What has become of each table's newer files.
@@ -126,7 +145,24 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
         // What it keeps goes with it, also if the run has failed.
-        self.watching.take().into_iter().for_each(|thread| drop(thread.join()));
+        let thread = self.watching.take().filter(|_| self.is_waited_for);
+        thread.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// Ends the run, behind a last checkpoint, if the thread that has it panics: its tables would stay
+/// as they are without a word.
+struct Panicking {
+    stop: Stop,
+    has_panicked: Arc<AtomicBool>,
+}
+
+impl Drop for Panicking {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.has_panicked.store(true, Ordering::Release);
+            self.stop.request();
+        }
     }
 }
 
@@ -332,5 +368,41 @@ impl Watcher {
         if self.journaling.is_some() {
             self.placed.extend(in_effect);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{BUG, exit_code};
+
+    /// A watch whose thread does that, and how its run ends.
+    fn ended(look: fn()) -> (bool, Option<anyhow::Error>) {
+        let stop = Stop::default();
+        let has_panicked = Arc::<AtomicBool>::default();
+        let panicking = Panicking { stop: stop.clone(), has_panicked: Arc::clone(&has_panicked) };
+        let thread = thread::Builder::new().spawn(move || {
+            let _panicking = panicking;
+            look();
+            Ok(None)
+        });
+        let thread = thread.expect("it starts");
+        while !thread.is_finished() {
+            thread::yield_now();
+        }
+        let (done, reloads) = (Arc::default(), Arc::default());
+        let watching = Some(thread);
+        let mut watch = Watch { done, reloads, asks: None, watching, is_waited_for: false, has_panicked };
+        (stop.is_requested(), watch.finish().err())
+    }
+
+    #[test]
+    fn a_watch_that_panics_ends_its_run_and_one_that_ends_does_not() {
+        let (is_stopped, error) = ended(|| panic!("a bug"));
+        let error = error.expect("it has panicked");
+        assert!(is_stopped && exit_code(&error) == BUG, "{error:#}");
+        assert_eq!(error.to_string(), "the watch over files failed unexpectedly");
+        let (is_stopped, error) = ended(|| ());
+        assert!(!is_stopped && error.is_none());
     }
 }

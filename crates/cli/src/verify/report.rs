@@ -1,7 +1,6 @@
 //! What `tradejoin verify` says.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use indicatif::HumanCount;
@@ -10,7 +9,8 @@ use tradejoin_connectors::{CellDifference, Compared, DifferenceKind, OtherColumn
 
 use crate::args::{OrderArg, ReportArgs, RunArgs};
 use crate::failure;
-use crate::style::{FAINT, HEADING, printable};
+use crate::print::{json_line, print};
+use crate::style::{FAINT, HEADING};
 
 /// What came of a comparison.
 pub(super) struct Report {
@@ -59,11 +59,11 @@ impl Report {
     /// Prints it, and gives the exit code that tells the same.
     pub(super) fn print(&self, report: ReportArgs, elapsed: Duration) -> anyhow::Result<u8> {
         let text = match report {
-            ReportArgs { json: true, .. } => format!("{}\n", self.json(elapsed)),
+            ReportArgs { json: true, .. } => json_line(&self.json(elapsed))?,
             ReportArgs { quiet: true, .. } => String::new(),
             _ => self.text(elapsed),
         };
-        anstream::stdout().write_all(printable(&text).as_bytes())?;
+        print(&text)?;
         Ok(if self.verdict() == Verdict::Equal { failure::OK } else { failure::NO })
     }
 

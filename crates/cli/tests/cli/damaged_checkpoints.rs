@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, mkfifoat};
@@ -38,15 +38,52 @@ fn damage(folder: &Folder) -> u64 {
     epoch
 }
 
+/// Starts the job with half of its trades in its pipe, and waits for a checkpoint of them.
+fn begin(folder: &Folder, job: &str) -> (Child, ChildStdin) {
+    let mut command = folder.command(&format!("{job} {SMALL}"));
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let trades = folder.read("t.csv");
+    stdin.write_all(&trades.as_bytes()[..trades.len() / 2]).expect("written");
+    wait_for_checkpoint(folder, 0);
+    (child, stdin)
+}
+
+/// Waits until there is a checkpoint behind the one of that number.
+fn wait_for_checkpoint(folder: &Folder, last: u64) {
+    let begin = Instant::now();
+    while epochs(folder).into_iter().all(|epoch| epoch <= last) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint behind {last}");
+        std::thread::yield_now();
+    }
+}
+
+/// Goes on with the job, all trades from their begin in its pipe, and gives what it says.
+fn go_on(folder: &Folder, job: &str) -> String {
+    let stdin = fs::File::open(folder.path("t.csv")).expect("trades");
+    let output = folder.command(job).stdin(stdin).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
 #[test]
 fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
     let (folder, want) = folder();
-    die(&folder, JOB);
+    let job = JOB.replace("t.csv", "-") + " --format csv";
+    // A second one is sure only where more trades come behind the first.
+    let (mut child, mut stdin) = begin(&folder, &job);
+    let first = epochs(&folder).into_iter().max().expect("a checkpoint");
+    let trades = folder.read("t.csv");
+    stdin.write_all(&trades.as_bytes()[trades.len() / 2..]).expect("written");
+    wait_for_checkpoint(&folder, first);
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
     let epoch = damage(&folder);
     let listed = folder.ok("checkpoint list state");
     assert!(listed.contains("whole; a run goes on here") && listed.contains("damaged"), "{listed}");
     assert_eq!(folder.run("checkpoint verify state").code, 1);
-    let said = said(&folder, JOB);
+    let said = go_on(&folder, &job);
     assert!(said.contains(&format!("warning: checkpoint {epoch} is passed over: ")), "{said}");
     assert!(folder.read("o.csv") == want);
 }
@@ -146,16 +183,7 @@ fn a_list_marks_what_a_run_goes_on_from() {
     let (folder, _) = folder();
     // Trades that may be written again are in a file of each checkpoint.
     let job = JOB.replace("t.csv", "-") + " --format csv --correct 3000rows --corrections c.csv";
-    let mut command = folder.command(&format!("{job} {SMALL}"));
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let trades = folder.read("t.csv");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(&trades.as_bytes()[..trades.len() / 2]).expect("written");
-    let begin = Instant::now();
-    while epochs(&folder).is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-        std::thread::yield_now();
-    }
+    let (child, _stdin) = begin(&folder, &job);
     // The last one is made then.
     kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
     let output = child.wait_with_output().expect("it ends");
@@ -175,13 +203,8 @@ fn a_list_marks_what_a_run_goes_on_from() {
     assert_eq!(listed.matches("goes on here").count(), 1, "{listed}");
     assert_eq!(marks(&folder)[..2], [(false, false), (true, true)]);
     assert!(folder.ok("checkpoint show state").starts_with(&format!("checkpoint {before} of ")));
-    let stdin = fs::File::open(folder.path("t.csv")).expect("trades");
-    let output = folder.command(&job).stdin(stdin).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains(&format!("going on from checkpoint {before},")),
-        "{said}"
-    );
+    let said = go_on(&folder, &job);
+    assert!(said.contains(&format!("going on from checkpoint {before},")), "{said}");
     assert_eq!(marks(&folder)[0], (true, false), "a run that is complete is not gone on with");
 }
 
@@ -265,6 +288,9 @@ fn nothing_is_begun_anew_where_no_checkpoint_is_whole() {
     assert!(said.contains("all manifest-N.json are gone: restore the folder from a copy"), "{said}");
     assert_eq!((folder.names(), files(&folder, "table-")), (names, left), "nothing is removed");
     assert_eq!(folder.fails(1, "checkpoint verify state"), said);
+    for line in ["checkpoint list state", "checkpoint show state"] {
+        assert_eq!(folder.fails(78, line), said, "{line}");
+    }
 }
 
 #[test]

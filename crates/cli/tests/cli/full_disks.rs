@@ -10,10 +10,19 @@ use crate::checkpoints::{JOB, SMALL, folder};
 use crate::support::Folder;
 
 /// Mounts a file system of `$SIZE` on `full` and does the job there, once more with more room, and
-/// leaves what is there then in `kept`.
+/// leaves what is there then in `kept`. Trades that come `$SLOWLY` are few until there is a
+/// checkpoint of them, and no end of them comes before that of the run.
 const SCRIPT: &str = r#"
+rm -f 1.code
+feed() {
+    if [ -z "$SLOWLY" ]; then exec cat "$INPUT"; fi
+    head -n 200 "$INPUT"
+    until ls "$STATE"/manifest-* > /dev/null 2>&1; do sleep 0.01; done
+    tail -n +201 "$INPUT" 2> /dev/null
+    until [ -e 1.code ]; do sleep 0.01; done
+}
 mount -t tmpfs -o size="$SIZE" tmpfs full || exit 99
-cat "$INPUT" | "$TRADEJOIN" $JOB > 1.out 2> 1.err; echo $? > 1.code
+feed | ("$TRADEJOIN" $JOB > 1.out 2> 1.err; echo $? > 1.code)
 "$TRADEJOIN" checkpoint list "$STATE" > list 2>&1
 mount -o remount,size=64m full || exit 99
 cat "$INPUT" | "$TRADEJOIN" $JOB > 2.out 2> 2.err; echo $? > 2.code
@@ -23,8 +32,9 @@ cp -r full/. kept || exit 99
 /// A job, and the file system that is too small for it.
 struct Job<'a> {
     line: &'a str,
-    /// What comes through standard input.
+    /// What comes through standard input, and whether slowly.
     input: &'a str,
+    is_slow: bool,
     size: &'a str,
     state: &'a str,
 }
@@ -57,7 +67,7 @@ fn runs_full(folder: &Folder, job: &Job<'_>) -> [String; 3] {
     let mut command = unshared(folder, SCRIPT);
     command.env("TRADEJOIN", assert_cmd::cargo::cargo_bin!("tradejoin")).env("JOB", job.line);
     command.env("SIZE", job.size).env("INPUT", job.input).env("STATE", job.state);
-    command.env("TMPDIR", folder.path("full"));
+    command.env("TMPDIR", folder.path("full")).env("SLOWLY", if job.is_slow { "yes" } else { "" });
     let Output { status, stderr, .. } = command.output().expect("it runs");
     assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
     let (first, second) = (folder.read("1.err"), folder.read("2.err"));
@@ -67,21 +77,15 @@ fn runs_full(folder: &Folder, job: &Job<'_>) -> [String; 3] {
     [first, folder.read("list"), second]
 }
 
-/// The same until the first run has had a checkpoint, which is a matter of timing.
-fn goes_on(folder: &Folder, job: &Job<'_>, what: &str) {
-    let has_gone_on = (0..10).any(|_| {
-        for name in folder.names().iter().filter(|name| *name == "state" || name.starts_with("o.csv")) {
-            let path = folder.path(name);
-            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
-        }
-        let [first, listed, second] = runs_full(folder, job);
-        assert!(first.contains(what), "{first}");
-        let is_kept = listed.contains("a run goes on here");
-        let said = "the same command goes on from the last checkpoint";
-        assert_eq!((first.contains(said), second.contains("going on from checkpoint ")), (is_kept, is_kept));
-        is_kept
-    });
-    assert!(has_gone_on, "there is never a checkpoint");
+/// The same of a first run that has had a checkpoint.
+fn goes_on(folder: &Folder, line: &str, size: &str, state: &str, what: &str) {
+    let line = line.replace("t.csv", "- --format csv");
+    let job = Job { line: &line, input: "t.csv", is_slow: true, size, state };
+    let [first, listed, second] = runs_full(folder, &job);
+    assert!(first.contains(what), "{first}");
+    assert!(listed.contains("a run goes on here"), "{listed}");
+    assert!(first.contains("the same command goes on from the last checkpoint"), "{first}");
+    assert!(second.contains("going on from checkpoint "), "{second}");
 }
 
 #[test]
@@ -91,8 +95,7 @@ fn a_full_disk_of_the_output_ends_the_run_and_the_next_one_goes_on() {
         return;
     }
     let line = format!("{} {SMALL}", JOB.replace("o.csv", "full/o.csv"));
-    let job = Job { line: &line, input: "/dev/null", size: "300k", state: "state" };
-    goes_on(&folder, &job, "full/o.csv");
+    goes_on(&folder, &line, "300k", "state", "full/o.csv");
     assert!(folder.read("kept/o.csv") == want);
     assert_eq!(fs::read_dir(folder.path("kept")).expect("a folder").count(), 1, "nothing else is left");
 }
@@ -105,8 +108,7 @@ fn a_full_disk_of_the_checkpoints_ends_the_run_and_the_next_one_goes_on() {
     }
     // Each checkpoint has all trades that may be written again.
     let line = JOB.replace("state", "full/state") + " --correct 20000rows --corrections c.csv " + SMALL;
-    let job = Job { line: &line, input: "/dev/null", size: "600k", state: "full/state" };
-    goes_on(&folder, &job, "full/state/");
+    goes_on(&folder, &line, "600k", "full/state", "full/state/");
     assert!(folder.read("o.csv") == want);
 }
 
@@ -120,7 +122,7 @@ fn a_full_disk_of_temporary_files_ends_the_run_and_the_next_one_begins() {
     folder.ok("run --trades t.arrow --instruments i.csv --output want.csv --quiet");
     // An Arrow file that comes through a pipe is copied, since it is read from its end.
     let line = "run --trades - --format arrow --instruments i.csv --output o.csv --checkpoint state";
-    let job = Job { line, input: "t.arrow", size: "200k", state: "state" };
+    let job = Job { line, input: "t.arrow", is_slow: false, size: "200k", state: "state" };
     let [first, listed, _] = runs_full(&folder, &job);
     assert!(first.contains("cannot copy ") && first.contains("(TMPDIR)"), "{first}");
     assert!(!listed.contains("goes on here"), "{listed}");

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -107,6 +107,15 @@ fn feed(mut to: ChildStdin, trades: &str, mut before: impl FnMut(usize) -> bool)
     true
 }
 
+/// Waits for a checkpoint behind the one of that number.
+fn wait_for_checkpoint(folder: &Folder, last: u64) {
+    let begin = Instant::now();
+    while newest(folder) <= last {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint behind {last}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Lets a run live some lives, each killed once it has come further, and end. `turn` is
 /// called before each piece of trades. Gives how often it was killed.
 fn lives(
@@ -118,10 +127,15 @@ fn lives(
 ) -> u32 {
     let mut kills = 0;
     loop {
-        let die_at = newest(folder) + draw.random_range(1..4);
+        let begin = newest(folder);
+        // The first one does not end by itself, however slow the disk is.
+        let die_at = begin + if kills == 0 { 1 } else { draw.random_range(1..4) };
         let (mut child, stdin) = start(folder, inputs, draw);
-        let is_whole = feed(stdin, trades, |_| {
+        let is_whole = feed(stdin, trades, |piece| {
             turn(draw);
+            if kills == 0 && piece == trades.len() / PIECE / 2 {
+                wait_for_checkpoint(folder, begin);
+            }
             kills == KILLS_MAX || newest(folder) < die_at
         });
         if is_whole {

@@ -205,26 +205,18 @@ fn any_number_of_workers_goes_on_from_any_other() {
     let mut pairs = 0;
     for at in [1, 2] {
         let job = &JOBS[at];
-        let bench = Bench::new(job, &inputs, &home.path().join(format!("job {at}")));
-        let way = |workers: u64| Way::partitioned(job, workers as u32, 300, "1000rows");
-        let calls = bench.calls(&way(1));
+        let bench = Bench::piped(job, &inputs, &home.path().join(format!("job {at}")));
+        let way = |workers: u64| Way::partitioned(job, workers as u32, 300, "1rows");
         for pair in (0..64).step_by(step) {
             let (before, after) = (way(1 + pair / 8), way(1 + pair % 8));
-            // How many calls there are is a matter of timing: one of them is met.
-            let middle = calls / 3 + pair % (calls / 3);
-            let is_killed = (1..=middle).rev().step_by(7).any(|at| {
-                bench.clear();
-                let is_killed = bench.live(&before, Fate::DiesAt(at, "before")).end == End::Killed;
-                is_killed && bench.newest().is_some()
-            });
-            assert!(is_killed, "{before:?} and {after:?}: it never died behind a checkpoint");
+            bench.dies_while_trades_wait(&before, 2_500 + 50 * pair as usize);
             // It is held to as many shards as workers were asked for.
             assert_eq!((after.shards(), before.shards()), (after.workers, before.workers));
             bench.ends_well(&after);
             pairs += 1;
         }
     }
-    say(&format!("{pairs} pairs of 1 to 8 shards before and after, all bytes equal"));
+    say(&format!("{pairs} pairs of 1 to 8 shards before and after, while trades waited, all bytes equal"));
 }
 
 /// For whoever asks with `--nocapture`, or reads the log of the second tier.

@@ -1,7 +1,8 @@
 //! One job that is killed, and what its lives come to.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::kill_jobs::Job;
+use crate::kill_jobs::{Job, STREAM};
 use crate::kill_report::{Tally, kind_of};
 
 /// A run that has not ended by then hangs.
@@ -97,6 +98,16 @@ pub(crate) enum Fate {
     Undisturbed,
 }
 
+/// A checkpoint that is gone on from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) shards: u32,
+    /// How many were read.
+    pub(crate) trades: u64,
+    /// How many of them wait.
+    pub(crate) waiting: u64,
+}
+
 /// How a life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -117,6 +128,8 @@ pub(crate) struct Ended {
 /// One job and where it is done.
 pub(crate) struct Bench<'j> {
     pub(crate) job: &'j Job,
+    /// Whether the stream comes through standard input, which can be fed slowly.
+    is_piped: bool,
     pub(crate) at: PathBuf,
     expected: BTreeMap<String, Vec<u8>>,
     ledger: Value,
@@ -127,9 +140,18 @@ pub(crate) struct Bench<'j> {
 impl<'j> Bench<'j> {
     /// Does the job undisturbed, by one worker and without checkpoints before its end.
     pub(crate) fn new(job: &'j Job, inputs: &Path, at: &Path) -> Self {
+        Self::over(job, false, inputs, at)
+    }
+
+    /// The same with the stream on standard input.
+    pub(crate) fn piped(job: &'j Job, inputs: &Path, at: &Path) -> Self {
+        Self::over(job, true, inputs, at)
+    }
+
+    fn over(job: &'j Job, is_piped: bool, inputs: &Path, at: &Path) -> Self {
         fs::create_dir(at).expect("a folder");
         let (expected, ledger, usual) = (BTreeMap::new(), Value::Null, Duration::ZERO);
-        let mut bench = Self { job, at: at.to_owned(), expected, ledger, usual };
+        let mut bench = Self { job, is_piped, at: at.to_owned(), expected, ledger, usual };
         for entry in fs::read_dir(inputs).expect("a folder") {
             let entry = entry.expect("an entry");
             std::os::unix::fs::symlink(entry.path(), at.join(entry.file_name())).expect("a link");
@@ -170,6 +192,14 @@ impl<'j> Bench<'j> {
         names.filter_map(epoch).max()
     }
 
+    /// What the newest checkpoint tells, if there is one; `shards` is how many its run had.
+    pub(crate) fn kept(&self, shards: u32) -> Option<Kept> {
+        let path = self.at.join(format!("state/manifest-{}.json", self.newest()?));
+        let manifest: Value = serde_json::from_slice(&fs::read(path).expect("a manifest")).expect("JSON");
+        let trades = manifest["trades"].as_u64().expect("a number");
+        Some(Kept { shards, trades, waiting: manifest["held"]["trades"].as_u64().unwrap_or(0) })
+    }
+
     /// The durable calls of a run that is not disturbed.
     pub(crate) fn calls(&self, way: &Way) -> u64 {
         self.clear();
@@ -184,11 +214,50 @@ impl<'j> Bench<'j> {
         fs::read_to_string(file).expect("a count").trim().parse().expect("a number")
     }
 
-    /// Runs the job once. Gives what it printed.
-    fn run(&self, way: &Way, faults: &str, fate: Fate) -> (ExitStatus, Vec<u8>, String) {
+    fn command(&self, way: &Way) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tradejoin"));
         command.current_dir(&self.at).args(["run", "--checkpoint", "state", "--json"]);
-        command.args(self.job.line.split_whitespace()).args(way.line(self.job).split_whitespace());
+        let line = match self.is_piped {
+            true => self.job.line.replace(STREAM, "- --format jsonl"),
+            false => self.job.line.to_owned(),
+        };
+        command.args(line.split_whitespace()).args(way.line(self.job).split_whitespace());
+        command
+    }
+
+    /// Runs the job, with so many lines of its stream and then some more, until trades wait in a
+    /// checkpoint, and kills it.
+    pub(crate) fn dies_while_trades_wait(&self, way: &Way, lines: usize) -> Kept {
+        self.clear();
+        let mut command = self.command(way);
+        let stream = fs::read_to_string(self.at.join(STREAM)).expect("a stream");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let (begin, mut lines_ahead) = (Instant::now(), lines);
+        let mut rest = stream.split_inclusive('\n');
+        let kept = loop {
+            let newest = self.newest();
+            for line in rest.by_ref().take(lines_ahead) {
+                stdin.write_all(line.as_bytes()).expect("it reads");
+            }
+            lines_ahead = 50;
+            // A slow disk has a checkpoint of them late: before all of the stream is read.
+            while self.newest() == newest {
+                assert!(begin.elapsed() < DEADLINE, "{}: {way:?}: no trade waits", self.job.name);
+                thread::sleep(Duration::from_millis(1));
+            }
+            if let Some(kept) = self.kept(way.shards()).filter(|kept| kept.waiting > 0) {
+                break kept;
+            }
+        };
+        child.kill().expect("it is there");
+        child.wait().expect("it ends");
+        kept
+    }
+
+    /// Runs the job once. Gives what it printed.
+    fn run(&self, way: &Way, faults: &str, fate: Fate) -> (ExitStatus, Vec<u8>, String) {
+        let mut command = self.command(way);
         let faults = match fate {
             Fate::DiesAt(at, moment) => format!("kill@{at}:{moment}"),
             _ => faults.to_owned(),
@@ -197,12 +266,12 @@ impl<'j> Bench<'j> {
             command.env("TRADEJOIN_FAULTS", &faults);
         }
         fs::create_dir_all(self.at.join("out")).expect("a folder");
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
+        let stdin = match self.is_piped {
+            true => File::open(self.at.join(STREAM)).expect("a stream").into(),
+            false => Stdio::null(),
+        };
+        let mut child =
+            command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let after = |share| thread::sleep(self.usual.mul_f64(share));
         match fate {
             Fate::Killed(share) => {
@@ -310,13 +379,13 @@ impl<'j> Bench<'j> {
         mut fate: impl FnMut(&mut StdRng) -> Fate,
     ) {
         self.clear();
-        let (mut newest, mut shards_then) = (None, None);
+        let (mut newest, mut kept) = (None, None);
         let mut told = Vec::new();
         loop {
             let way = first.take().cloned().unwrap_or_else(|| Way::drawn(self.job, draw));
             let fate = fate(draw);
             let ended = self.live(&way, fate);
-            tally.add(&way, fate, &ended, shards_then);
+            tally.add(&way, fate, &ended, kept);
             told.push(format!("{} {fate:?} {:?}", way.line(self.job), ended.end));
             if ended.end == End::Complete {
                 self.is_complete(&ended, &told.join("\n"));
@@ -324,7 +393,7 @@ impl<'j> Bench<'j> {
             }
             // Whose checkpoint the next life goes on from.
             if self.newest() != newest {
-                (newest, shards_then) = (self.newest(), Some(way.shards()));
+                (newest, kept) = (self.newest(), self.kept(way.shards()));
             }
         }
         tally.runs += 1;

@@ -24,6 +24,9 @@ pub(crate) struct Job {
     pub(crate) outputs: fn(&Path) -> BTreeMap<String, Vec<u8>>,
 }
 
+/// The stream of those that have one.
+pub(crate) const STREAM: &str = "m.jsonl";
+
 pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "CSV files to CSV",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::kill_bench::{End, Ended, Fate, Way};
+use crate::kill_bench::{End, Ended, Fate, Kept, Way};
 
 /// What the kills of a job came to.
 #[derive(Default)]
@@ -25,11 +25,14 @@ pub(crate) struct Tally {
     fewer: u64,
     as_many: u64,
     more: u64,
+    /// Lives that went on behind the first trade, and from trades that waited.
+    behind_trades: u64,
+    while_waiting: u64,
 }
 
 impl Tally {
-    /// Counts a life, which went on from a checkpoint of one with so many shards.
-    pub(crate) fn add(&mut self, way: &Way, fate: Fate, ended: &Ended, shards_then: Option<u32>) {
+    /// Counts a life, and what it went on from.
+    pub(crate) fn add(&mut self, way: &Way, fate: Fate, ended: &Ended, from: Option<Kept>) {
         self.lives += 1;
         *self.shards.entry(way.shards()).or_default() += 1;
         *self.every.entry(way.every).or_default() += 1;
@@ -39,8 +42,10 @@ impl Tally {
         // One that was complete has none to tell.
         let told = |summary: &serde_json::Value| summary["already_complete"] == false;
         self.told += u64::from(ended.summary.as_ref().is_some_and(told));
-        if let Some(then) = shards_then {
-            match then.cmp(&way.shards()) {
+        if let Some(from) = from {
+            self.behind_trades += u64::from(from.trades > 0);
+            self.while_waiting += u64::from(from.waiting > 0);
+            match from.shards.cmp(&way.shards()) {
                 std::cmp::Ordering::Less => self.fewer += 1,
                 std::cmp::Ordering::Equal => self.as_many += 1,
                 std::cmp::Ordering::Greater => self.more += 1,
@@ -98,6 +103,8 @@ pub(crate) fn report(all: &[(&str, Tally)], seed: u64, elapsed: Duration) -> Str
     let _ = writeln!(text, "  lives by checkpoints: {}", list(all, |tally| &tally.every));
     let (fewer, as_many, more) = (sum(|t| t.fewer), sum(|t| t.as_many), sum(|t| t.more));
     let _ = writeln!(text, "  gone on from fewer shards: {fewer}, as many: {as_many}, more: {more}");
+    let (behind, waiting) = (sum(|t| t.behind_trades), sum(|t| t.while_waiting));
+    let _ = writeln!(text, "  gone on behind the first trade: {behind}, from trades that waited: {waiting}");
     text
 }
 

@@ -144,6 +144,20 @@ fn a_sink_that_stands_still_is_told_and_that_it_goes_on() {
 }
 
 #[test]
+fn a_disk_that_stands_still_is_told() {
+    let (folder, _) = crate::checkpoints::folder();
+    let mut command = folder.command(&format!("{} --stall-warning 20ms", crate::checkpoints::JOB));
+    command.env("TRADEJOIN_FAULTS", "hang:manifest.tmp").stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    let mut lines =
+        BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let told = "warning: keeping a checkpoint has made no progress for ";
+    assert!(lines.any(|line| line.starts_with(told)), "it is never told");
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn a_pipe_that_keeps_a_run_from_its_beginning_is_told_by_its_name() {
     let folder = Folder::new();
     fifo(&folder, "i.fifo");

@@ -1,16 +1,20 @@
-//! How long a run stands still to be kept.
+//! How long a run stands still to be kept, and what waits for threads that are slow.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tradejoin_engine::{KeepEvery, Keeping, KeptReport};
-use tradejoin_flow::{BoxError, Copied, Cut, End, ForEach, Keep, OutputPosition, Prepared, Sink};
-use tradejoin_model::{ChangeLane, Enriched, MissPolicy};
+use tradejoin_flow::{
+    Block, BoxError, Copied, Cut, Encode, End, ForEach, Keep, OutputPosition, Prepared, Sink, Source,
+};
+use tradejoin_model::{ChangeLane, Enriched, Messages, MissPolicy};
 
-use crate::collect::Revisions;
+use crate::collect::{AsRows, Collect, Revisions};
 use crate::faults;
 use crate::kept::Steps;
-use crate::streams::{Case, Stamp, Step, TABLES};
+use crate::streams::{Case, Rest, Rows, Stamp, Step, TABLES};
 
 /// A run of so many changes with a trade behind each.
 fn case(changes: usize) -> Case {
@@ -116,4 +120,73 @@ fn how_long_writing_stood_still_and_a_cut_took_is_told() {
     assert!(kept.pause_max >= TakesTime::TO_PREPARE, "{kept:?}");
     assert!(kept.durable_max >= TakesTime::TO_BE_DURABLE, "{kept:?}");
     assert_eq!(kept.waited, Duration::ZERO, "{kept:?}");
+}
+
+/// What is counted of a run whose threads take their time for each batch.
+#[derive(Clone, Default)]
+struct Counts {
+    read: Arc<AtomicUsize>,
+    done: Arc<AtomicUsize>,
+    /// The most batches that were read and not done at a time.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// A source that counts its blocks.
+struct Counted(Rest<Messages>, Counts);
+
+impl Source for Counted {
+    fn next(&mut self) -> Result<Option<Block>, BoxError> {
+        let block = self.0.next()?;
+        self.1.read.fetch_add(usize::from(block.is_some()), Ordering::SeqCst);
+        Ok(block)
+    }
+}
+
+/// Rows as text, slowly.
+struct Slowly(Collect, Counts);
+
+impl Sink for Slowly {
+    type Piece = Rows;
+    type Encoder = SlowlyEncoded;
+
+    fn encoder(&self) -> SlowlyEncoded {
+        SlowlyEncoded(AsRows, self.1.clone())
+    }
+
+    fn write(&mut self, rows: &mut Rows) -> Result<(), BoxError> {
+        self.0.write(rows)
+    }
+
+    fn prepare(&mut self, end: Option<End>) -> Result<Box<dyn Prepared>, BoxError> {
+        self.0.prepare(end)
+    }
+}
+
+struct SlowlyEncoded(AsRows, Counts);
+
+impl Encode for SlowlyEncoded {
+    type Piece = Rows;
+
+    fn encode(&mut self, enriched: &Enriched, rows: &mut Rows) -> Result<(), BoxError> {
+        let Self(encoder, Counts { read, done, under_way }) = self;
+        take(Duration::from_micros(200));
+        let so_far = done.fetch_add(1, Ordering::SeqCst);
+        under_way.fetch_max(read.load(Ordering::SeqCst) - so_far, Ordering::SeqCst);
+        encoder.encode(enriched, rows)
+    }
+}
+
+#[test]
+fn threads_that_are_slow_have_the_source_wait_and_lose_nothing() {
+    for (shards, queue_depth) in [(1, 1), (3, 1), (2, 8)] {
+        let case = Case { shards, queue_depth, cuts: vec![2], ..case(400) };
+        let (counts, rows) = (Counts::default(), Arc::new(Mutex::new(Rows::new())));
+        let source = Counted(Rest::new(case.blocks()), counts.clone());
+        let sink = Slowly(Collect(Arc::clone(&rows)), counts.clone());
+        case.engine().run((0..TABLES).map(|_| None).collect(), source, sink).expect("a run that goes on");
+        assert_eq!(*rows.lock().expect("not poisoned"), case.expected().0);
+        let under_way = counts.under_way.load(Ordering::SeqCst);
+        let most = shards as usize + queue_depth;
+        assert!(under_way <= most, "{under_way} of {most} batches were under way");
+    }
 }
