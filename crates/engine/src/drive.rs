@@ -7,6 +7,7 @@ use std::time::Duration;
 use tradejoin_flow::{Keep, Resume, Sink, Source};
 use tradejoin_model::ShardCount;
 
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::error::{EngineError, Stage, panicked};
 use crate::kept::{Event, KeepEvery, Keeper};
@@ -74,7 +75,7 @@ impl<'k> KeptBy<'k> {
     pub(crate) fn new(
         driver: &Driver<'_>,
         keep: Box<dyn Keep + 'k>,
-        every: KeepEvery,
+        every: (KeepEvery, &Clock),
         resume: Option<&Resume>,
     ) -> Self {
         let keeper = match driver {

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tradejoin_flow::{
     BoxError, Encode as _, End, Keep, NothingPrepared, Prepared, Revise, Sink, Source, SourcePosition,
@@ -11,6 +10,7 @@ use tradejoin_flow::{
 use tradejoin_merger::Passage;
 use tradejoin_model::{Ledger, Revised, StoredTable};
 
+use crate::clock::Clock;
 use crate::config::{EngineConfig, Stop};
 use crate::drive::{Driver, KeptBy};
 use crate::error::{EngineError, Stage, panicked};
@@ -26,6 +26,7 @@ use crate::updates::Updates;
 pub struct Engine {
     config: EngineConfig,
     stop: Stop,
+    clock: Clock,
     monitor: Monitor,
     updates: Updates,
     pulse: Pulse,
@@ -40,13 +41,20 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let monitor = Monitor::new(config.tables.len());
         let pulse = Pulse::new(config.shards.as_usize());
-        Self { config, stop: Stop::default(), monitor, updates: Updates::default(), pulse }
+        let (stop, clock, updates) = (Stop::default(), Clock::default(), Updates::default());
+        Self { config, stop, clock, monitor, updates, pulse }
     }
 
     /// The same engine, ended early by a request that others know already.
     #[must_use]
     pub fn stopped_by(self, stop: Stop) -> Self {
         Self { stop, ..self }
+    }
+
+    /// The same engine, whose runs go by that clock.
+    #[must_use]
+    pub fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The request that ends a run of this engine early.
@@ -145,8 +153,9 @@ impl Engine {
     }
 
     /// As [`Engine::run_kept`], but on the calling thread alone, for tests whose order of
-    /// events is to be theirs, and the same each time: no thread is started, and no clock
-    /// decides anything if holds and [`KeepEvery`](crate::KeepEvery) go by trades.
+    /// events is to be theirs, and the same each time: no thread is started, and no
+    /// clock decides anything but one that they [put forward](Clock::advance), if holds and
+    /// [`KeepEvery`](crate::KeepEvery) do not go by trades.
     ///
     /// The threads that there would be take turns, and so does what keeps: `pick` is given
     /// how many of them can go on, and says which does, by carrying out one task; or keeping
@@ -184,7 +193,7 @@ impl Engine {
         assert_eq!(tables.len(), self.config.tables.len(), "one entry for each table");
         let (mut kept_by, resume) = match keeping {
             Some(Keeping { keep, every, resume }) => {
-                (Some(KeptBy::new(&driver, keep, every, resume.as_ref())), resume)
+                (Some(KeptBy::new(&driver, keep, (every, &self.clock), resume.as_ref())), resume)
             }
             None => (None, None),
         };
@@ -198,7 +207,7 @@ impl Engine {
             Feed::new(&config.tables, tables, &generations, stop, (updates, &self.pulse), keeper, source);
         let ends = Ends { sink, revise: &mut *revise, keeper, resume, pulse: &self.pulse };
         let (wakers, driver) = driver.begin(config.shards);
-        let run = Run::new(config, stop, &generations, feed, ends, publisher, wakers)?;
+        let run = Run::new(config, (stop, &self.clock), &generations, feed, ends, publisher, wakers)?;
         let cpus = driver.drive(&run, keeper.zip(keep.as_mut().map(|keep| &mut **keep as &mut dyn Keep)))?;
 
         let (ended, feed) = run.end();
@@ -209,7 +218,7 @@ impl Engine {
         let end = if interrupted { End::Interrupted } else { End::Complete };
         // What waits goes on waiting in the run that goes on.
         let waiting = ended.passage.as_ref().filter(|_| interrupted && keeper.is_some());
-        let held = waiting.map(|passage| passage.held(Instant::now()));
+        let held = waiting.map(|passage| passage.held(self.clock.now()));
         let (source, loaded) = feed.into_end();
         if let Some(passage) = ended.passage.filter(|_| held.is_none()) {
             let written = catch_unwind(AssertUnwindSafe(|| write_held(passage, &mut sink, revise)));

@@ -13,6 +13,7 @@ use tradejoin_flow::{BoxError, Cut, End, Keep, Prepared, Resume, SourcePosition}
 use tradejoin_model::{BatchIndex, Held, Ledger, Position, TableLedger};
 
 use crate::budget::Budget;
+use crate::clock::Clock;
 use crate::error::{EngineError, Stage};
 use crate::load::{Loaded, add_loaded};
 use crate::pulse::Pulse;
@@ -80,6 +81,7 @@ const NONE: u64 = u64::MAX;
 pub(crate) struct Keeper {
     events: Events,
     every: KeepEvery,
+    clock: Clock,
     /// The batch behind which the next cut lies.
     at: AtomicU64,
     state: Mutex<State>,
@@ -118,21 +120,21 @@ struct State {
 
 impl Keeper {
     /// One with a thread of its own, which [works](Self::work) meanwhile.
-    pub(crate) fn new(every: KeepEvery, resume: Option<&Resume>) -> Self {
+    pub(crate) fn new(every: (KeepEvery, &Clock), resume: Option<&Resume>) -> Self {
         Self { has_threads: true, ..Self::with(Events::new(), every, resume) }
     }
 
     /// One whose events [wait](Self::next_event) for the only thread of a run.
-    pub(crate) fn in_steps(every: KeepEvery, resume: Option<&Resume>) -> Self {
+    pub(crate) fn in_steps(every: (KeepEvery, &Clock), resume: Option<&Resume>) -> Self {
         Self::with(Events::unbounded(), every, resume)
     }
 
-    fn with(events: Events, every: KeepEvery, resume: Option<&Resume>) -> Self {
+    fn with(events: Events, (every, clock): (KeepEvery, &Clock), resume: Option<&Resume>) -> Self {
         let trades = resume.map_or(0, |resume| resume.trades);
         let state = State {
             // The first one lies where the tables are complete, so that they need not be
             // read again.
-            last: resume.map(|_| Instant::now()),
+            last: resume.map(|_| clock.now()),
             has_more: false,
             woken: None,
             patience: WAKE_AGAIN,
@@ -147,6 +149,7 @@ impl Keeper {
         Self {
             events,
             every,
+            clock: clock.clone(),
             at: AtomicU64::new(NONE),
             state: Mutex::new(state),
             is_busy: AtomicBool::new(false),
@@ -178,7 +181,7 @@ impl Keeper {
         let state = lock(&self.state);
         match (state.last, self.every) {
             (None, _) => true,
-            (Some(last), KeepEvery::Time(every)) => last.elapsed() >= every,
+            (Some(last), KeepEvery::Time(every)) => self.clock.now().duration_since(last) >= every,
             (Some(_), KeepEvery::Trades(every)) => state.trades - state.last_trades >= every,
         }
     }
@@ -198,13 +201,13 @@ impl Keeper {
     /// The same where trades count, of which some may be under way, or so many that the cut only
     /// waits for the one before.
     fn wait_for_trades(&self, state: &State) -> Option<Instant> {
-        self.has_threads.then(Instant::now)?.checked_add(state.patience)
+        self.has_threads.then(|| self.clock.now())?.checked_add(state.patience)
     }
 
     /// Notes that a source gave something, having waited until then at most, and whether a cut
     /// lies behind it. To be called before the feed is unlocked.
     pub(crate) fn note_read(&self, until: Option<Instant>, is_cut: bool) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut state = lock(&self.state);
         state.has_more = !is_cut;
         state.woken = if until.is_some_and(|until| until <= now) && !is_cut { Some(now) } else { None };
@@ -226,7 +229,7 @@ impl Keeper {
     pub(crate) fn cut_behind(&self, batch: BatchIndex, source: SourcePosition, loaded: Vec<Loaded>) {
         let mut state = lock(&self.state);
         (state.source, state.loaded) = (source, loaded);
-        (state.last, state.last_trades) = (Some(Instant::now()), state.trades);
+        (state.last, state.last_trades) = (Some(self.clock.now()), state.trades);
         drop(state);
         self.at.store(batch.0, Ordering::Relaxed);
     }

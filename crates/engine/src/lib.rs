@@ -33,6 +33,7 @@
 //! ```
 
 mod budget;
+mod clock;
 mod config;
 mod drive;
 mod engine;
@@ -46,6 +47,7 @@ mod sync;
 mod updates;
 
 pub use budget::{MaxBad, Share, TooManyBad};
+pub use clock::Clock;
 pub use config::{EngineConfig, Order, Stop};
 pub use engine::Engine;
 pub use error::{BatchPlace, EngineError, Stage};

@@ -13,6 +13,7 @@ use tradejoin_router::Router;
 use tradejoin_worker::Worker;
 
 use crate::budget::{BadPlace, Budget, MaxBad, places};
+use crate::clock::Clock;
 use crate::config::{EngineConfig, Order, Stop};
 use crate::drive::{Stepped, Wakers};
 use crate::error::{BatchPlace, EngineError, Stage, panicked, panicked_at};
@@ -38,6 +39,7 @@ type RunBoard<P> = Board<Merged, Encoded<P>, EngineError>;
 pub(crate) struct Run<'a, S, K: Sink> {
     config: &'a EngineConfig,
     stop: &'a Stop,
+    clock: &'a Clock,
     updates: &'a Updates,
     generations: &'a Generations,
     router: Router,
@@ -117,7 +119,7 @@ pub(crate) struct Own<E> {
 impl<'a, S: Source, K: Sink> Run<'a, S, K> {
     pub(crate) fn new(
         config: &'a EngineConfig,
-        stop: &'a Stop,
+        (stop, clock): (&'a Stop, &'a Clock),
         generations: &'a Generations,
         feed: Feed<'a, S>,
         ends: Ends<'a, K>,
@@ -143,7 +145,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
             (ledger, place) = (resume.ledger, Some((resume.position, resume.trades)));
             budget.go_on_from(&resume.bad);
             match (&mut passage, resume.held) {
-                (Some(passage), Some(held)) => passage.go_on_from(held, resume.trades, Instant::now())?,
+                (Some(passage), Some(held)) => passage.go_on_from(held, resume.trades, clock.now())?,
                 (None, None) => {}
                 _ => return Err(HeldError.into()),
             }
@@ -151,6 +153,7 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
         Ok(Self {
             config,
             stop,
+            clock,
             updates: feed.updates,
             generations,
             router: Router::new(config.shards, config.tables.clone()),
@@ -317,12 +320,12 @@ impl<'a, S: Source, K: Sink> Run<'a, S, K> {
                 let (passed, account) = if self.keeper.is_some_and(|keeper| keeper.is_restored(index)) {
                     Passage::pass_by(merged)
                 } else {
-                    passage.pass(merged, Instant::now(), give)?
+                    passage.pass(merged, self.clock.now(), give)?
                 };
                 if let Some(keeper) = self.keeper.filter(|keeper| keeper.is_behind(index)) {
                     let begin = Instant::now();
                     let revised = revise.prepare(None).map_err(EngineError::Revise)?;
-                    keeper.hold(passage.held(begin), revised, begin);
+                    keeper.hold(passage.held(self.clock.now()), revised, begin);
                 }
                 drop(in_order);
                 self.update(own.thread, Board::passed);

@@ -1,9 +1,10 @@
 //! Folders of checkpoints and of parts: what can be seen of them, and whose they have to be.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::checkpoints::{JOB, die, folder};
 use crate::support::Folder;
@@ -68,6 +69,40 @@ fn a_folder_of_another_user_is_refused() {
     let said = folder.fails(78, JOB);
     assert!(said.contains("state: this folder belongs to user 12345, who may write in it: run as"), "{said}");
     assert!(folder.is_empty("state"));
+}
+
+/// Each waits for its trades, if it has the folder.
+#[test]
+fn of_twenty_runs_that_begin_at_once_one_goes_on() {
+    let (folder, want) = folder();
+    let job = JOB.replace("t.csv", "-") + " --format csv";
+    let begin = |_| {
+        let mut command = folder.command(&job);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("it starts")
+    };
+    let mut runs: Vec<Child> = (0..20).map(begin).collect();
+    let mut inputs: Vec<_> = runs.iter_mut().map(|run| run.stdin.take().expect("a pipe")).collect();
+    let since = Instant::now();
+    let at = loop {
+        let ended = |run: &mut Child| run.try_wait().expect("it can be waited for").is_some();
+        let going: Vec<usize> = (0..runs.len()).filter(|&at| !ended(&mut runs[at])).collect();
+        match *going.as_slice() {
+            [one] => break one,
+            [] => panic!("none of them goes on"),
+            _ => assert!(since.elapsed() < Duration::from_secs(60), "{} go on", going.len()),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    inputs[at].write_all(folder.read("t.csv").as_bytes()).expect("it reads");
+    drop(inputs);
+    for (number, run) in runs.into_iter().enumerate() {
+        let output = run.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(if number == at { 0 } else { 75 }), "{said}");
+        assert!(number == at || said.contains("another run keeps its checkpoints here"), "{said}");
+    }
+    assert!(folder.read("o.csv") == want);
 }
 
 #[test]

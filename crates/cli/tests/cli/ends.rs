@@ -74,6 +74,25 @@ fn every_durable_call_of_a_run_without_checkpoints_may_fail() {
         assert!(got[2] == "old" || call == calls, "{kind}@{call}");
         assert_eq!(folder.names(), ["c.jsonl", "d.jsonl", "o.jsonl", "s.jsonl"], "{kind}@{call}");
     }
+    for call in 1..=calls {
+        // What is left then cannot be removed, either.
+        for kind in ["eio", "enospc"] {
+            let (code, said) = run(&format!("{kind}@{call}:ever"));
+            assert!(matches!(code, Some(73 | 74)), "{kind}@{call} on: {code:?}: {said}");
+            for (at, text) in outputs().iter().enumerate() {
+                assert!(text == "old" || *text == want[at], "{kind}@{call} on: {} is not whole", names[at]);
+            }
+            for name in folder.names().iter().filter(|name| name.ends_with(".partial")) {
+                fs::remove_file(folder.path(name)).expect("removed");
+            }
+        }
+        for fault in ["eintr", "short"].into_iter().flat_map(|kind| [(kind, "once"), (kind, "ever")]) {
+            let (kind, how) = fault;
+            let (code, said) = run(&format!("{kind}@{call}:{how}"));
+            assert_eq!(code, Some(0), "{kind}@{call}:{how}: {said}");
+            assert_eq!(outputs(), want, "{kind}@{call}:{how}");
+        }
+    }
     assert_eq!(run(&format!("eio@{}:once", calls + 1)).0, Some(0), "there are no more");
     assert_eq!(outputs(), want);
     let (code, said) = run("banana");

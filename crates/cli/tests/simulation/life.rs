@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tradejoin_checkpoint::{Checkpoint, EndState, Job, Store};
 use tradejoin_connectors::{
@@ -12,7 +13,7 @@ use tradejoin_connectors::{
     Output, OutputOptions, resume_letter_files,
 };
 use tradejoin_disk::Disk;
-use tradejoin_engine::{Engine, EngineConfig, KeepEvery, Keeping};
+use tradejoin_engine::{Clock, Engine, EngineConfig, KeepEvery, Keeping};
 use tradejoin_flow::{Depth, TableSource};
 use tradejoin_model::{Distribution, ShardCount, TableSpec};
 
@@ -38,6 +39,8 @@ pub(crate) struct Life {
     lengths: Vec<usize>,
     distributions: Vec<Distribution>,
     every: u64,
+    /// What puts a clock forward, if checkpoints are made by it and not by trades.
+    time: Option<Chance>,
     schedule: Chance,
     habit: Habit,
     pub(crate) fault: Fault,
@@ -103,12 +106,28 @@ impl Life {
             lengths: (0..count).map(|_| chance.within(1, longest)).collect(),
             distributions: (0..4).map(|_| chance.of(&[Auto, Broadcast, Partitioned])).collect(),
             every: chance.of(&[0, 1, 5, 20, 60]),
+            time: None,
             schedule: chance.split(),
             habit: chance.of(&[Habit::Nobody, Habit::First, Habit::Last, Habit::NotLast]),
             fault: Fault::Nothing,
             when: When { at: 0, of_names: false },
             fails: None,
             stops: None,
+        }
+    }
+
+    /// The same with checkpoints by a clock.
+    pub(crate) fn by_the_clock(self) -> Self {
+        // Nothing else is drawn in another way.
+        Self { time: Some(self.schedule.clone().split()), ..self }
+    }
+
+    /// How often there are checkpoints: of a clock that a step puts forward by ten microseconds or
+    /// so, about as often as of trades.
+    fn keeps(&self) -> KeepEvery {
+        match self.time {
+            Some(_) => KeepEvery::Time(Duration::from_micros(10 * self.every)),
+            None => KeepEvery::Trades(self.every),
         }
     }
 
@@ -189,15 +208,19 @@ impl Living<'_> {
             before: (None, None),
             late: None,
         };
-        let keeping = Keeping { keep: Box::new(keep), every: KeepEvery::Trades(self.life.every), resume };
+        let keeping = Keeping { keep: Box::new(keep), every: self.life.keeps(), resume };
         let source = Steps::new(self.case, at, self.life.lengths.clone(), self.hooks.clone(), 0);
-        let engine = Engine::new(config);
+        let clock = Clock::simulated();
+        let engine = Engine::new(config).timed_by(clock.clone());
         let (stop, mut steps) = (engine.stop(), 0);
         let mut pick = |of| {
             steps += 1;
             assert!(steps < STEPS_MAX, "it goes round in a circle");
             if self.life.stops.is_some_and(|at| steps >= at) {
                 stop.request();
+            }
+            if let Some(time) = &mut self.life.time {
+                clock.advance(Duration::from_micros(time.below(20) as u64));
             }
             self.life.pick(of)
         };

@@ -12,7 +12,7 @@ fn changes() -> Changes {
 }
 
 fn keeper(events: Events) -> Keeper {
-    Keeper::with(events, KeepEvery::Trades(1), None)
+    Keeper::with(events, (KeepEvery::Trades(1), &Clock::default()), None)
 }
 
 /// Long enough for any clock.
