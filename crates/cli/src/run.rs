@@ -147,7 +147,8 @@ pub(crate) fn run_under(args: &RunArgs, signals: &Signals) -> anyhow::Result<u8>
     let journals = Journals::begin(args, job.changes.as_ref(), &mut watch, engine.monitor())?;
     let (loads, source) = (job.loads, job.source);
     let output_name = destination.location().map_or("nowhere".into(), Location::output_name);
-    let names = Names::new(args, readiness.clone(), output_name);
+    let awaits = job.changes.as_ref().map(|changes| changes.progress.clone());
+    let names = Names::new(args, &readiness, awaits, output_name);
     // That a pipe is silent is news for those who ask for much.
     let (say, is_quiet) = (bar.say(args.report.json || !args.report.verbose), args.report.quiet);
     let say = move |said: Said<'_>| {

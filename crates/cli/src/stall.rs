@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tradejoin_connectors::Readiness;
+use tradejoin_connectors::{ChangesProgress, Readiness};
 use tradejoin_engine::{Doing, Pulse, Stage};
 
 use crate::arg_values::duration;
 use crate::args::RunArgs;
-use crate::changes::ChangesByArg;
 use crate::watch::Said;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -41,38 +40,57 @@ pub(crate) struct Stalls {
 
 /// What the stages of a run are called.
 pub(crate) struct Names {
-    /// The first of what is read.
+    /// What trades come from.
     input: String,
-    /// Tells which pipes are waited for.
+    /// What is read at this moment in its place: tables that are not there.
+    unready: Box<dyn Fn() -> Vec<String> + Send>,
+    /// Pipes that are waited for.
     silent: Box<dyn Fn() -> Vec<Arc<str>> + Send>,
-    /// What may be waited for and keeps nothing.
-    beside: Option<String>,
     output: Arc<str>,
 }
 
 impl Names {
-    pub(crate) fn new(args: &RunArgs, readiness: Readiness, output: Arc<str>) -> Self {
+    /// A silent pipe of changes counts where something `awaits` them: they are read ahead.
+    pub(crate) fn new(
+        args: &RunArgs,
+        readiness: &Readiness,
+        awaits: Option<ChangesProgress>,
+        output: Arc<str>,
+    ) -> Self {
         let name = |path: &Path| match path.to_str() {
             Some("-") => "standard input".to_owned(),
             _ => path.display().to_string(),
         };
         let input = args.input.trades.as_deref().or(args.input.messages.as_deref());
-        let is_beside = args.changes.changes_by == ChangesByArg::Arrival;
-        let beside = args.changes.table_changes.as_deref().filter(|_| is_beside).map(name);
-        let silent = Box::new(move || readiness.silent_inputs());
-        Self { input: input.map_or("generated trades".to_owned(), name), silent, beside, output }
+        let changes = args.changes.table_changes.as_deref().map(name);
+        let tables = readiness.clone();
+        let unready = move || {
+            let tables = tables.tables().into_iter().filter(|table| table.state.is_err());
+            tables.map(|table| table.table).collect()
+        };
+        let readiness = readiness.clone();
+        let silent = move || {
+            let is_awaited = awaits.as_ref().is_some_and(|changes| changes.awaited().is_some());
+            let mut silent = readiness.silent_inputs();
+            silent.retain(|input| is_awaited || changes.as_deref() != Some(&**input));
+            silent
+        };
+        let input = input.map_or("generated trades".to_owned(), name);
+        Self { input, unready: Box::new(unready), silent: Box::new(silent), output }
     }
 
     /// The pipes that are waited for at this moment, if somebody reads.
     fn waited_for(&self, stage: Stage) -> Option<String> {
-        let mut silent = if stage == Stage::Read { (self.silent)() } else { Vec::new() };
-        silent.retain(|input| self.beside.as_deref() != Some(&**input));
+        let silent = if stage == Stage::Read { (self.silent)() } else { Vec::new() };
         (!silent.is_empty()).then(|| silent.join(" and "))
     }
 
     fn of(&self, stage: Stage) -> String {
         match stage {
-            Stage::Read => format!("reading {}", self.input),
+            Stage::Read => match (self.unready)() {
+                tables if tables.is_empty() => format!("reading {}", self.input),
+                tables => format!("reading rows of {}", tables.join(" and ")),
+            },
             Stage::Write => format!("writing to {}", self.output),
             stage => stage.to_string(),
         }
@@ -208,7 +226,13 @@ struct Standing {
 
 impl Watched {
     fn look(&mut self, threads: &[Doing], now: Instant, say: &impl Fn(Said<'_>), stalls: &Mutex<Stalls>) {
-        let fresh = |doing: Doing| Standing { doing, waits_for: None, since: now, told_after: self.after };
+        let waits_for = |doing: Doing| doing.stage.and_then(|stage| self.names.waited_for(stage));
+        let fresh = |doing: Doing| Standing {
+            doing,
+            waits_for: waits_for(doing),
+            since: now,
+            told_after: self.after,
+        };
         if self.stages.len() != threads.len() {
             self.stages = threads.iter().map(|&doing| fresh(doing)).collect();
             return;
@@ -220,7 +244,13 @@ impl Watched {
                 continue;
             };
             if standing.doing == doing {
-                standing.waits_for = self.names.waited_for(stage);
+                let waits_for = waits_for(doing);
+                if waits_for.is_some() != standing.waits_for.is_some() {
+                    // Another matter from here on.
+                    *standing = fresh(doing);
+                    continue;
+                }
+                standing.waits_for = waits_for;
             }
             let waits = standing.waits_for.is_some();
             let tell = |text: &str| say(if waits { Said::News(text) } else { Said::Warning(text) });
@@ -271,8 +301,8 @@ mod tests {
         let silent: Vec<Arc<str>> = silent.iter().map(|&input| input.into()).collect();
         let names = Names {
             input: "t.csv".to_owned(),
+            unready: Box::new(Vec::new),
             silent: Box::new(move || silent.clone()),
-            beside: Some("c.jsonl".to_owned()),
             output: "o.csv".into(),
         };
         let mut watched = Watched { names, after: Duration::from_secs(10), stages: Vec::new() };
@@ -334,13 +364,10 @@ mod tests {
             assert_eq!(stalls, Stalls::default());
         };
         of(&["i.fifo"], "waiting for i.fifo");
-        of(&["c.jsonl", "i.fifo", "standard input"], "waiting for i.fifo and standard input");
-        // A file that cannot be read is none of a pipe that keeps nothing, or that has come to its end.
-        for silent in [&[][..], &["c.jsonl"]] {
-            let (lines, stalls) = said(silent, &seen);
-            assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
-            assert_eq!(stalls.count, 1);
-        }
+        of(&["i.fifo", "standard input"], "waiting for i.fifo and standard input");
+        let (lines, stalls) = said(&[], &seen);
+        assert_eq!(lines[0], "! reading t.csv has made no progress for 11 s");
+        assert_eq!(stalls.count, 1);
     }
 
     #[test]

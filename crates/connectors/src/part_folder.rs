@@ -21,8 +21,10 @@ const LIST_FORMAT: u32 = 1;
 /// The file that a run locks as long as it may write in the folder. Readers pass over this one,
 /// too. It stays: whoever removed it might remove one that another run has just locked.
 const LOCK: &str = ".lock";
-/// The most bytes of it that are read: more than it has of a million parts.
+/// The most bytes of it that are read: more than it has of as many parts as there may be.
 const LIST_BYTES_MAX: usize = 256 << 20;
+/// The most parts of an output.
+const PARTS_MAX: usize = 1_000_000;
 /// What parts end in.
 const ENDINGS: [&str; 2] = ["parquet", "arrow"];
 
@@ -189,19 +191,32 @@ impl PartFolder {
         self.disk.rename(&partial, &path)
     }
 
+    /// Refuses an output of more parts than can be listed. To be asked before a checkpoint tells of
+    /// them: the one before can be gone on from then.
+    pub(crate) fn check_count(parts: usize) -> io::Result<()> {
+        if parts <= PARTS_MAX {
+            return Ok(());
+        }
+        let text = format!(
+            "the output would have {parts} parts of at most {PARTS_MAX}: go on in another folder, with checkpoints \
+             less often, since each ends a part"
+        );
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, text))
+    }
+
     /// Writes the list of the parts in place of the one that is there.
     pub(crate) fn write_list(&self, parts: &[Part], is_complete: bool) -> io::Result<()> {
         let (rows, bytes) =
             (parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.bytes).sum());
         let list = List { format: LIST_FORMAT, is_complete, rows, bytes, parts: parts.to_vec() };
-        let text = text_of(&list, LIST_BYTES_MAX)?;
         let temporary = self.at(LIST_PARTIAL);
         if !matches!(self.disk.size(&temporary), Ok(None)) {
             // What a run has left that died while it wrote the list.
             self.disk.remove(&temporary)?;
         }
         let mut file = self.disk.create(&temporary, Mode::Shared)?;
-        file.write_all(&text)?;
+        file.write_all(&serde_json::to_vec_pretty(&list)?)?;
+        file.write_all(b"\n")?;
         file.sync()?;
         self.disk.rename(&temporary, &self.at(LIST))?;
         self.disk.sync_folder(&self.path)
@@ -324,34 +339,22 @@ pub(crate) fn republish(disk: &Arc<dyn Disk>, position: &OutputPosition) -> Resu
     PartFolder::lock(Arc::clone(disk), path, ending, owner)?.take_up(position).map(drop)
 }
 
-/// The list as a file, which is refused if it could not be read again.
-fn text_of(list: &List, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(list)?;
-    text.push(b'\n');
-    if text.len() > bytes_max {
-        let text = format!(
-            "the list of {} parts would have {} bytes of at most {bytes_max}: write fewer and longer parts",
-            list.parts.len(),
-            text.len()
-        );
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_list_that_could_not_be_read_again_is_not_written() {
-        let part = Part { name: "part-000000.arrow".to_owned(), rows: 1, bytes: 9 };
-        let list = List { format: LIST_FORMAT, is_complete: false, rows: 2, bytes: 18, parts: vec![part; 2] };
-        let len = text_of(&list, usize::MAX).expect("a text").len();
-        assert_eq!(text_of(&list, len).expect("as long as may be").len(), len);
-        let error = text_of(&list, len - 1).expect_err("too long");
+    fn no_checkpoint_has_more_parts_than_a_list_that_is_read() {
+        PartFolder::check_count(PARTS_MAX).expect("as many as may be");
+        let error = PartFolder::check_count(PARTS_MAX + 1).expect_err("too many");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        assert!(error.to_string().starts_with("the list of 2 parts would have "), "{error}");
+        assert!(error.to_string().starts_with("the output would have 1000001 parts of at most"), "{error}");
+        // Each as long as it can be.
+        let part = Part { name: "part-1000000.parquet".to_owned(), rows: u64::MAX, bytes: u64::MAX };
+        let list =
+            List { format: LIST_FORMAT, is_complete: true, rows: 0, bytes: 0, parts: vec![part; 1_000] };
+        let text = serde_json::to_vec_pretty(&list).expect("JSON");
+        assert!(text.len() * (PARTS_MAX / 1_000) < LIST_BYTES_MAX, "{}", text.len());
     }
 
     #[test]

@@ -201,6 +201,8 @@ impl Prepared for PreparedParts {
         if self.is_complete {
             self.folder.check_sizes(&known.named)?;
         }
+        PartFolder::check_count(known.named.len() + known.staged.len())
+            .map_err(|error| failed(path, error))?;
         self.staged.clone_from(&known.staged);
         let named: u64 = known.named.iter().map(|part| part.bytes).sum();
         Ok(vec![OutputPosition {

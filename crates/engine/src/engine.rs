@@ -51,7 +51,8 @@ impl Engine {
         Self { stop, ..self }
     }
 
-    /// The same engine, whose runs go by that clock.
+    /// The same engine, whose runs go by that clock. One that is [simulated](Clock::simulated) is for
+    /// [`Engine::run_in_steps`]: sources that wait on threads go by the system's.
     #[must_use]
     pub fn timed_by(self, clock: Clock) -> Self {
         Self { clock, ..self }

@@ -106,7 +106,8 @@ impl Watch {
                 say: Box::new(say),
                 ..Watcher::new(files, units(&args.reload_group, &names), args.guards, updates)
             };
-            let panicking = Panicking { stop, has_panicked: Arc::clone(&watch.has_panicked) };
+            let (asks, has_panicked) = (watch.asks.clone(), Arc::clone(&watch.has_panicked));
+            let panicking = Panicking { stop, asks, has_panicked };
             let look = move || {
                 let _panicking = panicking;
                 watcher.look(every, &hang_up, copying)
@@ -150,10 +151,11 @@ impl Drop for Watch {
     }
 }
 
-/// Ends the run, behind a last checkpoint, if the thread that has it panics: its tables would stay
+/// Ends the run, behind a last checkpoint if it is kept, if the thread that has it panics: its tables would stay
 /// as they are without a word.
 struct Panicking {
     stop: Stop,
+    asks: Option<Asks>,
     has_panicked: Arc<AtomicBool>,
 }
 
@@ -162,6 +164,7 @@ impl Drop for Panicking {
         if thread::panicking() {
             self.has_panicked.store(true, Ordering::Release);
             self.stop.request();
+            self.asks.iter().for_each(Asks::close);
         }
     }
 }
@@ -380,7 +383,7 @@ mod tests {
     fn ended(look: fn()) -> (bool, Option<anyhow::Error>) {
         let stop = Stop::default();
         let has_panicked = Arc::<AtomicBool>::default();
-        let panicking = Panicking { stop: stop.clone(), has_panicked: Arc::clone(&has_panicked) };
+        let panicking = Panicking { stop: stop.clone(), asks: None, has_panicked: Arc::clone(&has_panicked) };
         let thread = thread::Builder::new().spawn(move || {
             let _panicking = panicking;
             look();

@@ -17,9 +17,10 @@ rm -f 1.code
 feed() {
     if [ -z "$SLOWLY" ]; then exec cat "$INPUT"; fi
     head -n 200 "$INPUT"
-    until ls "$STATE"/manifest-* > /dev/null 2>&1; do sleep 0.01; done
+    until ls "$STATE"/manifest-* > /dev/null 2>&1 || [ -e 1.code ]; do sleep 0.01; done
     tail -n +201 "$INPUT" 2> /dev/null
-    until [ -e 1.code ]; do sleep 0.01; done
+    naps=0
+    until [ -e 1.code ] || [ $naps -ge 6000 ]; do sleep 0.01; naps=$((naps + 1)); done
 }
 mount -t tmpfs -o size="$SIZE" tmpfs full || exit 99
 feed | ("$TRADEJOIN" $JOB > 1.out 2> 1.err; echo $? > 1.code)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -194,8 +194,14 @@ impl<'j> Bench<'j> {
 
     /// What the newest checkpoint tells, if there is one; `shards` is how many its run had.
     pub(crate) fn kept(&self, shards: u32) -> Option<Kept> {
-        let path = self.at.join(format!("state/manifest-{}.json", self.newest()?));
-        let manifest: Value = serde_json::from_slice(&fs::read(path).expect("a manifest")).expect("JSON");
+        let bytes = loop {
+            match fs::read(self.at.join(format!("state/manifest-{}.json", self.newest()?))) {
+                // A run that goes on has removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                read => break read.expect("a manifest"),
+            }
+        };
+        let manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
         let trades = manifest["trades"].as_u64().expect("a number");
         Some(Kept { shards, trades, waiting: manifest["held"]["trades"].as_u64().unwrap_or(0) })
     }
@@ -227,7 +233,7 @@ impl<'j> Bench<'j> {
 
     /// Runs the job, with so many lines of its stream and then some more, until trades wait in a
     /// checkpoint, and kills it.
-    pub(crate) fn dies_while_trades_wait(&self, way: &Way, lines: usize) -> Kept {
+    pub(crate) fn dies_while_trades_wait(&self, way: &Way, lines: usize) {
         self.clear();
         let mut command = self.command(way);
         let stream = fs::read_to_string(self.at.join(STREAM)).expect("a stream");
@@ -235,7 +241,7 @@ impl<'j> Bench<'j> {
         let mut stdin = child.stdin.take().expect("a pipe");
         let (begin, mut lines_ahead) = (Instant::now(), lines);
         let mut rest = stream.split_inclusive('\n');
-        let kept = loop {
+        loop {
             let newest = self.newest();
             for line in rest.by_ref().take(lines_ahead) {
                 stdin.write_all(line.as_bytes()).expect("it reads");
@@ -246,13 +252,15 @@ impl<'j> Bench<'j> {
                 assert!(begin.elapsed() < DEADLINE, "{}: {way:?}: no trade waits", self.job.name);
                 thread::sleep(Duration::from_millis(1));
             }
-            if let Some(kept) = self.kept(way.shards()).filter(|kept| kept.waiting > 0) {
-                break kept;
+            if self.kept(way.shards()).is_some_and(|kept| kept.waiting > 0) {
+                break;
             }
-        };
+        }
         child.kill().expect("it is there");
         child.wait().expect("it ends");
-        kept
+        // Another one may have been made meanwhile.
+        let kept = self.kept(way.shards());
+        assert!(kept.is_some_and(|kept| kept.waiting > 0), "{}: {way:?}: {kept:?}", self.job.name);
     }
 
     /// Runs the job once. Gives what it printed.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
@@ -147,12 +148,15 @@ fn a_sink_that_stands_still_is_told_and_that_it_goes_on() {
 fn a_disk_that_stands_still_is_told() {
     let (folder, _) = crate::checkpoints::folder();
     let mut command = folder.command(&format!("{} --stall-warning 20ms", crate::checkpoints::JOB));
-    command.env("TRADEJOIN_FAULTS", "hang:manifest.tmp").stderr(Stdio::piped());
+    let said = File::create(folder.path("said")).expect("a file");
+    command.env("TRADEJOIN_FAULTS", "hang:manifest.tmp").stderr(said);
     let mut child = command.spawn().expect("it runs");
-    let mut lines =
-        BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     let told = "warning: keeping a checkpoint has made no progress for ";
-    assert!(lines.any(|line| line.starts_with(told)), "it is never told");
+    let begin = Instant::now();
+    while !folder.read("said").contains(told) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is never told: {}", folder.read("said"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
     child.kill().expect("it is there");
     child.wait().expect("it ends");
 }
@@ -187,7 +191,7 @@ fn a_stall_is_counted_in_json_and_never_where_nobody_asks() {
         // Once it writes, more than a pipe holds is to come.
         reader.read_exact(&mut [0]).expect("text");
         if is_counted {
-            std::thread::sleep(std::time::Duration::from_secs(2));
+            std::thread::sleep(Duration::from_secs(2));
         }
         reader.read_to_string(&mut String::new()).expect("text");
         let ran = child.wait_with_output().expect("it ends");
@@ -265,6 +269,46 @@ fn names_in_data_are_no_paths() {
         let name = part.expect("an entry").file_name().into_string().expect("text");
         assert!(name.starts_with("part-") || ["_manifest.json", ".lock"].contains(&&*name), "{name}");
     }
+}
+
+/// A run takes no secrets: what its environment has of them is in nothing that it says or writes,
+/// also where it fails, panics or dies.
+#[test]
+fn no_secret_of_the_environment_is_told_or_kept() {
+    const SECRET: &str = "canary-7d1f0b";
+    let folder = Folder::new();
+    let job = "run --trades trades.csv --instruments instruments.csv --on-miss instruments=dead-letter \
+               --dead-letters d.jsonl --journal j.jsonl --watch --checkpoint state --output o.csv";
+    let (mut told, mut codes) = (Vec::new(), Vec::new());
+    for (flags, faults) in [
+        ("--verbose", ""),
+        ("--json", "eio@9:once"),
+        ("--verbose", "panic@9:once"),
+        ("--json", "kill@9:before"),
+    ] {
+        let mut command = folder.command(&format!("{job} {flags}"));
+        for name in ["AWS_SECRET_ACCESS_KEY", "SASL_PASSWORD", "HTTPS_PROXY", "TRADEJOIN_TOKEN"] {
+            command.env(name, SECRET);
+        }
+        if !faults.is_empty() {
+            command.env("TRADEJOIN_FAULTS", faults);
+        }
+        let output = command.env("RUST_BACKTRACE", "full").output().expect("it runs");
+        codes.push(output.status.code());
+        told.extend([output.stdout, output.stderr].concat());
+        let files = walkdir(&folder.path(""));
+        assert!(files.len() > 4, "{files:?}");
+        files.iter().for_each(|file| told.extend(std::fs::read(file).expect("a file")));
+        std::fs::remove_dir_all(folder.path("state")).expect("it was made");
+    }
+    assert_eq!(codes, [Some(0), Some(74), Some(70), None]);
+    assert!(!String::from_utf8_lossy(&told).contains(SECRET));
+}
+
+/// All files in a folder and in those in it.
+fn walkdir(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
 }
 
 #[test]

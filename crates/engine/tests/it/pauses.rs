@@ -170,8 +170,10 @@ impl Encode for SlowlyEncoded {
     fn encode(&mut self, enriched: &Enriched, rows: &mut Rows) -> Result<(), BoxError> {
         let Self(encoder, Counts { read, done, under_way }) = self;
         take(Duration::from_micros(200));
-        let so_far = done.fetch_add(1, Ordering::SeqCst);
-        under_way.fetch_max(read.load(Ordering::SeqCst) - so_far, Ordering::SeqCst);
+        // What others read and do between the two makes it less.
+        let so_far = read.load(Ordering::SeqCst);
+        let now = so_far.saturating_sub(done.fetch_add(1, Ordering::SeqCst));
+        under_way.fetch_max(now, Ordering::SeqCst);
         encoder.encode(enriched, rows)
     }
 }
