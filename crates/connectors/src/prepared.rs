@@ -158,6 +158,8 @@ pub(crate) fn resume(
         }
         opened => opened.map_err(failed)?,
     };
+    // Whoever made the copy may have died, or failed, before its name was durable.
+    disk.sync_folder(folder(&path)).map_err(failed)?;
     // Before it is locked: some network file systems let nobody read a file then by its name.
     let tail = check(&**disk, &partial, position)?;
     if !file.try_lock() {
@@ -174,6 +176,7 @@ pub(crate) fn resume(
 
 /// Makes a partial file again of one that was completed behind the checkpoint which is gone on
 /// from: one after it is damaged. The file under its name stays until the new one takes its place.
+/// Its name is not durable yet.
 fn take_back(
     disk: &dyn Disk,
     partial: &Path,
@@ -192,7 +195,7 @@ fn take_back(
             Err(_) => return Err(ResumeError::Missing { path: partial.to_owned() }),
         }
     }
-    disk.sync_folder(folder(path)).map_err(failed)
+    Ok(())
 }
 
 /// That of a file whose place another one takes.

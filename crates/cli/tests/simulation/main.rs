@@ -37,8 +37,12 @@ const CANARY_SEEDS: u64 = 1_000;
 const TOLD: usize = 10;
 
 /// Seeds that failed once, and why.
-const FAILED_ONCE: [(u64, &str); 2] = [
+const FAILED_ONCE: [(u64, &str); 3] = [
     (87, "the name of the checkpoint that a run went on from was not durable"),
+    (
+        78678,
+        "the name of a copy was not durable before a checkpoint told of it, where the life before had failed there",
+    ),
     (42034, "half a copy of an output was left where another one was not needed"),
 ];
 
