@@ -19,17 +19,20 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// A line of JSON, with its end, that may stand on a terminal.
 pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(json_shown(&serde_json::to_string(value)?) + "\n")
+    Ok(json_shown(serde_json::to_string(value)?) + "\n")
 }
 
 /// The same over several lines, for people.
 pub(crate) fn json_lines(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(json_shown(&serde_json::to_string_pretty(value)?) + "\n")
+    Ok(json_shown(serde_json::to_string_pretty(value)?) + "\n")
 }
 
 /// JSON whose texts have what a terminal obeys as escapes, which a reader of JSON takes back.
 /// Outside of texts there is nothing of the kind.
-pub(crate) fn json_shown(json: &str) -> String {
+pub(crate) fn json_shown(json: String) -> String {
+    if !json.contains(is_obeyed) {
+        return json;
+    }
     let escaped = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     json.chars().map(escaped).collect()
 }

@@ -75,7 +75,7 @@ pub(crate) fn reload(args: &ReloadCommandArgs) -> anyhow::Result<u8> {
             Heard::End => return Ok(code),
         };
         if args.json {
-            print(&(json_shown(&String::from_utf8_lossy(&line)) + "\n"))?;
+            print(&(json_shown(String::from_utf8_lossy(&line).into_owned()) + "\n"))?;
         }
         match serde_json::from_slice(&line).context("the run answers what this version does not know")? {
             Reply::Tables(outcomes) => {

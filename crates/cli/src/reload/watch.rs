@@ -151,8 +151,8 @@ impl Drop for Watch {
     }
 }
 
-/// Ends the run, behind a last checkpoint if it is kept, if the thread that has it panics: its tables would stay
-/// as they are without a word.
+/// Ends the run, behind a last checkpoint if it is kept, if the thread that has it panics: its
+/// tables would stay as they are without a word.
 struct Panicking {
     stop: Stop,
     asks: Option<Asks>,

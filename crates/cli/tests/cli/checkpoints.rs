@@ -69,6 +69,20 @@ pub(crate) fn epochs(folder: &Folder) -> Vec<u64> {
         .collect()
 }
 
+/// The number of the newest one; 0 if there is none.
+pub(crate) fn newest(folder: &Folder) -> u64 {
+    epochs(folder).into_iter().max().unwrap_or(0)
+}
+
+/// Waits for a checkpoint behind the one of that number.
+pub(crate) fn wait_for_checkpoint(folder: &Folder, last: u64) {
+    let begin = Instant::now();
+    while newest(folder) <= last {
+        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint behind {last}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 pub(crate) fn said(folder: &Folder, line: &str) -> String {
     let Ran { code, stderr, stdout } = folder.run(line);
     assert_eq!(code, 0, "{line}\n{stderr}");
@@ -227,11 +241,7 @@ fn a_run_that_is_interrupted_keeps_what_it_has_done() {
     let trades = folder.read("t.csv");
     let first = &trades[..trades.len() / 2];
     stdin.write_all(first.as_bytes()).expect("written");
-    let begin = Instant::now();
-    while epochs(&folder).is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-        std::thread::yield_now();
-    }
+    wait_for_checkpoint(&folder, 0);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -394,10 +404,7 @@ fn a_watched_table_is_compared_with_what_was_kept() {
     let mut child = start();
     child.stdin.as_mut().expect("a pipe").write_all(first.as_bytes()).expect("written");
     let begin = Instant::now();
-    while epochs(&folder).is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint");
-        std::thread::yield_now();
-    }
+    wait_for_checkpoint(&folder, 0);
     child.kill().expect("killed");
     child.wait().expect("it ends");
     // One row changes, one goes.

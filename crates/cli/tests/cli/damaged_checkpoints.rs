@@ -5,12 +5,11 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Child, ChildStdin, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::checkpoints::{JOB, SMALL, die, epochs, folder, said};
+use crate::checkpoints::{JOB, SMALL, die, epochs, folder, newest, said, wait_for_checkpoint};
 use crate::support::Folder;
 
 /// The files of a folder of checkpoints whose names begin so, sorted.
@@ -49,15 +48,6 @@ fn begin(folder: &Folder, job: &str) -> (Child, ChildStdin) {
     (child, stdin)
 }
 
-/// Waits until there is a checkpoint behind the one of that number.
-fn wait_for_checkpoint(folder: &Folder, last: u64) {
-    let begin = Instant::now();
-    while epochs(folder).into_iter().all(|epoch| epoch <= last) {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint behind {last}");
-        std::thread::yield_now();
-    }
-}
-
 /// Goes on with the job, all trades from their begin in its pipe, and gives what it says.
 fn go_on(folder: &Folder, job: &str) -> String {
     let stdin = fs::File::open(folder.path("t.csv")).expect("trades");
@@ -73,7 +63,7 @@ fn a_checkpoint_that_is_damaged_is_passed_over_and_told() {
     let job = JOB.replace("t.csv", "-") + " --format csv";
     // A second one is sure only where more trades come behind the first.
     let (mut child, mut stdin) = begin(&folder, &job);
-    let first = epochs(&folder).into_iter().max().expect("a checkpoint");
+    let first = newest(&folder);
     let trades = folder.read("t.csv");
     stdin.write_all(&trades.as_bytes()[trades.len() / 2..]).expect("written");
     wait_for_checkpoint(&folder, first);

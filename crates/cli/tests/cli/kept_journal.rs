@@ -6,11 +6,12 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::checkpoints::{newest, wait_for_checkpoint};
 use crate::support::Folder;
 
 const KEYS: u32 = 12;
@@ -83,14 +84,6 @@ fn start(folder: &Folder, inputs: &str, draw: &mut StdRng) -> (Child, ChildStdin
     (child, stdin)
 }
 
-/// The number of the last checkpoint.
-fn newest(folder: &Folder) -> u64 {
-    let Ok(entries) = fs::read_dir(folder.path("state")) else { return 0 };
-    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let epoch = |name: String| name.strip_prefix("manifest-")?.strip_suffix(".json")?.parse().ok();
-    names.filter_map(epoch).max().unwrap_or(0)
-}
-
 /// Writes trades in pieces with pauses, and tells what happens before each; `false` if the
 /// other side is dead.
 fn feed(mut to: ChildStdin, trades: &str, mut before: impl FnMut(usize) -> bool) -> bool {
@@ -105,15 +98,6 @@ fn feed(mut to: ChildStdin, trades: &str, mut before: impl FnMut(usize) -> bool)
         thread::sleep(Duration::from_micros(300));
     }
     true
-}
-
-/// Waits for a checkpoint behind the one of that number.
-fn wait_for_checkpoint(folder: &Folder, last: u64) {
-    let begin = Instant::now();
-    while newest(folder) <= last {
-        assert!(begin.elapsed() < Duration::from_secs(60), "there is no checkpoint behind {last}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Lets a run live some lives, each killed once it has come further, and end. `turn` is

@@ -296,7 +296,7 @@ fn no_secret_of_the_environment_is_told_or_kept() {
         let output = command.env("RUST_BACKTRACE", "full").output().expect("it runs");
         codes.push(output.status.code());
         told.extend([output.stdout, output.stderr].concat());
-        let files = walkdir(&folder.path(""));
+        let files = all_files(&folder.path(""));
         assert!(files.len() > 4, "{files:?}");
         files.iter().for_each(|file| told.extend(std::fs::read(file).expect("a file")));
         std::fs::remove_dir_all(folder.path("state")).expect("it was made");
@@ -306,9 +306,9 @@ fn no_secret_of_the_environment_is_told_or_kept() {
 }
 
 /// All files in a folder and in those in it.
-fn walkdir(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+fn all_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
+    entries.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
 }
 
 #[test]
